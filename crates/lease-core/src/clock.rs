@@ -1,0 +1,183 @@
+//! The only reader of time.
+#![allow(clippy::disallowed_methods, reason = "every other file asks a Clock")]
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    ops::{Add, Sub},
+    pin::Pin,
+    time::Duration,
+};
+
+/// A moment on a [`Clock`]: the time since that clock's own origin. Moments of different clocks cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The moment at which this much time has passed since the clock's origin.
+    #[must_use]
+    pub const fn from_origin(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// The time since the clock's origin.
+    #[must_use]
+    pub const fn since_origin(self) -> Duration {
+        self.0
+    }
+
+    /// The time from an earlier moment to this one; zero when that moment is later.
+    #[must_use]
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    /// The moment this much later; at the end of time, the end of time.
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    /// The moment this much earlier; at the origin, the origin.
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
+    }
+}
+
+/// What a [`Clock`] returns to sleep on.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A local clock that never goes back, and on which time spent suspended is time spent (S18).
+///
+/// Everything in this library that measures or waits asks its client's clock, so that tests can turn it.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// The moment that is now. Cheap, no I/O.
+    fn now(&self) -> Moment;
+
+    /// Completes once `deadline` has come by this clock. Called within a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it stops the waiting.
+    fn sleep_until(&self, deadline: Moment) -> Sleep;
+}
+
+/// The system's clock, including suspend: `CLOCK_BOOTTIME` on Linux, the continuous clock elsewhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+/// A sleeping timer looks at the clock at least this often, so that a suspend cannot delay it for longer (S5).
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment(time_since_boot())
+    }
+
+    fn sleep_until(&self, deadline: Moment) -> Sleep {
+        Box::pin(async move {
+            loop {
+                let left = deadline.saturating_since(SystemClock.now());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(LONGEST_NAP)).await;
+            }
+        })
+    }
+}
+
+#[cfg(unix)]
+fn time_since_boot() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: ClockId = ClockId::Boottime;
+    // On Apple systems this one goes on during suspend; std's `Instant` does not.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+
+    let time = clock_gettime(CLOCK);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Elsewhere (Windows) std's `Instant` goes on during suspend.
+#[cfg(not(unix))]
+fn time_since_boot() -> Duration {
+    static ORIGIN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    ORIGIN.elapsed()
+}
+
+/// The clock of the tokio runtime, which a test can pause and advance. Not for production: it stops during suspend.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    origin: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// A clock that begins now. Make it where it is used, within the runtime: a paused one has its own time.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Moment {
+        Moment(tokio::time::Instant::now().saturating_duration_since(self.origin))
+    }
+
+    fn sleep_until(&self, deadline: Moment) -> Sleep {
+        match self.origin.checked_add(deadline.0) {
+            Some(instant) => Box::pin(tokio::time::sleep_until(instant)),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tokio_clock_can_be_paused_and_advanced() {
+        let clock = TokioClock::new();
+        let start = clock.now();
+        clock.sleep_until(start + Duration::from_secs(3600)).await;
+        assert_eq!(clock.now().saturating_since(start), Duration::from_secs(3600));
+    }
+
+    #[tokio::test]
+    async fn s18_system_clock_is_the_one_that_includes_suspend() {
+        let start = SystemClock.now();
+        SystemClock.sleep_until(start + Duration::from_millis(20)).await;
+        assert!(SystemClock.now().saturating_since(start) >= Duration::from_millis(20));
+        #[cfg(target_os = "linux")]
+        {
+            let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+            let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+            let now = SystemClock.now().since_origin().as_secs_f64();
+            assert!((now - uptime).abs() < 1.0, "{now} is not the time since boot, {uptime}");
+        }
+    }
+
+    #[test]
+    fn moments_never_leave_their_range() {
+        let origin = Moment::from_origin(Duration::ZERO);
+        assert_eq!(origin - Duration::from_secs(1), origin);
+        assert_eq!(origin + Duration::MAX + Duration::from_secs(1), Moment::from_origin(Duration::MAX));
+    }
+}

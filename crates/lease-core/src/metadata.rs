@@ -1,0 +1,124 @@
+//! What a holder says about itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A small map of text that anybody who inspects a lease can read: a leader's address, a version.
+///
+/// At most [`Metadata::MAX_BYTES`] for all keys and values together, and no control characters in them. It is stored
+/// with the lease and is no place for secrets.
+///
+/// ```
+/// use lease_core::Metadata;
+///
+/// let metadata = Metadata::new([("address", "10.0.0.7:443"), ("version", "2.1.0")])?;
+/// assert_eq!(metadata.get("version"), Some("2.1.0"));
+/// # Ok::<(), lease_core::InvalidMetadata>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl Metadata {
+    /// The largest size of all keys and values together, in bytes.
+    pub const MAX_BYTES: usize = 4096;
+
+    /// Checks and keeps these entries; of equal keys the last one stays.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidMetadata`] when they are too large or have control characters.
+    pub fn new<K: Into<String>, V: Into<String>>(
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, InvalidMetadata> {
+        let entries: BTreeMap<String, String> =
+            entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > Self::MAX_BYTES {
+            return Err(InvalidMetadata::TooLarge { bytes });
+        }
+        match entries.iter().find(|(key, value)| key.chars().chain(value.chars()).any(char::is_control)) {
+            Some((key, _)) => Err(InvalidMetadata::ControlCharacter { key: key.clone() }),
+            None => Ok(Self(entries)),
+        }
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// All entries, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Why a map is no [`Metadata`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidMetadata {
+    /// More than [`Metadata::MAX_BYTES`].
+    #[error(
+        "metadata has at most {max} bytes in all keys and values, this has {bytes}: keep a reference to it instead",
+        max = Metadata::MAX_BYTES
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not every store can hold them, and they cannot be shown to a person.
+    #[error("metadata must not have control characters, the entry {key:?} has one: encode it")]
+    ControlCharacter {
+        /// The first such entry.
+        key: String,
+    },
+}
+
+impl TryFrom<BTreeMap<String, String>> for Metadata {
+    type Error = InvalidMetadata;
+
+    fn try_from(entries: BTreeMap<String, String>) -> Result<Self, InvalidMetadata> {
+        Self::new(entries)
+    }
+}
+
+impl From<Metadata> for BTreeMap<String, String> {
+    fn from(metadata: Metadata) -> Self {
+        metadata.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_fits_and_refuses_the_rest() {
+        assert!(Metadata::new([("k", "v".repeat(Metadata::MAX_BYTES - 1))]).is_ok());
+        let error = Metadata::new([("k", "v".repeat(Metadata::MAX_BYTES))]).unwrap_err();
+        assert_eq!(error, InvalidMetadata::TooLarge { bytes: Metadata::MAX_BYTES + 1 });
+    }
+
+    #[test]
+    fn refuses_control_characters_in_keys_and_values() {
+        for entry in [("a\nb", "v"), ("k", "nul\0")] {
+            let key = entry.0.to_owned();
+            assert_eq!(Metadata::new([entry]), Err(InvalidMetadata::ControlCharacter { key }));
+        }
+    }
+
+    #[test]
+    fn is_checked_when_it_is_read_from_configuration() {
+        assert!(serde_json::from_str::<Metadata>(r#"{"zone":"a"}"#).is_ok());
+        assert!(serde_json::from_str::<Metadata>(r#"{"zone":"a\n"}"#).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! The name of a lease.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a lease: 1 to 255 bytes of printable ASCII without spaces.
+///
+/// A name is parsed once and is then acceptable to every store. It is byte-exact (S21): `Job` and `job` are two leases,
+/// and no store folds, trims or shortens it. Cloning is cheap.
+///
+/// ```
+/// use lease_core::LeaseName;
+///
+/// let name: LeaseName = "reports/nightly".parse()?;
+/// assert_eq!(name.as_str(), "reports/nightly");
+/// assert!("two words".parse::<LeaseName>().is_err());
+/// # Ok::<(), lease_core::InvalidName>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LeaseName(Arc<str>);
+
+impl LeaseName {
+    /// The largest length of a name, in bytes.
+    pub const MAX_BYTES: usize = 255;
+
+    /// Parses a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] when it is empty, too long, or has a byte that is not printable ASCII or is a space.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
+        let name = name.as_ref();
+        if name.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if name.len() > Self::MAX_BYTES {
+            return Err(InvalidName::TooLong { bytes: name.len() });
+        }
+        match name.char_indices().find(|(_, character)| !character.is_ascii_graphic()) {
+            Some((at, character)) => Err(InvalidName::Character { character, at }),
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no [`LeaseName`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// There is nothing in it.
+    #[error("a lease name must not be empty")]
+    Empty,
+    /// It is longer than [`LeaseName::MAX_BYTES`].
+    #[error("a lease name has at most {max} bytes, this one has {bytes}: shorten or hash it", max = LeaseName::MAX_BYTES)]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A character that not every store can hold.
+    #[error(
+        "a lease name is printable ASCII without spaces, this one has {character:?} at byte {at}: replace or encode it"
+    )]
+    Character {
+        /// The first such character.
+        character: char,
+        /// Where it is, in bytes.
+        at: usize,
+    },
+}
+
+impl FromStr for LeaseName {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidName> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<&str> for LeaseName {
+    type Error = InvalidName;
+
+    fn try_from(name: &str) -> Result<Self, InvalidName> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<String> for LeaseName {
+    type Error = InvalidName;
+
+    fn try_from(name: String) -> Result<Self, InvalidName> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<&String> for LeaseName {
+    type Error = InvalidName;
+
+    fn try_from(name: &String) -> Result<Self, InvalidName> {
+        Self::new(name)
+    }
+}
+
+impl From<&LeaseName> for LeaseName {
+    fn from(name: &LeaseName) -> Self {
+        name.clone()
+    }
+}
+
+impl From<LeaseName> for String {
+    fn from(name: LeaseName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl AsRef<str> for LeaseName {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for LeaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for LeaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s21_accepts_every_printable_ascii_byte_up_to_the_largest_length() {
+        let printable: String = ('!'..='~').collect();
+        assert_eq!(LeaseName::new(&printable).unwrap().as_str(), printable);
+        assert!(LeaseName::new("x".repeat(LeaseName::MAX_BYTES)).is_ok());
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_name() {
+        assert_eq!(LeaseName::new(""), Err(InvalidName::Empty));
+        assert_eq!(LeaseName::new("x".repeat(256)), Err(InvalidName::TooLong { bytes: 256 }));
+        for (name, character, at) in [("a b", ' ', 1), ("job\n", '\n', 3), ("é", 'é', 0), ("a\0", '\0', 1)] {
+            assert_eq!(LeaseName::new(name), Err(InvalidName::Character { character, at }), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn is_checked_when_it_is_read_from_configuration() {
+        assert_eq!(serde_json::from_str::<LeaseName>("\"job\"").unwrap().as_str(), "job");
+        let error = serde_json::from_str::<LeaseName>("\"a job\"").unwrap_err().to_string();
+        assert!(error.contains("without spaces"), "{error}");
+    }
+}

@@ -1,0 +1,318 @@
+//! What a provider implements.
+
+use std::{
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{FencingToken, GrantId, HolderId, LeaseName, Metadata, Result, Wakeups};
+
+/// Keeps leases: a database, a cache, a consensus service. The trait is for providers; applications use
+/// [`LeaseClient`](crate::LeaseClient).
+///
+/// A store is a small set of atomic operations. It knows nothing of renewal, waiting, deadlines or events, and keeps no
+/// map of leases: everything it needs travels in the [`Claim`]. `lease-testkit` proves an implementation.
+///
+/// * `acquire`, `renew` and `release` take many requests and answer one each, **in order**. Each element is atomic by
+///   itself and fails by itself. A name stands at most once in a call. A call with one element should be the plain,
+///   fastest form.
+/// * Outcomes are values. `Err` means failed ([`ErrorKind::Unavailable`](crate::ErrorKind) when it was surely not done) or
+///   unknown ([`ErrorKind::Indeterminate`](crate::ErrorKind)).
+/// * The store's own clock judges expiry (S3).
+///
+/// # Cancel safety
+///
+/// Core drops the future of a call only when the call's time is over. The outcome is then unknown, and the provider must
+/// close the connection that the call was on rather than use it again (S24).
+#[async_trait]
+pub trait LeaseStore: Debug + Send + Sync + 'static {
+    /// What this store can do and what it promises. Must not change during the life of the store.
+    fn capabilities(&self) -> Capabilities;
+
+    /// One attempt per name; never waits for a name to become free.
+    ///
+    /// Free, or expired by the store's clock: granted, with a token greater than all before (S9, S10). Held, or blocked
+    /// after a release or a break: [`Acquired::Held`]. The nonce of the grant that is in force: the same grant again, same
+    /// token, with what is left of it (S13). The nonce of a grant that has ended: [`Acquired::Spent`].
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>>;
+
+    /// Extends grants to `now + ttl`, never shortens them, never changes a token, and never revives one that has expired,
+    /// been released, broken or taken over (S7).
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>>;
+
+    /// Ends grants, each only by its owner: name, holder and nonce must match (S11).
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>>;
+
+    /// Who holds this name now; nothing when it is free or expired.
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>>;
+
+    /// At most `limit` leases in force whose names begin with `prefix` and are greater than `after`, in the byte order of
+    /// their names. Not a snapshot.
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>>;
+
+    /// Ends the grant with this token, whoever owns it (S22). [`Released::NotHeld`] when that grant is not in force.
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released>;
+
+    /// Hints that `name` may have changed: after it was released or broken, and after a grant that asked to be announced.
+    /// The first hint comes as soon as the subscription stands, and one more after each reconnect. Never blocks; trouble with
+    /// the connection is the store's to repair, in the background. [`Wakeups::never`] where there is no push.
+    fn subscribe(&self, name: &LeaseName) -> Wakeups;
+}
+
+/// Asks for a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcquireRequest {
+    /// The lease that is wanted.
+    pub name: LeaseName,
+    /// Who wants it.
+    pub holder: HolderId,
+    /// The nonce of this attempt (S13).
+    pub grant: GrantId,
+    /// How long it shall last. Within the store's limits.
+    pub ttl: Duration,
+    /// What anybody may read of the holder; stored as revision 0.
+    pub metadata: Metadata,
+    /// Whether a grant shall be hinted to subscribers.
+    pub announce: bool,
+    /// Whether the name was held a moment ago, so that a look is likely cheaper than a losing attempt (L2). A hint: the
+    /// answer must be the same.
+    pub look_first: bool,
+}
+
+/// The outcome of an [`AcquireRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acquired {
+    /// The lease is the caller's.
+    Granted(Grant),
+    /// Somebody else has it, or it is blocked.
+    Held {
+        /// Who has it, where the store can say.
+        by: Option<LeaseRecord>,
+        /// After which time it may be free, where the store can say.
+        retry_after: Option<Duration>,
+    },
+    /// This nonce was granted before, and that grant has ended: nothing is granted (S13).
+    Spent,
+}
+
+/// One tenure of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// Greater than every earlier one of this name (S9).
+    pub token: FencingToken,
+    /// What is left of the grant, at the least, counted from the moment when the call of the store began (S1).
+    pub remaining: Duration,
+    /// Something of the store's own that comes back in every [`Claim`]; opaque to core.
+    pub handle: u64,
+}
+
+/// Everything that a store needs to know whose grant is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The lease.
+    pub name: LeaseName,
+    /// Who holds it.
+    pub holder: HolderId,
+    /// The nonce with which it was acquired.
+    pub grant: GrantId,
+    /// What the store said in [`Grant::handle`]; zero when its answer never arrived (S11).
+    pub handle: u64,
+}
+
+/// Asks for an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewRequest {
+    /// Whose grant.
+    pub claim: Claim,
+    /// The grant's ttl.
+    pub ttl: Duration,
+    /// New metadata. The store keeps it if its revision is higher than the one it has.
+    pub metadata: Option<MetadataUpdate>,
+}
+
+/// Metadata that replaces what a lease has, unless that is newer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataUpdate {
+    /// Counts the changes within one grant, from 1.
+    pub revision: u64,
+    /// All of the new metadata.
+    pub metadata: Metadata,
+}
+
+/// The outcome of a [`RenewRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    /// The grant goes on.
+    Extended {
+        /// What is left of it, at the least, counted from the moment when the call of the store began (S8).
+        remaining: Duration,
+    },
+    /// The grant is over, as far as the store knows for this reason.
+    Lost(LossReason),
+}
+
+/// Asks for the end of a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseRequest {
+    /// Whose grant.
+    pub claim: Claim,
+    /// How long the name stays blocked after the release; zero frees it at once.
+    pub hold_for: Duration,
+    /// Who may acquire it during that time all the same.
+    pub reserved_for: Option<HolderId>,
+}
+
+/// The outcome of a release or a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// The grant has been ended by this call.
+    Freed,
+    /// The grant was not in force any more; nothing was changed.
+    NotHeld,
+}
+
+/// How an administrator ends somebody's grant (S22).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Refuses further renewals, and leaves the name blocked for what is left of the grant. Exclusion holds.
+    AfterExpiry,
+    /// Frees the name at once. Exclusion is given up: until its next renewal the old holder believes that it holds the
+    /// lease, and only the fencing token protects.
+    Now,
+}
+
+/// A lease in force, as anybody can see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRecord {
+    /// The lease.
+    pub name: LeaseName,
+    /// Who holds it; while it is blocked after a release, who did.
+    pub holder: HolderId,
+    /// The token of the grant.
+    pub token: FencingToken,
+    /// When it was granted, by the store's wall clock. For people; nothing is decided by it (S3).
+    pub acquired_at: SystemTime,
+    /// How long it lasts from a grant or renewal on.
+    pub ttl: Duration,
+    /// What was left of it when the store looked.
+    pub remaining: Duration,
+    /// What the holder says about itself.
+    pub metadata: Metadata,
+}
+
+/// Why a lease is no longer held. Reported once per grant (L6).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// It could not be renewed in time.
+    #[error("it expired")]
+    Expired,
+    /// Somebody else has it.
+    #[error("it was taken over")]
+    TakenOver {
+        /// Who, where the store can say.
+        by: Option<HolderId>,
+        /// With which token, where the store can say.
+        token: Option<FencingToken>,
+    },
+    /// An administrator ended it.
+    #[error("it was broken by an administrator")]
+    Broken,
+    /// The store knows nothing of it.
+    #[error("the store has no record of it")]
+    Gone,
+    /// It was held as long as `max_tenure` allows.
+    #[error("its longest tenure is over")]
+    TenureEnded,
+    /// The client was closed, or the runtime that renewed it has ended.
+    #[error("its client is gone")]
+    ClientGone,
+    /// Its holder released or abandoned it.
+    #[error("it was released")]
+    Released,
+}
+
+/// What a store can do. Tests are chosen by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// The store's name, lower case: `"postgres"`.
+    pub store: &'static str,
+    /// The smallest ttl that is granted as it was asked for.
+    pub min_ttl: Duration,
+    /// The largest ttl.
+    pub max_ttl: Duration,
+    /// A ttl is rounded up to a multiple of this.
+    pub ttl_granularity: Duration,
+    /// Whose clock judges expiry.
+    pub expiry_judge: ExpiryJudge,
+    /// What the rising of tokens survives.
+    pub tokens_survive: TokensSurvive,
+    /// Whether waiters are told of a release by push, rather than by polling alone.
+    pub push: bool,
+    /// Whether the last grant is remembered after its end, so that a delayed duplicate of its request grants nothing (S13).
+    pub remembers_last_grant: bool,
+}
+
+/// Whose clock judges whether a lease has expired (S3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ExpiryJudge {
+    /// The wall clock of the store's server: a jump of it moves expiry.
+    ServerWallClock,
+    /// A clock of the store that does not jump.
+    ServerMonotonicClock,
+    /// The clock of this process, which is all of the store.
+    Process,
+}
+
+/// What fencing tokens keep rising over (S9). All stores keep them rising over release and expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokensSurvive {
+    /// The removal of the lease's record, by a purge or by hand.
+    pub removal: bool,
+    /// A restart of the store.
+    pub restart: bool,
+    /// A fail-over that loses acknowledged writes, or an older backup put back.
+    pub data_loss: bool,
+}
+
+/// A shared store is a store.
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        (**self).acquire(requests).await
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        (**self).renew(requests).await
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        (**self).release(requests).await
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        (**self).inspect(name).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        (**self).list(prefix, after, limit).await
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        (**self).break_lease(name, token, how).await
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        (**self).subscribe(name)
+    }
+}

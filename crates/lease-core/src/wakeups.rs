@@ -1,0 +1,150 @@
+//! Hints that a lease may have changed.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use crate::LeaseName;
+
+/// A subscription to hints that a name may have changed, from [`LeaseStore::subscribe`](crate::LeaseStore::subscribe).
+///
+/// A hint never grants anything (S20): it says that an attempt, or a look, may be worth it now. Hints that were not
+/// waited for are folded into one. Dropping it ends the subscription.
+pub struct Wakeups {
+    hint: Arc<Notify>,
+    registration: Option<(WakeupRegistry, LeaseName)>,
+}
+
+impl Wakeups {
+    /// For stores without push: no hint ever comes, and waiters poll.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { hint: Arc::default(), registration: None }
+    }
+
+    /// Waits for the next hint.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no hint is lost.
+    pub async fn next(&mut self) {
+        self.hint.notified().await;
+    }
+}
+
+impl Drop for Wakeups {
+    fn drop(&mut self) {
+        if let Some((registry, name)) = &self.registration {
+            registry.unsubscribe(name, &self.hint);
+        }
+    }
+}
+
+impl fmt::Debug for Wakeups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wakeups").field("name", &self.registration.as_ref().map(|(_, name)| name)).finish()
+    }
+}
+
+/// Who waits for hints, by name: for providers, so that one subscription or connection serves all waiters.
+#[derive(Clone, Default)]
+pub struct WakeupRegistry {
+    subscribers: Arc<Mutex<HashMap<LeaseName, Vec<Arc<Notify>>>>>,
+}
+
+impl WakeupRegistry {
+    /// Subscribes to hints for this name. No hint is given yet: follow up with [`WakeupRegistry::wake`] as soon as the
+    /// subscription stands.
+    #[must_use]
+    pub fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        let hint = Arc::new(Notify::new());
+        self.lock().entry(name.clone()).or_default().push(Arc::clone(&hint));
+        Wakeups { hint, registration: Some((self.clone(), name.clone())) }
+    }
+
+    /// Hints to all subscribers of this name.
+    pub fn wake(&self, name: &LeaseName) {
+        for hint in self.lock().get(name).into_iter().flatten() {
+            hint.notify_one();
+        }
+    }
+
+    /// Hints to all subscribers: after a reconnect, when hints may have been missed.
+    pub fn wake_all(&self) {
+        for hint in self.lock().values().flatten() {
+            hint.notify_one();
+        }
+    }
+
+    /// Whether nobody waits for hints.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn unsubscribe(&self, name: &LeaseName, hint: &Arc<Notify>) {
+        let mut subscribers = self.lock();
+        if let Some(hints) = subscribers.get_mut(name) {
+            hints.retain(|other| !Arc::ptr_eq(other, hint));
+            if hints.is_empty() {
+                subscribers.remove(name);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseName, Vec<Arc<Notify>>>> {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for WakeupRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakeupRegistry").field("names", &self.lock().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use super::*;
+
+    fn is_hinted(wakeups: &mut Wakeups) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(wakeups.next()).poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn hints_reach_every_subscriber_of_the_name_and_fold_into_one() {
+        let registry = WakeupRegistry::default();
+        let (job, other) = (LeaseName::new("job").unwrap(), LeaseName::new("job2").unwrap());
+        let (mut one, mut two, mut three) =
+            (registry.subscribe(&job), registry.subscribe(&job), registry.subscribe(&other));
+        registry.wake(&job);
+        registry.wake(&job);
+        assert!(is_hinted(&mut one) && !is_hinted(&mut one));
+        assert!(is_hinted(&mut two) && !is_hinted(&mut three));
+        registry.wake_all();
+        assert!(is_hinted(&mut one) && is_hinted(&mut two) && is_hinted(&mut three));
+    }
+
+    #[test]
+    fn a_dropped_subscription_leaves_nothing_behind() {
+        let registry = WakeupRegistry::default();
+        let name = LeaseName::new("job").unwrap();
+        let (one, two) = (registry.subscribe(&name), registry.subscribe(&name));
+        drop(one);
+        assert!(!registry.is_empty());
+        drop(two);
+        assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn no_push_means_no_hint() {
+        assert!(!is_hinted(&mut Wakeups::never()));
+    }
+}
