@@ -10,8 +10,9 @@ use std::{
 };
 
 use lease_core::{
-    AcquireRequest, Acquired, Capabilities, Claim, Clock, ExpiryJudge, Grant, GrantId, HolderId, LeaseName, LeaseStore,
-    Metadata, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    AcquireRequest, Acquired, Capabilities, Claim, Clock, ExpiryJudge, Grant, GrantId, HolderId, Lease, LeaseClient,
+    LeaseEvent, LeaseName, LeaseOptions, LeaseRecord, LeaseStore, LossReason, Metadata, Moment, Observer,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result,
 };
 
 use crate::{ChaosStore, Harm, Harness};
@@ -162,6 +163,22 @@ impl Bench {
         }
     }
 
+    /// A client with a store and a holder id of its own, as one more process would have.
+    pub(crate) async fn client(&self) -> LeaseClient {
+        self.client_of(self.store().await)
+    }
+
+    /// A client of this store.
+    pub(crate) fn client_of(&self, store: impl LeaseStore) -> LeaseClient {
+        LeaseClient::new(store).with_holder(self.holder()).with_clock(Arc::clone(&self.clock))
+    }
+
+    /// Waits until the name is free for this client, and takes it.
+    pub(crate) async fn taken(&self, client: &LeaseClient, name: &LeaseName, limit: Duration) -> Lease {
+        let lease = self.within("the name becomes free", limit, client.acquire(name, self.ttl)).await;
+        lease.expect("acquire answers")
+    }
+
     /// A holder that no other call of this returns.
     pub(crate) fn holder(&self) -> HolderId {
         let number = self.holders.fetch_add(1, Ordering::Relaxed);
@@ -257,7 +274,7 @@ pub(crate) async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duratio
     }
 }
 
-pub(crate) async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> lease_core::LossReason {
+pub(crate) async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossReason {
     match renew(store, claim, ttl).await {
         Renewed::Lost(reason) => reason,
         other => panic!("{} must be lost for {}: {other:?} (S7)", claim.name, claim.holder),
@@ -272,6 +289,37 @@ pub(crate) async fn release(store: &dyn LeaseStore, claim: &Claim) -> Released {
     only(store.release(&[plain_release(claim)]).await).expect("release answers")
 }
 
-pub(crate) async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<lease_core::LeaseRecord> {
+pub(crate) async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<LeaseRecord> {
     store.inspect(name).await.expect("inspect answers")
+}
+
+/// Takes a lease that must be free.
+pub(crate) async fn held(client: &LeaseClient, name: &LeaseName, options: impl Into<LeaseOptions>) -> Lease {
+    let lease = client.try_acquire(name, options).await.expect("try_acquire answers");
+    lease.unwrap_or_else(|| panic!("{name} must be free"))
+}
+
+/// An observer that keeps all events.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<Vec<LeaseEvent>>>);
+
+impl Seen {
+    pub(crate) fn count(&self, is_it: impl Fn(&LeaseEvent) -> bool) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|event| is_it(event)).count()
+    }
+
+    pub(crate) fn losses(&self) -> Vec<LossReason> {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let loss = |event: &LeaseEvent| match event {
+            LeaseEvent::Lost { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(loss).collect()
+    }
+}
+
+impl Observer for Seen {
+    fn observe(&self, event: &LeaseEvent) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+    }
 }

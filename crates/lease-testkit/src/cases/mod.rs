@@ -3,8 +3,11 @@
 
 pub mod batching;
 pub mod breaking;
+pub mod contending;
+pub mod ending;
 pub mod failing;
 pub mod granting;
+pub mod holding;
 pub mod looking;
 pub mod naming;
 pub mod releasing;
