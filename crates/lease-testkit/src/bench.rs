@@ -128,9 +128,9 @@ impl Bench {
         self.clock.sleep_until(self.clock.now() + duration).await;
     }
 
-    /// The outcome of this future, which must come within the patience of the harness.
+    /// The outcome of this future, which must come within a ttl and the patience of the harness.
     pub(crate) async fn soon<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
-        self.within(what, self.patience(), future).await
+        self.within(what, self.ttl + self.patience(), future).await
     }
 
     /// The outcome of this future, which must come within this time.
