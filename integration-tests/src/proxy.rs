@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use self::{
+    connection::OpenConnections,
     faults::{Faults, Passage},
     listener::Listener,
 };
@@ -28,6 +29,7 @@ use self::{
 pub struct Proxy {
     listener: Listener,
     faults: watch::Sender<Faults>,
+    open: OpenConnections,
     acceptor: AbortHandle,
 }
 
@@ -53,8 +55,10 @@ impl Proxy {
             lookup_host(upstream).await?.next().ok_or_else(|| io::Error::other("the upstream has no address"))?;
         let listener = Listener::open()?;
         let faults = watch::Sender::new(Faults::default());
-        let acceptor = tokio::spawn(connection::accept_all(listener.clone(), upstream, faults.clone())).abort_handle();
-        Ok(Self { listener, faults, acceptor })
+        let open = OpenConnections::default();
+        let accepting = connection::accept_all(listener.clone(), upstream, faults.subscribe(), open.clone());
+        let acceptor = tokio::spawn(accepting).abort_handle();
+        Ok(Self { listener, faults, open, acceptor })
     }
 
     /// Where clients connect.
@@ -92,7 +96,8 @@ impl Proxy {
 
     /// Resets (RST) all open connections, once. New ones are welcome.
     pub fn reset_connections(&self) {
-        self.faults.send_modify(|faults| faults.resets += 1);
+        let mark = || self.faults.send_modify(|faults| faults.resets += 1);
+        self.listener.take_unaccepted(mark).iter().for_each(connection::reset);
     }
 
     /// Refuses new connections, as the port of a dead server does. Open ones are not touched.
@@ -116,8 +121,7 @@ impl Proxy {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        // Each connection has a receiver.
-        self.faults.receiver_count()
+        self.open.count()
     }
 
     fn change(&self, direction: Direction, change: impl Fn(&mut faults::Path)) {

@@ -35,6 +35,11 @@ pub(super) enum Passage {
 }
 
 impl Faults {
+    /// One of the two directions.
+    pub(super) fn path(&self, direction: Direction) -> Path {
+        if direction == Direction::Requests { self.requests } else { self.answers }
+    }
+
     pub(super) fn change(&mut self, direction: Direction, change: impl Fn(&mut Path)) {
         if direction != Direction::Answers {
             change(&mut self.requests);

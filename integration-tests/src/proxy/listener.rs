@@ -1,10 +1,11 @@
 //! A listening socket that can be closed and opened again on the same port.
 
 use std::{
+    collections::VecDeque,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -24,7 +25,10 @@ pub(super) struct Listener {
 
 #[derive(Debug, Default)]
 struct State {
-    socket: Option<TcpListener>,
+    /// The socket twice: for the runtime, and to ask the system itself, which knows of new connections earlier.
+    socket: Option<(TcpListener, std::net::TcpListener)>,
+    /// Connections taken before somebody waits for them.
+    taken: VecDeque<TcpStream>,
     /// Who waits for a connection.
     waker: Option<Waker>,
 }
@@ -51,9 +55,13 @@ impl Listener {
         self.address
     }
 
-    /// Once this returns, new connections are refused.
+    /// Once this returns, new connections are refused. Those that clients have opened before are not lost.
     pub(super) fn close(&self) {
-        self.state().socket = None;
+        let mut state = self.state();
+        let opened = self.opened(&state);
+        state.taken.extend(opened);
+        state.socket = None;
+        state.wake();
     }
 
     /// Once this returns, new connections are accepted.
@@ -63,29 +71,64 @@ impl Listener {
             // This sets SO_REUSEADDR: connections of before may linger.
             let socket = std::net::TcpListener::bind(self.address)?;
             socket.set_nonblocking(true)?;
+            let same = socket.try_clone()?;
             let _runtime = self.runtime.enter();
-            state.socket = Some(TcpListener::from_std(socket)?);
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
+            state.socket = Some((TcpListener::from_std(socket)?, same));
+            state.wake();
         }
         Ok(())
     }
 
-    /// The next connection; waits while closed.
-    pub(super) async fn accept(&self) -> io::Result<TcpStream> {
+    /// The connections that clients have opened and nobody has accepted yet. Whoever accepts one later sees what
+    /// `mark` has done.
+    pub(super) fn take_unaccepted(&self, mark: impl FnOnce()) -> Vec<TcpStream> {
+        let mut state = self.state();
+        mark();
+        let opened = self.opened(&state);
+        state.taken.drain(..).chain(opened).collect()
+    }
+
+    /// The next connection, and what `observe` sees at the moment of accepting it; waits while closed.
+    pub(super) async fn accept<T>(&self, observe: impl Fn() -> T) -> io::Result<(TcpStream, T)> {
         std::future::poll_fn(|context| {
             let mut state = self.state();
-            state.waker = Some(context.waker().clone());
-            match &state.socket {
-                Some(socket) => socket.poll_accept(context).map_ok(|(stream, _)| stream),
-                None => Poll::Pending,
-            }
+            state.poll_accept(context).map_ok(|stream| (stream, observe()))
         })
         .await
     }
 
+    fn opened(&self, state: &State) -> Vec<TcpStream> {
+        let _runtime = self.runtime.enter();
+        let Some((_, socket)) = &state.socket else { return Vec::new() };
+        let opened = std::iter::from_fn(|| socket.accept().ok());
+        opened
+            .filter_map(|(stream, _)| {
+                stream.set_nonblocking(true).ok()?;
+                TcpStream::from_std(stream).ok()
+            })
+            .collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        if let Some(stream) = self.taken.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        self.waker = Some(context.waker().clone());
+        match &self.socket {
+            Some((socket, _)) => socket.poll_accept(context).map_ok(|(stream, _)| stream),
+            None => Poll::Pending,
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 }

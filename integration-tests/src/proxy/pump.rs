@@ -40,7 +40,7 @@ pub(super) async fn run(
     let mut buffer = vec![0; CHUNK];
     loop {
         let current = *faults.borrow_and_update();
-        let path = if direction == Direction::Requests { current.requests } else { current.answers };
+        let path = current.path(direction);
         if pump.adapt(path, current.heals) {
             return Ended::ByReset;
         }
@@ -48,33 +48,35 @@ pub(super) async fn run(
             return Ended::ByCut;
         }
         let passes = path.passage == Passage::Pass;
-        if passes
-            && let Some(due) = pump.due()
-            && due <= SystemClock.now()
-        {
-            match pump.pop() {
-                Queued::Bytes(bytes) => {
-                    if to.write_all(&bytes).await.is_err() {
-                        return Ended::ByReset;
-                    }
-                }
-                Queued::End => {
-                    return if to.shutdown().await.is_ok() { Ended::OfStream } else { Ended::ByReset };
-                }
+        if passes && pump.due().is_some_and(|due| due <= SystemClock.now()) {
+            let written = match pump.pop() {
+                Queued::Bytes(bytes) => to.write_all(&bytes).await,
+                Queued::End => match to.shutdown().await {
+                    Ok(()) => return Ended::OfStream,
+                    error => error,
+                },
+                Queued::Reset => return Ended::ByReset,
+            };
+            if written.is_err() {
+                return Ended::ByReset;
             }
             continue;
         }
-        tokio::select! {
-            changed = faults.changed() => if changed.is_err() {
-                return Ended::ByReset;
-            },
-            () = sleep_until(pump.due().filter(|_| passes)) => {}
-            read = from.read(&mut buffer), if path.passage != Passage::Hold && pump.has_room() => match read {
-                Ok(0) => pump.end(path),
-                Ok(length) => pump.push(&buffer[..length], path),
+        let queued = tokio::select! {
+            changed = faults.changed() => match changed {
+                Ok(()) => continue,
+                // The proxy is gone.
                 Err(_) => return Ended::ByReset,
             },
-        }
+            () = sleep_until(pump.due().filter(|_| passes)) => continue,
+            read = from.read(&mut buffer), if path.passage != Passage::Hold && pump.has_room() => match read {
+                Ok(0) => Queued::End,
+                Ok(length) => Queued::Bytes(buffer[..length].to_vec()),
+                Err(_) => Queued::Reset,
+            },
+        };
+        // A fault that was set before these bytes were sent holds for them, even if nobody has looked at it yet.
+        pump.push(queued, faults.borrow().path(direction));
     }
 }
 
@@ -98,10 +100,12 @@ struct Pump {
     left_before_cut: Option<u64>,
 }
 
+/// What the sender did. All of it takes the same time on its way.
 #[derive(Debug)]
 enum Queued {
     Bytes(Vec<u8>),
     End,
+    Reset,
 }
 
 impl Pump {
@@ -127,25 +131,15 @@ impl Pump {
         self.under_way.front().map(|&(due, _)| due)
     }
 
-    fn push(&mut self, bytes: &[u8], path: Path) {
+    fn push(&mut self, queued: Queued, path: Path) {
+        self.at_end = !matches!(queued, Queued::Bytes(_));
         if path.passage == Passage::Discard {
             self.has_gap = true;
-        } else {
+            return;
+        }
+        if let Queued::Bytes(bytes) = &queued {
             self.bytes_under_way += bytes.len();
-            self.enqueue(Queued::Bytes(bytes.to_vec()), path);
         }
-    }
-
-    fn end(&mut self, path: Path) {
-        self.at_end = true;
-        if path.passage == Passage::Discard {
-            self.has_gap = true;
-        } else {
-            self.enqueue(Queued::End, path);
-        }
-    }
-
-    fn enqueue(&mut self, queued: Queued, path: Path) {
         let due = SystemClock.now() + path.delay;
         // A shorter delay than before must not overtake.
         let due = self.under_way.back().map_or(due, |&(before, _)| due.max(before));
@@ -154,8 +148,11 @@ impl Pump {
 
     /// The next piece; at a cut, as much of it as may still pass.
     fn pop(&mut self) -> Queued {
-        let Some((_, queued)) = self.under_way.pop_front() else { return Queued::Bytes(Vec::new()) };
-        let Queued::Bytes(mut bytes) = queued else { return queued };
+        let mut bytes = match self.under_way.pop_front() {
+            Some((_, Queued::Bytes(bytes))) => bytes,
+            Some((_, end)) => return end,
+            None => Vec::new(),
+        };
         self.bytes_under_way -= bytes.len();
         if let Some(left) = &mut self.left_before_cut {
             bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
