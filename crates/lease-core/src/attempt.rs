@@ -206,7 +206,9 @@ impl Outcomes {
                 progress.handle = grant.handle;
             }
             Ok(Acquired::Held { .. } | Acquired::Spent) => {}
-            Err(error) => progress.maybe_granted |= error.kind() != ErrorKind::Unavailable,
+            Err(error) => {
+                progress.maybe_granted |= matches!(error.kind(), ErrorKind::Indeterminate | ErrorKind::Internal);
+            }
         }
         self.release_if_nobody_claims(progress);
     }
