@@ -17,6 +17,21 @@ use crate::{
     tenure::Tenure,
 };
 
+/// Asks for a lease once.
+#[tracing::instrument(name = "lease.try_acquire", level = "debug", skip_all, fields(%name))]
+pub(crate) async fn try_acquire(
+    core: &Arc<Core>,
+    runtime: &Handle,
+    name: LeaseName,
+    options: LeaseOptions,
+) -> Result<Option<Lease>> {
+    match Attempt::new(core, runtime, name, options).ask().await {
+        Asked::Granted(lease) => Ok(Some(lease)),
+        Asked::Held { .. } => Ok(None),
+        Asked::Failed(error) | Asked::Spent(error) => Err(error),
+    }
+}
+
 /// One attempt to get a lease (S13). It may ask the store several times, always with the same nonce.
 ///
 /// Dropped without a lease, it sees to it that no grant is left behind: as soon as none of its calls is under way any
@@ -86,14 +101,21 @@ impl Attempt {
     pub(crate) async fn ask(&self) -> Asked {
         let clock = &self.core.clock;
         let began = clock.now();
+        let give_up_at = began + self.schedule.attempt_timeout;
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.lock().under_way += 1;
         let Answered { sent, result } = self
             .core
             .acquires
-            .submit(&self.runtime, self.request.clone(), began + self.schedule.attempt_timeout, move |answered| {
-                outcomes.completed(&answered.result);
-            })
+            .submit(
+                &self.runtime,
+                self.request.clone(),
+                give_up_at,
+                || true,
+                move |answered| {
+                    outcomes.completed(&answered.result);
+                },
+            )
             .await;
         let now = clock.now();
         let outcome = match &result {
@@ -184,7 +206,9 @@ impl Outcomes {
                 progress.handle = grant.handle;
             }
             Ok(Acquired::Held { .. } | Acquired::Spent) => {}
-            Err(error) => progress.maybe_granted |= error.kind() != ErrorKind::Unavailable,
+            Err(error) => {
+                progress.maybe_granted |= matches!(error.kind(), ErrorKind::Indeterminate | ErrorKind::Internal);
+            }
         }
         self.release_if_nobody_claims(progress);
     }

@@ -30,6 +30,8 @@ use crate::{
 const LARGEST_BATCH: usize = 256;
 /// The most couriers at a time, including those whose calls hang.
 const MOST_COURIERS: usize = 8;
+/// How often one batch is halved at the most: enough to find two poisonous items. What still fails then fails for all.
+const MOST_HALVINGS: usize = 16;
 /// How long an item stays behind a call that does not come back, at the most.
 const LONGEST_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -125,8 +127,12 @@ type Place = (Moment, u64);
 
 struct Item<O: Operation> {
     request: O::Request,
+    /// Asked just before it is sent.
+    wanted: Wanted,
     done: Done<O::Answer>,
 }
+
+type Wanted = Box<dyn Fn() -> bool + Send>;
 
 /// Told the outcome of an item as soon as it is known, whoever still waits for it.
 type Done<A> = Box<dyn FnOnce(Answered<A>) + Send>;
@@ -143,7 +149,7 @@ impl<O: Operation> Lane<O> {
         Self { store, clock, traffic: Mutex::new(traffic) }
     }
 
-    /// Sends a request and waits for its answer until `give_up_at`. `outcome` sees what the store answers, or that the
+    /// Sends a request, if it is still `wanted` when its turn comes, and waits for its answer until `give_up_at`. `outcome` sees what the store answers, or that the
     /// call was never made, also when the caller has stopped waiting.
     ///
     /// # Cancel safety
@@ -154,6 +160,7 @@ impl<O: Operation> Lane<O> {
         runtime: &Handle,
         request: O::Request,
         give_up_at: Moment,
+        wanted: impl Fn() -> bool + Send + 'static,
         outcome: impl FnOnce(&Answered<O::Answer>) + Send + 'static,
     ) -> Answered<O::Answer> {
         let place = {
@@ -180,21 +187,23 @@ impl<O: Operation> Lane<O> {
             outcome(&answered);
             let _ = sender.send(answered);
         });
-        self.enqueue_at(place, Item { request, done }, runtime);
+        self.enqueue_at(place, Item { request, wanted: Box::new(wanted), done }, runtime);
         let queued = Queued { lane: self, place, runtime };
         queued.wait(receiver).await
     }
 
-    /// Queues a request whose outcome goes to `done`; nobody waits for it.
+    /// Queues a request whose outcome goes to `done`; nobody waits for it. It is sent only if it is still `wanted` then.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
         runtime: &Handle,
         request: O::Request,
         give_up_at: Moment,
+        wanted: impl Fn() -> bool + Send + 'static,
         done: impl FnOnce(Answered<O::Answer>) + Send + 'static,
     ) {
         let place = self.lock().next_place(give_up_at);
-        self.enqueue_at(place, Item { request, done: Box::new(done) }, runtime);
+        let item = Item { request, wanted: Box::new(wanted), done: Box::new(done) };
+        self.enqueue_at(place, item, runtime);
     }
 
     fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>, runtime: &Handle) {
@@ -243,7 +252,7 @@ impl<O: Operation> Lane<O> {
     }
 
     fn never_sent(&self) -> Answered<O::Answer> {
-        let error = self.error(ErrorKind::Unavailable, "it was not sent: all calls of the store under way are hanging");
+        let error = self.error(ErrorKind::Unavailable, "it was not sent: it was given up while others were under way");
         Answered { sent: self.clock.now(), result: Err(error) }
     }
 
@@ -400,7 +409,8 @@ impl<O: Operation> Courier<O> {
                 traffic.take_batch()
             };
             let now = self.lane.clock.now();
-            for (_, item) in batch.extract_if(.., |((give_up_at, _), _)| *give_up_at <= now) {
+            let too_late = |place: &Place| place.0 <= now;
+            for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.wanted)()) {
                 (item.done)(self.lane.never_sent());
             }
             if !batch.is_empty() {
@@ -411,12 +421,14 @@ impl<O: Operation> Courier<O> {
 
     async fn deliver(&self, batch: Vec<(Place, Item<O>)>) {
         let mut batches = vec![batch];
+        let mut halvings = MOST_HALVINGS;
         while let Some(mut batch) = batches.pop() {
             let give_up_at = batch.iter().map(|((give_up_at, _), _)| *give_up_at).max();
             let requests: Vec<_> = batch.iter().map(|(_, item)| item.request.clone()).collect();
             let (sent, results) =
                 self.lane.call(&requests, give_up_at.unwrap_or(Moment::from_origin(Duration::ZERO))).await;
-            if batch.len() > 1 && results.iter().all(is_failure_of_the_request) {
+            if batch.len() > 1 && halvings > 0 && results.iter().all(is_failure_of_a_request) {
+                halvings -= 1;
                 let second_half = batch.split_off(batch.len() / 2);
                 batches.extend([second_half, batch]);
                 continue;
@@ -437,8 +449,9 @@ impl<O: Operation> Drop for Courier<O> {
 }
 
 /// Whether it failed for a reason that may lie in one request, not in the connection (L7).
-fn is_failure_of_the_request<A>(result: &Result<A>) -> bool {
-    matches!(result, Err(error) if !error.is_transient())
+fn is_failure_of_a_request<A>(result: &Result<A>) -> bool {
+    use ErrorKind::{Internal, Invalid, Unsupported};
+    matches!(result, Err(error) if matches!(error.kind(), Invalid | Unsupported | Internal))
 }
 
 fn patience(now: Moment, give_up_at: Moment) -> Duration {

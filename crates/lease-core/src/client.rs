@@ -2,10 +2,11 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
+use tracing::Instrument;
+
 use crate::{
     Break, Capabilities, Clock, Error, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost, LeaseName, LeaseOptions,
-    LeaseRecord, LeaseStore, LeaseWatch, Observer, Released, Result, SystemClock,
-    attempt::{Asked, Attempt},
+    LeaseRecord, LeaseStore, LeaseWatch, Observer, Released, Result, SystemClock, attempt,
     core::{Core, Phase, closed},
     observer::Events,
     waiting,
@@ -119,11 +120,7 @@ impl LeaseClient {
         let runtime = self.core.enter("acquire")?;
         let (name, options) = (name.try_into()?, options.into());
         options.validate(&self.core.capabilities)?;
-        match Attempt::new(&self.core, &runtime, name, options).ask().await {
-            Asked::Granted(lease) => Ok(Some(lease)),
-            Asked::Held { .. } => Ok(None),
-            Asked::Failed(error) | Asked::Spent(error) => Err(error),
-        }
+        attempt::try_acquire(&self.core, &runtime, name, options).await
     }
 
     /// Acquires a lease, and waits for it while somebody else has it: by push where the store has it, with a poll behind.
@@ -167,6 +164,7 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Dropping it drops the work, and then releases the lease in the background.
+    #[tracing::instrument(name = "lease.run", level = "debug", skip_all)]
     pub async fn run<N, W, F>(&self, name: N, options: impl Into<LeaseOptions>, work: W) -> Result<F::Output>
     where
         N: TryInto<LeaseName>,
@@ -218,6 +216,7 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Cancel safe.
+    #[tracing::instrument(name = "lease.list", level = "debug", skip(self))]
     pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
         self.core.enter("list")?;
         let list = async { self.core.store.list(prefix, after, limit).await };
@@ -256,10 +255,12 @@ impl LeaseClient {
     {
         let runtime = self.core.enter("break")?;
         let (core, name) = (Arc::clone(&self.core), name.try_into()?);
-        let breaking = runtime.spawn(async move {
+        let span = tracing::debug_span!("lease.break", %name, %token, ?how);
+        let breaking = async move {
             let breaking = async { core.store.break_lease(&name, token, how).await };
             core.in_time("break", breaking).await
-        });
+        };
+        let breaking = runtime.spawn(breaking.instrument(span));
         breaking.await.unwrap_or_else(|error| Err(crate::core::interrupted("break", error)))
     }
 

@@ -99,6 +99,7 @@ impl Core {
     }
 
     /// Releases and waits for the answer. Transient failures are repeated in the background.
+    #[tracing::instrument(name = "lease.release", level = "debug", skip_all, fields(name = %request.claim.name))]
     pub(crate) async fn release(
         self: &Arc<Self>,
         runtime: &Handle,
@@ -108,7 +109,7 @@ impl Core {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
         let give_up_at = self.clock.now() + timeout;
         let done = move |result: &Result<Released>| core.released(&handle, repeated, timeout, RELEASE_REPEATS, result);
-        self.releases.submit(runtime, request, give_up_at, move |answered| done(&answered.result)).await.result
+        self.releases.submit(runtime, request, give_up_at, || true, move |answered| done(&answered.result)).await.result
     }
 
     /// Releases, best effort (S16).
@@ -130,9 +131,15 @@ impl Core {
     ) {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
         let give_up_at = self.clock.now() + timeout;
-        self.releases.enqueue(runtime, request, give_up_at, move |answered| {
-            core.released(&handle, repeated, timeout, repeats, &answered.result);
-        });
+        self.releases.enqueue(
+            runtime,
+            request,
+            give_up_at,
+            || true,
+            move |answered| {
+                core.released(&handle, repeated, timeout, repeats, &answered.result);
+            },
+        );
     }
 
     fn released(
@@ -154,6 +161,7 @@ impl Core {
         }
     }
 
+    #[tracing::instrument(name = "lease.inspect", level = "debug", skip_all, fields(%name))]
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
         self.in_time("inspect", async { self.store.inspect(name).await }).await
     }
@@ -178,6 +186,7 @@ impl Core {
     }
 
     /// Begins to close if nobody has; completes when it is closed.
+    #[tracing::instrument(name = "lease.close", level = "debug", skip_all)]
     pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
         let runtime = runtime("close")?;
         let first = self.phase.send_if_modified(|phase| {

@@ -111,29 +111,36 @@ impl Renewals {
         Ok(())
     }
 
-    /// Is not in charge of a tenure any more. Renewals of it that are queued find nothing to renew (S12).
+    /// Is not in charge of a tenure any more, which has ended: renewals of it that are queued are not sent (S12).
     pub(crate) fn remove(&self, tenure: &Tenure) {
         self.0.lock().remove(tenure.number);
     }
 
     /// Renews now, whatever the plan says.
+    #[tracing::instrument(name = "lease.renew", level = "debug", skip_all, fields(name = %tenure.name()))]
     pub(crate) async fn renew(&self, tenure: &Arc<Tenure>, runtime: &Handle) -> Result<()> {
         if let Some(lost) = tenure.loss() {
             return Err(lost.into());
         }
-        let (shared, subject) = (Arc::clone(&self.0), Arc::clone(tenure));
+        let (shared, subject, holding) = (Arc::clone(&self.0), Arc::clone(tenure), Arc::clone(tenure));
         let request = tenure.renew_request();
         let revision = request.metadata.as_ref().map(|update| update.revision);
         let give_up_at = tenure.schedule.give_up_at(self.0.clock.now(), tenure.valid_until());
         let answered = self
             .0
             .lane
-            .submit(runtime, request, give_up_at, move |answered| shared.answered(&subject, None, revision, answered))
+            .submit(
+                runtime,
+                request,
+                give_up_at,
+                move || holding.is_held(),
+                move |answered| shared.answered(&subject, None, revision, answered),
+            )
             .await;
         match answered.result {
             Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
             Ok(_) => Err(tenure.lost().await.into()),
-            Err(error) => Err(error),
+            Err(error) => tenure.loss().map_or(Err(error), |lost| Err(lost.into())),
         }
     }
 
@@ -194,10 +201,11 @@ impl Shared {
             if step == Step::Overdue {
                 tenure.in_jeopardy(Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue"));
             }
-            let shared = Arc::clone(self);
+            let (shared, holding) = (Arc::clone(self), Arc::clone(&tenure));
             let request = tenure.renew_request();
             let revision = request.metadata.as_ref().map(|update| update.revision);
-            self.lane.enqueue(runtime, request, give_up_at, move |answered| {
+            let wanted = move || holding.is_held();
+            self.lane.enqueue(runtime, request, give_up_at, wanted, move |answered| {
                 shared.answered(&tenure, Some(sent), revision, &answered);
             });
         }

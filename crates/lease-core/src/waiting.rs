@@ -42,6 +42,7 @@ struct Waiter {
 struct Trouble(Mutex<Option<Error>>);
 
 /// Acquires a lease, and waits for it if need be.
+#[tracing::instrument(name = "lease.acquire", level = "debug", skip_all, fields(%name))]
 pub(crate) async fn acquire(
     core: &Arc<Core>,
     runtime: &Handle,
@@ -77,10 +78,7 @@ async fn acquire_without_limit(
     if !core.waiting.has_line(&name) {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
-            Asked::Held { retry_after: after } => {
-                retry_after = after;
-                attempt.look_first();
-            }
+            Asked::Held { retry_after: after } => retry_after = after,
             Asked::Failed(error) if !error.is_transient() => return Err(error),
             Asked::Failed(error) => trouble.put(error),
             Asked::Spent(error) => {
@@ -90,16 +88,20 @@ async fn acquire_without_limit(
         }
     }
     let mut wait = Wait::new(core, &name);
+    let mut runtime = runtime.clone();
     loop {
+        // There is somebody else, in the store or in the line.
+        attempt.look_first();
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter { attempt, reply, trouble: Arc::clone(trouble), retry_after };
-        core.waiting.join(core, runtime, waiter);
+        core.waiting.join(core, &runtime, waiter);
         if let Ok(outcome) = answer.await {
             wait.won = outcome.is_ok();
             return outcome;
         }
         // The contender's runtime has ended: contend on this one.
-        attempt = Attempt::new(core, runtime, name.clone(), options.clone());
+        runtime = core.enter("acquire")?;
+        attempt = Attempt::new(core, &runtime, name.clone(), options.clone());
     }
 }
 
@@ -179,7 +181,6 @@ impl Contender {
                         break;
                     }
                     Asked::Held { retry_after } => {
-                        waiter.attempt.look_first();
                         waiter.trouble.take();
                         wake_at = self.after(retry_after);
                     }

@@ -1,6 +1,8 @@
 //! Every future of this library may be dropped at any await (S15): it leaves no grant, or one that is released in the
 //! background, and nobody renews it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::{future::Future, pin::Pin, time::Duration};

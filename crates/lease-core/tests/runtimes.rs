@@ -1,5 +1,7 @@
 //! Leases and the runtimes that they outlive, or that outlive them.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! A memory store whose calls can be counted and held up, and which reacts to some names as a troubled store would.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     sync::{Arc, Mutex},
