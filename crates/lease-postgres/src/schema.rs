@@ -205,7 +205,7 @@ mod tests {
         assert!(table.channel().len() <= LONGEST_IDENTIFIER);
         assert_ne!(table.channel(), Table::new("public", "t").unwrap().channel());
         let usual = Table::new("public", "app_runtime_leases").unwrap();
-        assert_eq!(usual.channel(), "lease_postgres_2f8a1ee9ba1da8ae");
+        assert_eq!(usual.channel(), "lease_postgres_25e5da7675d1c712");
     }
 
     #[test]
