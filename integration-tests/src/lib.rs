@@ -1,1 +1,47 @@
-//! Servers.
+//! Real servers for the tests of this workspace, and the faults that are done to them. Unix only.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use integration_tests::{Direction, Postgres, Proxy};
+//!
+//! let shared = Postgres::shared().await; // one per test process; do it no harm
+//! println!("{}", shared.url());
+//!
+//! let postgres = Postgres::start().await; // one of your own
+//! postgres.freeze().await?;
+//! postgres.thaw().await?;
+//! postgres.restart().await?;
+//!
+//! let proxy = Proxy::start(postgres.address()?).await?; // a network that can be harmed
+//! let url = postgres.url_through(&proxy);
+//! proxy.black_hole(Direction::Both);
+//! proxy.heal();
+//! # Ok(()) }
+//! ```
+//!
+//! A server is found in this order:
+//!
+//! 1. the URL in `LEASE_TEST_POSTGRES_URL`: a server that you run; the harness does not harm it;
+//! 2. a binary of this machine, in `PATH` or where Debian puts it, started on a free port in a temporary directory. It ends
+//!    with the test process, also when that is killed with SIGKILL;
+//! 3. a container, if an engine such as Docker answers.
+//!
+//! Where there is none, the test fails and says what to install: no test is skipped in silence.
+//! `LEASE_TEST_REQUIRE=postgres` lists what an environment promises to have; a test of this package holds it to that.
+
+mod account;
+mod container;
+mod deadline;
+mod environment;
+mod error;
+mod keeper;
+mod local_server;
+mod ports;
+mod postgres;
+mod processes;
+mod proxy;
+
+pub use environment::{Required, required_servers};
+pub use error::ServerError;
+pub use postgres::Postgres;
+pub use proxy::{Direction, Proxy};

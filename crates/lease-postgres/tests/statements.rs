@@ -1,5 +1,7 @@
 //! What each statement does to a row, in its single and its batched form alike.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::time::Duration;
@@ -208,7 +210,7 @@ async fn l2_a_loser_that_looks_first_writes_nothing() {
     for look_first in [true, false] {
         let other = request("other", "b");
         let loser = AcquireRequest { look_first, ..request("job", "b") };
-        let answers = store.acquire(&[loser.clone()]).await;
+        let answers = store.acquire(std::slice::from_ref(&loser)).await;
         assert!(matches!(answers[0], Ok(Acquired::Held { .. })));
         let answers = store.acquire(&[loser, AcquireRequest { look_first, ..other }]).await;
         assert!(matches!(answers[0], Ok(Acquired::Held { .. })));
@@ -715,7 +717,8 @@ async fn s21_names_differ_by_any_byte() {
 #[tokio::test]
 async fn s24_the_connection_of_an_abandoned_call_is_closed() {
     let store = store().await;
-    let one_connection = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&common::url()).await.unwrap();
+    let one_connection =
+        sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(common::url().await).await.unwrap();
     let alone = common::options_of(&store).with_pool(one_connection).unwrap();
     granted(&alone, &request("locked", "a")).await;
     let session =

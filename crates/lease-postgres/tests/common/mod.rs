@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use integration_tests::Postgres;
 use lease_core::{
     AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseName, LeaseStore, Metadata, ReleaseRequest,
     Released, RenewRequest, Renewed, Result, SystemClock, Wakeups,
@@ -12,12 +13,12 @@ use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 
 pub(crate) const TTL: Duration = Duration::from_secs(30);
 
-pub(crate) fn url() -> String {
-    std::env::var("LEASE_TEST_POSTGRES_URL").expect("LEASE_TEST_POSTGRES_URL")
+pub(crate) async fn url() -> &'static str {
+    Postgres::shared().await.url()
 }
 
 pub(crate) async fn pool() -> PgPool {
-    PgPoolOptions::new().max_connections(10).connect(&url()).await.unwrap()
+    PgPoolOptions::new().max_connections(10).connect(url().await).await.unwrap()
 }
 
 /// A store on a table that no other test has.

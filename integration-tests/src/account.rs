@@ -1,0 +1,53 @@
+//! The user account that a server runs in.
+
+use std::{os::unix::process::CommandExt, process::Command};
+
+/// A user account: this process's own, or another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Account(Option<(u32, u32)>);
+
+impl Account {
+    /// The account of this process.
+    pub(crate) const fn current() -> Self {
+        Self(None)
+    }
+
+    /// The account of this process, unless that is root: then the named one, or else `nobody`. PostgreSQL refuses to
+    /// run as root.
+    pub(crate) fn but_not_root(name: &str) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self::current();
+        }
+        let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        Self(Some(find(&accounts, name).or_else(|| find(&accounts, "nobody")).unwrap_or((65534, 65534))))
+    }
+
+    /// Has the command run in this account, without the groups of this process.
+    pub(crate) fn run(self, command: &mut Command) {
+        if let Some((user, group)) = self.0 {
+            // `uid` also clears the supplementary groups when root asks for it.
+            command.uid(user).gid(group);
+        }
+    }
+}
+
+fn find(accounts: &str, name: &str) -> Option<(u32, u32)> {
+    accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (user, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        (user == name).then_some(())?;
+        Some((uid.parse().ok()?, gid.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_their_whole_name() {
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nnobody2:x:7:8::/:\nnobody:x:65534:65533::/:\n";
+        assert_eq!(find(accounts, "nobody"), Some((65534, 65533)));
+        assert_eq!(find(accounts, "postgres"), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! What outlives the test process: a scratch directory, the server in it, and whoever clears both away.
+
+use std::{
+    io::{BufRead, BufReader, ErrorKind, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use crate::{ServerError, account::Account, processes::Process};
+
+/// A scratch directory with a guardian process. The guardian (a shell script, `keeper.sh`) starts commands there, and
+/// clears everything away once this process closes its end of the pipe: when this value is dropped, or when this process
+/// ends in whichever way, SIGKILL included.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    guardian: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    directory: PathBuf,
+}
+
+impl Keeper {
+    /// Makes a directory. At the end, `stop_signal` (`"QUIT"`) asks the server to end; SIGKILL follows if it does not.
+    pub(crate) fn new(account: Account, stop_signal: &str) -> Result<Self, ServerError> {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", include_str!("keeper.sh"), "keeper", stop_signal])
+            // The settings of whoever runs the tests (PGPORT, LANG, …) are none of the server's.
+            .env_clear()
+            .envs(
+                ["PATH", "TMPDIR", "DOCKER_HOST", "HOME"].iter().filter_map(|&key| Some((key, std::env::var_os(key)?))),
+            )
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Nobody's output stays open for longer than the test runs.
+            .stderr(Stdio::null())
+            // What is sent to the test's process group (Ctrl-C, a test runner's time limit) must not end the guardian.
+            .process_group(0);
+        account.run(&mut command);
+        let mut guardian = command.spawn().map_err(|error| ServerError::failed("cannot start sh", error))?;
+        let (Some(requests), Some(answers)) = (guardian.stdin.take(), guardian.stdout.take()) else {
+            return Err(ServerError::Failed("sh has no pipes".into()));
+        };
+        let requests = Some(requests);
+        let mut keeper = Self { guardian, requests, answers: BufReader::new(answers), directory: PathBuf::new() };
+        keeper.directory = keeper.answer()?.into();
+        Ok(keeper)
+    }
+
+    /// The scratch directory: the working directory of all commands, and gone after the end.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Runs a command in the directory and waits for its end; what it prints goes to the log.
+    pub(crate) fn run(&mut self, command: &[&str]) -> Result<(), ServerError> {
+        match self.request("run", command)?.as_str() {
+            "0" => Ok(()),
+            code => Err(ServerError::Failed(format!(
+                "`{}` ended with code {code}:\n{}",
+                command.join(" "),
+                self.log_tail()
+            ))),
+        }
+    }
+
+    /// Starts a server in the directory; the one before it, if any, must have ended.
+    pub(crate) fn start(&mut self, command: &[&str]) -> Result<(), ServerError> {
+        self.request("start", command).map(drop)
+    }
+
+    /// A command that the guardian runs at the end, for what is not below it: a container.
+    pub(crate) fn finally(&mut self, command: &[&str]) -> Result<(), ServerError> {
+        self.request("finally", command).map(drop)
+    }
+
+    /// The living processes of the server, parents first.
+    pub(crate) fn processes(&self) -> Result<Vec<Process>, ServerError> {
+        // The guardian cannot be mistaken: its id stays its own until this process waits for it.
+        Process::all_below(self.guardian.id())
+    }
+
+    /// The last lines of what the commands have printed, for error messages.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = std::fs::read(self.directory.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    fn request(&mut self, request: &str, command: &[&str]) -> Result<String, ServerError> {
+        let quoted: Vec<String> = command.iter().map(|word| quote(word)).collect();
+        let line = format!("{request} {}\n", quoted.join(" "));
+        let sent = match &mut self.requests {
+            Some(requests) => requests.write_all(line.as_bytes()),
+            None => Err(ErrorKind::BrokenPipe.into()),
+        };
+        sent.map_err(|error| ServerError::failed("the guardian of the server has ended", error))?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<String, ServerError> {
+        let mut line = String::new();
+        self.answers
+            .read_line(&mut line)
+            .map_err(|error| ServerError::failed("the guardian of the server does not answer", error))?;
+        let (word, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+        match word {
+            "ok" | "exit" => Ok(rest.to_owned()),
+            _ => Err(ServerError::Failed(format!("the guardian of the server has failed: {rest}"))),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.requests = None;
+        // Bounded: the script asks the server to end, and kills it after a few seconds. Waiting keeps servers from piling up.
+        let _ = self.guardian.wait();
+    }
+}
+
+/// A word that the shell reads as it is.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::deadline::poll_until;
+
+    fn keeper() -> Keeper {
+        Keeper::new(Account::current(), "TERM").unwrap()
+    }
+
+    #[test]
+    fn runs_commands_word_by_word() {
+        let mut keeper = keeper();
+        keeper.run(&["touch", "it's a \"$HOME\" `id`; \\ *"]).unwrap();
+        assert!(keeper.directory().join("it's a \"$HOME\" `id`; \\ *").exists());
+    }
+
+    #[test]
+    fn a_command_that_fails_is_shown_with_what_it_printed() {
+        let error = keeper().run(&["sh", "-c", "echo the reason >&2; exit 3"]).unwrap_err().to_string();
+        assert!(error.contains("code 3") && error.contains("the reason"), "{error}");
+    }
+
+    #[test]
+    fn the_end_takes_the_directory_and_every_process_even_frozen_and_deaf_ones() {
+        let mut keeper = keeper();
+        let directory = keeper.directory().to_owned();
+        keeper.start(&["sh", "-c", "trap '' TERM; sleep 1000 & sleep 1001 & while :; do sleep 1; done"]).unwrap();
+        poll_until("all started", Duration::from_secs(5), || keeper.processes().unwrap().len() >= 4).unwrap();
+        let processes = keeper.processes().unwrap();
+        for process in &processes {
+            process.signal(rustix::process::Signal::STOP);
+        }
+        drop(keeper);
+        assert!(!directory.exists());
+        for process in processes {
+            let is_gone = || !Process::list().unwrap().iter().any(|other| other.id() == process.id());
+            poll_until(&format!("{process:?} is gone"), Duration::from_secs(5), is_gone).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_last_command_is_run() {
+        let mut keeper = keeper();
+        let mut witness = self::keeper();
+        witness.run(&["mkdir", "witness"]).unwrap();
+        let path = witness.directory().join("witness");
+        keeper.finally(&["rmdir", path.to_str().unwrap()]).unwrap();
+        assert!(path.exists());
+        drop(keeper);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,133 @@
+//! A server process of this machine, which can be harmed.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use crate::{ServerError, deadline::poll_until, keeper::Keeper, processes::Process};
+
+/// How long a server may take to start or to stop, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server in a scratch directory, of whichever kind. It ends with this value, or with this process. All methods block.
+#[derive(Debug)]
+pub(crate) struct LocalServer {
+    keeper: Mutex<Keeper>,
+    command: Vec<String>,
+    ready: fn(&Path, &[Process]) -> bool,
+    directory: PathBuf,
+}
+
+impl LocalServer {
+    /// Starts a server with a command in the keeper's directory, and returns once it is ready.
+    ///
+    /// `ready` is asked again and again, with the directory and the living processes; it must not mistake the server of
+    /// somebody else for this one.
+    pub(crate) fn start(
+        keeper: Keeper,
+        command: Vec<String>,
+        ready: fn(&Path, &[Process]) -> bool,
+    ) -> Result<Self, ServerError> {
+        let directory = keeper.directory().to_owned();
+        let server = Self { keeper: Mutex::new(keeper), command, ready, directory };
+        server.launch(&mut server.keeper())?;
+        Ok(server)
+    }
+
+    /// The server's scratch directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Stops all its processes where they are (SIGSTOP), and returns when they stand still. Connections stay open.
+    pub(crate) fn freeze(&self) -> Result<(), ServerError> {
+        freeze(&self.keeper())
+    }
+
+    /// Lets frozen processes go on.
+    pub(crate) fn thaw(&self) -> Result<(), ServerError> {
+        thaw(&self.keeper())
+    }
+
+    /// Kills all its processes (SIGKILL) at one moment, and returns when they are gone.
+    pub(crate) fn kill(&self) -> Result<(), ServerError> {
+        let keeper = self.keeper();
+        // Standing still, none can notice the death of another.
+        freeze(&keeper)?;
+        for process in keeper.processes()? {
+            process.signal(Signal::KILL);
+        }
+        ended(&keeper)
+    }
+
+    /// Asks the first process to end, and returns when all are gone. A frozen server goes on first.
+    pub(crate) fn stop(&self, signal: Signal) -> Result<(), ServerError> {
+        let keeper = self.keeper();
+        thaw(&keeper)?;
+        if let Some(first) = keeper.processes()?.first() {
+            first.signal(signal);
+        }
+        ended(&keeper)
+    }
+
+    /// Starts it again after its end, with the same data and the same port.
+    pub(crate) fn start_again(&self) -> Result<(), ServerError> {
+        let mut keeper = self.keeper();
+        if !keeper.processes()?.is_empty() {
+            return Err(ServerError::Failed("the server is still running".into()));
+        }
+        self.launch(&mut keeper)
+    }
+
+    fn launch(&self, keeper: &mut Keeper) -> Result<(), ServerError> {
+        let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        keeper.start(&command)?;
+        let mut ended = false;
+        let waited = poll_until("the server is ready", PATIENCE, || {
+            let processes = keeper.processes().unwrap_or_default();
+            ended = processes.is_empty();
+            ended || (self.ready)(&self.directory, &processes)
+        });
+        match waited {
+            Ok(()) if !ended => Ok(()),
+            Ok(()) => Err(ServerError::Failed(format!("the server ended at once:\n{}", keeper.log_tail()))),
+            Err(error) => Err(ServerError::Failed(format!("{error}:\n{}", keeper.log_tail()))),
+        }
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        // A test that panicked has broken nothing here.
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn freeze(keeper: &Keeper) -> Result<(), ServerError> {
+    let mut nothing = false;
+    poll_until("all processes of the server stand still", PATIENCE, || {
+        let processes = keeper.processes().unwrap_or_default();
+        nothing = processes.is_empty();
+        // Parents first, and look again: one may have had a child meanwhile.
+        processes.iter().filter(|process| !process.is_stopped()).for_each(|process| process.signal(Signal::STOP));
+        processes.iter().all(Process::is_stopped)
+    })?;
+    if nothing { Err(ServerError::Failed("the server is not running".into())) } else { Ok(()) }
+}
+
+fn thaw(keeper: &Keeper) -> Result<(), ServerError> {
+    poll_until("all processes of the server go on", PATIENCE, || {
+        let processes = keeper.processes().unwrap_or_default();
+        // Children first: a parent that looks after them finds them alive.
+        processes.iter().rev().filter(|process| process.is_stopped()).for_each(|process| process.signal(Signal::CONT));
+        !processes.iter().any(Process::is_stopped)
+    })
+}
+
+fn ended(keeper: &Keeper) -> Result<(), ServerError> {
+    poll_until("all processes of the server have ended", PATIENCE, || {
+        keeper.processes().is_ok_and(|processes| processes.is_empty())
+    })
+}

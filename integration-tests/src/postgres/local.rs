@@ -1,0 +1,185 @@
+//! PostgreSQL from binaries of this machine.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    ServerError, account::Account, keeper::Keeper, local_server::LocalServer, ports::free_port, processes::Process,
+};
+
+/// A PostgreSQL server of this machine. All methods block.
+#[derive(Debug)]
+pub(super) struct LocalPostgres {
+    server: LocalServer,
+    port: u16,
+}
+
+impl LocalPostgres {
+    /// Starts the newest version that is installed; [`ServerError::NoServer`] when none is.
+    pub(super) fn start(settings: &[String]) -> Result<Self, ServerError> {
+        let binaries = newest_binaries()?;
+        let mut attempts = 5;
+        loop {
+            let error = match Self::start_on(free_port()?, &binaries, settings) {
+                Ok(server) => return Ok(server),
+                Err(error) => error,
+            };
+            attempts -= 1;
+            // Between the search for a free port and its use, another process may take it.
+            if attempts == 0 || !error.to_string().contains("could not bind") {
+                return Err(error);
+            }
+        }
+    }
+
+    fn start_on(port: u16, binaries: &Path, settings: &[String]) -> Result<Self, ServerError> {
+        let mut keeper = new_keeper()?;
+        keeper.run(&["cp", "-R", "-p", path(&template(binaries)?)?, "data"])?;
+        let port_argument = port.to_string();
+        let mut command: Vec<String> =
+            [path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into).into();
+        let defaults = [
+            ("listen_addresses", "127.0.0.1"),
+            // A path in a long temporary directory may not fit into a socket's address.
+            ("unix_socket_directories", ""),
+            ("max_connections", "300"),
+            ("fsync", "off"),
+            // Shared memory that a crash leaves behind then goes with the directory.
+            ("dynamic_shared_memory_type", "mmap"),
+        ];
+        command.extend(settings_as_arguments(&defaults));
+        command.extend_from_slice(settings);
+        Ok(Self { server: LocalServer::start(keeper, command, is_ready)?, port })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn freeze(&self) -> Result<(), ServerError> {
+        self.server.freeze()
+    }
+
+    pub(super) fn thaw(&self) -> Result<(), ServerError> {
+        self.server.thaw()
+    }
+
+    pub(super) fn kill(&self) -> Result<(), ServerError> {
+        self.server.kill()?;
+        remove_shared_memory(self.server.directory());
+        Ok(())
+    }
+
+    pub(super) fn start_again(&self) -> Result<(), ServerError> {
+        self.server.start_again()
+    }
+
+    pub(super) fn restart(&self) -> Result<(), ServerError> {
+        // "Fast" shutdown: ends sessions, writes a checkpoint.
+        self.server.stop(Signal::INT)?;
+        self.server.start_again()
+    }
+}
+
+/// `-c name=value` for each.
+pub(super) fn settings_as_arguments(settings: &[(&str, &str)]) -> Vec<String> {
+    settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect()
+}
+
+fn new_keeper() -> Result<Keeper, ServerError> {
+    // "Immediate" shutdown.
+    Keeper::new(Account::but_not_root("postgres"), "QUIT")
+}
+
+/// The server writes its state into a file of its own directory, so no other server can be taken for it.
+fn is_ready(directory: &Path, processes: &[Process]) -> bool {
+    let Some([id, .., status]) = pid_file(directory) else { return false };
+    status == "ready" && processes.first().is_some_and(|first| first.id().to_string() == id)
+}
+
+/// The first eight lines of `postmaster.pid`: process id, data directory, start time, port, socket directory, address,
+/// shared memory key and id, status.
+fn pid_file(directory: &Path) -> Option<[String; 8]> {
+    let file = std::fs::read_to_string(directory.join("data/postmaster.pid")).ok()?;
+    let lines: Vec<String> = file.lines().map(|line| line.trim().to_owned()).collect();
+    lines.first_chunk().cloned()
+}
+
+/// A crash leaves a small System V segment behind, of which a machine has a limited number.
+fn remove_shared_memory(directory: &Path) {
+    let Some([.., shared_memory, _]) = pid_file(directory) else { return };
+    if let Some(id) = shared_memory.split_whitespace().nth(1) {
+        // Best effort: the next server does it too, if there is one.
+        let _ = Command::new("ipcrm").args(["-m", id]).output();
+    }
+}
+
+/// A fresh data directory, made once a process: copying is several times faster than making.
+fn template(binaries: &Path) -> Result<PathBuf, ServerError> {
+    static TEMPLATE: Mutex<Option<Keeper>> = Mutex::new(None);
+    let mut template = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(keeper) = &*template {
+        return Ok(keeper.directory().join("data"));
+    }
+    let mut keeper = new_keeper()?;
+    let initdb = binaries.join("initdb");
+    let plain =
+        [path(&initdb)?, "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C"];
+    // An order of words rather than of bytes, as in most databases: a test then notices who relies on bytes.
+    let words = [&plain[..], &["--locale-provider=icu", "--icu-locale=en-US"]].concat();
+    // From version 15 on, and only if built so.
+    if keeper.run(&words).is_err() {
+        keeper.run(&plain)?;
+    }
+    Ok(template.insert(keeper).directory().join("data"))
+}
+
+/// The directory with the binaries of the newest version.
+fn newest_binaries() -> Result<PathBuf, ServerError> {
+    let in_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
+    // Debian keeps them out of the PATH.
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    directories.extend(debian.map(|version| version.path().join("bin")));
+    let found = directories.into_iter().filter(|directory| directory.join("initdb").exists());
+    found
+        .filter_map(|directory| Some((version(&directory.join("postgres"))?, directory)))
+        .max()
+        .map(|(_, directory)| directory)
+        .ok_or_else(|| ServerError::NoServer("no initdb and postgres in PATH or /usr/lib/postgresql/*/bin".into()))
+}
+
+fn version(postgres: &Path) -> Option<Vec<u32>> {
+    let output = Command::new(postgres).arg("--version").output().ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// `postgres (PostgreSQL) 15.9 (Debian 15.9-0+deb12u1)`, `postgres (PostgreSQL) 18beta1`.
+fn parse_version(line: &str) -> Option<Vec<u32>> {
+    let version = line.split_once("(PostgreSQL) ")?.1.split_whitespace().next()?;
+    let numbers = version.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    Some(numbers.collect()).filter(|numbers: &Vec<u32>| !numbers.is_empty())
+}
+
+fn path(path: &Path) -> Result<&str, ServerError> {
+    path.to_str().ok_or_else(|| ServerError::Failed(format!("{} is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let nine = parse_version("postgres (PostgreSQL) 9.6.24").unwrap();
+        let fifteen = parse_version("postgres (PostgreSQL) 15.9 (Debian 15.9-0+deb12u1)").unwrap();
+        let beta = parse_version("postgres (PostgreSQL) 18beta1").unwrap();
+        assert!(nine < fifteen && fifteen < beta, "{nine:?} {fifteen:?} {beta:?}");
+        assert_eq!(parse_version("not a server"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! One direction of one connection.
+
+use std::{collections::VecDeque, future::pending};
+
+use lease_core::{Clock, Moment, SystemClock};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::tcp::{ReadHalf, WriteHalf},
+    sync::watch,
+};
+
+use super::{
+    Direction,
+    faults::{Faults, Passage, Path},
+};
+
+/// How many bytes one direction of a connection holds at most; more wait with their sender.
+const CAPACITY: usize = 256 * 1024;
+const CHUNK: usize = 16 * 1024;
+
+/// Why a direction has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The sender has closed it, and the receiver knows.
+    OfStream,
+    /// So many bytes have passed as should before the cut.
+    ByCut,
+    /// One side is gone without a word, or the stream has a gap.
+    ByReset,
+}
+
+/// Passes bytes until the end, as well as the network allows.
+pub(super) async fn run(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    direction: Direction,
+    mut faults: watch::Receiver<Faults>,
+) -> Ended {
+    let mut pump = Pump::default();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let current = *faults.borrow_and_update();
+        let path = current.path(direction);
+        if pump.adapt(path, current.heals) {
+            return Ended::ByReset;
+        }
+        if pump.left_before_cut == Some(0) {
+            return Ended::ByCut;
+        }
+        let passes = path.passage == Passage::Pass;
+        if passes && pump.due().is_some_and(|due| due <= SystemClock.now()) {
+            let written = match pump.pop() {
+                Queued::Bytes(bytes) => to.write_all(&bytes).await,
+                Queued::End => match to.shutdown().await {
+                    Ok(()) => return Ended::OfStream,
+                    error => error,
+                },
+                Queued::Reset => return Ended::ByReset,
+            };
+            if written.is_err() {
+                return Ended::ByReset;
+            }
+            continue;
+        }
+        let queued = tokio::select! {
+            changed = faults.changed() => match changed {
+                Ok(()) => continue,
+                // The proxy is gone.
+                Err(_) => return Ended::ByReset,
+            },
+            () = sleep_until(pump.due().filter(|_| passes)) => continue,
+            read = from.read(&mut buffer), if path.passage != Passage::Hold && pump.has_room() => match read {
+                Ok(0) => Queued::End,
+                Ok(length) => Queued::Bytes(buffer[..length].to_vec()),
+                Err(_) => Queued::Reset,
+            },
+        };
+        // A fault that was set before these bytes were sent holds for them, even if nobody has looked at it yet.
+        pump.push(queued, faults.borrow().path(direction));
+    }
+}
+
+async fn sleep_until(due: Option<Moment>) {
+    match due {
+        Some(due) => SystemClock.sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// What is under way, and what became of the faults so far.
+#[derive(Debug, Default)]
+struct Pump {
+    under_way: VecDeque<(Moment, Queued)>,
+    bytes_under_way: usize,
+    at_end: bool,
+    /// Bytes of this stream were lost; it cannot go on after healing.
+    has_gap: bool,
+    heals: Option<u64>,
+    cut: Option<u64>,
+    left_before_cut: Option<u64>,
+}
+
+/// What the sender did. All of it takes the same time on its way.
+#[derive(Debug)]
+enum Queued {
+    Bytes(Vec<u8>),
+    End,
+    Reset,
+}
+
+impl Pump {
+    /// Takes notice of changed faults. Whether the connection must be reset.
+    fn adapt(&mut self, path: Path, heals: u64) -> bool {
+        if self.heals.replace(heals).is_some_and(|before| before != heals) {
+            // What was delayed need not wait any longer.
+            let now = SystemClock.now();
+            self.under_way.iter_mut().for_each(|(due, _)| *due = now.min(*due));
+        }
+        if self.cut != path.cut.map(|(cut, _)| cut) {
+            self.cut = path.cut.map(|(cut, _)| cut);
+            self.left_before_cut = path.cut.map(|(_, bytes)| bytes);
+        }
+        self.has_gap && path.passage != Passage::Discard
+    }
+
+    fn has_room(&self) -> bool {
+        !self.at_end && self.bytes_under_way + CHUNK <= CAPACITY
+    }
+
+    fn due(&self) -> Option<Moment> {
+        self.under_way.front().map(|&(due, _)| due)
+    }
+
+    fn push(&mut self, queued: Queued, path: Path) {
+        self.at_end = !matches!(queued, Queued::Bytes(_));
+        if path.passage == Passage::Discard {
+            self.has_gap = true;
+            return;
+        }
+        if let Queued::Bytes(bytes) = &queued {
+            self.bytes_under_way += bytes.len();
+        }
+        let due = SystemClock.now() + path.delay;
+        // A shorter delay than before must not overtake.
+        let due = self.under_way.back().map_or(due, |&(before, _)| due.max(before));
+        self.under_way.push_back((due, queued));
+    }
+
+    /// The next piece; at a cut, as much of it as may still pass.
+    fn pop(&mut self) -> Queued {
+        let mut bytes = match self.under_way.pop_front() {
+            Some((_, Queued::Bytes(bytes))) => bytes,
+            Some((_, end)) => return end,
+            None => Vec::new(),
+        };
+        self.bytes_under_way -= bytes.len();
+        if let Some(left) = &mut self.left_before_cut {
+            bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= bytes.len() as u64;
+        }
+        Queued::Bytes(bytes)
+    }
+}

@@ -1,0 +1,41 @@
+# Every recipe is one plain command: whoever has no `just` can copy it.
+
+# What there is.
+default:
+    @just --list
+
+# Install whatever servers and tools are missing, and run all tests.
+test *arguments:
+    ./integration-tests/run {{arguments}}
+
+# The smoke test of servers in containers; needs a container engine.
+test-containers:
+    cargo test -p integration-tests --features containers --test containers
+
+# Three candidates for one lease: one freezes, one crashes, one hands over.
+failover *arguments:
+    cargo run --example failover -- {{arguments}}
+
+# Lints, as strict as in CI.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Format everything.
+format:
+    cargo fmt --all
+
+# The documentation, in a browser.
+doc:
+    cargo doc --workspace --no-deps --open
+
+# Licences, sources and banned packages of all dependencies.
+deny:
+    cargo deny check bans licenses sources
+
+# Known vulnerabilities of all dependencies; needs the network.
+advisories:
+    cargo deny check advisories
+
+# All that CI does.
+ci:
+    ./.ci/run
