@@ -162,7 +162,7 @@ impl Connections {
                 call.finish();
                 Ok(rows)
             }
-            Err(source) => Err(call.failed(source, access)),
+            Err(source) => Err(call.failed(source, access).await),
         }
     }
 
@@ -212,11 +212,14 @@ impl Call {
     }
 
     /// The call has failed. The connection goes back only where the server itself said so and goes on.
-    pub(crate) fn failed(self, source: sqlx::Error, access: Access) -> Failure {
+    ///
+    /// The server tells the error first and ends the transaction afterwards. That end is waited for: until then it keeps the
+    /// locks that it had, and a second try would meet them.
+    pub(crate) async fn failed(mut self, source: sqlx::Error, access: Access) -> Failure {
         let goes_on = source
             .as_database_error()
             .is_some_and(|error| error.code().is_some_and(|code| !code.starts_with("57P") && !code.starts_with("08")));
-        if goes_on {
+        if goes_on && self.connection().ping().await.is_ok() {
             self.finish();
         }
         Failure { source, sent: Sent::Perhaps, access }

@@ -132,9 +132,10 @@ pub(crate) fn microseconds(count: i64) -> Duration {
     Duration::from_micros(u64::try_from(count).unwrap_or(0))
 }
 
-/// A duration in microseconds, rounded up, as a ttl is.
+/// A duration in microseconds, rounded up, as a ttl is; at most a hundred years, so that the server can count with it.
 pub(crate) fn in_microseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    i64::try_from(duration.min(CENTURY).as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)
 }
 
 pub(crate) fn uuid(grant: GrantId) -> Uuid {
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(in_microseconds(Duration::from_nanos(1)), 1);
         assert_eq!(in_microseconds(Duration::from_nanos(1000)), 1);
         assert_eq!(in_microseconds(Duration::from_nanos(1001)), 2);
-        assert_eq!(in_microseconds(Duration::MAX), i64::MAX);
+        assert_eq!(in_microseconds(Duration::MAX), 3_153_600_000_000_000);
         assert_eq!(microseconds(-5), Duration::ZERO);
     }
 }

@@ -55,7 +55,7 @@ impl PostgresStore {
                 call.finish();
                 answer
             }
-            Err(source) => Err(self.0.error(OPERATION, call.failed(source, Access::Write))),
+            Err(source) => Err(self.0.error(OPERATION, call.failed(source, Access::Write).await)),
         }
     }
 
