@@ -1,1 +1,51 @@
-//! Examples.
+//! What all examples share: the choice of the store.
+
+use std::sync::{Arc, LazyLock};
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use lease_core::{LeaseClient, LeaseStore};
+use lease_memory::MemoryStore;
+
+/// The arguments of every example.
+#[derive(Debug, Clone, Parser)]
+pub struct Arguments {
+    /// Where the leases are kept: `memory:` within this process, or `postgres://user:password@host/database` when built with
+    /// `--features postgres`.
+    #[arg(long, default_value = "memory:")]
+    pub store: String,
+}
+
+impl Arguments {
+    /// A client as a process of its own would have it: its own connections, its own holder id.
+    ///
+    /// # Errors
+    ///
+    /// When the store is not known, not built in, or cannot be reached.
+    pub async fn client(&self) -> Result<LeaseClient> {
+        Ok(LeaseClient::new(open(&self.store).await?))
+    }
+}
+
+/// All that is opened as `memory:` is one store, as if it were on a server.
+static MEMORY: LazyLock<MemoryStore> = LazyLock::new(MemoryStore::new);
+
+async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
+    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
+        "memory" => Ok(Arc::new(MEMORY.clone())),
+        "postgres" | "postgresql" => postgres(url).await,
+        scheme => bail!("no store is known by {scheme:?}: use memory: or postgres://…"),
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Arc<dyn LeaseStore>> {
+    let store = lease_postgres::PostgresStore::connect(url).await?;
+    store.migrate().await?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_url: &str) -> Result<Arc<dyn LeaseStore>> {
+    bail!("PostgreSQL is not built in: run with `--features postgres`")
+}

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     ops::{Add, Sub},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -67,6 +68,17 @@ pub trait Clock: Debug + Send + Sync + 'static {
     ///
     /// Dropping it stops the waiting.
     fn sleep_until(&self, deadline: Moment) -> Sleep;
+}
+
+/// A shared clock is a clock.
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Moment {
+        (**self).now()
+    }
+
+    fn sleep_until(&self, deadline: Moment) -> Sleep {
+        (**self).sleep_until(deadline)
+    }
 }
 
 /// The system's clock, including suspend: `CLOCK_BOOTTIME` on Linux, the continuous clock elsewhere.

@@ -24,6 +24,12 @@ impl Metadata {
     /// The largest size of all keys and values together, in bytes.
     pub const MAX_BYTES: usize = 4096;
 
+    /// No entries.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Checks and keeps these entries; of equal keys the last one stays.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Hints that a lease may have changed.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -53,7 +53,7 @@ impl fmt::Debug for Wakeups {
 /// Who waits for hints, by name: for providers, so that one subscription or connection serves all waiters.
 #[derive(Clone, Default)]
 pub struct WakeupRegistry {
-    subscribers: Arc<Mutex<HashMap<LeaseName, Vec<Arc<Notify>>>>>,
+    subscribers: Arc<Mutex<BTreeMap<LeaseName, Vec<Arc<Notify>>>>>,
 }
 
 impl WakeupRegistry {
@@ -96,7 +96,7 @@ impl WakeupRegistry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseName, Vec<Arc<Notify>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LeaseName, Vec<Arc<Notify>>>> {
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use lease_core::{
     AcquireRequest, Acquired, Break, Capabilities, Error, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups, async_trait,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
 };
 use sqlx::{PgPool, SqlStr};
 

@@ -205,8 +205,8 @@ async fn rows_that_only_others_would_write_are_read_all_the_same() {
 /// What happened in the race, judged by the one clock of this process.
 #[derive(Default)]
 struct Referee {
-    /// Until when somebody may believe that it holds a name, and with which token.
-    believed: Mutex<HashMap<String, (Moment, u64)>>,
+    /// Until when somebody may believe that it holds a name, with which token, and who.
+    believed: Mutex<HashMap<String, (Moment, u64, String)>>,
     last_tokens: Mutex<HashMap<String, u64>>,
     ours: AtomicU64,
     theirs: AtomicU64,
@@ -214,26 +214,26 @@ struct Referee {
 }
 
 impl Referee {
-    /// Somebody was granted the name, as it learned just now.
-    fn granted(&self, name: &str, token: u64, valid_until: Moment) {
+    /// Somebody was granted the name, as it learned just now. `who` may be granted again what it has, as other services do.
+    fn granted(&self, name: &str, token: u64, who: &str, valid_until: Moment) {
         let now = SystemClock.now();
         let mut believed = self.believed.lock().unwrap();
-        if let Some((until, other)) = believed.get(name) {
+        if let Some((until, other, holder)) = believed.get(name) {
+            let overlap = until.saturating_since(now);
             assert!(
-                *until <= now || *other == token,
-                "{name}: {token} overlaps {other} by {:?}",
-                until.saturating_since(now)
+                overlap.is_zero() || *other == token || holder == who,
+                "{name}: {token} of {who} overlaps {other} of {holder} by {overlap:?}"
             );
         }
         if valid_until > now {
-            believed.insert(name.to_owned(), (valid_until, token));
+            believed.insert(name.to_owned(), (valid_until, token, who.to_owned()));
         }
     }
 
     /// Called before the release is sent.
     fn ends(&self, name: &str, token: u64) {
         let mut believed = self.believed.lock().unwrap();
-        if believed.get(name).is_some_and(|(_, current)| *current == token) {
+        if believed.get(name).is_some_and(|(_, current, _)| *current == token) {
             believed.remove(name);
         }
     }
@@ -319,7 +319,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
             match answer {
                 Ok(Acquired::Granted(grant)) => {
                     let token = grant.token.get();
-                    referee.granted(request.name.as_str(), token, sent + grant.remaining);
+                    referee.granted(request.name.as_str(), token, &request.grant.to_string(), sent + grant.remaining);
                     referee.rises(request.name.as_str(), token);
                     referee.ours.fetch_add(1, Ordering::SeqCst);
                     won.push((request, grant));
@@ -336,7 +336,12 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
         for ((request, grant), answer) in won.iter().zip(store.renew(&renewals).await) {
             match answer {
                 Ok(Renewed::Extended { remaining }) => {
-                    referee.granted(request.name.as_str(), grant.token.get(), sent + remaining);
+                    referee.granted(
+                        request.name.as_str(),
+                        grant.token.get(),
+                        &request.grant.to_string(),
+                        sent + remaining,
+                    );
                 }
                 Ok(Renewed::Lost(reason)) => {
                     assert!(request.ttl < Duration::from_millis(100), "{}: {reason}", request.name);
@@ -362,7 +367,7 @@ async fn race_as_theirs(client: &ContractClient, who: u64, names: u64, referee: 
         let sent = SystemClock.now();
         let Some(version) = client.acquire(&name, ttl).await else { continue };
         let token = u64::try_from(version).unwrap();
-        referee.granted(&name, token, sent + ttl);
+        referee.granted(&name, token, &client.holder, sent + ttl);
         referee.theirs.fetch_add(1, Ordering::SeqCst);
         sleep(Duration::from_millis(dice(&mut seed, 8))).await;
         if dice(&mut seed, 4) != 0 {

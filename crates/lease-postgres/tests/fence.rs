@@ -130,7 +130,7 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
                 continue;
             };
             // Sometimes for longer than the lease lasts.
-            sleep(Duration::from_millis(if (round + who) % 3 == 0 { 25 } else { 5 })).await;
+            sleep(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
             let mut transaction = store.pool().begin().await.unwrap();
             sqlx::query(sqlx::AssertSqlSafe(format!("insert into {writes} (token) values ($1)")))
                 .bind(i64::try_from(grant.token.get()).unwrap())

@@ -1,0 +1,234 @@
+//! One attempt to get a lease: a nonce, and the duty to release what nobody claims.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, LeaseEvent, LeaseName,
+    LeaseOptions, Moment, ReleaseRequest, Result,
+    batch::Answered,
+    core::Core,
+    lease::Lease,
+    schedule::{Plan, Schedule},
+    tenure::Tenure,
+};
+
+/// Asks for a lease once.
+#[tracing::instrument(name = "lease.try_acquire", level = "debug", skip_all, fields(%name))]
+pub(crate) async fn try_acquire(
+    core: &Arc<Core>,
+    runtime: &Handle,
+    name: LeaseName,
+    options: LeaseOptions,
+) -> Result<Option<Lease>> {
+    match Attempt::new(core, runtime, name, options).ask().await {
+        Asked::Granted(lease) => Ok(Some(lease)),
+        Asked::Held { .. } => Ok(None),
+        Asked::Failed(error) | Asked::Spent(error) => Err(error),
+    }
+}
+
+/// One attempt to get a lease (S13). It may ask the store several times, always with the same nonce.
+///
+/// Dropped without a lease, it sees to it that no grant is left behind: as soon as none of its calls is under way any
+/// more, what may have been granted is released in the background (S15).
+pub(crate) struct Attempt {
+    core: Arc<Core>,
+    runtime: Handle,
+    request: AcquireRequest,
+    schedule: Schedule,
+    outcomes: Arc<Outcomes>,
+}
+
+/// What came of asking the store.
+pub(crate) enum Asked {
+    Granted(Lease),
+    /// Somebody else has it.
+    Held {
+        retry_after: Option<Duration>,
+    },
+    /// Failed or unknown: the same attempt may be repeated.
+    Failed(Error),
+    /// This attempt has had its grant, which is of no use: only a new one can bring another.
+    Spent(Error),
+}
+
+impl Attempt {
+    pub(crate) fn new(core: &Arc<Core>, runtime: &Handle, name: LeaseName, options: LeaseOptions) -> Self {
+        let schedule = Schedule::new(&options);
+        let request = AcquireRequest {
+            name,
+            holder: core.holder.clone(),
+            grant: GrantId::random(),
+            ttl: options.ttl,
+            metadata: options.metadata,
+            announce: options.announce,
+            look_first: false,
+        };
+        let outcomes = Outcomes::new(core, runtime, &request, schedule);
+        Self { core: Arc::clone(core), runtime: runtime.clone(), request, schedule, outcomes }
+    }
+
+    pub(crate) fn name(&self) -> &LeaseName {
+        &self.request.name
+    }
+
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        self.schedule.attempt_timeout
+    }
+
+    /// From now on the name is known to be held (L2).
+    pub(crate) fn look_first(&mut self) {
+        self.request.look_first = true;
+    }
+
+    /// Begins anew, after the old nonce is spent.
+    pub(crate) fn begin_anew(&mut self) {
+        self.request.grant = GrantId::random();
+        self.outcomes.abandon();
+        self.outcomes = Outcomes::new(&self.core, &self.runtime, &self.request, self.schedule);
+    }
+
+    /// Asks the store once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it does not cut the call; drop the attempt as well, or ask again.
+    pub(crate) async fn ask(&self) -> Asked {
+        let clock = &self.core.clock;
+        let began = clock.now();
+        let give_up_at = began + self.schedule.attempt_timeout;
+        let outcomes = Arc::clone(&self.outcomes);
+        outcomes.lock().under_way += 1;
+        let Answered { sent, result } = self
+            .core
+            .acquires
+            .submit(
+                &self.runtime,
+                self.request.clone(),
+                give_up_at,
+                || true,
+                move |answered| {
+                    outcomes.completed(&answered.result);
+                },
+            )
+            .await;
+        let now = clock.now();
+        let outcome = match &result {
+            Ok(Acquired::Granted(_)) => AttemptOutcome::Granted,
+            Ok(Acquired::Held { .. }) => AttemptOutcome::Held,
+            Ok(Acquired::Spent) | Err(_) => AttemptOutcome::Failed,
+        };
+        let (name, took) = (self.name().clone(), now.saturating_since(began));
+        self.core.events.emit(LeaseEvent::Attempted { name, outcome, took });
+        match result {
+            Ok(Acquired::Granted(grant)) => match self.schedule.after_grant(sent, now, grant.remaining) {
+                Some(plan) => self.hold(grant, sent, plan),
+                None => Asked::Spent(self.error("the answer came when the grant could not be relied on any more (S1)")),
+            },
+            Ok(Acquired::Held { retry_after, .. }) => Asked::Held { retry_after },
+            Ok(Acquired::Spent) => Asked::Spent(self.error("an earlier grant to this attempt has ended unseen (S13)")),
+            Err(error) => Asked::Failed(error),
+        }
+    }
+
+    fn hold(&self, grant: Grant, sent: Moment, plan: Plan) -> Asked {
+        let tenure = Tenure::new(&self.core, self.outcomes.claim(), grant.token, self.schedule, sent, plan);
+        match Lease::begin(&self.core, &self.runtime, tenure, plan) {
+            Ok(lease) => {
+                self.outcomes.lock().claimed = true;
+                Asked::Granted(lease)
+            }
+            Err(error) => Asked::Failed(error),
+        }
+    }
+
+    fn error(&self, message: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, "acquire", message).in_store(self.core.capabilities.store)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.outcomes.abandon();
+    }
+}
+
+/// The outcomes of all calls of one attempt; some may arrive after it was given up.
+struct Outcomes {
+    core: Arc<Core>,
+    runtime: Handle,
+    claim: Claim,
+    attempt_timeout: Duration,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    under_way: usize,
+    /// Something was granted, or nobody knows.
+    maybe_granted: bool,
+    /// [`Grant::handle`], once it is known.
+    handle: u64,
+    /// A guard has the duty to release it now.
+    claimed: bool,
+    /// Nobody waits for a grant any more.
+    abandoned: bool,
+}
+
+impl Outcomes {
+    fn new(core: &Arc<Core>, runtime: &Handle, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
+        let claim =
+            Claim { name: request.name.clone(), holder: request.holder.clone(), grant: request.grant, handle: 0 };
+        Arc::new(Self {
+            core: Arc::clone(core),
+            runtime: runtime.clone(),
+            claim,
+            attempt_timeout: schedule.attempt_timeout,
+            progress: Mutex::default(),
+        })
+    }
+
+    fn claim(&self) -> Claim {
+        Claim { handle: self.lock().handle, ..self.claim.clone() }
+    }
+
+    fn completed(&self, result: &Result<Acquired>) {
+        let mut progress = self.lock();
+        progress.under_way -= 1;
+        match result {
+            Ok(Acquired::Granted(grant)) => {
+                progress.maybe_granted = true;
+                progress.handle = grant.handle;
+            }
+            Ok(Acquired::Held { .. } | Acquired::Spent) => {}
+            Err(error) => {
+                progress.maybe_granted |= matches!(error.kind(), ErrorKind::Indeterminate | ErrorKind::Internal);
+            }
+        }
+        self.release_if_nobody_claims(progress);
+    }
+
+    fn abandon(&self) {
+        let mut progress = self.lock();
+        progress.abandoned = true;
+        self.release_if_nobody_claims(progress);
+    }
+
+    fn release_if_nobody_claims(&self, mut progress: MutexGuard<'_, Progress>) {
+        let unclaimed = progress.abandoned && !progress.claimed;
+        if unclaimed && progress.under_way == 0 && std::mem::take(&mut progress.maybe_granted) {
+            drop(progress);
+            let request = ReleaseRequest { claim: self.claim(), hold_for: Duration::ZERO, reserved_for: None };
+            self.core.release_in_background(&self.runtime, request, self.attempt_timeout);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,284 @@
+//! The client, which applications use.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tracing::Instrument;
+
+use crate::{
+    Break, Capabilities, Clock, Error, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost, LeaseName, LeaseOptions,
+    LeaseRecord, LeaseStore, LeaseWatch, Observer, Released, Result, SystemClock, attempt,
+    core::{Core, Phase, closed},
+    observer::Events,
+    waiting,
+};
+
+/// Acquires leases from a store and keeps them. Cheap to clone; all clones share one renewal task, and one holder id.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::time::Duration;
+/// use lease_core::LeaseClient;
+/// use lease_memory::MemoryStore;
+///
+/// let client = LeaseClient::new(MemoryStore::new());
+/// let ttl = Duration::from_secs(30);
+/// if let Some(lease) = client.try_acquire("nightly-report", ttl).await? {
+///     println!("reporting with token {}", lease.token());
+///     lease.release().await?;
+/// }
+/// # Ok::<(), lease_core::Error>(())
+/// # }).unwrap();
+/// ```
+///
+/// Its futures run on tokio, with timers enabled.
+#[derive(Debug, Clone)]
+pub struct LeaseClient {
+    setup: Setup,
+    core: Arc<Core>,
+}
+
+#[derive(Debug, Clone)]
+struct Setup {
+    store: Arc<dyn LeaseStore>,
+    holder: HolderId,
+    clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
+    close_grace: Duration,
+}
+
+impl LeaseClient {
+    /// A client of this store, with a holder id of its own and the system's clock.
+    #[must_use]
+    pub fn new(store: impl LeaseStore) -> Self {
+        Self::set_up(Setup {
+            store: Arc::new(store),
+            holder: HolderId::random(),
+            clock: Arc::new(SystemClock),
+            observer: None,
+            close_grace: Duration::from_secs(5),
+        })
+    }
+
+    /// Another client of the same store, with this holder id. For the set-up: leases stay with the client that has them.
+    #[must_use]
+    pub fn with_holder(self, holder: HolderId) -> Self {
+        Self::set_up(Setup { holder, ..self.setup })
+    }
+
+    /// Another client of the same store, with this clock. For tests and simulations.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        Self::set_up(Setup { clock: Arc::new(clock), ..self.setup })
+    }
+
+    /// Another client of the same store, with this observer.
+    #[must_use]
+    pub fn with_observer(self, observer: impl Observer) -> Self {
+        Self::set_up(Setup { observer: Some(Arc::new(observer)), ..self.setup })
+    }
+
+    /// Another client of the same store, whose [`LeaseClient::close`] gives scopes of exclusive work this much time to
+    /// end by themselves. Default: 5 seconds.
+    #[must_use]
+    pub fn with_close_grace(self, close_grace: Duration) -> Self {
+        Self::set_up(Setup { close_grace, ..self.setup })
+    }
+
+    fn set_up(setup: Setup) -> Self {
+        let Setup { store, holder, clock, observer, close_grace } = setup.clone();
+        Self { setup, core: Arc::new(Core::new(store, holder, clock, Events::new(observer), close_grace)) }
+    }
+
+    /// Who this client is to others.
+    #[must_use]
+    pub fn holder(&self) -> &HolderId {
+        &self.core.holder
+    }
+
+    /// What the store can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.core.capabilities
+    }
+
+    /// Asks for a lease once. Nothing if somebody else has it; never queues.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a bad name or options; otherwise when the store cannot be asked,
+    /// or nobody knows what it did: then whatever it may have granted is released in the background. It is never said
+    /// to be free or held without the store's word (S19).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves no grant, or one that is released in the background (S15).
+    pub async fn try_acquire<N>(&self, name: N, options: impl Into<LeaseOptions>) -> Result<Option<Lease>>
+    where
+        N: TryInto<LeaseName>,
+        Error: From<N::Error>,
+    {
+        let runtime = self.core.enter("acquire")?;
+        let (name, options) = (name.try_into()?, options.into());
+        options.validate(&self.core.capabilities)?;
+        attempt::try_acquire(&self.core, &runtime, name, options).await
+    }
+
+    /// Acquires a lease, and waits for it while somebody else has it: by push where the store has it, with a poll behind.
+    /// Within this client, first come first served.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WaitLimit`](crate::ErrorKind::WaitLimit) when the options set a limit and it passes, with the last trouble
+    /// of the store, if there was any, as the source. [`ErrorKind::Closed`](crate::ErrorKind::Closed) as soon as the client
+    /// closes (L4). Errors that waiting cannot mend are told at once: `Invalid`, `Denied`, `Unsupported`, `Internal`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`LeaseClient::try_acquire`]. The place in the line is lost.
+    pub async fn acquire<N>(&self, name: N, options: impl Into<LeaseOptions>) -> Result<Lease>
+    where
+        N: TryInto<LeaseName>,
+        Error: From<N::Error>,
+    {
+        let runtime = self.core.enter("acquire")?;
+        let (name, options) = (name.try_into()?, options.into());
+        options.validate(&self.core.capabilities)?;
+        waiting::acquire(&self.core, &runtime, name, options).await
+    }
+
+    /// Acquires a lease, waiting for it, and runs `work` under it: a scope of exclusive work. The work is dropped when the
+    /// lease is lost, and has ended, one way or the other, before the lease is released (S17).
+    ///
+    /// When the client closes, [`LeaseHandle::closing`] tells the work; after the grace it is dropped. The caveat of
+    /// [`LeaseHandle::while_held`] about blocking work applies.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaseClient::acquire`]; [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lease was lost before the work
+    /// was done. A release that fails is no error: observers are told, and the lease runs out.
+    ///
+    /// # Panics
+    ///
+    /// When the work does; the lease is then released in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the work, and then releases the lease in the background.
+    #[tracing::instrument(name = "lease.run", level = "debug", skip_all)]
+    pub async fn run<N, W, F>(&self, name: N, options: impl Into<LeaseOptions>, work: W) -> Result<F::Output>
+    where
+        N: TryInto<LeaseName>,
+        Error: From<N::Error>,
+        W: FnOnce(LeaseHandle) -> F,
+        F: Future,
+    {
+        let _scope = self.core.enter_scope();
+        let lease = self.acquire(name, options).await?;
+        lease.enter_scope();
+        let outcome = {
+            let mut work = pin!(lease.while_held(work(lease.handle())));
+            tokio::select! {
+                biased;
+                () = self.core.reached(Phase::Cut) => Err(closed("run")),
+                outcome = &mut work => outcome.map_err(LeaseLost::into),
+            }
+        };
+        // The work has ended or was dropped: now the lease may go.
+        let _ = lease.release().await;
+        outcome
+    }
+
+    /// Who holds a lease now; nothing when it is free.
+    ///
+    /// # Errors
+    ///
+    /// When the name is bad, or the store cannot be asked within 5 seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn inspect<N>(&self, name: N) -> Result<Option<LeaseRecord>>
+    where
+        N: TryInto<LeaseName>,
+        Error: From<N::Error>,
+    {
+        self.core.enter("inspect")?;
+        self.core.inspect(&name.try_into()?).await
+    }
+
+    /// At most `limit` leases in force whose names begin with `prefix` and come after `after`, in the byte order of their
+    /// names. Not a snapshot. The last name of a page is the `after` of the next one.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be asked within 5 seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    #[tracing::instrument(name = "lease.list", level = "debug", skip(self))]
+    pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        self.core.enter("list")?;
+        let list = async { self.core.store.list(prefix, after, limit).await };
+        self.core.in_time("list", list).await
+    }
+
+    /// Watches who holds a lease.
+    ///
+    /// # Errors
+    ///
+    /// When the name is bad, or the client is closed.
+    pub fn watch<N>(&self, name: N) -> Result<LeaseWatch>
+    where
+        N: TryInto<LeaseName>,
+        Error: From<N::Error>,
+    {
+        let runtime = self.core.enter("watch")?;
+        Ok(LeaseWatch::new(&self.core, &runtime, name.try_into()?))
+    }
+
+    /// Ends the grant with this token, whoever has it: for administrators (S22). [`Released::NotHeld`] when that grant is over
+    /// already; a successor is never hit.
+    ///
+    /// # Errors
+    ///
+    /// When the name is bad, or the store cannot be told within 5 seconds. The break may have happened all the same if the
+    /// kind is [`ErrorKind::Indeterminate`](crate::ErrorKind::Indeterminate); it may be repeated.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it is finished in the background.
+    pub async fn break_lease<N>(&self, name: N, token: FencingToken, how: Break) -> Result<Released>
+    where
+        N: TryInto<LeaseName>,
+        Error: From<N::Error>,
+    {
+        let runtime = self.core.enter("break")?;
+        let (core, name) = (Arc::clone(&self.core), name.try_into()?);
+        let span = tracing::debug_span!("lease.break", %name, %token, ?how);
+        let breaking = async move {
+            let breaking = async { core.store.break_lease(&name, token, how).await };
+            core.in_time("break", breaking).await
+        };
+        let breaking = runtime.spawn(breaking.instrument(span));
+        breaking.await.unwrap_or_else(|error| Err(crate::core::interrupted("break", error)))
+    }
+
+    /// Closes this client and all its clones, in order: nothing new is begun, and who waits is told so (L4); scopes of
+    /// exclusive work are told, get the grace to end, and are then dropped; all leases end and are released.
+    ///
+    /// It takes at most the grace, plus the longest remaining validity of a scope's lease whose work does not let itself be
+    /// dropped, plus one attempt timeout for the releases. A lease whose scope has not ended by then is not released but
+    /// runs out (S17). Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// Only when it is called outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the closing goes on in the background.
+    pub async fn close(&self) -> Result<()> {
+        self.core.close().await
+    }
+}

@@ -1,0 +1,280 @@
+//! What all clones of a client, its leases and its background work share.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::{
+    Capabilities, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
+    Moment, ReleaseRequest, Released, Result,
+    batch::{Acquire, Lane, Release},
+    observer::Events,
+    renewal::Renewals,
+    waiting::Waiting,
+};
+
+/// How often a release that failed is repeated in the background.
+const RELEASE_REPEATS: u32 = 3;
+
+/// How long to wait for an answer to what belongs to no lease.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) holder: HolderId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    pub(crate) acquires: Arc<Lane<Acquire>>,
+    pub(crate) renewals: Renewals,
+    pub(crate) waiting: Waiting,
+    releases: Arc<Lane<Release>>,
+    tenures: AtomicU64,
+    phase: watch::Sender<Phase>,
+    /// How many scopes of exclusive work there are.
+    scopes: watch::Sender<usize>,
+    close_grace: Duration,
+}
+
+/// The life of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Open,
+    /// Nothing new is begun; scopes are asked to end.
+    Closing,
+    /// Scopes end now.
+    Cut,
+    Closed,
+}
+
+impl Core {
+    pub(crate) fn new(
+        store: Arc<dyn LeaseStore>,
+        holder: HolderId,
+        clock: Arc<dyn Clock>,
+        events: Events,
+        close_grace: Duration,
+    ) -> Self {
+        Self {
+            capabilities: store.capabilities(),
+            holder,
+            events,
+            acquires: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock))),
+            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock)),
+            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock))),
+            waiting: Waiting::default(),
+            tenures: AtomicU64::new(0),
+            store,
+            clock,
+            phase: watch::Sender::new(Phase::Open),
+            scopes: watch::Sender::new(0),
+            close_grace,
+        }
+    }
+
+    /// The runtime of the caller, if the client is open.
+    pub(crate) fn enter(&self, operation: &'static str) -> Result<Handle> {
+        if *self.phase.borrow() > Phase::Open {
+            return Err(closed(operation));
+        }
+        runtime(operation)
+    }
+
+    pub(crate) fn next_tenure(&self) -> u64 {
+        self.tenures.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits for this phase, or a later one.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        // The sender lives as long as `self`.
+        let _ = self.phase.subscribe().wait_for(|current| *current >= phase).await;
+    }
+
+    /// Releases and waits for the answer. Transient failures are repeated in the background.
+    #[tracing::instrument(name = "lease.release", level = "debug", skip_all, fields(name = %request.claim.name))]
+    pub(crate) async fn release(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        request: ReleaseRequest,
+        timeout: Duration,
+    ) -> Result<Released> {
+        let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
+        let give_up_at = self.clock.now() + timeout;
+        let done = move |result: &Result<Released>| core.released(&handle, repeated, timeout, RELEASE_REPEATS, result);
+        self.releases.submit(runtime, request, give_up_at, || true, move |answered| done(&answered.result)).await.result
+    }
+
+    /// Releases, best effort (S16).
+    pub(crate) fn release_in_background(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        request: ReleaseRequest,
+        timeout: Duration,
+    ) {
+        self.release_repeatedly(runtime, request, timeout, RELEASE_REPEATS);
+    }
+
+    fn release_repeatedly(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        request: ReleaseRequest,
+        timeout: Duration,
+        repeats: u32,
+    ) {
+        let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
+        let give_up_at = self.clock.now() + timeout;
+        self.releases.enqueue(
+            runtime,
+            request,
+            give_up_at,
+            || true,
+            move |answered| {
+                core.released(&handle, repeated, timeout, repeats, &answered.result);
+            },
+        );
+    }
+
+    fn released(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        request: ReleaseRequest,
+        timeout: Duration,
+        repeats: u32,
+        result: &Result<Released>,
+    ) {
+        let (name, outcome) = (request.claim.name.clone(), result.clone());
+        self.events.emit(LeaseEvent::Released { name, outcome });
+        if repeats > 0 && result.as_ref().is_err_and(Error::is_transient) {
+            let (core, handle) = (Arc::clone(self), runtime.clone());
+            runtime.spawn(async move {
+                core.clock.sleep_until(core.clock.now() + timeout).await;
+                core.release_repeatedly(&handle, request, timeout, repeats - 1);
+            });
+        }
+    }
+
+    #[tracing::instrument(name = "lease.inspect", level = "debug", skip_all, fields(%name))]
+    pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        self.in_time("inspect", async { self.store.inspect(name).await }).await
+    }
+
+    /// Waits for a call of the store that belongs to no lease, within a fixed time.
+    pub(crate) async fn in_time<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let deadline = self.clock.now() + CALL_TIMEOUT;
+        tokio::select! {
+            biased;
+            result = call => result,
+            () = self.clock.sleep_until(deadline) => {
+                let message = format!("no answer within {CALL_TIMEOUT:?}");
+                Err(Error::new(ErrorKind::Indeterminate, operation, message).in_store(self.capabilities.store))
+            }
+        }
+    }
+
+    /// Counts a scope of exclusive work for as long as the guard lives.
+    pub(crate) fn enter_scope(self: &Arc<Self>) -> Scope {
+        self.scopes.send_modify(|scopes| *scopes += 1);
+        Scope(Arc::clone(self))
+    }
+
+    /// Begins to close if nobody has; completes when it is closed.
+    #[tracing::instrument(name = "lease.close", level = "debug", skip_all)]
+    pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
+        let runtime = runtime("close")?;
+        let first = self.phase.send_if_modified(|phase| {
+            let first = *phase == Phase::Open;
+            if first {
+                *phase = Phase::Closing;
+            }
+            first
+        });
+        if first {
+            // A task of its own, so that a caller who stops waiting does not stop the closing.
+            let core = Arc::clone(self);
+            let handle = runtime.clone();
+            runtime.spawn(async move { core.drain_and_release(&handle).await });
+        }
+        self.reached(Phase::Closed).await;
+        Ok(())
+    }
+
+    /// Scopes get the grace to end by themselves; then they are cut, and are waited for until their leases have run out at
+    /// the latest, since they are not renewed any more (S17). What is left is latched and released.
+    async fn drain_and_release(self: &Arc<Self>, runtime: &Handle) {
+        // Whatever happens in here, nobody waits for ever.
+        let _closed = Closed(self);
+        self.scopes_ended(self.clock.now() + self.close_grace).await;
+        self.phase.send_replace(Phase::Cut);
+        let last_deadline = self.renewals.stop_renewing();
+        self.scopes_ended(last_deadline).await;
+        let mut releases = tokio::task::JoinSet::new();
+        for tenure in self.renewals.end() {
+            let request = tenure.end(LossReason::ClientGone, None);
+            if let Some(request) = request.filter(|_| !tenure.is_scoped()) {
+                let (core, handle, timeout) = (Arc::clone(self), runtime.clone(), tenure.schedule.attempt_timeout);
+                releases.spawn_on(async move { core.release(&handle, request, timeout).await }, runtime);
+            }
+        }
+        while releases.join_next().await.is_some() {}
+    }
+
+    async fn scopes_ended(&self, deadline: Moment) {
+        let mut scopes = self.scopes.subscribe();
+        tokio::select! {
+            biased;
+            _ = scopes.wait_for(|scopes| *scopes == 0) => {}
+            () = self.clock.sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// A scope of exclusive work that has not ended.
+pub(crate) struct Scope(Arc<Core>);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.0.scopes.send_modify(|scopes| *scopes -= 1);
+    }
+}
+
+struct Closed<'a>(&'a Core);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.phase.send_replace(Phase::Closed);
+    }
+}
+
+pub(crate) fn closed(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, operation, "the client is closed: use another one")
+}
+
+/// A call of the store panicked, or its runtime has ended.
+pub(crate) fn interrupted(operation: &'static str, error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, operation, "it was interrupted").with_source(error)
+}
+
+pub(crate) fn runtime(operation: &'static str) -> Result<Handle> {
+    Handle::try_current().map_err(|error| {
+        Error::new(ErrorKind::Invalid, operation, "called outside a tokio runtime: call it within one")
+            .with_source(error)
+    })
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("store", &self.store)
+            .field("holder", &self.holder)
+            .field("phase", &*self.phase.borrow())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,268 @@
+//! The guard of a lease, and handles to it.
+
+use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::{
+    FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LossReason, Metadata, Moment, ReleaseRequest, Released,
+    Result,
+    core::{Core, Phase, runtime},
+    schedule::Plan,
+    tenure::Tenure,
+};
+
+/// A lease that is held, until it is lost or this guard goes.
+///
+/// It is renewed in the background. [`Lease::release`] frees it and says whether that worked; dropping the guard does the
+/// same in the background, best effort (S16); [`Lease::abandon`] lets it run out. Everything that can be asked of it is on
+/// [`LeaseHandle`], to which it dereferences.
+///
+/// Two guards are two owners, also within one process (S14).
+#[must_use = "a lease is released as soon as its guard is dropped"]
+pub struct Lease {
+    handle: LeaseHandle,
+    runtime: Handle,
+    /// Its end has been latched, and the store is told by somebody else.
+    finished: bool,
+}
+
+/// A view of a lease for any task that works under it. It does not keep the lease: only the guard does.
+#[derive(Clone)]
+pub struct LeaseHandle {
+    tenure: Arc<Tenure>,
+    core: Arc<Core>,
+}
+
+impl Lease {
+    pub(crate) fn begin(core: &Arc<Core>, runtime: &Handle, tenure: Tenure, plan: Plan) -> Result<Self> {
+        let handle = LeaseHandle { tenure: Arc::new(tenure), core: Arc::clone(core) };
+        if let Err(error) = core.renewals.add(&handle.tenure, plan, runtime) {
+            handle.tenure.lose(LossReason::ClientGone);
+            return Err(error);
+        }
+        Ok(Self { handle, runtime: runtime.clone(), finished: false })
+    }
+
+    /// A handle for other tasks.
+    #[must_use]
+    pub fn handle(&self) -> LeaseHandle {
+        self.handle.clone()
+    }
+
+    pub(crate) fn enter_scope(&self) {
+        self.tenure.enter_scope();
+    }
+
+    /// Ends the lease and tells the store; the checked path. From the call on it is not held any more, whatever comes of it
+    /// (S12). [`Released::NotHeld`] means that it was over already.
+    ///
+    /// With [`hold_at_least`](crate::LeaseOptions::hold_at_least) the name stays blocked for what is left of that time.
+    ///
+    /// # Errors
+    ///
+    /// When the store could not be told within one attempt timeout, or nobody knows whether it was. It is tried again in
+    /// the background a few times; the lease runs out after its ttl at the latest.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the lease is released in the background if this future is dropped; before, by dropping the guard.
+    pub async fn release(self) -> Result<Released> {
+        self.end(None).await
+    }
+
+    /// Releases the lease in favour of one holder: for the time `reserved` nobody else can acquire it. An orderly
+    /// hand-over; if the successor does not come, everybody else may have it after that time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lease::release`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lease::release`].
+    pub async fn hand_over(self, successor: HolderId, reserved: Duration) -> Result<Released> {
+        self.end(Some((successor, reserved))).await
+    }
+
+    /// Lets the lease run out: it is not held any more from now on, but the store is not told, and the name stays blocked
+    /// for what is left of the ttl. For work that may still have effects.
+    pub fn abandon(mut self) {
+        self.finish(None);
+    }
+
+    async fn end(mut self, successor: Option<(HolderId, Duration)>) -> Result<Released> {
+        match self.finish(successor) {
+            Some(request) => self.core.release(&self.runtime, request, self.tenure.schedule.attempt_timeout).await,
+            None => Ok(Released::NotHeld),
+        }
+    }
+
+    /// Latches the end before the store is told (S12), and takes the lease from the renewal task. What is left to do is
+    /// to send the request, if there is one.
+    fn finish(&mut self, successor: Option<(HolderId, Duration)>) -> Option<ReleaseRequest> {
+        self.finished = true;
+        let request = self.tenure.end(LossReason::Released, successor);
+        self.core.renewals.remove(&self.tenure);
+        request
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Some(request) = self.finish(None) {
+            // The runtime of this moment is more likely to live on than that of the acquire.
+            let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
+            self.core.release_in_background(&runtime, request, self.tenure.schedule.attempt_timeout);
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = LeaseHandle;
+
+    fn deref(&self) -> &LeaseHandle {
+        &self.handle
+    }
+}
+
+impl LeaseHandle {
+    /// The name of the lease.
+    #[must_use]
+    pub fn name(&self) -> &LeaseName {
+        self.tenure.name()
+    }
+
+    /// Who holds it.
+    #[must_use]
+    pub fn holder(&self) -> &HolderId {
+        &self.tenure.claim.holder
+    }
+
+    /// The fencing token of this grant: send it with every write that the lease protects.
+    #[must_use]
+    pub fn token(&self) -> FencingToken {
+        self.tenure.token
+    }
+
+    /// Whether the lease is held: at most one guard says so at any time (see the crate's page for what that rests on). Local,
+    /// no I/O. Once false it stays false (S4).
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.tenure.is_held()
+    }
+
+    /// For how long the lease can still be relied on without a renewal; zero once it is lost. Local, no I/O.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.tenure.remaining()
+    }
+
+    /// Until when, on the client's clock, the lease can be relied on without a renewal (S1); the clock's origin once it is
+    /// lost.
+    #[must_use]
+    pub fn valid_until(&self) -> Moment {
+        self.tenure.valid_until()
+    }
+
+    /// How the lease stands.
+    #[must_use]
+    pub fn state(&self) -> LeaseState {
+        self.tenure.state()
+    }
+
+    /// How the lease stands, to be watched. The last state is always [`LeaseState::Lost`].
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<LeaseState> {
+        self.tenure.states()
+    }
+
+    /// Completes when the lease is lost or released, no later than its deadline (S5).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn lost(&self) -> LossReason {
+        self.tenure.lost().await.reason
+    }
+
+    /// Runs `work` for as long as the lease is held. The clock is asked before every poll of the work, so that it stops even
+    /// if the timers of a blocked runtime are late (S5). Work that blocks its thread cannot be stopped: let it check
+    /// [`LeaseHandle::is_held`], and send the token.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLost`] as soon as the lease is lost; the work is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the work.
+    pub async fn while_held<F: Future>(&self, work: F) -> Result<F::Output, LeaseLost> {
+        let mut lost = pin!(self.tenure.lost());
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| {
+            if let Some(lost) = self.tenure.loss() {
+                return Poll::Ready(Err(lost));
+            }
+            if let Poll::Ready(lost) = lost.as_mut().poll(context) {
+                return Poll::Ready(Err(lost));
+            }
+            work.as_mut().poll(context).map(Ok)
+        })
+        .await
+    }
+
+    /// Renews now. For [`Renewal::Manual`](crate::Renewal::Manual); otherwise the client does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lease is lost, or turns out to be. After any other error it is
+    /// still held until its old deadline, and the call may be repeated (S8).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the renewal is finished in the background, and its answer counts.
+    pub async fn renew(&self) -> Result<()> {
+        self.core.renewals.renew(&self.tenure, &runtime("renew")?).await
+    }
+
+    /// Replaces the metadata that anybody can read.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaseHandle::renew`], with which it goes to the store. After an error other than a loss the change goes along with
+    /// every renewal until one succeeds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the change is made sooner or later.
+    pub async fn set_metadata(&self, metadata: Metadata) -> Result<()> {
+        let runtime = runtime("set metadata")?;
+        self.tenure.change_metadata(metadata);
+        self.core.renewals.renew(&self.tenure, &runtime).await
+    }
+
+    /// Completes when the client begins to close: exclusive work should come to its end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closing(&self) {
+        self.core.reached(Phase::Closing).await;
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.tenure).finish()
+    }
+}
+
+impl fmt::Debug for LeaseHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LeaseHandle").field(&self.tenure).finish()
+    }
+}

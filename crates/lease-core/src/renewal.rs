@@ -1,0 +1,348 @@
+//! The one task that renews all leases of a client, and sees to it that every loss is told in time.
+//!
+//! The task never waits for the store: it sends what is due through the [`Lane`], and answers come back by a call to
+//! [`Shared::answered`]. So its timer, which also latches the deadlines (S5), depends on nothing but the clock.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::Notify};
+
+use crate::{
+    Clock, Error, ErrorKind, LeaseStore, LossReason, Moment, Renewed, Result,
+    batch::{Answered, Lane, Renew},
+    core::closed,
+    schedule::Plan,
+    tenure::Tenure,
+};
+
+/// Renewals that are due within this part of their interval go together with those that are due now.
+const EARLY: u32 = 16;
+/// But no earlier than this.
+const EARLIEST: Duration = Duration::from_secs(1);
+/// An answer is overdue this much after the lane should have given it up.
+const OVERDUE: Duration = Duration::from_millis(5);
+/// The shortest time between two renewals, whatever a store says is left.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(5);
+
+pub(crate) struct Renewals(Arc<Shared>);
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    lane: Arc<Lane<Renew>>,
+    agenda: Mutex<Agenda>,
+    /// The next entry is earlier than the task knows.
+    changed: Notify,
+}
+
+/// What is to be done, and when.
+#[derive(Default)]
+struct Agenda {
+    /// By the numbers of the tenures.
+    entries: HashMap<u64, Entry>,
+    times: BTreeSet<(Moment, u64)>,
+    task: Task,
+    phase: Phase,
+}
+
+struct Entry {
+    tenure: Arc<Tenure>,
+    at: Moment,
+    step: Step,
+    /// How many renewals were sent.
+    sent: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A renewal is due.
+    Renew,
+    /// The answer to a renewal is overdue.
+    Overdue,
+    /// The lease is lost.
+    Deadline,
+}
+
+#[derive(Default)]
+enum Task {
+    #[default]
+    NotRunning,
+    /// Sleeping until then, or until something is entered.
+    Running { wakes_at: Option<Moment> },
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Renewing,
+    /// Deadlines only.
+    NotRenewing,
+    Ended,
+}
+
+impl Renewals {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
+        let lane = Arc::new(Lane::new(store, Arc::clone(&clock)));
+        Self(Arc::new(Shared { clock, lane, agenda: Mutex::default(), changed: Notify::new() }))
+    }
+
+    /// Takes charge of a tenure. The task runs on the runtime of the first; if that is gone, on this one.
+    pub(crate) fn add(&self, tenure: &Arc<Tenure>, plan: Plan, runtime: &Handle) -> Result<()> {
+        let mut agenda = self.0.lock();
+        if agenda.phase != Phase::Renewing {
+            return Err(closed("acquire"));
+        }
+        let entry = Entry { tenure: Arc::clone(tenure), at: plan.valid_until, step: Step::Deadline, sent: 0 };
+        agenda.times.insert((entry.at, tenure.number));
+        agenda.entries.insert(tenure.number, entry);
+        if matches!(agenda.task, Task::NotRunning) {
+            agenda.task = Task::Running { wakes_at: None };
+            let running = Running { shared: Arc::clone(&self.0) };
+            let handle = runtime.clone();
+            drop(agenda);
+            runtime.spawn(async move { running.run(&handle).await });
+            agenda = self.0.lock();
+        }
+        self.0.enter(agenda, tenure, plan);
+        Ok(())
+    }
+
+    /// Is not in charge of a tenure any more, which has ended: renewals of it that are queued are not sent (S12).
+    pub(crate) fn remove(&self, tenure: &Tenure) {
+        self.0.lock().remove(tenure.number);
+    }
+
+    /// Renews now, whatever the plan says.
+    #[tracing::instrument(name = "lease.renew", level = "debug", skip_all, fields(name = %tenure.name()))]
+    pub(crate) async fn renew(&self, tenure: &Arc<Tenure>, runtime: &Handle) -> Result<()> {
+        if let Some(lost) = tenure.loss() {
+            return Err(lost.into());
+        }
+        let (shared, subject, holding) = (Arc::clone(&self.0), Arc::clone(tenure), Arc::clone(tenure));
+        let request = tenure.renew_request();
+        let revision = request.metadata.as_ref().map(|update| update.revision);
+        let give_up_at = tenure.schedule.give_up_at(self.0.clock.now(), tenure.valid_until());
+        let answered = self
+            .0
+            .lane
+            .submit(
+                runtime,
+                request,
+                give_up_at,
+                move || holding.is_held(),
+                move |answered| shared.answered(&subject, None, revision, answered),
+            )
+            .await;
+        match answered.result {
+            Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
+            Ok(_) => Err(tenure.lost().await.into()),
+            Err(error) => tenure.loss().map_or(Err(error), |lost| Err(lost.into())),
+        }
+    }
+
+    /// From now on leases run out. The last moment at which one of them may still be held.
+    pub(crate) fn stop_renewing(&self) -> Moment {
+        let mut agenda = self.0.lock();
+        agenda.phase = Phase::NotRenewing;
+        let last = agenda.entries.values().map(|entry| entry.tenure.valid_until()).max();
+        last.unwrap_or_else(|| self.0.clock.now())
+    }
+
+    /// Ends the task, and hands out all tenures that it had in charge.
+    pub(crate) fn end(&self) -> Vec<Arc<Tenure>> {
+        let mut agenda = self.0.lock();
+        agenda.phase = Phase::Ended;
+        self.0.changed.notify_one();
+        agenda.clear()
+    }
+}
+
+impl Drop for Renewals {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    /// Does what is due, and says when to look again.
+    fn act(self: &Arc<Self>, runtime: &Handle) -> Option<Moment> {
+        let now = self.clock.now();
+        let mut agenda = self.lock();
+        let (mut renewals, mut ended) = (Vec::new(), Vec::new());
+        for number in agenda.due(now) {
+            let renewing = agenda.phase == Phase::Renewing;
+            let Some(entry) = agenda.entries.get_mut(&number) else { continue };
+            let tenure = Arc::clone(&entry.tenure);
+            let valid_until = tenure.valid_until();
+            if now >= valid_until {
+                agenda.remove(number);
+                ended.push(tenure);
+            } else if entry.step == Step::Deadline || !renewing {
+                agenda.enter(number, Step::Deadline, valid_until);
+            } else {
+                entry.sent += 1;
+                let give_up_at = tenure.schedule.give_up_at(now, valid_until);
+                renewals.push((tenure, entry.step, entry.sent, give_up_at));
+                agenda.enter(number, Step::Overdue, (give_up_at + OVERDUE).min(valid_until));
+            }
+        }
+        let wakes_at = agenda.times.first().map(|(at, _)| *at);
+        agenda.task = Task::Running { wakes_at };
+        drop(agenda);
+        // Observers are called below: no lock is held.
+        for tenure in ended {
+            tenure.is_held();
+        }
+        for (tenure, step, sent, give_up_at) in renewals {
+            if step == Step::Overdue {
+                tenure.in_jeopardy(Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue"));
+            }
+            let (shared, holding) = (Arc::clone(self), Arc::clone(&tenure));
+            let request = tenure.renew_request();
+            let revision = request.metadata.as_ref().map(|update| update.revision);
+            let wanted = move || holding.is_held();
+            self.lane.enqueue(runtime, request, give_up_at, wanted, move |answered| {
+                shared.answered(&tenure, Some(sent), revision, &answered);
+            });
+        }
+        wakes_at
+    }
+
+    /// The answer to an attempt of the agenda, by its count, or to one by hand.
+    fn answered(&self, tenure: &Tenure, attempt: Option<u64>, revision: Option<u64>, answered: &Answered<Renewed>) {
+        match &answered.result {
+            Ok(Renewed::Extended { remaining }) => {
+                let current = tenure.valid_until();
+                let mut plan = tenure.schedule.after_renewal(tenure.began, current, answered.sent, *remaining);
+                plan.renew_at = plan.renew_at.map(|at| at.max(self.clock.now() + SHORTEST_INTERVAL));
+                if tenure.extend(plan, answered.sent, revision) {
+                    self.enter(self.lock(), tenure, plan);
+                }
+            }
+            Ok(Renewed::Lost(reason)) => {
+                tenure.lose(reason.clone());
+                self.lock().remove(tenure.number);
+            }
+            Err(error) => {
+                tenure.in_jeopardy(error.clone());
+                let valid_until = tenure.valid_until();
+                let retry_at = tenure.schedule.retry_at(self.clock.now(), valid_until);
+                let agenda = self.lock();
+                // Otherwise another one is under way, or none is wanted.
+                if agenda.entries.get(&tenure.number).is_some_and(|entry| attempt == Some(entry.sent)) {
+                    self.enter(agenda, tenure, Plan { valid_until, renew_at: Some(retry_at) });
+                }
+            }
+        }
+    }
+
+    fn enter(&self, mut agenda: MutexGuard<'_, Agenda>, tenure: &Tenure, plan: Plan) {
+        let (step, at) = match plan.renew_at {
+            Some(renew_at) if renew_at < plan.valid_until => (Step::Renew, renew_at),
+            _ => (Step::Deadline, plan.valid_until),
+        };
+        agenda.enter(tenure.number, step, at);
+        if let Task::Running { wakes_at } = agenda.task
+            && wakes_at.is_none_or(|wakes_at| at < wakes_at)
+        {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Agenda> {
+        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Agenda {
+    /// Takes from `times` what is due, and with it the renewals that are due soon.
+    fn due(&mut self, now: Moment) -> Vec<u64> {
+        if self.times.first().is_none_or(|(at, _)| *at > now) {
+            return Vec::new();
+        }
+        let due: Vec<_> = self
+            .times
+            .range(..=(now + EARLIEST, u64::MAX))
+            .filter(|(at, number)| {
+                let early = self.entries.get(number).filter(|entry| entry.step == Step::Renew);
+                *at <= now + early.map_or(Duration::ZERO, |entry| entry.tenure.schedule.interval / EARLY)
+            })
+            .copied()
+            .collect();
+        due.into_iter()
+            .map(|time| {
+                self.times.remove(&time);
+                time.1
+            })
+            .collect()
+    }
+
+    fn enter(&mut self, number: u64, step: Step, at: Moment) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            self.times.remove(&(entry.at, number));
+            self.times.insert((at, number));
+            (entry.step, entry.at) = (step, at);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(entry) = self.entries.remove(&number) {
+            self.times.remove(&(entry.at, number));
+        }
+    }
+
+    fn clear(&mut self) -> Vec<Arc<Tenure>> {
+        self.times.clear();
+        self.entries.drain().map(|(_, entry)| entry.tenure).collect()
+    }
+}
+
+/// The task. When it ends before its client, because its runtime is gone, nobody renews any more: all leases are lost.
+struct Running {
+    shared: Arc<Shared>,
+}
+
+impl Running {
+    async fn run(self, runtime: &Handle) {
+        loop {
+            let wakes_at = self.shared.act(runtime);
+            let timer = async {
+                match wakes_at {
+                    Some(wakes_at) => self.shared.clock.sleep_until(wakes_at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.shared.changed.notified() => {}
+                () = timer => {}
+            }
+            if self.shared.lock().phase == Phase::Ended {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let orphans = {
+            let mut agenda = self.shared.lock();
+            agenda.task = Task::NotRunning;
+            agenda.clear()
+        };
+        for tenure in orphans {
+            tenure.lose(LossReason::ClientGone);
+        }
+    }
+}
+
+impl fmt::Debug for Renewals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewals").field("leases", &self.0.lock().entries.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,310 @@
+//! The state of one grant, shared by its guard, its handles and the renewal task.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LossReason, Metadata,
+    MetadataUpdate, Moment, ReleaseRequest, RenewRequest,
+    core::Core,
+    observer::Events,
+    schedule::{Plan, Schedule},
+};
+
+/// How a lease stands, as far as its holder knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeaseState {
+    /// Held, and renewed as planned.
+    Held,
+    /// Still held, but a renewal failed, is unknown or is overdue. A warning, not a loss (L9).
+    Jeopardy {
+        /// The moment, on the client's clock, at which it is lost unless a renewal succeeds before.
+        until: Moment,
+    },
+    /// No longer held, for ever.
+    Lost(LossReason),
+}
+
+/// A lease was lost while it was needed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the lease {name} with token {token} is lost: {reason}")]
+#[non_exhaustive]
+pub struct LeaseLost {
+    /// The lease.
+    pub name: LeaseName,
+    /// The token of the grant that is lost.
+    pub token: FencingToken,
+    /// Why.
+    pub reason: LossReason,
+}
+
+impl From<LeaseLost> for Error {
+    fn from(lost: LeaseLost) -> Self {
+        Self::new(ErrorKind::Lost, "hold", lost.to_string()).with_source(lost)
+    }
+}
+
+/// The deadline of a tenure that is lost.
+const LOST: u64 = 0;
+
+/// The state of one grant.
+///
+/// The deadline is read without a lock; it is written only under the lock of `state`, so that what is latched lost stays
+/// lost (S4), whoever comes first.
+pub(crate) struct Tenure {
+    /// Counts the tenures of a client.
+    pub(crate) number: u64,
+    pub(crate) claim: Claim,
+    pub(crate) token: FencingToken,
+    pub(crate) schedule: Schedule,
+    /// Just before the request was sent that brought the grant.
+    pub(crate) began: Moment,
+    clock: Arc<dyn Clock>,
+    events: Events,
+    /// [`Moment`] in nanoseconds, or [`LOST`].
+    deadline: AtomicU64,
+    scoped: AtomicBool,
+    state: watch::Sender<LeaseState>,
+    metadata: Mutex<MetadataChanges>,
+}
+
+/// Changes of metadata that the store has not confirmed yet go with every renewal.
+#[derive(Default)]
+struct MetadataChanges {
+    revision: u64,
+    unconfirmed: Option<MetadataUpdate>,
+}
+
+impl Tenure {
+    /// The tenure that a grant begins, counted from when its request was sent (S1).
+    pub(crate) fn new(
+        core: &Core,
+        claim: Claim,
+        token: FencingToken,
+        schedule: Schedule,
+        sent: Moment,
+        plan: Plan,
+    ) -> Self {
+        let valid_for = plan.valid_until.saturating_since(core.clock.now());
+        core.events.emit(LeaseEvent::Granted { name: claim.name.clone(), token, valid_for });
+        Self {
+            number: core.next_tenure(),
+            claim,
+            token,
+            schedule,
+            began: sent,
+            clock: Arc::clone(&core.clock),
+            events: core.events.clone(),
+            deadline: AtomicU64::new(nanoseconds(plan.valid_until)),
+            scoped: AtomicBool::new(false),
+            state: watch::Sender::new(LeaseState::Held),
+            metadata: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &LeaseName {
+        &self.claim.name
+    }
+
+    /// A scope of exclusive work holds it: nobody else may release it before that has ended (S17).
+    pub(crate) fn enter_scope(&self) {
+        self.scoped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scoped.load(Ordering::Acquire)
+    }
+
+    /// Whether the lease is held. False from the deadline on, for ever (S4).
+    pub(crate) fn is_held(&self) -> bool {
+        let deadline = self.deadline.load(Ordering::Acquire);
+        deadline != LOST && (nanoseconds(self.clock.now()) < deadline || !self.expire())
+    }
+
+    pub(crate) fn valid_until(&self) -> Moment {
+        Moment::from_origin(Duration::from_nanos(self.deadline.load(Ordering::Acquire)))
+    }
+
+    pub(crate) fn remaining(&self) -> Duration {
+        if self.is_held() { self.valid_until().saturating_since(self.clock.now()) } else { Duration::ZERO }
+    }
+
+    pub(crate) fn state(&self) -> LeaseState {
+        self.is_held();
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn states(&self) -> watch::Receiver<LeaseState> {
+        self.is_held();
+        self.state.subscribe()
+    }
+
+    /// The loss, if it is lost.
+    pub(crate) fn loss(&self) -> Option<LeaseLost> {
+        if self.is_held() {
+            return None;
+        }
+        match self.state() {
+            LeaseState::Lost(reason) => Some(LeaseLost { name: self.name().clone(), token: self.token, reason }),
+            _ => None,
+        }
+    }
+
+    /// Waits for the loss, on a timer of its own: whatever the store and the renewal task do, it is told in time (S5).
+    pub(crate) async fn lost(&self) -> LeaseLost {
+        let mut states = self.state.subscribe();
+        loop {
+            if let Some(lost) = self.loss() {
+                return lost;
+            }
+            tokio::select! {
+                biased;
+                _ = states.changed() => {}
+                () = self.clock.sleep_until(self.valid_until()) => {}
+            }
+        }
+    }
+
+    /// Latches the loss. Only the first reason counts and is reported (L6); a deadline that has passed comes before it.
+    pub(crate) fn lose(&self, reason: LossReason) {
+        self.is_held();
+        self.latch(|_| Some(reason));
+    }
+
+    /// Moves the deadline after a successful renewal. False if the lease is lost: nothing revives it (S4).
+    pub(crate) fn extend(&self, plan: Plan, sent: Moment, revision: Option<u64>) -> bool {
+        if let Some(revision) = revision {
+            let mut changes = self.changes();
+            changes.unconfirmed.take_if(|update| update.revision <= revision);
+        }
+        let mut extended = false;
+        let recovered = self.state.send_if_modified(|state| {
+            let deadline = self.deadline.load(Ordering::Acquire);
+            extended = deadline != LOST && nanoseconds(self.clock.now()) < deadline;
+            if !extended {
+                return false;
+            }
+            self.deadline.store(nanoseconds(plan.valid_until).max(deadline), Ordering::Release);
+            matches!(std::mem::replace(state, LeaseState::Held), LeaseState::Jeopardy { .. })
+        });
+        if !extended {
+            return self.is_held();
+        }
+        let (name, token) = (self.name().clone(), self.token);
+        let now = self.clock.now();
+        let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
+        self.events.emit(LeaseEvent::Renewed { name: name.clone(), token, valid_for, took });
+        if recovered {
+            self.events.emit(LeaseEvent::Recovered { name, token });
+        }
+        true
+    }
+
+    /// A renewal failed or is overdue (L9).
+    pub(crate) fn in_jeopardy(&self, error: Error) {
+        if !self.is_held() {
+            return;
+        }
+        let until = self.valid_until();
+        let entered = self.state.send_if_modified(|state| {
+            let entered = *state == LeaseState::Held;
+            if entered {
+                *state = LeaseState::Jeopardy { until };
+            }
+            entered
+        });
+        let (name, token) = (self.name().clone(), self.token);
+        self.events.emit(LeaseEvent::RenewalFailed { name: name.clone(), token, error });
+        if entered {
+            let remaining = until.saturating_since(self.clock.now());
+            self.events.emit(LeaseEvent::Jeopardy { name, token, remaining });
+        }
+    }
+
+    /// New metadata, to go with the next renewals until one succeeds.
+    pub(crate) fn change_metadata(&self, metadata: Metadata) {
+        let mut changes = self.changes();
+        changes.revision += 1;
+        changes.unconfirmed = Some(MetadataUpdate { revision: changes.revision, metadata });
+    }
+
+    pub(crate) fn renew_request(&self) -> RenewRequest {
+        let metadata = self.changes().unconfirmed.clone();
+        RenewRequest { claim: self.claim.clone(), ttl: self.schedule.ttl, metadata }
+    }
+
+    /// Latches the end of the tenure, before anything is said to the store (S12). What is to be said, unless the store
+    /// has said that the name is not ours any more.
+    pub(crate) fn end(&self, reason: LossReason, successor: Option<(HolderId, Duration)>) -> Option<ReleaseRequest> {
+        self.lose(reason);
+        if let LeaseState::Lost(LossReason::TakenOver { .. } | LossReason::Gone) = self.state() {
+            return None;
+        }
+        let held_for = self.clock.now().saturating_since(self.began);
+        let hold_for = self.schedule.hold_at_least.saturating_sub(held_for);
+        let claim = self.claim.clone();
+        Some(match successor {
+            Some((successor, reserved)) => {
+                ReleaseRequest { claim, hold_for: hold_for.max(reserved), reserved_for: Some(successor) }
+            }
+            None => ReleaseRequest { claim, hold_for, reserved_for: None },
+        })
+    }
+
+    /// Latches the expiry, unless the deadline has been moved in the meantime. True if the lease is lost.
+    fn expire(&self) -> bool {
+        self.latch(|deadline| {
+            let now = self.clock.now();
+            let tenure_over = self.schedule.tenure_ends(self.began).is_some_and(|end| now >= end);
+            (nanoseconds(now) >= deadline).then_some(if tenure_over {
+                LossReason::TenureEnded
+            } else {
+                LossReason::Expired
+            })
+        });
+        self.deadline.load(Ordering::Acquire) == LOST
+    }
+
+    fn latch(&self, reason: impl FnOnce(u64) -> Option<LossReason>) {
+        let mut lost = None;
+        self.state.send_if_modified(|state| {
+            let deadline = self.deadline.load(Ordering::Acquire);
+            lost = if deadline == LOST { None } else { reason(deadline) };
+            if let Some(reason) = &lost {
+                self.deadline.store(LOST, Ordering::Release);
+                *state = LeaseState::Lost(reason.clone());
+            }
+            lost.is_some()
+        });
+        if let Some(reason) = lost {
+            self.events.emit(LeaseEvent::Lost { name: self.name().clone(), token: self.token, reason });
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, MetadataChanges> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tenure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenure")
+            .field("name", self.name())
+            .field("token", &self.token)
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+fn nanoseconds(moment: Moment) -> u64 {
+    u64::try_from(moment.since_origin().as_nanos()).unwrap_or(u64::MAX)
+}

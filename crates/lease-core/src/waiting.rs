@@ -1,0 +1,273 @@
+//! Waiting for a name that somebody else holds.
+//!
+//! All tasks of a process that wait for one name stand in one line, first come first served, and one task, the contender,
+//! tries on behalf of the first of them (L2). It is woken by the store's hints (S20), by the holder's expiry, or by a poll.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tokio::{runtime::Handle, sync::oneshot};
+
+use crate::{
+    Error, ErrorKind, LeaseEvent, LeaseName, LeaseOptions, Moment, Result,
+    attempt::{Asked, Attempt},
+    core::{Core, Phase, closed},
+    lease::Lease,
+};
+
+/// The poll behind the push: from this to twice this.
+const POLL: Duration = Duration::from_secs(1);
+/// Contenders come up to this much after the holder's expiry, so that not all come at once.
+const EXPIRY_JITTER: Duration = Duration::from_millis(25);
+
+/// The lines of a client, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Mutex<HashMap<LeaseName, VecDeque<Waiter>>>);
+
+struct Waiter {
+    attempt: Attempt,
+    reply: oneshot::Sender<Result<Lease>>,
+    trouble: Arc<Trouble>,
+    /// What the store said when it was asked last.
+    retry_after: Option<Duration>,
+}
+
+/// The last error that a waiter met; told when its limit passes.
+#[derive(Default)]
+struct Trouble(Mutex<Option<Error>>);
+
+/// Acquires a lease, and waits for it if need be.
+#[tracing::instrument(name = "lease.acquire", level = "debug", skip_all, fields(%name))]
+pub(crate) async fn acquire(
+    core: &Arc<Core>,
+    runtime: &Handle,
+    name: LeaseName,
+    options: LeaseOptions,
+) -> Result<Lease> {
+    let limit = options.wait_limit;
+    let trouble = Arc::<Trouble>::default();
+    let began = core.clock.now();
+    let limit_passed = async {
+        match limit {
+            Some(limit) => core.clock.sleep_until(began + limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = acquire_without_limit(core, runtime, name.clone(), options, &trouble) => outcome,
+        () = core.reached(Phase::Closing) => Err(closed("acquire")),
+        () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), trouble.take())),
+    }
+}
+
+async fn acquire_without_limit(
+    core: &Arc<Core>,
+    runtime: &Handle,
+    name: LeaseName,
+    options: LeaseOptions,
+    trouble: &Arc<Trouble>,
+) -> Result<Lease> {
+    let mut attempt = Attempt::new(core, runtime, name.clone(), options.clone());
+    let mut retry_after = None;
+    if !core.waiting.has_line(&name) {
+        match attempt.ask().await {
+            Asked::Granted(lease) => return Ok(lease),
+            Asked::Held { retry_after: after } => retry_after = after,
+            Asked::Failed(error) if !error.is_transient() => return Err(error),
+            Asked::Failed(error) => trouble.put(error),
+            Asked::Spent(error) => {
+                trouble.put(error);
+                attempt.begin_anew();
+            }
+        }
+    }
+    let mut wait = Wait::new(core, &name);
+    let mut runtime = runtime.clone();
+    loop {
+        // There is somebody else, in the store or in the line.
+        attempt.look_first();
+        let (reply, answer) = oneshot::channel();
+        let waiter = Waiter { attempt, reply, trouble: Arc::clone(trouble), retry_after };
+        core.waiting.join(core, &runtime, waiter);
+        if let Ok(outcome) = answer.await {
+            wait.won = outcome.is_ok();
+            return outcome;
+        }
+        // The contender's runtime has ended: contend on this one.
+        runtime = core.enter("acquire")?;
+        attempt = Attempt::new(core, &runtime, name.clone(), options.clone());
+    }
+}
+
+fn wait_limit(name: &LeaseName, limit: Duration, trouble: Option<Error>) -> Error {
+    let kind = ErrorKind::WaitLimit;
+    match trouble {
+        None => Error::new(kind, "acquire", format!("{name} was still held by somebody else after {limit:?}")),
+        Some(error) => {
+            Error::new(kind, "acquire", format!("{name} was not acquired within {limit:?}: {error}")).with_source(error)
+        }
+    }
+}
+
+impl Waiting {
+    fn has_line(&self, name: &LeaseName) -> bool {
+        self.lock().contains_key(name)
+    }
+
+    /// Gets into line; the first one brings the contender.
+    fn join(&self, core: &Arc<Core>, runtime: &Handle, waiter: Waiter) {
+        let name = waiter.attempt.name().clone();
+        match self.lock().entry(name.clone()) {
+            Entry::Occupied(mut line) => {
+                let line = line.get_mut();
+                line.retain(|waiter| !waiter.reply.is_closed());
+                line.push_back(waiter);
+                return;
+            }
+            Entry::Vacant(line) => line.insert(VecDeque::from([waiter])),
+        };
+        runtime.spawn(Contender::new(core, name).run());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseName, VecDeque<Waiter>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that contends for one name, for all who wait for it in this process. A waiter that is dropped, or not polled,
+/// holds up nobody.
+struct Contender {
+    core: Arc<Core>,
+    name: LeaseName,
+    /// Seeded by holder and name, so that contenders differ, and a simulation can be repeated.
+    random: SmallRng,
+    on_duty: bool,
+}
+
+impl Contender {
+    fn new(core: &Arc<Core>, name: LeaseName) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&core.holder, &name).hash(&mut hasher);
+        Self { core: Arc::clone(core), name, random: SmallRng::seed_from_u64(hasher.finish()), on_duty: true }
+    }
+
+    async fn run(mut self) {
+        // Before the first try, so that no release in between goes unnoticed.
+        let mut wakeups = self.core.store.subscribe(&self.name);
+        while let Some(mut waiter) = self.next_waiter() {
+            let mut wake_at = self.after(waiter.retry_after);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = waiter.reply.closed() => break,
+                    () = wakeups.next() => {}
+                    () = self.core.clock.sleep_until(wake_at) => {}
+                }
+                let asked = tokio::select! {
+                    biased;
+                    asked = waiter.attempt.ask() => asked,
+                    () = waiter.reply.closed() => break,
+                };
+                match asked {
+                    Asked::Granted(lease) => {
+                        // If the waiter has gone at this very moment, the lease comes back and is released.
+                        let _ = waiter.reply.send(Ok(lease));
+                        break;
+                    }
+                    Asked::Held { retry_after } => {
+                        waiter.trouble.take();
+                        wake_at = self.after(retry_after);
+                    }
+                    Asked::Failed(error) if !error.is_transient() => {
+                        let _ = waiter.reply.send(Err(error));
+                        break;
+                    }
+                    Asked::Failed(error) => {
+                        waiter.trouble.put(error);
+                        wake_at = self.after(Some(waiter.attempt.attempt_timeout()));
+                    }
+                    Asked::Spent(error) => {
+                        waiter.trouble.put(error);
+                        waiter.attempt.begin_anew();
+                        wake_at = self.after(Some(waiter.attempt.attempt_timeout()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first in line who still waits. Without one the contender is off duty, under the same lock: who comes after that
+    /// brings another one.
+    fn next_waiter(&mut self) -> Option<Waiter> {
+        let core = Arc::clone(&self.core);
+        let mut lines = core.waiting.lock();
+        let line = lines.get_mut(&self.name)?;
+        while let Some(waiter) = line.pop_front() {
+            if !waiter.reply.is_closed() {
+                return Some(waiter);
+            }
+        }
+        lines.remove(&self.name);
+        self.on_duty = false;
+        None
+    }
+
+    /// When to try again: at the next poll, or when the holder's time is over.
+    fn after(&mut self, retry_after: Option<Duration>) -> Moment {
+        let poll = POLL.mul_f64(self.random.random_range(1.0..2.0));
+        let expiry = retry_after.map(|after| after + EXPIRY_JITTER.mul_f64(self.random.random_range(0.0..1.0)));
+        self.core.clock.now() + expiry.map_or(poll, |expiry| expiry.min(poll))
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        // Its runtime has ended. Those who wait are told by the loss of their reply.
+        let line = if self.on_duty { self.core.waiting.lock().remove(&self.name) } else { None };
+        drop(line);
+    }
+}
+
+/// Tells observers of the wait, however it ends.
+struct Wait<'a> {
+    core: &'a Core,
+    name: &'a LeaseName,
+    began: Moment,
+    won: bool,
+}
+
+impl<'a> Wait<'a> {
+    fn new(core: &'a Core, name: &'a LeaseName) -> Self {
+        core.events.emit(LeaseEvent::WaitStarted { name: name.clone() });
+        Self { core, name, began: core.clock.now(), won: false }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let waited = self.core.clock.now().saturating_since(self.began);
+        self.core.events.emit(LeaseEvent::WaitEnded { name: self.name.clone(), waited, won: self.won });
+    }
+}
+
+impl Trouble {
+    fn put(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiter").field("name", self.attempt.name()).finish_non_exhaustive()
+    }
+}

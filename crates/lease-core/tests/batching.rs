@@ -1,0 +1,192 @@
+//! Natural batches: one request alone, many grants per request under load, and neighbours that harm nobody (L7, S15, S24).
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use lease_core::{Clock, ErrorKind, TokioClock};
+use support::{TTL, TroubledStore, client, is_free, pass, settle};
+
+#[tokio::test(start_paused = true)]
+async fn alone_an_operation_is_one_call_with_one_element() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    for _ in 0..3 {
+        client.try_acquire("job", TTL).await.unwrap().unwrap().release().await.unwrap();
+    }
+    assert_eq!(store.calls("acquire"), [1, 1, 1]);
+    assert_eq!(store.calls("release"), [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alone_an_operation_needs_no_other_task() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let lease = client.try_acquire("first", TTL).await.unwrap().unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    store.close_gate();
+    let mut alone = Box::pin(client.try_acquire("job", TTL));
+    assert!(futures::poll!(&mut alone).is_pending());
+    settle().await;
+    assert_eq!(tasks(), before, "a task was spawned for a lone call");
+    drop(lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_load_many_grants_share_a_request() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    store.close_gate();
+    let acquiring = tokio::spawn({
+        let client = client.clone();
+        async move { join_all((0..600).map(|n| client.try_acquire(format!("job-{n}"), TTL))).await }
+    });
+    settle().await;
+    store.open_gate();
+    let leases = acquiring.await.unwrap();
+    assert!(leases.iter().all(|lease| lease.as_ref().unwrap().is_some()));
+    let calls = store.calls("acquire");
+    assert_eq!(calls.iter().sum::<usize>(), 600);
+    assert!(calls.len() <= 5, "{calls:?}");
+    assert!(calls.iter().all(|elements| *elements <= 256), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_stands_once_in_a_call() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let outcomes = join_all((0..20).map(|_| client.try_acquire("job", TTL))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_some()).count(), 1);
+    assert!(store.calls("acquire").iter().all(|elements| *elements == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l07_a_poisonous_neighbour_harms_nobody() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    store.close_gate();
+    let names = (0..100).map(|n| if n == 37 { "poison".to_owned() } else { format!("job-{n}") });
+    let acquiring = tokio::spawn({
+        let client = client.clone();
+        async move { join_all(names.map(|name| client.try_acquire(name, TTL))).await }
+    });
+    settle().await;
+    store.open_gate();
+    let outcomes = acquiring.await.unwrap();
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(lease) => assert!(n != 37 && lease.is_some()),
+            Err(error) => assert_eq!((n, error.kind()), (37, ErrorKind::Invalid)),
+        }
+    }
+    let calls = store.calls("acquire").len();
+    assert!(calls <= 20, "{calls} calls to find one poisonous item in 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s24_a_hanging_call_does_not_hold_up_the_others() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let hanging = tokio::spawn({
+        let client = client.clone();
+        async move { join_all((0..3).map(|n| client.try_acquire(format!("hang-{n}"), TTL))).await }
+    });
+    settle().await;
+    let clock = TokioClock::new();
+    let began = clock.now();
+    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let took = clock.now().saturating_since(began);
+    assert!(took <= Duration::from_millis(60), "{took:?}");
+    for outcome in hanging.await.unwrap() {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Indeterminate);
+    }
+    assert!(lease.is_held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s24_the_number_of_hanging_calls_is_bounded_and_they_are_cut_in_the_end() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let mut hanging = Vec::new();
+    for n in 0..40 {
+        let client = client.clone();
+        hanging.push(tokio::spawn(async move { client.try_acquire(format!("hang-{n}"), TTL).await.map(|_| ()) }));
+        pass(Duration::from_millis(60)).await;
+    }
+    let calls = store.calls("acquire").len();
+    assert!(calls <= 9, "{calls} calls hang at once");
+    pass(Duration::from_secs(10)).await;
+    for task in hanging {
+        assert!(task.await.unwrap().unwrap_err().is_transient());
+    }
+    assert!(client.try_acquire("job", TTL).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_a_caller_that_is_not_polled_holds_up_nobody() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    store.close_gate();
+    let mut asleep = Box::pin(client.try_acquire("asleep", TTL));
+    assert!(futures::poll!(&mut asleep).is_pending());
+    store.open_gate();
+    for n in 0..10 {
+        assert!(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().is_some());
+    }
+    assert!(asleep.await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_a_dropped_caller_does_not_cut_its_call_or_its_batch() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    store.close_gate();
+    let mut alone = Box::pin(client.try_acquire("alone", TTL));
+    assert!(futures::poll!(&mut alone).is_pending());
+    let mut batch: Vec<_> = (0..4).map(|n| Box::pin(client.try_acquire(format!("job-{n}"), TTL))).collect();
+    for caller in &mut batch {
+        assert!(futures::poll!(caller).is_pending());
+    }
+    settle().await;
+    drop(alone);
+    drop(batch.remove(2));
+    store.open_gate();
+    for caller in batch {
+        assert!(caller.await.unwrap().is_some());
+    }
+    settle().await;
+    assert!(is_free(&store, "alone").await && is_free(&store, "job-2").await, "a grant that nobody claims was left");
+    assert_eq!(store.calls("acquire").iter().sum::<usize>(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_provider_is_an_error_of_its_item_and_no_hang() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    store.close_gate();
+    let mut first = Box::pin(client.try_acquire("first", TTL));
+    assert!(futures::poll!(&mut first).is_pending());
+    let error = client.try_acquire("panic", TTL).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    store.open_gate();
+    assert!(first.await.unwrap().is_some());
+    assert!(client.try_acquire("job", TTL).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s24_an_item_with_little_time_goes_around_a_batch_that_hangs() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    // Their renewals, due from 10 s on, never come back.
+    let _relaxed = join_all((0..255).map(|n| client.try_acquire(format!("stuck-{n}"), TTL))).await;
+    let urgent = client.try_acquire("urgent", Duration::from_millis(400)).await.unwrap().unwrap();
+    for _ in 0..3000 {
+        pass(Duration::from_millis(5)).await;
+        assert!(urgent.is_held());
+    }
+    assert!(store.calls("renew").iter().any(|elements| *elements >= 255), "{:?}", store.calls("renew"));
+}

@@ -1,0 +1,160 @@
+//! Every future of this library may be dropped at any await (S15): it leaves no grant, or one that is released in the
+//! background, and nobody renews it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use lease_core::{LeaseClient, LeaseOptions, Metadata};
+use support::{TTL, TroubledStore, client, is_free, pass, settle};
+
+/// More polls than any future here needs.
+const POLLS: usize = 40;
+
+/// Polls the future so many times, with everything else running in between, then drops it. Whether it completed.
+async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
+    let mut future: Pin<Box<F>> = Box::pin(future);
+    for _ in 0..polls {
+        if futures::poll!(&mut future).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+/// For every k: what the future leaves when it is dropped after k polls, alone and behind others.
+async fn for_every_poll<F, Fut>(busy: bool, scenario: F)
+where
+    F: Fn(TroubledStore, LeaseClient, usize) -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let mut completed = 0;
+    for polls in 0..POLLS {
+        let store = TroubledStore::new();
+        let client = client(&store);
+        let neighbours = tokio::spawn({
+            let client = client.clone();
+            async move {
+                let others = futures::future::join_all((0..if busy { 5 } else { 0 }).map(|n| {
+                    let client = client.clone();
+                    async move { client.try_acquire(format!("neighbour-{n}"), TTL).await.unwrap().unwrap() }
+                }));
+                others.await
+            }
+        });
+        if busy {
+            tokio::task::yield_now().await;
+        }
+        completed += usize::from(scenario(store.clone(), client.clone(), polls).await);
+        let neighbours = neighbours.await.unwrap();
+        assert!(neighbours.iter().all(|lease| lease.is_held()), "a neighbour was harmed after {polls} polls");
+        settle().await;
+        assert!(is_free(&store, "job").await, "a grant was left after {polls} polls");
+        drop(neighbours);
+        pass(TTL * 3).await;
+        assert_eq!(store.calls("renew").len(), 0, "an ownerless grant was renewed after {polls} polls");
+    }
+    assert!(
+        (1..POLLS).contains(&completed),
+        "the future must complete for some k and be dropped for others: {completed}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_try_acquire() {
+    for busy in [false, true] {
+        for_every_poll(busy, |_, client, polls| async move { drop_after(polls, client.try_acquire("job", TTL)).await })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_acquire_of_a_free_name() {
+    for busy in [false, true] {
+        for_every_poll(busy, |_, client, polls| async move { drop_after(polls, client.acquire("job", TTL)).await })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_acquire_that_waits() {
+    for_every_poll(false, |_, client, polls| async move {
+        let held = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        let waiting = drop_after(polls, client.acquire("job", TTL));
+        let releasing = async {
+            settle_a_little().await;
+            held.release().await.unwrap();
+        };
+        tokio::join!(waiting, releasing).0
+    })
+    .await;
+}
+
+async fn settle_a_little() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_release() {
+    for busy in [false, true] {
+        for_every_poll(busy, |_, client, polls| async move {
+            let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+            let handle = lease.handle();
+            let completed = drop_after(polls, lease.release()).await;
+            assert!(!handle.is_held());
+            completed
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_run() {
+    for_every_poll(false, |_, client, polls| async move {
+        let work = client.run("job", TTL, |lease| async move {
+            settle_a_little().await;
+            assert!(lease.is_held());
+        });
+        drop_after(polls, work).await
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_renew_and_set_metadata() {
+    for polls in 0..POLLS {
+        let store = TroubledStore::new();
+        let client = client(&store);
+        let options = LeaseOptions::new(TTL).with_renewal(lease_core::Renewal::Manual);
+        let lease = client.try_acquire("job", options).await.unwrap().unwrap();
+        pass(Duration::from_secs(5)).await;
+        let before = lease.valid_until();
+        let metadata = Metadata::new([("zone", "b")]).unwrap();
+        drop_after(polls, lease.set_metadata(metadata.clone())).await;
+        settle().await;
+        let record = client.inspect("job").await.unwrap().unwrap();
+        assert_eq!(record.metadata == metadata, polls > 0, "after {polls} polls");
+        assert_eq!(
+            lease.valid_until() > before,
+            polls > 0,
+            "a renewal that the store did must count, after {polls} polls"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_close() {
+    for polls in 0..POLLS {
+        let store = TroubledStore::new();
+        let client = client(&store);
+        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        drop_after(polls, client.close()).await;
+        settle().await;
+        assert_eq!((lease.is_held(), is_free(&store, "job").await), (polls == 0, polls > 0), "after {polls} polls");
+    }
+}

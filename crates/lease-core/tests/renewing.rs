@@ -1,0 +1,62 @@
+//! One task renews all leases of a client, in few requests.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use lease_core::LeaseState;
+use support::{TTL, TroubledStore, client, pass, settle};
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_leases_cost_one_task_and_few_requests() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let ttl = Duration::from_secs(10);
+    let mut leases = Vec::new();
+    // Acquired over two renewal intervals, so that they are not due together by accident.
+    for group in 0..200 {
+        let names = (0..50).map(|n| client.try_acquire(format!("job-{group}-{n}"), ttl));
+        leases.extend(join_all(names).await.into_iter().map(|lease| lease.unwrap().unwrap()));
+        pass(Duration::from_millis(33)).await;
+    }
+    settle().await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(tasks <= 2, "{tasks} tasks for 10 000 leases");
+
+    let before = store.calls("renew").len();
+    for _ in 0..100 {
+        pass(Duration::from_millis(100)).await;
+    }
+    let calls = &store.calls("renew")[before..];
+    let intervals = 3;
+    assert!(leases.iter().all(|lease| lease.state() == LeaseState::Held));
+    assert!(calls.iter().sum::<usize>() >= 10_000 * (intervals - 1), "every lease is renewed in every interval");
+    assert!(calls.len() <= 60 * intervals, "{} requests in {intervals} intervals", calls.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s12_a_queued_renewal_of_a_released_lease_is_not_sent() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let first = client.try_acquire("first", TTL).await.unwrap().unwrap();
+    pass(Duration::from_secs(3)).await;
+    let second = client.try_acquire("second", TTL).await.unwrap().unwrap();
+    pass(Duration::from_millis(6990)).await;
+    // The renewal of the first one is under way from 10 s on, that of the second one comes behind it.
+    store.close_gate();
+    pass(Duration::from_millis(20)).await;
+    assert_eq!(store.calls("renew"), [1]);
+    let renewing = second.handle();
+    let mut renewal = Box::pin(renewing.renew());
+    assert!(futures::poll!(&mut renewal).is_pending());
+    let mut release = Box::pin(second.release());
+    assert!(futures::poll!(&mut release).is_pending());
+    store.open_gate();
+    release.await.unwrap();
+    renewal.await.unwrap_err();
+    assert_eq!(store.calls("renew"), [1], "the renewal went out after the release");
+    assert!(first.is_held());
+}

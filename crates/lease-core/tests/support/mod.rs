@@ -1,0 +1,131 @@
+//! A memory store whose calls can be counted and held up, and which reacts to some names as a troubled store would.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use lease_core::{
+    AcquireRequest, Acquired, Break, Capabilities, Error, ErrorKind, FencingToken, LeaseClient, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+};
+use lease_memory::MemoryStore;
+use tokio::sync::watch;
+
+/// How calls with certain names go: those that begin with `hang` never come back, nor do renewals of those that begin with
+/// `stuck`; `poison` spoils the whole call, `panic` panics.
+#[derive(Debug, Clone)]
+pub struct TroubledStore {
+    inner: MemoryStore,
+    calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
+    gate: watch::Sender<bool>,
+}
+
+impl TroubledStore {
+    pub fn new() -> Self {
+        Self { inner: MemoryStore::new(), calls: Arc::default(), gate: watch::Sender::new(true) }
+    }
+
+    /// Calls that begin from now on wait in the store.
+    pub fn close_gate(&self) {
+        self.gate.send_replace(false);
+    }
+
+    pub fn open_gate(&self) {
+        self.gate.send_replace(true);
+    }
+
+    /// The numbers of elements in the calls of this operation, in the order in which they began.
+    pub fn calls(&self, operation: &str) -> Vec<usize> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|(name, _)| *name == operation).map(|(_, elements)| *elements).collect()
+    }
+
+    async fn pass<T>(&self, operation: &'static str, names: Vec<&LeaseName>) -> Option<Vec<Result<T>>> {
+        self.calls.lock().unwrap().push((operation, names.len()));
+        let any = |prefix: &str| names.iter().any(|name| name.as_str().starts_with(prefix));
+        assert!(!any("panic"), "a defect in the provider");
+        if any("hang") || (operation == "renew" && any("stuck")) {
+            std::future::pending::<()>().await;
+        }
+        // Some polls, so that a caller can be dropped between them.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.gate.subscribe().wait_for(|open| *open).await.unwrap();
+        let poisoned = || Err(Error::new(ErrorKind::Invalid, operation, "poisoned"));
+        any("poison").then(|| names.iter().map(|_| poisoned()).collect())
+    }
+}
+
+#[async_trait]
+impl LeaseStore for TroubledStore {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        match self.pass("acquire", requests.iter().map(|request| &request.name).collect()).await {
+            Some(failure) => failure,
+            None => self.inner.acquire(requests).await,
+        }
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        match self.pass("renew", requests.iter().map(|request| &request.claim.name).collect()).await {
+            Some(failure) => failure,
+            None => self.inner.renew(requests).await,
+        }
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        match self.pass("release", requests.iter().map(|request| &request.claim.name).collect()).await {
+            Some(failure) => failure,
+            None => self.inner.release(requests).await,
+        }
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        self.inner.inspect(name).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        self.inner.break_lease(name, token, how).await
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        self.inner.subscribe(name)
+    }
+}
+
+pub const TTL: Duration = Duration::from_secs(30);
+
+/// A client of this store on tokio's clock.
+pub fn client(store: &TroubledStore) -> LeaseClient {
+    LeaseClient::new(store.clone()).with_clock(TokioClock::new())
+}
+
+/// Lets all tasks run until nothing is left to do at this moment.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets this much time pass.
+pub async fn pass(time: Duration) {
+    tokio::time::advance(time).await;
+    settle().await;
+}
+
+/// Whether the name is free in the store.
+pub async fn is_free(store: &TroubledStore, name: &str) -> bool {
+    store.inspect(&name.parse().unwrap()).await.unwrap().is_none()
+}

@@ -1,0 +1,155 @@
+//! What is remembered of a name, and the rules by which it changes. No lock, no clock: the moment is an argument.
+
+use std::time::{Duration, SystemTime};
+
+use lease_core::{
+    AcquireRequest, Break, Claim, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason, Metadata,
+    Moment, ReleaseRequest, Released, RenewRequest, Renewed,
+};
+
+/// The last grant of a name. It is kept after its end, so that its nonce stays spent (S13) and tokens rise (S9).
+#[derive(Debug)]
+pub(crate) struct Record {
+    holder: HolderId,
+    grant: GrantId,
+    token: FencingToken,
+    acquired_at: SystemTime,
+    ttl: Duration,
+    metadata: Metadata,
+    metadata_revision: u64,
+    /// Until then, the name is its holder's, or blocked.
+    until: Moment,
+    phase: Phase,
+}
+
+/// How far a grant has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its holder may renew and release it.
+    Held,
+    /// An administrator ended it (S22).
+    Broken,
+    /// Its holder ended it, and perhaps keeps the name blocked for all but a successor.
+    Released { reserved_for: Option<HolderId> },
+}
+
+impl Record {
+    /// A new grant.
+    pub(crate) fn grant(request: &AcquireRequest, token: FencingToken, now: Moment, acquired_at: SystemTime) -> Self {
+        Self {
+            holder: request.holder.clone(),
+            grant: request.grant,
+            token,
+            acquired_at,
+            ttl: request.ttl,
+            metadata: request.metadata.clone(),
+            metadata_revision: 0,
+            until: now + request.ttl,
+            phase: Phase::Held,
+        }
+    }
+
+    /// Whether this is the grant of that holder and nonce.
+    pub(crate) fn belongs_to(&self, holder: &HolderId, grant: GrantId) -> bool {
+        self.holder == *holder && self.grant == grant
+    }
+
+    /// Whether the holder still holds it.
+    pub(crate) fn is_held(&self, now: Moment) -> bool {
+        self.phase == Phase::Held && self.is_in_force(now)
+    }
+
+    /// Whether it keeps this holder from acquiring the name.
+    pub(crate) fn blocks(&self, holder: &HolderId, now: Moment) -> bool {
+        let reserved = matches!(&self.phase, Phase::Released { reserved_for: Some(successor) } if successor == holder);
+        self.is_in_force(now) && !reserved
+    }
+
+    /// The grant as its owner hears of it: what is left of it, not more (S1, S13).
+    pub(crate) fn as_grant(&self, now: Moment) -> Grant {
+        Grant { token: self.token, remaining: self.remaining(now), handle: 0 }
+    }
+
+    /// Extends it for its owner, unless it has ended (S7).
+    pub(crate) fn renew(&mut self, request: &RenewRequest, now: Moment) -> Renewed {
+        if !self.is_claimed_by(&request.claim) {
+            return Renewed::Lost(LossReason::TakenOver { by: Some(self.holder.clone()), token: Some(self.token) });
+        }
+        match self.phase {
+            Phase::Broken => return Renewed::Lost(LossReason::Broken),
+            Phase::Released { .. } => return Renewed::Lost(LossReason::Released),
+            Phase::Held if !self.is_in_force(now) => return Renewed::Lost(LossReason::Expired),
+            Phase::Held => {}
+        }
+        self.until = self.until.max(now + request.ttl);
+        if let Some(update) = &request.metadata
+            && update.revision > self.metadata_revision
+        {
+            self.metadata_revision = update.revision;
+            self.metadata = update.metadata.clone();
+        }
+        Renewed::Extended { remaining: self.remaining(now) }
+    }
+
+    /// Ends it for its owner (S11). A broken grant is its owner's no more, and stays blocked (S22).
+    pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Moment) -> Released {
+        if !self.is_claimed_by(&request.claim) || !self.is_held(now) {
+            return Released::NotHeld;
+        }
+        self.until = now + request.hold_for;
+        self.phase = Phase::Released { reserved_for: request.reserved_for.clone() };
+        Released::Freed
+    }
+
+    /// Ends it if it is the grant that the administrator means (S22). `Now` also frees a name that is only blocked.
+    pub(crate) fn break_grant(&mut self, token: FencingToken, how: Break, now: Moment) -> Released {
+        let can_end = match how {
+            Break::AfterExpiry => self.is_held(now),
+            Break::Now => self.is_in_force(now),
+        };
+        if self.token != token || !can_end {
+            return Released::NotHeld;
+        }
+        if self.phase == Phase::Held {
+            self.phase = Phase::Broken;
+        }
+        if how == Break::Now {
+            self.until = now;
+        }
+        Released::Freed
+    }
+
+    /// What anybody may see of it while it is in force.
+    pub(crate) fn inspect(&self, name: &LeaseName, now: Moment) -> Option<LeaseRecord> {
+        self.is_in_force(now).then(|| LeaseRecord {
+            name: name.clone(),
+            holder: self.holder.clone(),
+            token: self.token,
+            acquired_at: self.acquired_at,
+            ttl: self.ttl,
+            remaining: self.remaining(now),
+            metadata: self.metadata.clone(),
+        })
+    }
+
+    pub(crate) fn token(&self) -> FencingToken {
+        self.token
+    }
+
+    /// The moment from which on it is only a memory.
+    pub(crate) fn until(&self) -> Moment {
+        self.until
+    }
+
+    pub(crate) fn remaining(&self, now: Moment) -> Duration {
+        self.until.saturating_since(now)
+    }
+
+    fn is_in_force(&self, now: Moment) -> bool {
+        now < self.until
+    }
+
+    fn is_claimed_by(&self, claim: &Claim) -> bool {
+        self.belongs_to(&claim.holder, claim.grant)
+    }
+}

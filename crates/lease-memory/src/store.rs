@@ -1,0 +1,219 @@
+//! The store: a mutex around the records, a clock, and a channel for wake-ups.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use lease_core::{
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, ExpiryJudge, FencingToken, LeaseName,
+    LeaseRecord, LeaseStore, LossReason, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    TokensSurvive, TokioClock, WakeupRegistry, Wakeups,
+};
+
+use crate::record::Record;
+
+const STORE: &str = "memory";
+const MIN_TTL: Duration = Duration::from_millis(1);
+const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Keeps leases in the memory of this process. Clones see the same leases.
+///
+/// A record of a few hundred bytes stays for every name that was ever leased; [`MemoryStore::purge`] removes those that
+/// nobody will ask for again.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    leases: Arc<Mutex<Leases>>,
+    wakeups: WakeupRegistry,
+}
+
+#[derive(Debug, Default)]
+struct Leases {
+    records: BTreeMap<LeaseName, Record>,
+    /// No removed record had a greater token: where a name begins again, it begins above (S9).
+    highest_removed: u64,
+}
+
+impl MemoryStore {
+    /// An empty store on tokio's clock, which a test can pause.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(TokioClock::new())
+    }
+
+    /// An empty store whose leases expire by this clock.
+    #[must_use]
+    pub fn with_clock(clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), leases: Arc::default(), wakeups: WakeupRegistry::default() }
+    }
+
+    /// Forgets the names whose last grant ended at least `older_than` ago, and says how many. Their tokens keep rising
+    /// (S9), but a request of such a grant that is delivered even later would be granted anew (S13): choose a time that
+    /// no request can be under way.
+    pub fn purge(&self, older_than: Duration) -> usize {
+        let (mut leases, now) = self.lock();
+        let Leases { records, highest_removed } = &mut *leases;
+        let before = records.len();
+        records.retain(|_, record| {
+            let keep = record.until() + older_than > now;
+            if !keep {
+                *highest_removed = record.token().get().max(*highest_removed);
+            }
+            keep
+        });
+        before - records.len()
+    }
+
+    /// Removes what is known of a name, held or not, as an operator may do in a database: exclusion is given up, tokens
+    /// keep rising (S9), and the holder's next renewal finds its lease gone. Says whether there was anything. For tests.
+    pub fn remove(&self, name: &LeaseName) -> bool {
+        let (mut leases, _) = self.lock();
+        let removed = leases.records.remove(name);
+        if let Some(record) = &removed {
+            leases.highest_removed = record.token().get().max(leases.highest_removed);
+        }
+        removed.is_some()
+    }
+
+    /// The records, and the moment that is now for all that happens under this lock.
+    fn lock(&self) -> (MutexGuard<'_, Leases>, Moment) {
+        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        (leases, now)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for MemoryStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            store: STORE,
+            min_ttl: MIN_TTL,
+            max_ttl: MAX_TTL,
+            ttl_granularity: Duration::from_nanos(1),
+            expiry_judge: ExpiryJudge::Process,
+            tokens_survive: TokensSurvive { removal: true, restart: false, data_loss: false },
+            push: true,
+            remembers_last_grant: true,
+        }
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        let (mut leases, now) = self.lock();
+        requests
+            .iter()
+            .map(|request| {
+                let acquired = leases.acquire(request, now)?;
+                if request.announce && matches!(acquired, Acquired::Granted(_)) {
+                    self.wakeups.wake(&request.name);
+                }
+                Ok(acquired)
+            })
+            .collect()
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        let (mut leases, now) = self.lock();
+        requests
+            .iter()
+            .map(|request| match leases.records.get_mut(&request.claim.name) {
+                Some(record) => Ok(record.renew(request, now)),
+                None => Ok(Renewed::Lost(LossReason::Gone)),
+            })
+            .collect()
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        let (mut leases, now) = self.lock();
+        requests
+            .iter()
+            .map(|request| {
+                let record = leases.records.get_mut(&request.claim.name);
+                let released = record.map_or(Released::NotHeld, |record| record.release(request, now));
+                if released == Released::Freed {
+                    self.wakeups.wake(&request.claim.name);
+                }
+                Ok(released)
+            })
+            .collect()
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        let (leases, now) = self.lock();
+        Ok(leases.records.get(name).and_then(|record| record.inspect(name, now)))
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        let (leases, now) = self.lock();
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(leases
+            .records
+            .range::<LeaseName, _>((after, Bound::Unbounded))
+            .filter(|(name, _)| name.as_str().starts_with(prefix))
+            .filter_map(|(name, record)| record.inspect(name, now))
+            .take(limit)
+            .collect())
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        let (mut leases, now) = self.lock();
+        let record = leases.records.get_mut(name);
+        let broken = record.map_or(Released::NotHeld, |record| record.break_grant(token, how, now));
+        if broken == Released::Freed {
+            self.wakeups.wake(name);
+        }
+        Ok(broken)
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        let wakeups = self.wakeups.subscribe(name);
+        self.wakeups.wake(name);
+        wakeups
+    }
+}
+
+impl Leases {
+    fn acquire(&mut self, request: &AcquireRequest, now: Moment) -> Result<Acquired> {
+        if !(MIN_TTL..=MAX_TTL).contains(&request.ttl) {
+            let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);
+            return Err(Error::new(ErrorKind::Invalid, "acquire", message).in_store(STORE));
+        }
+        let last = self.records.get(&request.name);
+        if let Some(record) = last {
+            // The same attempt again: its own grant, or nothing any more (S13).
+            if record.belongs_to(&request.holder, request.grant) {
+                return Ok(if record.is_held(now) { Acquired::Granted(record.as_grant(now)) } else { Acquired::Spent });
+            }
+            if record.blocks(&request.holder, now) {
+                let by = record.inspect(&request.name, now);
+                return Ok(Acquired::Held { by, retry_after: Some(record.remaining(now)) });
+            }
+        }
+        let last_token = last.map_or(self.highest_removed, |record| record.token().get());
+        let record = Record::grant(request, token_after(last_token)?, now, wall_clock());
+        let grant = record.as_grant(now);
+        self.records.insert(request.name.clone(), record);
+        Ok(Acquired::Granted(grant))
+    }
+}
+
+fn token_after(last: u64) -> Result<FencingToken> {
+    FencingToken::new(last.wrapping_add(1))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "acquire", "there are no greater tokens").in_store(STORE))
+}
+
+/// For people who inspect a lease; nothing is decided by it (S3).
+#[expect(clippy::disallowed_methods, reason = "the wall clock itself is asked for, and nothing is measured with it")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

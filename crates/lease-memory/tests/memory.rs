@@ -1,0 +1,68 @@
+//! What only this store has: a purge, a removal, a clock of choice.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{
+    AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseName, LeaseStore, LossReason, Metadata,
+    RenewRequest, Renewed, TokioClock,
+};
+use lease_memory::MemoryStore;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn request(job: &str) -> AcquireRequest {
+    AcquireRequest {
+        name: LeaseName::new(job).unwrap(),
+        holder: HolderId::new("a").unwrap(),
+        grant: GrantId::random(),
+        ttl: MINUTE,
+        metadata: Metadata::default(),
+        announce: false,
+        look_first: false,
+    }
+}
+
+async fn granted(store: &MemoryStore, request: &AcquireRequest) -> Grant {
+    match store.acquire(std::slice::from_ref(request)).await.pop().unwrap().unwrap() {
+        Acquired::Granted(grant) => grant,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s09_a_purge_forgets_what_is_long_over_and_tokens_keep_rising() {
+    let clock = TokioClock::new();
+    let store = MemoryStore::with_clock(clock);
+    for _ in 0..3 {
+        granted(&store, &request("old")).await;
+        clock.sleep_until(clock.now() + 2 * MINUTE).await;
+    }
+    let held = granted(&store, &request("held")).await;
+    assert_eq!(store.purge(5 * MINUTE), 0, "it ended only a minute ago");
+    assert_eq!(store.purge(MINUTE), 1);
+    assert_eq!(store.purge(Duration::ZERO), 0, "what is held stays");
+    assert_eq!(held.token.get(), 1);
+    assert!(granted(&store, &request("old")).await.token.get() > 3);
+    assert!(granted(&store, &request("new")).await.token.get() > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_lease_is_gone_for_its_holder() {
+    let store = MemoryStore::new();
+    let mine = request("job");
+    let grant = granted(&store, &mine).await;
+    assert!(store.clone().remove(&mine.name) && !store.remove(&mine.name));
+    let claim = Claim { name: mine.name, holder: mine.holder, grant: mine.grant, handle: grant.handle };
+    let renewed = store.renew(&[RenewRequest { claim, ttl: MINUTE, metadata: None }]).await.pop().unwrap().unwrap();
+    assert_eq!(renewed, Renewed::Lost(LossReason::Gone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stores_are_apart_and_clones_are_not() {
+    let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::new());
+    let apart = MemoryStore::default();
+    granted(&apart, &request("job")).await;
+    assert_eq!(store.inspect(&LeaseName::new("job").unwrap()).await.unwrap(), None);
+    assert!(apart.clone().inspect(&LeaseName::new("job").unwrap()).await.unwrap().is_some());
+}

@@ -1,0 +1,325 @@
+//! What every case works with: stores, requests, time, and patience.
+
+use std::{
+    fmt::{self, Debug},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use lease_core::{
+    AcquireRequest, Acquired, Capabilities, Claim, Clock, ExpiryJudge, Grant, GrantId, HolderId, Lease, LeaseClient,
+    LeaseEvent, LeaseName, LeaseOptions, LeaseRecord, LeaseStore, LossReason, Metadata, Moment, Observer,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result,
+};
+
+use crate::{ChaosStore, Harm, Harness};
+
+/// A harness with everything that cases have in common.
+pub struct Bench {
+    harness: Box<dyn Harness>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ttl: Duration,
+    holders: AtomicU64,
+    chaos: Mutex<Vec<ChaosStore>>,
+}
+
+impl fmt::Debug for Bench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench").field("ttl", &self.ttl).finish_non_exhaustive()
+    }
+}
+
+impl Bench {
+    pub(crate) fn new(harness: impl Harness) -> Self {
+        Self {
+            clock: harness.clock(),
+            ttl: harness.ttl(),
+            harness: Box::new(harness),
+            holders: AtomicU64::new(0),
+            chaos: Mutex::default(),
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.harness.stop().await;
+    }
+
+    /// A store of its own, as one more process would have.
+    pub(crate) async fn store(&self) -> Arc<dyn LeaseStore> {
+        self.harness.store().await
+    }
+
+    /// A store of its own that misbehaves on demand, and with [`Bench::freeze`] and [`Bench::cut`].
+    pub(crate) async fn chaos(&self) -> ChaosStore {
+        let chaos = ChaosStore::new(self.store().await, Arc::clone(&self.clock), 0);
+        self.chaos.lock().unwrap_or_else(PoisonError::into_inner).push(chaos.clone());
+        chaos
+    }
+
+    fn each_chaos(&self, change: impl Fn(&ChaosStore)) {
+        self.chaos.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(change);
+    }
+
+    /// Freezes the store. Where there is no server to freeze, every [`Bench::chaos`] store does as if.
+    pub(crate) async fn freeze(&self) {
+        if self.harness.freeze().await == Harm::CannotDo {
+            self.assert_lives_in_this_process("freeze").await;
+            self.each_chaos(ChaosStore::freeze);
+        }
+    }
+
+    pub(crate) async fn thaw(&self) {
+        self.harness.thaw().await;
+        self.each_chaos(ChaosStore::thaw);
+    }
+
+    /// Cuts the store off. Where there is no network to cut, every [`Bench::chaos`] store does as if.
+    pub(crate) async fn cut(&self) {
+        if self.harness.cut().await == Harm::CannotDo {
+            self.assert_lives_in_this_process("cut").await;
+            self.each_chaos(ChaosStore::cut);
+        }
+    }
+
+    pub(crate) async fn heal(&self) {
+        self.harness.heal().await;
+        self.each_chaos(ChaosStore::heal);
+    }
+
+    /// Restarts the store's server, if it has one.
+    pub(crate) async fn restart(&self) -> Harm {
+        let harm = self.harness.restart().await;
+        if harm == Harm::CannotDo {
+            self.assert_lives_in_this_process("restart").await;
+            assert!(
+                !self.capabilities().await.tokens_survive.restart,
+                "it cannot restart, so tokens cannot survive it"
+            );
+        }
+        harm
+    }
+
+    pub(crate) async fn remove_record(&self, name: &LeaseName) -> Harm {
+        self.harness.remove_record(name).await
+    }
+
+    async fn assert_lives_in_this_process(&self, fault: &str) {
+        let judge = self.capabilities().await.expiry_judge;
+        assert_eq!(judge, ExpiryJudge::Process, "a store with a server needs a harness that can {fault} it");
+    }
+
+    pub(crate) async fn capabilities(&self) -> Capabilities {
+        self.store().await.capabilities()
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.harness.patience()
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Lets this much time pass, for something that must have happened by then.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        self.clock.sleep_until(self.clock.now() + duration).await;
+    }
+
+    /// The outcome of this future, which must come within a ttl and the patience of the harness.
+    pub(crate) async fn soon<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        self.within(what, self.ttl + self.patience(), future).await
+    }
+
+    /// The outcome of this future, which must come within this time.
+    pub(crate) async fn within<T>(&self, what: &str, limit: Duration, future: impl Future<Output = T>) -> T {
+        match self.or_timeout(limit, future).await {
+            Some(outcome) => outcome,
+            None => panic!("{what}: nothing happened within {limit:?}"),
+        }
+    }
+
+    /// The outcome of this future, if it comes within this time; else it is dropped.
+    pub(crate) async fn or_timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let deadline = self.clock.now() + limit;
+        tokio::select! {
+            biased;
+            outcome = future => Some(outcome),
+            () = self.clock.sleep_until(deadline) => None,
+        }
+    }
+
+    /// Asks again and again until there is an answer, at most for `limit`.
+    pub(crate) async fn poll<T>(&self, what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = self.now() + limit;
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            assert!(self.now() < deadline, "{what}: not within {limit:?}");
+            self.pass(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// A client with a store and a holder id of its own, as one more process would have.
+    pub(crate) async fn client(&self) -> LeaseClient {
+        self.client_of(self.store().await)
+    }
+
+    /// A client of this store.
+    pub(crate) fn client_of(&self, store: impl LeaseStore) -> LeaseClient {
+        LeaseClient::new(store).with_holder(self.holder()).with_clock(Arc::clone(&self.clock))
+    }
+
+    /// Waits until the name is free for this client, and takes it.
+    pub(crate) async fn taken(&self, client: &LeaseClient, name: &LeaseName, limit: Duration) -> Lease {
+        let lease = self.within("the name becomes free", limit, client.acquire(name, self.ttl)).await;
+        lease.expect("acquire answers")
+    }
+
+    /// A holder that no other call of this returns.
+    pub(crate) fn holder(&self) -> HolderId {
+        let number = self.holders.fetch_add(1, Ordering::Relaxed);
+        HolderId::new(format!("holder-{number}")).expect("a valid holder")
+    }
+
+    /// A request with a holder and a nonce of its own.
+    pub(crate) fn request(&self, name: &LeaseName) -> AcquireRequest {
+        AcquireRequest {
+            name: name.clone(),
+            holder: self.holder(),
+            grant: GrantId::random(),
+            ttl: self.ttl,
+            metadata: Metadata::default(),
+            announce: false,
+            look_first: false,
+        }
+    }
+
+    /// The longest that a grant of this ttl lasts, by the store's granularity.
+    pub(crate) fn rounded(&self, ttl: Duration, capabilities: &Capabilities) -> Duration {
+        let step = capabilities.ttl_granularity.as_nanos().max(1);
+        let nanos = ttl.as_nanos().div_ceil(step) * step;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until the store itself says that the name is free.
+    pub(crate) async fn free(&self, store: &dyn LeaseStore, name: &LeaseName) {
+        let limit = self.ttl * 2 + self.patience();
+        self.poll("the lease expires", limit, async || match inspected(store, name).await {
+            None => Some(()),
+            Some(_) => None,
+        })
+        .await;
+    }
+}
+
+pub(crate) fn name(name: &str) -> LeaseName {
+    LeaseName::new(name).expect("a valid name")
+}
+
+/// The only answer to a call with one element.
+pub(crate) fn only<T: Debug>(answers: Vec<Result<T>>) -> Result<T> {
+    let [answer] = <[_; 1]>::try_from(answers).expect("one request, one answer");
+    answer
+}
+
+pub(crate) async fn acquire(store: &dyn LeaseStore, request: &AcquireRequest) -> Acquired {
+    only(store.acquire(std::slice::from_ref(request)).await).expect("acquire answers")
+}
+
+/// Acquires what must be free.
+pub(crate) async fn granted(store: &dyn LeaseStore, request: &AcquireRequest) -> Grant {
+    match acquire(store, request).await {
+        Acquired::Granted(grant) => grant,
+        other => panic!("{} must be granted to {}: {other:?}", request.name, request.holder),
+    }
+}
+
+/// Fails to acquire what must be held.
+pub(crate) async fn refused(store: &dyn LeaseStore, request: &AcquireRequest) {
+    let acquired = acquire(store, request).await;
+    assert!(
+        matches!(acquired, Acquired::Held { .. }),
+        "{} must be refused to {}: {acquired:?}",
+        request.name,
+        request.holder
+    );
+}
+
+pub(crate) async fn spent(store: &dyn LeaseStore, request: &AcquireRequest) {
+    assert_eq!(acquire(store, request).await, Acquired::Spent, "the nonce of an ended grant is spent (S13)");
+}
+
+pub(crate) fn claim(request: &AcquireRequest, grant: &Grant) -> Claim {
+    let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
+    Claim { name, holder, grant: nonce, handle: grant.handle }
+}
+
+pub(crate) fn renewal(claim: &Claim, ttl: Duration) -> RenewRequest {
+    RenewRequest { claim: claim.clone(), ttl, metadata: None }
+}
+
+pub(crate) async fn renew(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Renewed {
+    only(store.renew(&[renewal(claim, ttl)]).await).expect("renew answers")
+}
+
+/// Renews what must still be in force, and says what is left.
+pub(crate) async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Duration {
+    match renew(store, claim, ttl).await {
+        Renewed::Extended { remaining } => remaining,
+        Renewed::Lost(reason) => panic!("{} must be renewed for {}: {reason}", claim.name, claim.holder),
+    }
+}
+
+pub(crate) async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossReason {
+    match renew(store, claim, ttl).await {
+        Renewed::Lost(reason) => reason,
+        other => panic!("{} must be lost for {}: {other:?} (S7)", claim.name, claim.holder),
+    }
+}
+
+pub(crate) fn plain_release(claim: &Claim) -> ReleaseRequest {
+    ReleaseRequest { claim: claim.clone(), hold_for: Duration::ZERO, reserved_for: None }
+}
+
+pub(crate) async fn release(store: &dyn LeaseStore, claim: &Claim) -> Released {
+    only(store.release(&[plain_release(claim)]).await).expect("release answers")
+}
+
+pub(crate) async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<LeaseRecord> {
+    store.inspect(name).await.expect("inspect answers")
+}
+
+/// Takes a lease that must be free.
+pub(crate) async fn held(client: &LeaseClient, name: &LeaseName, options: impl Into<LeaseOptions>) -> Lease {
+    let lease = client.try_acquire(name, options).await.expect("try_acquire answers");
+    lease.unwrap_or_else(|| panic!("{name} must be free"))
+}
+
+/// An observer that keeps all events.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<Vec<LeaseEvent>>>);
+
+impl Seen {
+    pub(crate) fn count(&self, is_it: impl Fn(&LeaseEvent) -> bool) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|event| is_it(event)).count()
+    }
+
+    pub(crate) fn losses(&self) -> Vec<LossReason> {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let loss = |event: &LeaseEvent| match event {
+            LeaseEvent::Lost { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(loss).collect()
+    }
+}
+
+impl Observer for Seen {
+    fn observe(&self, event: &LeaseEvent) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+    }
+}

@@ -1,0 +1,122 @@
+//! What cannot be reached is an error: never "free", never "held by nobody" (S19).
+
+use std::{fmt::Debug, slice::from_ref};
+
+use lease_core::{Acquired, Break, LeaseStore, Renewed, Result};
+
+use crate::bench::{Bench, claim, extended, granted, inspected, name, only, plain_release, renewal};
+
+/// Cut off, every operation fails, says that it may be tried again, and says nothing of the lease.
+pub async fn s19_a_store_that_is_cut_off_says_nothing(bench: &Bench) {
+    let store = bench.chaos().await;
+    let request = bench.request(&name("job"));
+    granted(&store, &request).await;
+    bench.cut().await;
+    expect_nothing(bench, &store).await;
+    bench.heal().await;
+    expect_service(bench, &store).await;
+}
+
+/// A server that does not answer is not waited for in vain, and nothing is made up in its stead.
+pub async fn s19_a_store_that_is_frozen_says_nothing(bench: &Bench) {
+    let store = bench.chaos().await;
+    let request = bench.request(&name("job"));
+    granted(&store, &request).await;
+    bench.freeze().await;
+    expect_nothing(bench, &store).await;
+    bench.thaw().await;
+    expect_service(bench, &store).await;
+}
+
+/// A cut takes no lease away: its holder renews it afterwards, and nobody had it meanwhile.
+pub async fn s19_a_lease_outlives_a_cut(bench: &Bench) {
+    let (store, other) = (bench.chaos().await, bench.chaos().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let grant = granted(&store, &request).await;
+    let claim = claim(&request, &grant);
+    bench.cut().await;
+    let renewed = bench.or_timeout(bench.ttl / 2, store.renew(&[renewal(&claim, request.ttl)])).await.map(only);
+    assert!(!matches!(renewed, Some(Ok(Renewed::Lost(_)))), "a cut is no loss (S6): {renewed:?}");
+    bench.heal().await;
+    expect_service(bench, &other).await;
+    assert_eq!(inspected(&other, &request.name).await.map(|record| record.token), Some(grant.token));
+    expect_service(bench, &store).await;
+    extended(&store, &claim, request.ttl).await;
+}
+
+/// An acquire whose answer was lost in a freeze ends owned by its caller, or free within the ttl; never in between.
+pub async fn s13_an_acquire_lost_in_a_freeze_is_owned_or_free(bench: &Bench) {
+    let (store, other) = (bench.chaos().await, bench.chaos().await);
+    let request = bench.request(&name("job"));
+    granted(&store, &bench.request(&name("warm-up"))).await;
+    granted(&other, &bench.request(&name("warm-up-2"))).await;
+    bench.freeze().await;
+    let cut = bench.or_timeout(bench.ttl / 4, store.acquire(from_ref(&request))).await.map(only);
+    assert!(!matches!(cut, Some(Ok(_))), "a frozen store has answered: {cut:?}");
+    bench.thaw().await;
+    let limit = bench.ttl * 2 + bench.patience();
+    let again = bench
+        .poll("the same attempt is answered", limit, async || only(other.acquire(from_ref(&request)).await).ok())
+        .await;
+    match again {
+        Acquired::Granted(grant) => {
+            let record = inspected(&store, &request.name).await.expect("held");
+            assert_eq!((record.holder, record.token), (request.holder, grant.token));
+        }
+        Acquired::Spent => bench.free(&store, &request.name).await,
+        other @ Acquired::Held { .. } => panic!("nobody else asked for it: {other:?}"),
+    }
+}
+
+async fn expect_nothing(bench: &Bench, store: &dyn LeaseStore) {
+    let request = bench.request(&name("job"));
+    let free = bench.request(&name("free"));
+    let claim = claim(&request, &lease_core::Grant { token: token(), remaining: bench.ttl, handle: 0 });
+    let limit = bench.ttl / 4;
+    nothing("acquire", bench.or_timeout(limit, store.acquire(from_ref(&request))).await.map(only));
+    nothing("acquire", bench.or_timeout(limit, store.acquire(from_ref(&free))).await.map(only));
+    nothing("renew", bench.or_timeout(limit, store.renew(&[renewal(&claim, bench.ttl)])).await.map(only));
+    nothing("release", bench.or_timeout(limit, store.release(&[plain_release(&claim)])).await.map(only));
+    nothing("inspect", bench.or_timeout(limit, store.inspect(&request.name)).await);
+    nothing("inspect", bench.or_timeout(limit, store.inspect(&free.name)).await);
+    nothing("list", bench.or_timeout(limit, store.list("", None, 10)).await);
+    let broken = store.break_lease(&request.name, token(), Break::AfterExpiry);
+    nothing("break", bench.or_timeout(limit, broken).await);
+    let batch: Vec<_> = (0..8).map(|number| bench.request(&name(&format!("many/{number}")))).collect();
+    for answer in bench.or_timeout(limit, store.acquire(&batch)).await.into_iter().flatten() {
+        nothing("acquire many", Some(answer));
+    }
+}
+
+fn token() -> lease_core::FencingToken {
+    lease_core::FencingToken::new(1).expect("not zero")
+}
+
+fn nothing<T: Debug>(what: &str, answer: Option<Result<T>>) {
+    match answer {
+        None => {}
+        Some(Err(error)) => assert!(error.is_transient(), "{what}: {error:?} is no trouble with a connection"),
+        Some(Ok(answer)) => panic!("{what}: an answer from nowhere: {answer:?}"),
+    }
+}
+
+async fn expect_service(bench: &Bench, store: &dyn LeaseStore) {
+    let request = bench.request(&name("afterwards"));
+    let limit = bench.ttl * 2 + bench.patience();
+    bench
+        .poll("the store serves again", limit, async || {
+            let release = match bench.or_timeout(bench.ttl, store.acquire(from_ref(&request))).await.map(only)? {
+                Ok(Acquired::Granted(grant)) => plain_release(&claim(&request, &grant)),
+                // An earlier round's release was done, and only its answer lost.
+                Ok(Acquired::Spent) => return Some(()),
+                Ok(held) => panic!("nobody else wants it: {held:?}"),
+                Err(_) => return None,
+            };
+            only(store.release(&[release]).await).ok().map(drop)
+        })
+        .await;
+    let fresh = bench.request(&name("afterwards"));
+    let grant = granted(store, &fresh).await;
+    only(store.release(&[plain_release(&claim(&fresh, &grant))]).await).expect("release answers");
+}

@@ -1,0 +1,240 @@
+//! Who gets a name, for how long, and with which token.
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{Acquired, Break, ErrorKind};
+use tokio::task::JoinSet;
+
+use crate::{
+    Harm,
+    bench::{Bench, acquire, claim, extended, granted, inspected, lost, name, only, release},
+};
+
+/// A free name is granted, for about as long as it was asked for.
+pub async fn a_free_name_is_granted(bench: &Bench) {
+    let (store, request) = (bench.store().await, bench.request(&name("job")));
+    let grant = granted(&*store, &request).await;
+    let longest = bench.rounded(bench.ttl, &store.capabilities());
+    assert!(grant.remaining <= longest, "{:?} left of {longest:?}", grant.remaining);
+    assert!(grant.remaining >= bench.ttl / 2, "only {:?} left of a new grant", grant.remaining);
+}
+
+/// A held name is refused to everybody else, and the answer says nothing false of its holder.
+pub async fn s14_a_held_name_is_refused(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let grant = granted(&*store, &request).await;
+    let longest = bench.rounded(bench.ttl, &store.capabilities());
+    for look_first in [false, true] {
+        let mut rival = bench.request(&request.name);
+        rival.look_first = look_first;
+        match acquire(&*other, &rival).await {
+            Acquired::Held { by, retry_after } => {
+                assert!(retry_after.is_none_or(|after| after <= longest), "{retry_after:?} is too long");
+                if let Some(by) = by {
+                    assert_eq!((by.holder, by.token), (request.holder.clone(), grant.token));
+                    assert!(by.remaining <= longest, "{:?} left of {longest:?}", by.remaining);
+                }
+            }
+            other => panic!("two holders (look_first: {look_first}): {other:?}"),
+        }
+    }
+}
+
+/// Of many who try at once, one wins.
+pub async fn s14_exactly_one_of_many_concurrent_acquirers_wins(bench: &Bench) {
+    let stores = [bench.store().await, bench.store().await, bench.store().await];
+    for round in 0..8 {
+        let job = name(&format!("job-{round}"));
+        let mut attempts = JoinSet::new();
+        for number in 0..24 {
+            let (store, request) = (Arc::clone(&stores[number % stores.len()]), bench.request(&job));
+            attempts.spawn(async move { (acquire(&*store, &request).await, request.holder) });
+        }
+        let winners: Vec<_> = attempts
+            .join_all()
+            .await
+            .into_iter()
+            .filter_map(|(acquired, holder)| match acquired {
+                Acquired::Granted(grant) => Some((holder, grant.token)),
+                _ => None,
+            })
+            .collect();
+        let record = inspected(&*stores[0], &job).await.expect("somebody holds it");
+        assert_eq!(winners, [(record.holder, record.token)]);
+    }
+}
+
+/// What a grant says is left of it really is left: nobody else gets the name earlier. And somebody gets it soon after.
+pub async fn s01_nobody_gets_the_name_before_what_is_left_has_passed(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let sent = bench.now();
+    let grant = granted(&*store, &request).await;
+    let limit = bench.rounded(bench.ttl, &store.capabilities()) + bench.patience();
+    bench
+        .poll("a rival wins after the expiry (L1)", limit, async || {
+            let acquired = acquire(&*other, &bench.request(&request.name)).await;
+            matches!(acquired, Acquired::Granted(_)).then_some(())
+        })
+        .await;
+    let after = bench.now().saturating_since(sent);
+    // One per cent for the two clocks.
+    assert!(after >= grant.remaining.mul_f64(0.99), "taken over after {after:?}, with {:?} left", grant.remaining);
+}
+
+/// What a renewal says is left really is left.
+pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    bench.pass(bench.ttl / 2).await;
+    let sent = bench.now();
+    let remaining = extended(&*store, &claim, bench.ttl).await;
+    assert!(remaining <= bench.rounded(bench.ttl, &store.capabilities()), "{remaining:?} left");
+    assert!(remaining >= bench.ttl / 2, "only {remaining:?} left after a renewal");
+    let limit = bench.ttl * 2 + bench.patience();
+    bench
+        .poll("a rival wins after the expiry", limit, async || {
+            let acquired = acquire(&*other, &bench.request(&request.name)).await;
+            matches!(acquired, Acquired::Granted(_)).then_some(())
+        })
+        .await;
+    let after = bench.now().saturating_since(sent);
+    assert!(after >= remaining.mul_f64(0.99), "taken over after {after:?}, with {remaining:?} left");
+}
+
+/// One clock judges expiry: as soon as one process sees a lease expired, it is for all.
+pub async fn s03_all_processes_see_one_expiry(bench: &Bench) {
+    let (one, two, three) = (bench.store().await, bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*one, &request).await);
+    assert!(inspected(&*two, &request.name).await.is_some() && inspected(&*three, &request.name).await.is_some());
+    bench.free(&*two, &request.name).await;
+    lost(&*one, &claim, bench.ttl).await;
+    granted(&*three, &bench.request(&request.name)).await;
+}
+
+/// Tokens are greater for every grant, whoever gets it, after releases.
+pub async fn s09_tokens_rise_over_releases(bench: &Bench) {
+    let (one, two) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    let mut last = 0;
+    for round in 0..6 {
+        let store = if round % 2 == 0 { &one } else { &two };
+        if round % 3 == 0 {
+            request.holder = bench.holder();
+        }
+        request.grant = lease_core::GrantId::random();
+        let grant = granted(&**store, &request).await;
+        assert!(grant.token.get() > last, "{} is not greater than {last}", grant.token);
+        last = grant.token.get();
+        release(&**store, &claim(&request, &grant)).await;
+    }
+}
+
+/// Tokens are greater after an expiry.
+pub async fn s09_tokens_rise_over_expiry(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let first = granted(&*store, &request).await;
+    bench.free(&*store, &request.name).await;
+    let second = granted(&*store, &bench.request(&request.name)).await;
+    assert!(second.token > first.token, "{} is not greater than {}", second.token, first.token);
+}
+
+/// Tokens are greater after a break.
+pub async fn s09_tokens_rise_over_a_break(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let first = granted(&*store, &request).await;
+    store.break_lease(&request.name, first.token, Break::Now).await.expect("break answers");
+    let second = granted(&*store, &bench.request(&request.name)).await;
+    assert!(second.token > first.token, "{} is not greater than {}", second.token, first.token);
+}
+
+/// A renewal changes no token.
+pub async fn s09_a_token_stays_the_same_within_a_grant(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let grant = granted(&*store, &request).await;
+    let claim = claim(&request, &grant);
+    for _ in 0..3 {
+        extended(&*store, &claim, bench.ttl).await;
+        assert_eq!(inspected(&*store, &request.name).await.map(|record| record.token), Some(grant.token));
+    }
+}
+
+/// A record that was deleted behind the library's back brings no old token back; its holder has lost its lease.
+pub async fn s10_tokens_rise_after_the_record_was_removed(bench: &Bench) {
+    let store = bench.store().await;
+    let survives = store.capabilities().tokens_survive.removal;
+    let mut request = bench.request(&name("job"));
+    let mut first = granted(&*store, &request).await;
+    for _ in 0..3 {
+        release(&*store, &claim(&request, &first)).await;
+        request = bench.request(&request.name);
+        first = granted(&*store, &request).await;
+    }
+    if bench.remove_record(&request.name).await == Harm::CannotDo {
+        assert!(!survives, "the store says that tokens survive a removal: its harness must show it");
+        return;
+    }
+    assert_eq!(inspected(&*store, &request.name).await, None);
+    lost(&*store, &claim(&request, &first), bench.ttl).await;
+    let second = granted(&*store, &bench.request(&request.name)).await;
+    assert!(second.token > first.token || !survives, "{} is not greater than {}", second.token, first.token);
+}
+
+/// Tokens are greater after a restart of the store.
+pub async fn s09_tokens_rise_over_a_restart(bench: &Bench) {
+    let store = bench.store().await;
+    let survives = store.capabilities().tokens_survive.restart;
+    let request = bench.request(&name("job"));
+    let first = granted(&*store, &request).await;
+    release(&*store, &claim(&request, &first)).await;
+    if bench.restart().await == Harm::CannotDo {
+        return;
+    }
+    let limit = bench.ttl + bench.patience();
+    let second = bench
+        .poll("the store serves again", limit, async || {
+            match only(store.acquire(&[bench.request(&request.name)]).await) {
+                Ok(Acquired::Granted(grant)) => Some(grant),
+                // An attempt before this one may have been granted, and its answer lost.
+                Ok(_) => None,
+                Err(error) => {
+                    assert!(error.is_transient(), "{error}");
+                    None
+                }
+            }
+        })
+        .await;
+    assert!(second.token > first.token || !survives, "{} is not greater than {}", second.token, first.token);
+}
+
+/// A ttl beyond the store's limits is an error that helps, and grants nothing.
+pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
+    let store = bench.store().await;
+    let limits = store.capabilities();
+    let mut request = bench.request(&name("job"));
+    request.ttl = limits.max_ttl.saturating_add(Duration::from_secs(1));
+    let error = only(store.acquire(std::slice::from_ref(&request)).await).expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert_eq!(inspected(&*store, &request.name).await, None);
+    request.ttl = limits.min_ttl;
+    let grant = granted(&*store, &request).await;
+    assert!(grant.remaining <= bench.rounded(limits.min_ttl, &limits), "{:?} left", grant.remaining);
+}
+
+/// What a store says of itself makes sense, and is the same in every process.
+pub async fn capabilities_make_sense(bench: &Bench) {
+    let (one, two) = (bench.store().await, bench.store().await);
+    let capabilities = one.capabilities();
+    assert_eq!(capabilities, two.capabilities());
+    assert!(!capabilities.store.is_empty() && capabilities.store == capabilities.store.to_lowercase());
+    assert!(capabilities.min_ttl <= bench.ttl && bench.ttl * 30 <= capabilities.max_ttl, "{capabilities:?}");
+    assert!(!capabilities.ttl_granularity.is_zero() && capabilities.ttl_granularity <= bench.ttl);
+    let survive = capabilities.tokens_survive;
+    assert!(survive.restart || !survive.data_loss, "who survives a loss of data survives a restart");
+}

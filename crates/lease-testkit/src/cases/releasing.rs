@@ -1,0 +1,164 @@
+//! Who may end a grant, and what comes after.
+
+use lease_core::{Acquired, GrantId, ReleaseRequest, Released};
+
+use crate::bench::{
+    Bench, acquire, claim, extended, granted, inspected, lost, name, only, plain_release, refused, release,
+};
+
+/// A released name is free at once.
+pub async fn s11_a_release_frees_at_once(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 20;
+    let claim = claim(&request, &granted(&*store, &request).await);
+    assert_eq!(release(&*store, &claim).await, Released::Freed);
+    assert_eq!(inspected(&*other, &request.name).await, None);
+    granted(&*other, &bench.request(&request.name)).await;
+}
+
+/// A second release of the same grant changes nothing.
+pub async fn s11_a_release_is_idempotent(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    assert_eq!(release(&*store, &claim).await, Released::Freed);
+    assert_eq!(release(&*store, &claim).await, Released::NotHeld);
+    assert_eq!(release(&*other, &claim).await, Released::NotHeld);
+}
+
+/// A grant whose answer was lost can be released: its owner has no token and no handle.
+pub async fn s11_a_release_needs_no_answer_of_the_acquire(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let mut claim = claim(&request, &granted(&*store, &request).await);
+    claim.handle = 0;
+    assert_eq!(release(&*other, &claim).await, Released::Freed);
+    granted(&*store, &bench.request(&request.name)).await;
+}
+
+/// A late release does not hit the next holder.
+pub async fn s11_a_release_never_frees_a_successor(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
+    rival.ttl = bench.ttl * 20;
+    let first = claim(&request, &granted(&*store, &request).await);
+    bench.free(&*store, &request.name).await;
+    let second = claim(&rival, &granted(&*other, &rival).await);
+    assert_eq!(release(&*store, &first).await, Released::NotHeld);
+    refused(&*store, &bench.request(&request.name)).await;
+    extended(&*other, &second, rival.ttl).await;
+}
+
+/// A late release does not hit the next grant of the same holder.
+pub async fn s11_a_release_never_frees_the_next_grant_of_its_holder(bench: &Bench) {
+    let store = bench.store().await;
+    let first = bench.request(&name("job"));
+    let mut second = bench.request(&first.name);
+    second.holder = first.holder.clone();
+    let first_claim = claim(&first, &granted(&*store, &first).await);
+    release(&*store, &first_claim).await;
+    let second_claim = claim(&second, &granted(&*store, &second).await);
+    assert_eq!(release(&*store, &first_claim).await, Released::NotHeld);
+    extended(&*store, &second_claim, bench.ttl).await;
+}
+
+/// Nobody releases what is another's.
+pub async fn s11_a_strangers_release_changes_nothing(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let own = claim(&request, &granted(&*store, &request).await);
+    let mut strangers = [own.clone(), own.clone(), own.clone()];
+    strangers[0].holder = bench.holder();
+    strangers[1].grant = GrantId::random();
+    strangers[2].name = name("other");
+    for stranger in strangers {
+        assert_eq!(release(&*store, &stranger).await, Released::NotHeld, "{stranger:?}");
+    }
+    refused(&*store, &bench.request(&request.name)).await;
+    extended(&*store, &own, bench.ttl).await;
+}
+
+/// An expired grant cannot be released, with or without a wish to keep the name blocked.
+pub async fn s11_a_release_after_expiry_is_not_held(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    bench.free(&*store, &request.name).await;
+    let late = ReleaseRequest { hold_for: bench.ttl * 20, ..plain_release(&claim) };
+    assert_eq!(only(store.release(&[late]).await).expect("release answers"), Released::NotHeld);
+    granted(&*store, &bench.request(&request.name)).await;
+}
+
+/// A release may keep the name blocked: for everybody, its former holder too, and for so long and not longer.
+pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 20;
+    let claim = claim(&request, &granted(&*store, &request).await);
+    let sent = bench.now();
+    let held = ReleaseRequest { hold_for: bench.ttl, ..plain_release(&claim) };
+    assert_eq!(only(store.release(&[held]).await).expect("release answers"), Released::Freed);
+    lost(&*store, &claim, bench.ttl * 20).await;
+    assert_eq!(release(&*store, &claim).await, Released::NotHeld, "a second release does not unblock it");
+    let mut again = bench.request(&request.name);
+    again.holder = request.holder.clone();
+    refused(&*store, &again).await;
+    refused(&*other, &bench.request(&request.name)).await;
+    let record = inspected(&*other, &request.name).await.expect("a blocked name says who blocks it");
+    assert_eq!(record.holder, request.holder);
+    let limit = bench.ttl + bench.patience();
+    bench
+        .poll("the name is free when its time is over", limit, async || {
+            matches!(acquire(&*other, &bench.request(&request.name)).await, Acquired::Granted(_)).then_some(())
+        })
+        .await;
+    let blocked = bench.now().saturating_since(sent);
+    assert!(blocked >= bench.ttl.mul_f64(0.99), "blocked for {blocked:?} only");
+}
+
+/// A hand-over lets the named successor in, and nobody else.
+pub async fn s11_reserved_for_lets_the_successor_in(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let (request, mut successor) = (bench.request(&name("job")), bench.request(&name("job")));
+    successor.ttl = bench.ttl * 20;
+    let first = granted(&*store, &request).await;
+    let hand_over = ReleaseRequest {
+        claim: claim(&request, &first),
+        hold_for: bench.ttl * 20,
+        reserved_for: Some(successor.holder.clone()),
+    };
+    assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
+    refused(&*store, &bench.request(&request.name)).await;
+    for look_first in [false, true] {
+        let mut former = bench.request(&request.name);
+        former.holder = request.holder.clone();
+        former.look_first = look_first;
+        refused(&*store, &former).await;
+    }
+    successor.look_first = true;
+    let second = granted(&*other, &successor).await;
+    assert!(second.token > first.token, "{} is not greater than {}", second.token, first.token);
+    refused(&*store, &bench.request(&request.name)).await;
+}
+
+/// A reservation ends: a successor that never comes blocks nobody for ever.
+pub async fn s11_a_reservation_ends(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    let reserved_for = Some(bench.holder());
+    let hand_over = ReleaseRequest { claim, hold_for: bench.ttl, reserved_for };
+    assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
+    refused(&*store, &bench.request(&request.name)).await;
+    bench.free(&*store, &request.name).await;
+    granted(&*store, &bench.request(&request.name)).await;
+}
+
+/// A name that was never leased cannot be released.
+pub async fn s11_a_release_of_an_unknown_name_is_not_held(bench: &Bench) {
+    let store = bench.store().await;
+    let grant = granted(&*store, &bench.request(&name("job"))).await;
+    let unknown = claim(&bench.request(&name("never-leased")), &grant);
+    assert_eq!(release(&*store, &unknown).await, Released::NotHeld);
+}

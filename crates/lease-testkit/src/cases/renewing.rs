@@ -1,0 +1,162 @@
+//! What a renewal may do, and what it never does.
+
+use lease_core::{Acquired, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
+
+use crate::bench::{Bench, acquire, claim, extended, granted, inspected, lost, name, only, refused, release, renewal};
+
+/// Renewed in time, a lease outlives its ttl.
+pub async fn s07_a_renewed_lease_outlives_its_ttl(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let start = bench.now();
+    let claim = claim(&request, &granted(&*store, &request).await);
+    while bench.now().saturating_since(start) < bench.ttl * 2 {
+        bench.pass(bench.ttl / 3).await;
+        extended(&*store, &claim, bench.ttl).await;
+    }
+    refused(&*other, &bench.request(&request.name)).await;
+}
+
+/// A grant that has expired stays expired, although nobody has taken the name.
+pub async fn s07_a_renewal_never_revives_an_expired_lease(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    bench.free(&*store, &request.name).await;
+    lost(&*store, &claim, bench.ttl).await;
+    assert_eq!(inspected(&*store, &request.name).await, None);
+    granted(&*store, &bench.request(&request.name)).await;
+}
+
+/// A grant that was released stays released.
+pub async fn s07_a_renewal_never_revives_a_released_lease(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    release(&*store, &claim).await;
+    lost(&*store, &claim, bench.ttl).await;
+    assert_eq!(inspected(&*store, &request.name).await, None);
+}
+
+/// A renewal with another holder, another nonce or another name is refused and extends nothing.
+pub async fn s07_a_strangers_renewal_changes_nothing(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let grant = granted(&*store, &request).await;
+    let own = claim(&request, &grant);
+    let mut strangers = [own.clone(), own.clone(), own.clone()];
+    strangers[0].holder = bench.holder();
+    strangers[1].grant = GrantId::random();
+    strangers[2].name = name("other");
+    for stranger in strangers {
+        lost(&*store, &stranger, bench.ttl * 20).await;
+    }
+    let record = inspected(&*store, &request.name).await.expect("still held");
+    assert!(record.remaining <= bench.rounded(bench.ttl, &store.capabilities()), "a stranger extended it");
+    assert_eq!((record.holder, record.token), (request.holder, grant.token));
+    extended(&*store, &own, bench.ttl).await;
+}
+
+/// A renewal with a shorter ttl leaves the longer one in force.
+pub async fn s07_a_renewal_never_shortens(bench: &Bench) {
+    let store = bench.store().await;
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let claim = claim(&request, &granted(&*store, &request).await);
+    let remaining = extended(&*store, &claim, bench.ttl).await;
+    assert!(remaining > bench.ttl * 15, "shortened to {remaining:?}");
+    let record = inspected(&*store, &request.name).await.expect("still held");
+    assert!(record.remaining > bench.ttl * 15, "shortened to {:?}", record.remaining);
+}
+
+/// After a take-over the former holder's renewal is refused, says nothing false, and leaves the new one alone.
+pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let (request, rival) = (bench.request(&name("job")), bench.request(&name("job")));
+    let first = claim(&request, &granted(&*store, &request).await);
+    bench.free(&*store, &request.name).await;
+    let grant = granted(&*other, &rival).await;
+    match lost(&*store, &first, bench.ttl).await {
+        LossReason::TakenOver { by, token } => {
+            assert!(by.is_none_or(|by| by == rival.holder) && token.is_none_or(|token| token == grant.token));
+        }
+        reason => assert!(matches!(reason, LossReason::Expired | LossReason::Gone), "{reason:?}"),
+    }
+    extended(&*other, &claim(&rival, &grant), bench.ttl).await;
+}
+
+/// A name of which the store knows nothing cannot be renewed.
+pub async fn s07_a_renewal_of_an_unknown_name_is_refused(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("never-leased"));
+    let grant = granted(&*store, &bench.request(&name("job"))).await;
+    lost(&*store, &claim(&request, &grant), bench.ttl).await;
+    assert_eq!(inspected(&*store, &request.name).await, None);
+}
+
+/// What a holder says of itself can be read, byte for byte and up to the largest size, and stays over renewals.
+pub async fn metadata_is_kept_with_the_grant(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    let awkward = [("address", "10.0.0.7:443"), ("quote ' \" \\ $1 {}", "% _ ü 👍 null"), ("empty", "")];
+    let size: usize = awkward.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let filler = "x".repeat(Metadata::MAX_BYTES - size - "filler".len());
+    let entries = awkward.into_iter().chain([("filler", filler.as_str())]);
+    request.metadata = Metadata::new(entries).expect("the largest metadata");
+    let claim = claim(&request, &granted(&*store, &request).await);
+    assert_eq!(inspected(&*other, &request.name).await.map(|record| record.metadata), Some(request.metadata.clone()));
+    extended(&*store, &claim, bench.ttl).await;
+    assert_eq!(inspected(&*other, &request.name).await.map(|record| record.metadata), Some(request.metadata));
+}
+
+/// Of changed metadata the higher revision stays, in whatever order they arrive.
+pub async fn metadata_of_the_higher_revision_stays(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let claim = claim(&request, &granted(&*store, &request).await);
+    for (revision, expected) in [(2, 2), (1, 2), (2, 2), (3, 3)] {
+        let metadata = Metadata::new([("revision", revision.to_string())]).expect("valid metadata");
+        let mut renewal = renewal(&claim, bench.ttl);
+        renewal.metadata = Some(MetadataUpdate { revision, metadata });
+        let renewed = only(store.renew(&[renewal]).await).expect("renew answers");
+        assert!(matches!(renewed, Renewed::Extended { .. }), "{renewed:?}");
+        let record = inspected(&*store, &request.name).await.expect("still held");
+        assert_eq!(record.metadata.get("revision"), Some(expected.to_string().as_str()));
+    }
+}
+
+/// A grant's metadata and revisions end with it.
+pub async fn metadata_ends_with_its_grant(bench: &Bench) {
+    let store = bench.store().await;
+    let first = bench.request(&name("job"));
+    let metadata = |value: &str| Metadata::new([("is", value)]).expect("valid metadata");
+    let first_claim = claim(&first, &granted(&*store, &first).await);
+    let mut update = renewal(&first_claim, bench.ttl);
+    update.metadata = Some(MetadataUpdate { revision: 9, metadata: metadata("first") });
+    only(store.renew(&[update]).await).expect("renew answers");
+    release(&*store, &first_claim).await;
+
+    let second = bench.request(&first.name);
+    let second_claim = claim(&second, &granted(&*store, &second).await);
+    assert!(inspected(&*store, &first.name).await.expect("held").metadata.is_empty());
+    let mut update = renewal(&second_claim, bench.ttl);
+    update.metadata = Some(MetadataUpdate { revision: 1, metadata: metadata("second") });
+    only(store.renew(&[update]).await).expect("renew answers");
+    assert_eq!(inspected(&*store, &first.name).await.expect("held").metadata, metadata("second"));
+}
+
+/// A stranger's metadata changes nothing, nor does that of a holder whose grant has ended.
+pub async fn s07_metadata_needs_the_lease(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let own = claim(&request, &granted(&*store, &request).await);
+    let mut stranger = own.clone();
+    stranger.grant = GrantId::random();
+    let mut update = renewal(&stranger, bench.ttl);
+    let metadata = Metadata::new([("is", "forged")]).expect("valid metadata");
+    update.metadata = Some(MetadataUpdate { revision: 7, metadata });
+    let renewed = only(store.renew(&[update]).await).expect("renew answers");
+    assert!(matches!(renewed, Renewed::Lost(_)), "{renewed:?}");
+    assert!(inspected(&*store, &request.name).await.expect("held").metadata.is_empty());
+    assert!(matches!(acquire(&*store, &request).await, Acquired::Granted(_)));
+}

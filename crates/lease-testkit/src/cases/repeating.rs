@@ -1,0 +1,115 @@
+//! The caller names the attempt (S13): the same nonce, again.
+
+use lease_core::{Acquired, Break, GrantId};
+
+use crate::bench::{Bench, acquire, claim, extended, granted, name, refused, release, spent};
+
+/// A repeated request meets its own grant: same token, in whichever process, and what is left is no more than before.
+pub async fn s13_a_repeated_request_meets_its_own_grant(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    let first = granted(&*store, &request).await;
+    for (store, look_first) in [(&store, false), (&other, false), (&other, true)] {
+        request.look_first = look_first;
+        let again = granted(&**store, &request).await;
+        assert_eq!(again.token, first.token);
+        assert!(again.remaining <= bench.rounded(bench.ttl, &store.capabilities()), "{:?} left", again.remaining);
+    }
+    extended(&*other, &claim(&request, &first), bench.ttl).await;
+}
+
+/// What a repeated request says is left really is left (S1): nobody gets the name earlier.
+pub async fn s13_a_repeated_request_tells_the_truth_about_what_is_left(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    granted(&*store, &request).await;
+    bench.pass(bench.ttl / 2).await;
+    let sent = bench.now();
+    let again = granted(&*store, &request).await;
+    let limit = bench.ttl * 2 + bench.patience();
+    bench
+        .poll("a rival wins after the expiry", limit, async || {
+            let acquired = acquire(&*other, &bench.request(&request.name)).await;
+            matches!(acquired, Acquired::Granted(_)).then_some(())
+        })
+        .await;
+    let after = bench.now().saturating_since(sent);
+    assert!(after >= again.remaining.mul_f64(0.99), "taken over after {after:?}, with {:?} left", again.remaining);
+}
+
+/// A delayed duplicate that arrives after the release grants nothing, where the store remembers the last grant.
+pub async fn s13_a_nonce_is_spent_after_its_release(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job"));
+    let first = granted(&*store, &request).await;
+    release(&*store, &claim(&request, &first)).await;
+    if store.capabilities().remembers_last_grant {
+        spent(&*store, &request).await;
+        spent(&*other, &request).await;
+        granted(&*other, &bench.request(&request.name)).await;
+    } else {
+        assert!(granted(&*store, &request).await.token > first.token, "it is a new grant, of a new token");
+    }
+}
+
+/// A delayed duplicate that arrives after the expiry grants nothing.
+pub async fn s13_a_nonce_is_spent_after_its_expiry(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let first = granted(&*store, &request).await;
+    bench.free(&*store, &request.name).await;
+    if store.capabilities().remembers_last_grant {
+        spent(&*store, &request).await;
+    } else {
+        assert!(granted(&*store, &request).await.token > first.token, "it is a new grant, of a new token");
+    }
+}
+
+/// A delayed duplicate that arrives after a break grants nothing.
+pub async fn s13_a_nonce_is_spent_after_a_break(bench: &Bench) {
+    let store = bench.store().await;
+    for (job, how) in [(name("now"), Break::Now), (name("after-expiry"), Break::AfterExpiry)] {
+        let request = bench.request(&job);
+        let first = granted(&*store, &request).await;
+        store.break_lease(&job, first.token, how).await.expect("break answers");
+        match acquire(&*store, &request).await {
+            Acquired::Spent => {}
+            Acquired::Held { .. } => assert_eq!(how, Break::AfterExpiry),
+            Acquired::Granted(grant) => {
+                assert!(!store.capabilities().remembers_last_grant && grant.token > first.token && how == Break::Now);
+            }
+        }
+    }
+}
+
+/// A delayed duplicate does not get past a successor.
+pub async fn s13_a_duplicate_meets_its_successor_and_gets_nothing(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
+    rival.ttl = bench.ttl * 20;
+    let grant = granted(&*store, &request).await;
+    release(&*store, &claim(&request, &grant)).await;
+    let successor = granted(&*other, &rival).await;
+    refused(&*store, &request).await;
+    extended(&*other, &claim(&rival, &successor), rival.ttl).await;
+}
+
+/// One holder with two nonces is two owners: nothing is re-entrant.
+pub async fn s14_two_nonces_of_one_holder_are_two_owners(bench: &Bench) {
+    let store = bench.store().await;
+    let first = bench.request(&name("job"));
+    let mut second = first.clone();
+    second.grant = GrantId::random();
+    granted(&*store, &first).await;
+    refused(&*store, &second).await;
+}
+
+/// Two holders with one nonce are two owners.
+pub async fn s14_a_nonce_is_of_one_holder(bench: &Bench) {
+    let store = bench.store().await;
+    let first = bench.request(&name("job"));
+    let mut second = first.clone();
+    second.holder = bench.holder();
+    granted(&*store, &first).await;
+    refused(&*store, &second).await;
+}

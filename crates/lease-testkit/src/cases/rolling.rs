@@ -1,0 +1,174 @@
+//! Long random histories against a simple model, seeded.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use lease_core::{
+    AcquireRequest, Acquired, Break, Claim, FencingToken, LeaseName, LeaseStore, Moment, Released, Renewed,
+};
+
+use crate::{
+    Dice,
+    bench::{Bench, acquire, claim, inspected, name, release, renew},
+};
+
+const STEPS: usize = 400;
+/// Each costs a ttl.
+const EXPIRIES: usize = 4;
+
+/// Whatever happens to a name in whatever order, tokens rise from grant to grant, and only the grant in force can be
+/// renewed, released or broken (S7, S11, S22).
+pub async fn s09_tokens_rise_over_any_history(bench: &Bench) {
+    let stores = [bench.store().await, bench.store().await];
+    for seed in [1, 2] {
+        let mut dice = Dice::seeded(seed);
+        let names = [name(&format!("{seed}/a")), name(&format!("{seed}/b"))];
+        let mut model = Model::default();
+        for step in 0..STEPS {
+            let context = format!("seed {seed}, step {step}");
+            let (store, job) = (&**dice.pick(&stores), dice.pick(&names).clone());
+            if step % (STEPS / EXPIRIES) == STEPS / EXPIRIES - 1 {
+                bench.free(store, &job).await;
+                model.current.remove(&job);
+            }
+            match dice.below(10) {
+                0..5 => model.acquire(bench, store, &bench.request(&job), &context).await,
+                5..7 => model.renew(bench, store, &mut dice, &context).await,
+                7 => model.release(bench, store, &mut dice, &context).await,
+                8 => model.break_now(bench, store, &job, &mut dice, &context).await,
+                _ => model.repeat(bench, store, &mut dice, &context).await,
+            }
+        }
+        assert!(model.claims.len() > 20, "seed {seed}: only {} grants", model.claims.len());
+    }
+}
+
+/// What is certain, however long a call took.
+#[derive(Default)]
+struct Model {
+    /// Of every name: the token of its last grant.
+    last: HashMap<LeaseName, FencingToken>,
+    /// Of every name: the grant that is in force, and until when that is certain.
+    current: HashMap<LeaseName, (Claim, Moment)>,
+    /// Of every grant that there was.
+    claims: Vec<(AcquireRequest, Claim, FencingToken)>,
+    tokens: HashSet<(LeaseName, FencingToken)>,
+}
+
+impl Model {
+    fn is_current(&self, claim: &Claim) -> bool {
+        self.current.get(&claim.name).is_some_and(|(current, _)| current == claim)
+    }
+
+    fn is_certain(&self, bench: &Bench, job: &LeaseName) -> bool {
+        self.current.get(job).is_some_and(|(_, until)| bench.now() < *until)
+    }
+
+    fn in_force(&mut self, claim: &Claim, sent: Moment, remaining: Duration) {
+        // Two per cent for the two clocks.
+        let until = sent + remaining.mul_f64(0.98);
+        let until = self.current.get(&claim.name).map_or(until, |(_, before)| until.max(*before));
+        self.current.insert(claim.name.clone(), (claim.clone(), until));
+    }
+
+    async fn acquire(&mut self, bench: &Bench, store: &dyn LeaseStore, request: &AcquireRequest, context: &str) {
+        let sent = bench.now();
+        match acquire(store, request).await {
+            Acquired::Granted(grant) => {
+                assert!(!self.is_certain(bench, &request.name), "{context}: two holders of {}", request.name);
+                let last = self.last.insert(request.name.clone(), grant.token);
+                assert!(last.is_none_or(|last| grant.token > last), "{context}: {} after {last:?}", grant.token);
+                assert!(self.tokens.insert((request.name.clone(), grant.token)), "{context}: a token came twice");
+                let claim = claim(request, &grant);
+                self.current.remove(&request.name);
+                self.in_force(&claim, sent, grant.remaining);
+                self.claims.push((request.clone(), claim, grant.token));
+            }
+            Acquired::Held { .. } => {
+                assert!(self.current.contains_key(&request.name), "{context}: {} is free", request.name);
+            }
+            Acquired::Spent => panic!("{context}: a new nonce is spent"),
+        }
+    }
+
+    async fn renew(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
+        let Some(claim) = self.pick(dice) else { return };
+        let sent = bench.now();
+        match renew(store, &claim, bench.ttl).await {
+            Renewed::Extended { remaining } => {
+                assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was renewed");
+                self.in_force(&claim, sent, remaining);
+            }
+            Renewed::Lost(reason) => {
+                assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: {reason}");
+            }
+        }
+    }
+
+    async fn release(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
+        let Some(claim) = self.pick(dice) else { return };
+        match release(store, &claim).await {
+            Released::Freed => {
+                assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was released");
+                self.current.remove(&claim.name);
+            }
+            Released::NotHeld => {
+                assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: not released");
+            }
+        }
+    }
+
+    async fn break_now(
+        &mut self,
+        bench: &Bench,
+        store: &dyn LeaseStore,
+        job: &LeaseName,
+        dice: &mut Dice,
+        context: &str,
+    ) {
+        let of_this: Vec<_> = self.claims.iter().filter(|(request, ..)| request.name == *job).collect();
+        let Some((_, claim, token)) = (!of_this.is_empty()).then(|| *dice.pick(&of_this)) else { return };
+        match store.break_lease(job, *token, Break::Now).await.expect("break answers") {
+            Released::Freed => {
+                assert!(self.is_current(claim), "{context}: {claim:?} has ended, and was broken");
+                self.current.remove(job);
+            }
+            Released::NotHeld => {
+                assert!(!(self.is_current(claim) && self.is_certain(bench, job)), "{context}: not broken");
+            }
+        }
+    }
+
+    /// Delivers an old request again (S13).
+    async fn repeat(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
+        let Some((request, claim, token)) = (!self.claims.is_empty()).then(|| dice.pick(&self.claims).clone()) else {
+            return;
+        };
+        let is_last = self.last.get(&request.name) == Some(&token);
+        if !store.capabilities().remembers_last_grant || !is_last && !self.is_certain(bench, &request.name) {
+            // It is no last grant: the store may have forgotten its nonce.
+            return;
+        }
+        match acquire(store, &request).await {
+            Acquired::Granted(grant) => {
+                assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was granted again");
+                assert_eq!(grant.token, token, "{context}");
+                let record = inspected(store, &request.name).await;
+                assert!(record.is_none_or(|record| record.token == token), "{context}");
+            }
+            Acquired::Held { .. } => assert!(!is_last, "{context}: its own grant holds it up"),
+            Acquired::Spent => {
+                assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: spent");
+            }
+        }
+    }
+
+    fn pick(&self, dice: &mut Dice) -> Option<Claim> {
+        // The last ones are the ones that may be in force.
+        let recent = self.claims.len().saturating_sub(6);
+        let recent = &self.claims[recent..];
+        (!recent.is_empty()).then(|| dice.pick(recent).1.clone())
+    }
+}

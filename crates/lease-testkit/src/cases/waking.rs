@@ -1,0 +1,149 @@
+//! Hints (S20, L1). A store without push is polled instead, and never hints.
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{Break, LeaseStore, Wakeups};
+
+use crate::bench::{Bench, acquire, claim, granted, name, release};
+
+/// The first hint comes as soon as the subscription stands: what happened before it is not missed.
+pub async fn s20_the_first_hint_comes_with_the_subscription(bench: &Bench) {
+    let store = bench.store().await;
+    let mut wakeups = store.subscribe(&name("job"));
+    expect_hint(bench, &store, "the subscription stands", &mut wakeups).await;
+}
+
+/// A release is hinted to all who wait, in other processes too.
+pub async fn l01_a_release_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let claim = claim(&request, &granted(&*store, &request).await);
+    let mut subscriptions = [quiet(bench, &store).await, quiet(bench, &other).await, quiet(bench, &other).await];
+    release(&*store, &claim).await;
+    for wakeups in &mut subscriptions {
+        expect_hint(bench, &store, "the release", wakeups).await;
+    }
+}
+
+/// A release in a batch is hinted like any other.
+pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut releases = Vec::new();
+    for job in ["a", "job", "z"] {
+        let mut request = bench.request(&name(job));
+        request.ttl = bench.ttl * 30;
+        let claim = claim(&request, &granted(&*store, &request).await);
+        releases.push(crate::bench::plain_release(&claim));
+    }
+    let mut wakeups = quiet(bench, &other).await;
+    store.release(&releases).await;
+    expect_hint(bench, &store, "the release", &mut wakeups).await;
+}
+
+/// A break that frees the name is hinted.
+pub async fn s22_a_break_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let grant = granted(&*store, &request).await;
+    let mut wakeups = quiet(bench, &other).await;
+    store.break_lease(&request.name, grant.token, Break::Now).await.expect("break answers");
+    expect_hint(bench, &store, "the break", &mut wakeups).await;
+}
+
+/// A grant that asked for it is announced to those who watch.
+pub async fn an_announced_grant_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut wakeups = quiet(bench, &other).await;
+    let mut request = bench.request(&name("job"));
+    request.announce = true;
+    granted(&*store, &request).await;
+    expect_hint(bench, &store, "the grant", &mut wakeups).await;
+}
+
+/// Hints come again and again, as long as somebody waits for them.
+pub async fn l01_every_release_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut wakeups = quiet(bench, &other).await;
+    for _ in 0..5 {
+        let mut request = bench.request(&name("job"));
+        request.ttl = bench.ttl * 30;
+        let claim = claim(&request, &granted(&*store, &request).await);
+        release(&*store, &claim).await;
+        expect_hint(bench, &store, "the release", &mut wakeups).await;
+        drain(bench, &mut wakeups).await;
+    }
+}
+
+/// Many may subscribe to many names, and drop their subscriptions at any time, without harm to the others.
+pub async fn s20_subscriptions_come_and_go(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let names: Vec<_> = (0..20).map(|number| name(&format!("job/{number}"))).collect();
+    for _ in 0..3 {
+        drop(names.iter().map(|job| other.subscribe(job)).collect::<Vec<_>>());
+    }
+    let mut kept: Vec<_> = names.iter().map(|job| (other.subscribe(job), other.subscribe(job))).collect();
+    for (first, _) in &mut kept {
+        expect_hint(bench, &store, "the subscription stands", first).await;
+    }
+    let kept: Vec<_> = kept.into_iter().map(|(_, second)| second).collect();
+    for (job, mut wakeups) in names.iter().zip(kept) {
+        drain(bench, &mut wakeups).await;
+        let mut request = bench.request(job);
+        request.ttl = bench.ttl * 30;
+        let claim = claim(&request, &granted(&*store, &request).await);
+        release(&*store, &claim).await;
+        expect_hint(bench, &store, "the release", &mut wakeups).await;
+    }
+}
+
+/// A subscription outlives a cut: it hints once it stands again, since it may have missed something.
+pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
+    let store = bench.store().await;
+    let mut wakeups = quiet(bench, &store).await;
+    bench.cut().await;
+    bench.pass(bench.ttl / 2).await;
+    bench.heal().await;
+    // In another process there was perhaps no cut; this release is missed by none that stands again.
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let limit = bench.ttl * 2 + bench.patience();
+    let grant = bench
+        .poll("the store serves again", limit, async || {
+            match crate::bench::only(store.acquire(std::slice::from_ref(&request)).await) {
+                Ok(lease_core::Acquired::Granted(grant)) => Some(grant),
+                _ => None,
+            }
+        })
+        .await;
+    release(&*store, &claim(&request, &grant)).await;
+    expect_hint(bench, &store, "the reconnect or the release", &mut wakeups).await;
+    drain(bench, &mut wakeups).await;
+    let second = granted(&*store, &bench.request(&request.name)).await;
+    assert!(second.token > grant.token);
+    assert!(matches!(acquire(&*store, &bench.request(&request.name)).await, lease_core::Acquired::Held { .. }));
+}
+
+/// A subscription that stands and has nothing more to say.
+async fn quiet(bench: &Bench, store: &Arc<dyn LeaseStore>) -> Wakeups {
+    let mut wakeups = store.subscribe(&name("job"));
+    if store.capabilities().push {
+        bench.soon("the subscription stands", wakeups.next()).await;
+        drain(bench, &mut wakeups).await;
+    }
+    wakeups
+}
+
+async fn drain(bench: &Bench, wakeups: &mut Wakeups) {
+    while bench.or_timeout(Duration::from_millis(50), wakeups.next()).await.is_some() {}
+}
+
+async fn expect_hint(bench: &Bench, store: &Arc<dyn LeaseStore>, what: &str, wakeups: &mut Wakeups) {
+    if store.capabilities().push {
+        bench.soon(what, wakeups.next()).await;
+    } else {
+        let hint = bench.or_timeout(Duration::from_millis(50), wakeups.next()).await;
+        assert_eq!(hint, None, "{what}: a store that has no push gives no hints");
+    }
+}

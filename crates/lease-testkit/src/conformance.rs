@@ -1,0 +1,213 @@
+//! The list of the cases. One macro owns it.
+
+/// Makes one test of every promise, named after it; none is ever skipped.
+///
+/// `conformance!(paused, MemoryHarness::new)` runs each case in paused tokio time, on one thread: for stores that do no
+/// I/O. `conformance!(real, PostgresHarness::start)` runs it in real time, on several threads, against a real server. The
+/// second argument is a function without arguments that makes a [`Harness`](crate::Harness), `async` or not. Use it in a
+/// file or module of its own.
+#[macro_export]
+macro_rules! conformance {
+    (paused, $harness:expr) => {
+        $crate::conformance!(@list @tests paused, $harness,);
+    };
+    (real, $harness:expr) => {
+        $crate::conformance!(@list @tests real, $harness,);
+    };
+    (@tests $flavour:ident, $harness:expr, $($module:ident::$case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::run::$flavour($harness, $crate::cases::$module::$case);
+            }
+        )*
+    };
+    (@names $($module:ident::$case:ident,)*) => {
+        &[$(stringify!($case)),*]
+    };
+    (@list $($into:tt)*) => {
+        $crate::conformance! {
+            $($into)*
+            granting::a_free_name_is_granted,
+            granting::s14_a_held_name_is_refused,
+            granting::s14_exactly_one_of_many_concurrent_acquirers_wins,
+            granting::s01_nobody_gets_the_name_before_what_is_left_has_passed,
+            granting::s01_nobody_gets_the_name_before_a_renewal_has_passed,
+            granting::s03_all_processes_see_one_expiry,
+            granting::s09_tokens_rise_over_releases,
+            granting::s09_tokens_rise_over_expiry,
+            granting::s09_tokens_rise_over_a_break,
+            granting::s09_a_token_stays_the_same_within_a_grant,
+            granting::s10_tokens_rise_after_the_record_was_removed,
+            granting::s09_tokens_rise_over_a_restart,
+            granting::s23_a_ttl_beyond_the_limits_is_an_error,
+            granting::capabilities_make_sense,
+            renewing::s07_a_renewed_lease_outlives_its_ttl,
+            renewing::s07_a_renewal_never_revives_an_expired_lease,
+            renewing::s07_a_renewal_never_revives_a_released_lease,
+            renewing::s07_a_strangers_renewal_changes_nothing,
+            renewing::s07_a_renewal_never_shortens,
+            renewing::s07_a_renewal_after_a_take_over_is_refused,
+            renewing::s07_a_renewal_of_an_unknown_name_is_refused,
+            renewing::metadata_is_kept_with_the_grant,
+            renewing::metadata_of_the_higher_revision_stays,
+            renewing::metadata_ends_with_its_grant,
+            renewing::s07_metadata_needs_the_lease,
+            releasing::s11_a_release_frees_at_once,
+            releasing::s11_a_release_is_idempotent,
+            releasing::s11_a_release_needs_no_answer_of_the_acquire,
+            releasing::s11_a_release_never_frees_a_successor,
+            releasing::s11_a_release_never_frees_the_next_grant_of_its_holder,
+            releasing::s11_a_strangers_release_changes_nothing,
+            releasing::s11_a_release_after_expiry_is_not_held,
+            releasing::s11_hold_for_keeps_the_name_blocked,
+            releasing::s11_reserved_for_lets_the_successor_in,
+            releasing::s11_a_reservation_ends,
+            releasing::s11_a_release_of_an_unknown_name_is_not_held,
+            repeating::s13_a_repeated_request_meets_its_own_grant,
+            repeating::s13_a_repeated_request_tells_the_truth_about_what_is_left,
+            repeating::s13_a_nonce_is_spent_after_its_release,
+            repeating::s13_a_nonce_is_spent_after_its_expiry,
+            repeating::s13_a_nonce_is_spent_after_a_break,
+            repeating::s13_a_duplicate_meets_its_successor_and_gets_nothing,
+            repeating::s14_two_nonces_of_one_holder_are_two_owners,
+            repeating::s14_a_nonce_is_of_one_holder,
+            breaking::s22_a_break_must_name_the_token,
+            breaking::s22_a_break_after_expiry_keeps_exclusion,
+            breaking::s22_a_broken_grant_cannot_be_released,
+            breaking::s22_a_break_now_frees_at_once,
+            breaking::s22_a_break_never_hits_a_successor,
+            breaking::s22_only_a_grant_in_force_can_be_broken,
+            breaking::s22_a_break_racing_an_expiry_hits_only_its_grant,
+            looking::an_inspection_says_who_holds_the_lease,
+            looking::an_inspection_changes_nothing,
+            looking::a_free_name_has_no_record,
+            looking::a_list_has_the_leases_of_a_prefix_in_order,
+            looking::a_list_comes_in_pages,
+            looking::a_list_has_no_lease_that_has_ended,
+            looking::s21_a_prefix_is_no_pattern,
+            naming::s21_names_are_byte_exact,
+            naming::s21_names_are_byte_exact_in_a_batch,
+            naming::s21_holders_are_byte_exact,
+            batching::an_empty_batch_has_no_answers,
+            batching::a_full_batch_is_answered_in_order,
+            batching::acquires_of_every_outcome_in_one_batch,
+            batching::s07_renewals_of_every_outcome_in_one_batch,
+            batching::s11_releases_of_every_outcome_in_one_batch,
+            batching::l07_a_poisonous_element_fails_alone,
+            batching::s14_crossing_batches_have_one_winner_a_name,
+            batching::s12_no_renewal_after_a_release_when_batches_cross,
+            batching::s13_a_repeated_batch_meets_its_own_grants,
+            rolling::s09_tokens_rise_over_any_history,
+            waking::s20_the_first_hint_comes_with_the_subscription,
+            waking::l01_a_release_is_hinted,
+            waking::l01_a_release_in_a_batch_is_hinted,
+            waking::s22_a_break_is_hinted,
+            waking::an_announced_grant_is_hinted,
+            waking::l01_every_release_is_hinted,
+            waking::s20_subscriptions_come_and_go,
+            waking::s20_a_subscription_hints_again_after_a_cut,
+            failing::s19_a_store_that_is_cut_off_says_nothing,
+            failing::s19_a_store_that_is_frozen_says_nothing,
+            failing::s19_a_lease_outlives_a_cut,
+            failing::s13_an_acquire_lost_in_a_freeze_is_owned_or_free,
+            holding::s01_a_late_answer_shortens_the_deadline,
+            holding::s01_a_retry_counts_from_what_is_left,
+            holding::s03_clients_whose_clocks_differ_by_a_day_agree,
+            holding::s04_asking_a_lease_asks_no_store,
+            holding::s04_a_deadline_that_has_passed_is_latched,
+            holding::s05_loss_is_signalled_though_no_call_returns,
+            holding::s05_loss_is_signalled_when_the_store_is_cut_off,
+            holding::s05_work_stops_before_its_next_poll,
+            holding::s06_transient_failures_are_no_loss,
+            holding::s06_a_definite_no_is_a_loss_at_once,
+            holding::l06_a_take_over_is_told,
+            holding::s08_a_lease_survives_lost_answers,
+            holding::s08_an_unknown_renewal_keeps_the_old_deadline,
+            holding::s08_a_late_renewal_answer_shortens_the_deadline,
+            holding::l09_jeopardy_comes_and_goes,
+            holding::l06_a_loss_is_reported_once_with_its_reason,
+            holding::s18_time_spent_suspended_is_time_spent,
+            holding::max_tenure_ends_a_lease,
+            holding::a_lease_renewed_by_hand_lives_as_long_as_that,
+            holding::metadata_can_be_changed,
+            holding::l07_a_poisonous_item_cannot_expire_the_others,
+            holding::l07_a_hanging_item_cannot_expire_the_others,
+            holding::l07_many_leases_share_few_renewals,
+            contending::s14_two_guards_of_one_client_exclude_each_other,
+            contending::s13_a_lost_answer_costs_no_ttl,
+            contending::s13_a_delayed_duplicate_grants_nothing,
+            contending::s19_a_client_never_takes_silence_for_an_answer,
+            contending::a_wait_limit_is_kept,
+            contending::l01_a_waiter_wins_as_soon_as_the_lease_is_released,
+            contending::l01_a_waiter_wins_after_a_crash_of_the_holder,
+            contending::s20_lost_hints_cost_only_time,
+            contending::s20_forged_hints_grant_nothing,
+            contending::l02_one_process_sends_one_contender,
+            contending::l02_waiters_of_one_process_are_served_in_order,
+            contending::l02_a_waiter_that_has_gone_holds_up_nobody,
+            contending::l02_a_try_never_queues,
+            contending::l04_a_waiter_of_a_closed_client_is_told,
+            contending::l05_a_watch_shows_the_current_state_and_then_the_latest,
+            contending::l05_a_watch_shows_trouble_and_goes_on,
+            contending::s22_a_break_after_expiry_excludes_until_the_holder_knows,
+            contending::s09_the_history_of_many_clients_is_sound,
+            contending::s11_a_client_releases_what_it_acquired,
+            ending::s12_a_guard_is_lost_before_its_release_is_sent,
+            ending::s12_no_renewal_takes_effect_after_the_release,
+            ending::s15_a_dropped_acquire_leaves_no_grant,
+            ending::s15_a_dropped_wait_leaves_no_grant,
+            ending::s15_a_dropped_release_is_finished,
+            ending::s16_a_failed_release_is_repeated,
+            ending::s16_a_dropped_guard_is_released,
+            ending::s17_a_scope_runs_its_work_and_releases,
+            ending::s17_work_is_dropped_at_the_loss,
+            ending::s17_a_dropped_scope_drains_before_it_releases,
+            ending::s17_close_waits_for_scopes_and_releases_everything,
+            ending::s17_close_drops_work_after_the_grace,
+            ending::s17_close_ends_though_the_store_is_frozen,
+            ending::hold_at_least_keeps_the_name_blocked,
+            ending::a_hand_over_reaches_its_successor,
+            ending::an_abandoned_lease_runs_out,
+            ending::operations_under_load_share_their_calls,
+            ending::s24_hanging_calls_are_bounded_and_given_up,
+            ending::s24_a_healthy_name_is_not_held_up_by_a_hanging_one,
+        }
+    };
+}
+
+/// The names of all cases, in order.
+pub const CASES: &[&str] = conformance!(@list @names);
+
+#[cfg(test)]
+mod tests {
+    use super::CASES;
+
+    #[test]
+    fn every_case_that_is_written_is_listed() {
+        let sources = [
+            include_str!("cases/granting.rs"),
+            include_str!("cases/renewing.rs"),
+            include_str!("cases/releasing.rs"),
+            include_str!("cases/repeating.rs"),
+            include_str!("cases/breaking.rs"),
+            include_str!("cases/looking.rs"),
+            include_str!("cases/naming.rs"),
+            include_str!("cases/batching.rs"),
+            include_str!("cases/rolling.rs"),
+            include_str!("cases/waking.rs"),
+            include_str!("cases/failing.rs"),
+            include_str!("cases/ending.rs"),
+            include_str!("cases/contending.rs"),
+            include_str!("cases/holding.rs"),
+        ];
+        let written =
+            sources.iter().flat_map(|source| source.lines().filter_map(|line| line.strip_prefix("pub async fn ")));
+        let mut written: Vec<_> = written.filter_map(|line| line.split('(').next()).collect();
+        let mut listed = CASES.to_vec();
+        written.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, written);
+        assert!(CASES.len() >= 50, "{}", CASES.len());
+    }
+}

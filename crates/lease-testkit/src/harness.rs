@@ -1,0 +1,108 @@
+//! What the suite needs to know of a provider, and of the harm that can be done to it.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use lease_core::{Clock, LeaseName, LeaseStore, SystemClock};
+
+/// A provider on the test bench. Each case gets a harness of its own, whose store is **empty**: a database, a schema or a
+/// key prefix that nobody else uses. Cases run in parallel, each in a runtime of its own.
+///
+/// Only [`Harness::store`] must be written. The faults say [`Harm::CannotDo`] by default. That must agree with the store's
+/// capabilities: only a store that lives in the process of its test ([`ExpiryJudge::Process`](lease_core::ExpiryJudge))
+/// cannot be frozen, cut or restarted, and the suite fails a store with a server whose harness does not try.
+#[async_trait]
+pub trait Harness: Send + Sync + 'static {
+    /// A store as one more process would open it: same leases, nothing else in common.
+    async fn store(&self) -> Arc<dyn LeaseStore>;
+
+    /// The clock of the test and of its clients. A store that runs under paused time has [`TokioClock`](lease_core::TokioClock).
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+
+    /// The shortest ttl on which tests can rely: within the store's limits, and long enough that a busy machine does not
+    /// miss a renewal. A suite on real servers takes some forty times as long.
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// How much later than it should something may be seen to happen, on a busy machine.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// The server stops answering; connections stay open (SIGSTOP).
+    async fn freeze(&self) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// The end of [`Harness::freeze`].
+    async fn thaw(&self) {}
+
+    /// The network to the server is cut: connections break, and none can be made.
+    async fn cut(&self) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// The end of [`Harness::cut`].
+    async fn heal(&self) {}
+
+    /// The server is stopped and started again, with what it has kept. Returns when it answers.
+    async fn restart(&self) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// The record of this name is deleted behind the library's back, held or not.
+    async fn remove_record(&self, name: &LeaseName) -> Harm {
+        let _ = name;
+        Harm::CannotDo
+    }
+
+    /// Undoes what cannot be undone by dropping the harness: stops servers, drops schemas. Called after a case that passed.
+    async fn stop(&self) {}
+}
+
+/// Whether a fault was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Harm {
+    /// It was.
+    Done,
+    /// This provider has no such fault.
+    CannotDo,
+}
+
+/// A function that makes a [`Harness`], at once or after some waiting: `MemoryHarness::new`, `PostgresHarness::start`.
+/// `Kind` tells the two apart and is always inferred.
+pub trait MakeHarness<Kind> {
+    /// What it makes.
+    type Harness: Harness;
+
+    /// Makes one, within the runtime of the case.
+    fn make(self) -> impl Future<Output = Self::Harness>;
+}
+
+/// A [`MakeHarness`] that returns a harness.
+#[derive(Debug)]
+pub struct AtOnce;
+
+/// A [`MakeHarness`] that returns a future.
+#[derive(Debug)]
+pub struct AfterWaiting;
+
+impl<F: FnOnce() -> H, H: Harness> MakeHarness<AtOnce> for F {
+    type Harness = H;
+
+    async fn make(self) -> H {
+        self()
+    }
+}
+
+impl<F: FnOnce() -> W, W: Future<Output: Harness>> MakeHarness<AfterWaiting> for F {
+    type Harness = W::Output;
+
+    async fn make(self) -> W::Output {
+        self().await
+    }
+}

@@ -1,0 +1,231 @@
+//! A store that remembers what it was asked.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use lease_core::{
+    AcquireRequest, Acquired, Break, Capabilities, ErrorKind, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
+};
+
+use crate::Operation;
+
+/// One call of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What was asked.
+    pub operation: Operation,
+    /// About which names, one per element; none for a list.
+    pub names: Vec<LeaseName>,
+    /// What came of it.
+    pub progress: Progress,
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// There is no answer yet.
+    UnderWay,
+    /// The caller dropped the call before it was answered.
+    Cut,
+    /// The answers, one per element.
+    Answered(Vec<Outcome>),
+}
+
+/// One answer of a store, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Acquired, with this token.
+    Granted(FencingToken),
+    /// Not acquired: somebody else has it.
+    Held,
+    /// Not acquired: the nonce was spent.
+    Spent,
+    /// Renewed.
+    Extended,
+    /// Not renewed.
+    Lost,
+    /// Released or broken.
+    Freed,
+    /// Not released or broken.
+    NotHeld,
+    /// So many records were found.
+    Found(usize),
+    /// An error of this kind.
+    Failed(ErrorKind),
+}
+
+/// A store that hands every call to another one and remembers it: how many requests an operation takes, how large the
+/// batches are, which call was cut. Clones share their memory.
+#[derive(Debug, Clone)]
+pub struct RecordingStore {
+    inner: Arc<dyn LeaseStore>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl RecordingStore {
+    /// Remembers the calls of this store.
+    #[must_use]
+    pub fn new(inner: Arc<dyn LeaseStore>) -> Self {
+        Self { inner, calls: Arc::default() }
+    }
+
+    /// All calls since the last [`RecordingStore::clear`], in the order of their beginning.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().clone()
+    }
+
+    /// The calls of one operation.
+    #[must_use]
+    pub fn calls_of(&self, operation: Operation) -> Vec<Call> {
+        self.lock().iter().filter(|call| call.operation == operation).cloned().collect()
+    }
+
+    /// How many calls of this operation there were.
+    #[must_use]
+    pub fn count(&self, operation: Operation) -> usize {
+        self.lock().iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// How many elements all calls of this operation had together.
+    #[must_use]
+    pub fn elements(&self, operation: Operation) -> usize {
+        self.calls_of(operation).iter().map(|call| call.names.len()).sum()
+    }
+
+    /// How often this operation had this outcome.
+    #[must_use]
+    pub fn outcomes(&self, operation: Operation, is_it: impl Fn(&Outcome) -> bool) -> usize {
+        let answered = |call: &Call| match &call.progress {
+            Progress::Answered(outcomes) => outcomes.iter().filter(|outcome| is_it(outcome)).count(),
+            Progress::UnderWay | Progress::Cut => 0,
+        };
+        self.calls_of(operation).iter().map(answered).sum()
+    }
+
+    /// How many calls are waiting for their answers.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.lock().iter().filter(|call| call.progress == Progress::UnderWay).count()
+    }
+
+    /// Forgets all calls. Those that are under way are not remembered when they end.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, operation: Operation, names: Vec<LeaseName>) -> Recorded {
+        let mut calls = self.lock();
+        calls.push(Call { operation, names, progress: Progress::UnderWay });
+        Recorded { calls: Arc::clone(&self.calls), index: calls.len() - 1, operation }
+    }
+}
+
+/// A call under way; dropped without an answer, it was cut.
+struct Recorded {
+    calls: Arc<Mutex<Vec<Call>>>,
+    index: usize,
+    operation: Operation,
+}
+
+impl Recorded {
+    fn answered<T>(self, answers: &[Result<T>], outcome: impl Fn(&T) -> Outcome) {
+        let of = |answer: &Result<T>| match answer {
+            Ok(value) => outcome(value),
+            Err(error) => Outcome::Failed(error.kind()),
+        };
+        self.set(Progress::Answered(answers.iter().map(of).collect()));
+    }
+
+    fn set(&self, progress: Progress) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = calls.get_mut(self.index)
+            && call.operation == self.operation
+            && call.progress == Progress::UnderWay
+        {
+            call.progress = progress;
+        }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        self.set(Progress::Cut);
+    }
+}
+
+fn of_release(released: &Released) -> Outcome {
+    match released {
+        Released::Freed => Outcome::Freed,
+        Released::NotHeld => Outcome::NotHeld,
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl LeaseStore for RecordingStore {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        let call = self.begin(Operation::Acquire, requests.iter().map(|request| request.name.clone()).collect());
+        let answers = self.inner.acquire(requests).await;
+        call.answered(&answers, |acquired| match acquired {
+            Acquired::Granted(grant) => Outcome::Granted(grant.token),
+            Acquired::Held { .. } => Outcome::Held,
+            Acquired::Spent => Outcome::Spent,
+        });
+        answers
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        let call = self.begin(Operation::Renew, requests.iter().map(|request| request.claim.name.clone()).collect());
+        let answers = self.inner.renew(requests).await;
+        call.answered(&answers, |renewed| match renewed {
+            Renewed::Extended { .. } => Outcome::Extended,
+            Renewed::Lost(_) => Outcome::Lost,
+        });
+        answers
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        let call = self.begin(Operation::Release, requests.iter().map(|request| request.claim.name.clone()).collect());
+        let answers = self.inner.release(requests).await;
+        call.answered(&answers, of_release);
+        answers
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        let call = self.begin(Operation::Inspect, vec![name.clone()]);
+        let answer = [self.inner.inspect(name).await];
+        call.answered(&answer, |record| Outcome::Found(usize::from(record.is_some())));
+        let [answer] = answer;
+        answer
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        let call = self.begin(Operation::List, Vec::new());
+        let answer = [self.inner.list(prefix, after, limit).await];
+        call.answered(&answer, |records| Outcome::Found(records.len()));
+        let [answer] = answer;
+        answer
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        let call = self.begin(Operation::Break, vec![name.clone()]);
+        let answer = [self.inner.break_lease(name, token, how).await];
+        call.answered(&answer, of_release);
+        let [answer] = answer;
+        answer
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        self.inner.subscribe(name)
+    }
+}

@@ -1,0 +1,30 @@
+//! Runs one case in a runtime of its own.
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{MakeHarness, bench::Bench};
+
+/// Nothing hangs: a case that takes longer has failed.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// A case in paused time: one thread, and time passes when nobody has anything to do.
+pub fn paused<Kind>(harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
+    run(Builder::new_current_thread().enable_all().start_paused(true), harness, case);
+}
+
+/// A case in real time, on several threads, with a real server.
+pub fn real<Kind>(harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
+    run(Builder::new_multi_thread().worker_threads(2).enable_all(), harness, case);
+}
+
+fn run<Kind>(runtime: &mut Builder, harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
+    let runtime: Runtime = runtime.build().expect("a runtime");
+    runtime.block_on(async {
+        let bench = Bench::new(harness.make().await);
+        bench.within("the case ends", LONGEST, case(&bench)).await;
+        bench.stop().await;
+    });
+    runtime.shutdown_background();
+}
