@@ -18,6 +18,9 @@ impl PostgresStore {
     /// the lease's own renewal, too, and a transaction that stays open for longer costs the lease. Nobody gets it before
     /// that transaction has ended, though.
     ///
+    /// A transaction that is `repeatable read` or `serializable` fails here (`Unavailable`) when the lease was renewed since the
+    /// transaction began, as with any row that changed; repeat it, or use `read committed`, the default.
+    ///
     /// For data elsewhere send the token with the write: `update … set fence = $token where id = … and fence <= $token`.
     ///
     /// ```no_run
