@@ -8,7 +8,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, LeaseEvent, LeaseName,
+    AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
     LeaseOptions, Moment, ReleaseRequest, Result,
     batch::Answered,
     core::Core,
@@ -62,7 +62,7 @@ impl Attempt {
         let schedule = Schedule::new(&options);
         let request = AcquireRequest {
             name,
-            holder: core.holder.clone(),
+            holder: options.holder.unwrap_or_else(|| core.holder.clone()),
             grant: GrantId::random(),
             ttl: options.ttl,
             metadata: options.metadata,
@@ -75,6 +75,10 @@ impl Attempt {
 
     pub(crate) fn name(&self) -> &LeaseName {
         &self.request.name
+    }
+
+    pub(crate) fn holder(&self) -> &HolderId {
+        &self.request.holder
     }
 
     pub(crate) fn attempt_timeout(&self) -> Duration {

@@ -1,0 +1,40 @@
+//! Holds a lease in a process that can be frozen as a whole, and says what `is_held()` says.
+//!
+//! Prints `held`; then, after a gap in its time that is longer than the ttl, `woke up: held = …`, as the very first thing
+//! that it does; then, once renewals have had the time to come late, `later: held = …`.
+
+use std::{process::ExitCode, thread, time::Duration};
+
+use lease_core::{Clock, Lease, LeaseClient, SystemClock};
+use lease_memory::MemoryStore;
+
+const TTL: Duration = Duration::from_millis(600);
+
+fn main() -> ExitCode {
+    match hold() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn hold() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+    let client = LeaseClient::new(MemoryStore::with_clock(SystemClock));
+    let lease: Lease = runtime.block_on(client.try_acquire("job", TTL))?.ok_or("nobody else can have it")?;
+    println!("held");
+    let mut last = SystemClock.now();
+    loop {
+        thread::sleep(Duration::from_millis(1));
+        let now = SystemClock.now();
+        if now.saturating_since(last) > TTL {
+            println!("woke up: held = {}", lease.is_held());
+            thread::sleep(TTL);
+            println!("later: held = {}", lease.is_held());
+            return Ok(());
+        }
+        last = now;
+    }
+}
