@@ -157,8 +157,9 @@ fn run_initdb(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {
 fn newest_binaries() -> Result<PathBuf, ServerError> {
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
-    // Debian keeps them out of the PATH.
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    // Debian keeps them out of the PATH. The variable is for a test of this package.
+    let debian = std::env::var_os("LEASE_TEST_DEBIAN_POSTGRES").unwrap_or("/usr/lib/postgresql".into());
+    let debian = std::fs::read_dir(debian).into_iter().flatten().flatten();
     directories.extend(debian.map(|version| version.path().join("bin")));
     let found = directories.into_iter().filter(|directory| directory.join("initdb").exists());
     found
