@@ -154,11 +154,9 @@ async fn nothing_is_left_when_the_test_process_is_killed() {
 
 #[test]
 fn a_url_in_the_environment_is_used_or_refused_with_a_reason_and_without_its_password() {
-    for (url, words) in [
-        ("postgres://user:secret@127.0.0.1:1/database", "127.0.0.1:1"),
-        ("postgres://user:secret@no-such-host.invalid/database", "cannot be resolved"),
-        ("postgres://user:secret@:port", "is no URL"),
-    ] {
+    for (url, words) in
+        [("postgres://user:secret@127.0.0.1:1/database", "127.0.0.1:1"), ("postgres://user:secret@:port", "is no URL")]
+    {
         let output = Command::new(env!("CARGO_BIN_EXE_hold-postgres"))
             .arg("any")
             .env("LEASE_TEST_POSTGRES_URL", url)
