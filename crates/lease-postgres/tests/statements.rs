@@ -602,6 +602,35 @@ async fn l7_a_poisonous_row_harms_no_neighbour() {
 }
 
 #[tokio::test]
+async fn l7_many_kinds_of_trouble_in_one_batch_are_told_apart() {
+    let store = store().await;
+    let job = |at: usize| format!("job-{at:03}");
+    let first: Vec<_> = (0..200).map(|at| request(&job(at), "a")).collect();
+    assert!(store.acquire(&first).await.iter().all(Result::is_ok));
+    sql(&store, "update {table} set expires_at_utc = now()").await;
+    for poisoned in [17, 18, 130] {
+        let poison =
+            format!("update {{table}} set version = 9223372036854775807 where lease_name = '{}'", job(poisoned));
+        sql(&store, &poison).await;
+    }
+    let mut other = store.pool().begin().await.unwrap();
+    let lock =
+        format!("select from {} where lease_name in ('job-040', 'job-199') for update", common::table_of(&store));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let second: Vec<_> =
+        (0..200).map(|at| AcquireRequest { look_first: at % 2 == 0, ..request(&job(at), "b") }).collect();
+    for (at, answer) in store.acquire(&second).await.into_iter().enumerate() {
+        match answer {
+            Ok(Acquired::Granted(_)) => assert!(![17, 18, 130, 40, 199].contains(&at), "{at}"),
+            Err(error) if error.kind() == ErrorKind::Invalid => assert!([17, 18, 130].contains(&at), "{at}: {error}"),
+            Err(error) if error.kind() == ErrorKind::Unavailable => assert!([40, 199].contains(&at), "{at}: {error}"),
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    other.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_ttl_beyond_the_limits_is_refused_by_itself() {
     let store = store().await;
     let limits = store.capabilities();
@@ -732,6 +761,8 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
         answer = acquire(&alone, &abandoned) => panic!("{answer:?}"),
         () = sleep(Duration::from_millis(20)) => {}
     }
+    // At once, and not when somebody has found out that it is of no use any more.
+    assert_eq!(alone.pool().size(), 0);
     let after = session().await;
     assert_ne!(before, after);
     assert_eq!(alone.pool().size(), 1);
