@@ -601,6 +601,44 @@ async fn l7_a_poisonous_row_harms_no_neighbour() {
     assert!(matches!(answers[2], Ok(Acquired::Granted(_))), "{answers:?}");
 }
 
+/// Two batches lock the same rows, in whatever order they were given: neither waits for the other in a circle, which would end
+/// with the lock timeout. On a busy machine some waits are that long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_batches_that_cross_do_not_block_each_other() {
+    const ROUNDS: usize = 25;
+    let store = store().await;
+    let troubled_rounds = async |store: PostgresStore, who: &str, reversed: bool| {
+        let mut troubled = 0;
+        for _ in 0..ROUNDS {
+            let mut requests: Vec<_> = (0..64).map(|at| request(&format!("job-{at:02}"), who)).collect();
+            if reversed {
+                requests.reverse();
+            }
+            let mut errors = 0;
+            let mut won = Vec::new();
+            for (request, answer) in requests.iter().zip(store.acquire(&requests).await) {
+                match answer {
+                    Ok(Acquired::Granted(grant)) => won.push(claim(request, grant)),
+                    Ok(_) => {}
+                    Err(_) => errors += 1,
+                }
+            }
+            let renewals: Vec<_> = won.iter().map(|claim| renewal(claim, TTL)).collect();
+            errors += store.renew(&renewals).await.iter().filter(|answer| answer.is_err()).count();
+            let releases: Vec<_> = won.iter().map(releasing).collect();
+            errors += store.release(&releases).await.iter().filter(|answer| answer.is_err()).count();
+            troubled += usize::from(errors > 0);
+        }
+        troubled
+    };
+    let mut rounds = Vec::new();
+    for (who, reversed) in [("a", false), ("b", true), ("c", false), ("d", true)] {
+        rounds.push(troubled_rounds(another(&store).await, who, reversed));
+    }
+    let troubled: usize = futures::future::join_all(rounds).await.into_iter().sum();
+    assert!(troubled <= 2, "{troubled} of {} rounds had errors", 4 * ROUNDS);
+}
+
 #[tokio::test]
 async fn l7_many_kinds_of_trouble_in_one_batch_are_told_apart() {
     let store = store().await;
