@@ -100,6 +100,7 @@ impl State {
             ttl: self.ttl,
             remaining: self.remaining,
             metadata: self.metadata(),
+            released: self.is_ours && self.ended == Some(Ended::Released),
         })
     }
 
