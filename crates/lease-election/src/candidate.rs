@@ -53,6 +53,12 @@ impl Candidate {
         Ok(candidate)
     }
 
+    /// The election in which it stands.
+    #[must_use]
+    pub fn election(&self) -> &Election {
+        &self.0.election
+    }
+
     /// Who it is to others.
     #[must_use]
     pub fn id(&self) -> &HolderId {
