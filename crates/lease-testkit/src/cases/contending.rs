@@ -12,7 +12,7 @@ use lease_core::{Acquired, Break, ErrorKind, LeaseEvent, LeaseOptions, LeaseStor
 use tokio::task::JoinSet;
 
 use crate::{
-    Dice, Fault, Hints, History, Operation, Outcome, RecordingStore,
+    Dice, Fault, Harm, Hints, History, Operation, Outcome, RecordingStore,
     bench::{Bench, Seen, acquire, held, inspected, name},
 };
 
@@ -72,6 +72,43 @@ pub async fn s19_a_client_never_takes_silence_for_an_answer(bench: &Bench) {
     assert!(seen.as_ref().is_err_and(lease_core::Error::is_transient), "{seen:?}");
     assert!(lease.is_held(), "a cut is no loss (S6)");
     bench.heal().await;
+}
+
+/// Whoever waits while the store is cut off goes on waiting, and wins afterwards.
+pub async fn s19_a_waiter_outlives_a_cut(bench: &Bench) {
+    let chaos = bench.chaos().await;
+    let (holder, waiter) = (bench.client_of(bench.chaos().await), bench.client_of(chaos.clone()));
+    let lease = held(&holder, &name("job"), bench.ttl).await;
+    let token = lease.token();
+    let ttl = bench.ttl;
+    let waits = tokio::spawn(async move { waiter.acquire("job", ttl).await });
+    bench.pass(bench.ttl / 4).await;
+    bench.cut().await;
+    bench.within("the holder loses it", bench.ttl + bench.patience(), lease.lost()).await;
+    bench.pass(bench.ttl / 2).await;
+    assert!(!waits.is_finished(), "it has given up, or won from nowhere");
+    bench.heal().await;
+    let won = bench.within("the waiter wins", POLL + bench.ttl * 2 + bench.patience(), waits).await.expect("no panic");
+    assert!(won.expect("acquired").token() > token);
+}
+
+/// After a restart of the store the holder has its lease, or knows that it has not; others get on in either case.
+pub async fn s19_clients_get_on_after_a_restart(bench: &Bench) {
+    let (holder, other) = (bench.client().await, bench.client().await);
+    let lease = held(&holder, &name("job"), bench.ttl * 2).await;
+    let token = lease.token();
+    if bench.restart().await == Harm::CannotDo {
+        return;
+    }
+    bench.pass(bench.ttl * 2).await;
+    let limit = bench.ttl + bench.patience();
+    let record = bench.poll("the store serves again", limit, async || other.inspect("job").await.ok()).await;
+    if lease.is_held() {
+        assert_eq!(record.map(|record| record.token), Some(token), "held by one, and known to be another's");
+    }
+    drop(lease);
+    let won = bench.taken(&other, &name("job"), bench.ttl * 4 + bench.patience()).await;
+    assert!(won.token() > token || !other.capabilities().tokens_survive.restart);
 }
 
 /// The limit of a waiter is kept, whether the name is held or the store is silent; the error says which.

@@ -126,6 +126,24 @@ pub async fn s15_a_dropped_wait_leaves_no_grant(bench: &Bench) {
     assert_eq!(inspected(&chaos, &name("job")).await, None);
 }
 
+/// An acquire that is under way while its client closes leaves no grant behind.
+pub async fn s15_an_acquire_under_way_at_the_close_leaves_no_grant(bench: &Bench) {
+    let chaos = bench.chaos().await;
+    let client = bench.client_of(chaos.clone());
+    chaos.inject(Fault::DelayAnswer(bench.ttl / 4).on(Operation::Acquire));
+    let ttl = bench.ttl * 20;
+    let attempt = tokio::spawn({
+        let client = client.clone();
+        async move { client.try_acquire("job", ttl).await }
+    });
+    bench.pass(bench.ttl / 8).await;
+    bench.soon("close ends", client.close()).await.expect("closed");
+    let outcome = bench.soon("the attempt ends", attempt).await.expect("no panic");
+    assert!(outcome.is_err_and(|error| error.kind() == ErrorKind::Closed), "a lease of a closed client");
+    let gone = async || inspected(&chaos, &name("job")).await.is_none().then_some(());
+    bench.poll("what nobody claims is released", bench.ttl + bench.patience(), gone).await;
+}
+
 /// A release whose caller has gone is finished all the same.
 pub async fn s15_a_dropped_release_is_finished(bench: &Bench) {
     let chaos = bench.chaos().await;
