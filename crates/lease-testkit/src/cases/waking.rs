@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use lease_core::{Break, LeaseStore, Wakeups};
 
-use crate::bench::{Bench, acquire, claim, granted, name, release};
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, granted, name, release},
+};
 
 /// The first hint comes as soon as the subscription stands: what happened before it is not missed.
 pub async fn s20_the_first_hint_comes_with_the_subscription(bench: &Bench) {
@@ -34,7 +37,7 @@ pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
         let mut request = bench.request(&name(job));
         request.ttl = bench.ttl * 30;
         let claim = claim(&request, &granted(&*store, &request).await);
-        releases.push(crate::bench::plain_release(&claim));
+        releases.push(crate::calls::plain_release(&claim));
     }
     let mut wakeups = quiet(bench, &other).await;
     store.release(&releases).await;
@@ -111,7 +114,7 @@ pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
     let limit = bench.ttl * 2 + bench.patience();
     let grant = bench
         .poll("the store serves again", limit, async || {
-            match crate::bench::only(store.acquire(std::slice::from_ref(&request)).await) {
+            match crate::calls::only(store.acquire(std::slice::from_ref(&request)).await) {
                 Ok(lease_core::Acquired::Granted(grant)) => Some(grant),
                 _ => None,
             }
