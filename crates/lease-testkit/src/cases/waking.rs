@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Break, LeaseStore, Wakeups};
+use lease_core::{Break, LeaseStore, ReleaseRequest, Wakeups};
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, granted, name, release},
+    calls::{acquire, claim, granted, name, only, plain_release, release},
 };
 
 /// The first hint comes as soon as the subscription stands: what happened before it is not missed.
@@ -37,11 +37,26 @@ pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
         let mut request = bench.request(&name(job));
         request.ttl = bench.ttl * 30;
         let claim = claim(&request, &granted(&*store, &request).await);
-        releases.push(crate::calls::plain_release(&claim));
+        releases.push(plain_release(&claim));
     }
     let mut wakeups = quiet(bench, &other).await;
     store.release(&releases).await;
     expect_hint(bench, &store, "the release", &mut wakeups).await;
+}
+
+/// A hand-over is hinted: the successor need not wait for a poll.
+pub async fn l01_a_hand_over_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let successor = bench.request(&request.name);
+    let claim = claim(&request, &granted(&*store, &request).await);
+    let mut wakeups = quiet(bench, &other).await;
+    let reserved_for = Some(successor.holder.clone());
+    let hand_over = ReleaseRequest { hold_for: bench.ttl * 20, reserved_for, ..plain_release(&claim) };
+    store.release(&[hand_over]).await;
+    expect_hint(bench, &store, "the hand-over", &mut wakeups).await;
+    granted(&*other, &successor).await;
 }
 
 /// A break that frees the name is hinted.
@@ -114,7 +129,7 @@ pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
     let limit = bench.ttl * 2 + bench.patience();
     let grant = bench
         .poll("the store serves again", limit, async || {
-            match crate::calls::only(store.acquire(std::slice::from_ref(&request)).await) {
+            match only(store.acquire(std::slice::from_ref(&request)).await) {
                 Ok(lease_core::Acquired::Granted(grant)) => Some(grant),
                 _ => None,
             }
