@@ -3,10 +3,8 @@
 
 pub mod batching;
 pub mod breaking;
-pub mod contending;
-pub mod electing;
-pub mod ending;
 pub mod deadlines;
+pub mod electing;
 pub mod failing;
 pub mod granting;
 pub mod keeping;
