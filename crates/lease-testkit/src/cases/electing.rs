@@ -453,6 +453,33 @@ pub async fn s17_work_that_ignores_the_end_is_dropped_after_the_grace(bench: &Be
     assert!(won >= dropped);
 }
 
+/// Work that cannot be dropped, because nobody polls it, keeps the lease until it has run out: it is not released (S17).
+pub async fn s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
+    let mut leading = Box::pin(first.lead(|_| {
+        begins.notify_one();
+        std::future::pending()
+    }));
+    tokio::select! {
+        () = &mut leading => panic!("it was not stopped"),
+        () = bench.within("the work begins", limit(bench), begun.notified()) => {}
+    }
+    // From here on nobody polls the work.
+    let second = candidate(bench, named("second")).await;
+    let stepping_down = bench.now();
+    let stepper = first.clone();
+    let away = limit(bench) * 4;
+    let step_down = tokio::spawn(async move { stepper.step_down(away).await });
+    let longest = options(bench).grace + lease_duration(bench) * 3 + bench.patience();
+    bench.poll("the second one leads", longest, async || second.leadership()).await;
+    let took = bench.now().saturating_since(stepping_down);
+    assert!(took >= lease_duration(bench), "the lease was released after {took:?}, under the work");
+    step_down.await.expect("no panic").expect("stepped down");
+    drop(leading);
+}
+
 /// Panicking work gives the leadership up, and the panic reaches who called `lead` (S17).
 pub async fn s17_panicking_work_releases_the_leadership(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
