@@ -1,0 +1,119 @@
+//! Who brings what is queued to the store.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::{Answered, Called, Item, Lane, Operation, PATIENCE, Place};
+use crate::{ErrorKind, Moment, Result};
+
+/// How often one batch is halved at the most: enough to find two poisonous items. What still fails then fails for all.
+const MOST_HALVINGS: usize = 16;
+
+/// A task that brings what is queued to the store until nothing is left.
+pub(super) struct Courier<O: Operation> {
+    lane: Arc<Lane<O>>,
+    runtime: Handle,
+    on_duty: bool,
+}
+
+impl<O: Operation> Courier<O> {
+    pub(super) fn new(lane: &Arc<Lane<O>>, runtime: &Handle) -> Self {
+        Self { lane: Arc::clone(lane), runtime: runtime.clone(), on_duty: true }
+    }
+
+    pub(super) async fn run(mut self) {
+        while let Some(batch) = self.next_batch() {
+            self.deliver(batch).await;
+        }
+    }
+
+    /// What to bring next. With nothing left the courier is off duty, under the same lock: what arrives after that sends
+    /// another one.
+    fn next_batch(&mut self) -> Option<Vec<(Place, Item<O>)>> {
+        loop {
+            let mut batch = {
+                let mut traffic = self.lane.lock();
+                if traffic.queue.is_empty() {
+                    traffic.couriers -= 1;
+                    self.on_duty = false;
+                    return None;
+                }
+                traffic.take_batch()
+            };
+            let now = self.lane.clock.now();
+            let too_late = |place: &Place| place.0 <= now;
+            for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.errand.wanted)()) {
+                (item.done)(self.lane.never_sent());
+            }
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
+    }
+
+    async fn deliver(&self, batch: Vec<(Place, Item<O>)>) {
+        let mut batches = vec![batch];
+        let mut halvings = MOST_HALVINGS;
+        while let Some(mut batch) = batches.pop() {
+            let give_up_at = batch.iter().map(|((give_up_at, _), _)| *give_up_at).max();
+            let requests: Vec<_> = batch.iter().map(|(_, item)| item.errand.request.clone()).collect();
+            let call = self.lane.call(&requests, give_up_at.unwrap_or(Moment::from_origin(Duration::ZERO)));
+            let Called { sent, results, hung } = self.relieved_after_patience(call).await;
+            if batch.len() > 1 && halvings > 0 && results.iter().all(is_failure_of_a_request) {
+                halvings -= 1;
+                let second_half = batch.split_off(batch.len() / 2);
+                batches.extend([second_half, batch]);
+                continue;
+            }
+            for ((_, item), result) in batch.into_iter().zip(results) {
+                (item.done)(Answered { sent, result, hung });
+            }
+        }
+    }
+
+    /// Waits for the call. If it takes long, another courier takes what is queued.
+    async fn relieved_after_patience<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        let clock = &self.lane.clock;
+        tokio::select! {
+            biased;
+            called = &mut call => return called,
+            () = clock.sleep_until(clock.now() + PATIENCE) => {}
+        }
+        // From now on nobody counts on this one: whatever comes while it is away finds somebody else.
+        let _away = Away::begin(&self.lane);
+        self.lane.send_courier_if_all_are_away(self.lane.lock(), &self.runtime);
+        call.await
+    }
+}
+
+/// While it lives, the call of a courier is taking long.
+struct Away<'a, O: Operation>(&'a Lane<O>);
+
+impl<'a, O: Operation> Away<'a, O> {
+    fn begin(lane: &'a Lane<O>) -> Self {
+        lane.lock().away += 1;
+        Self(lane)
+    }
+}
+
+impl<O: Operation> Drop for Away<'_, O> {
+    fn drop(&mut self) {
+        self.0.lock().away -= 1;
+    }
+}
+
+impl<O: Operation> Drop for Courier<O> {
+    fn drop(&mut self) {
+        if self.on_duty {
+            self.lane.lock().couriers -= 1;
+        }
+    }
+}
+
+/// Whether it failed for a reason that may lie in one request, not in the connection (L7).
+fn is_failure_of_a_request<A>(result: &Result<A>) -> bool {
+    use ErrorKind::{Internal, Invalid, Unsupported};
+    matches!(result, Err(error) if matches!(error.kind(), Invalid | Unsupported | Internal))
+}
