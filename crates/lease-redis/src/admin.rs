@@ -26,12 +26,7 @@ impl Inner {
     }
 
     /// Redis has no order of keys: each page walks over the whole database once, in small steps, and keeps what is least.
-    pub(crate) async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&LeaseName>,
-        limit: usize,
-    ) -> Result<Vec<LeaseRecord>> {
+    pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
         const OPERATION: &str = "list";
         let mut page = Page { records: BTreeMap::new(), limit };
         if limit == 0 {

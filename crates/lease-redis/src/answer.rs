@@ -63,9 +63,7 @@ impl Answer {
     /// `lost` and a reason, or `taken`, holder, token.
     pub(crate) fn loss(&self) -> Option<LossReason> {
         Some(match (self.kind(), self.word(1)) {
-            ("taken", holder) => {
-                LossReason::TakenOver { by: Some(HolderId::from_store(holder)), token: self.token(2) }
-            }
+            ("taken", holder) => LossReason::TakenOver { by: Some(HolderId::from_store(holder)), token: self.token(2) },
             ("lost", "gone") => LossReason::Gone,
             ("lost", "broken") => LossReason::Broken,
             ("lost", "released") => LossReason::Released,

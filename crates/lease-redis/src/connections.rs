@@ -18,11 +18,11 @@ use fred::{
     clients::{Client, WithOptions},
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
     prelude::{
-        ClientLike, ClusterInterface, Config, ConnectHandle, ConnectionConfig, LuaInterface, Options, PerformanceConfig,
+        ClientLike, ClusterInterface, Config, ConnectionConfig, LuaInterface, Options, PerformanceConfig,
         ReconnectPolicy, ServerInterface, Value,
     },
     types::{
-        ClusterHash, RespVersion,
+        ClusterHash, ConnectHandle, CustomCommand, RespVersion,
         config::{Server, UnresponsiveConfig},
     },
 };
@@ -106,20 +106,15 @@ impl Connections {
         // The first connection fails at once and says why; later ones are made again and again.
         config.fail_fast = true;
         config.version = RespVersion::RESP3;
-        let client = Client::new(
-            config,
-            Some(performance(options)),
-            Some(connection(options)),
-            Some(reconnect_policy()),
-        );
+        let client =
+            Client::new(config, Some(performance(options)), Some(connection(options)), Some(reconnect_policy()));
         let clock = SystemClock;
         let task = tokio::select! {
             task = client.init() => task,
             () = clock.sleep_until(clock.now() + options.connect_timeout) => Err(timed_out()),
         };
-        let task = task.map_err(|source| {
-            classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read })
-        })?;
+        let task = task
+            .map_err(|source| classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read }))?;
         let lane = Lane { state: Mutex::new(State { client, task: Some(task) }), is_probed: AtomicBool::new(false) };
         Ok(Self::new(vec![lane], place, options))
     }
@@ -127,10 +122,9 @@ impl Connections {
     /// Clients of the application.
     pub(crate) fn borrow(clients: Vec<Client>, options: &RedisStoreOptions) -> Self {
         let place = clients.first().map(|client| url::place(&client.client_config())).unwrap_or_default();
-        let lanes = clients.into_iter().map(|client| Lane {
-            state: Mutex::new(State { client, task: None }),
-            is_probed: AtomicBool::new(false),
-        });
+        let lanes = clients
+            .into_iter()
+            .map(|client| Lane { state: Mutex::new(State { client, task: None }), is_probed: AtomicBool::new(false) });
         Self::new(lanes.collect(), place, options)
     }
 
@@ -212,10 +206,13 @@ impl Connections {
         // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
         let work = async move |client: WithOptions<Client>| {
             let pipeline = client.pipeline().with_options(client.options());
-            match (sha, text) {
-                (Some(sha), _) => pipeline.evalsha::<(), _, _, _>(sha, keys, arguments).await?,
-                (_, text) => pipeline.eval::<(), _, _, _>(text.unwrap_or_default(), keys, arguments).await?,
-            }
+            let command = if sha.is_some() { "EVALSHA" } else { "EVAL" };
+            let mut words: Vec<Value> = vec![sha.or(text).unwrap_or_default().into()];
+            words.push(i64::try_from(keys.len()).unwrap_or(i64::MAX).into());
+            words.extend(keys.into_iter().map(Value::from));
+            words.extend(arguments);
+            let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+            pipeline.custom::<(), _>(command, words).await?;
             let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
             pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
             let mut answers = pipeline.try_all::<Value>().await.into_iter();
@@ -357,10 +354,7 @@ impl Lane {
     }
 
     /// Outside a runtime nothing happens; the next call that hangs is inside one.
-    fn in_background<F: Future<Output = ()> + Send>(
-        self: &Arc<Self>,
-        work: impl FnOnce(Client) -> F + Send + 'static,
-    ) {
+    fn in_background<F: Future<Output = ()> + Send>(self: &Arc<Self>, work: impl FnOnce(Client) -> F + Send + 'static) {
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.is_probed.swap(true, Ordering::SeqCst) {
             let probed = Probed(Arc::clone(self));

@@ -114,7 +114,9 @@ fn in_words(reply: &str, place: &str) -> String {
         "READONLY" => format!("{place} is a replica or read-only ({reply})"),
         "NOREPLICAS" => format!("{place} has too few replicas, by its min-replicas-to-write ({reply})"),
         "OOM" => format!("the memory of {place} is full ({reply})"),
-        "WRONGTYPE" => format!("the key of this lease in {place} holds something else: choose another key_prefix ({reply})"),
+        "WRONGTYPE" => {
+            format!("the key of this lease in {place} holds something else: choose another key_prefix ({reply})")
+        }
         "NOTALEASE" => format!("in {place}, {reply}: choose another key_prefix"),
         "ERR" if reply.contains("unknown command") => {
             format!("{place} is too old: Redis {} or later is needed ({reply})", crate::preflight::NEEDED)

@@ -9,8 +9,8 @@ use std::{
 use fred::{
     clients::{Client, SubscriberClient},
     error::Error as DriverError,
-    prelude::{ClientLike, EventInterface, Options, PubsubInterface, ServerInterface, Value},
-    types::{ClusterHash, RespVersion},
+    prelude::{ClientLike, EventInterface, Options, PubsubInterface, Value},
+    types::{ClusterHash, ConnectHandle, RespVersion},
 };
 use lease_core::{Clock, LeaseName, SystemClock, WakeupRegistry, Wakeups};
 use tokio::{
@@ -57,13 +57,8 @@ struct Listening {
 
 impl Listener {
     pub(crate) fn new(client: Client, keys: Keys, options: &RedisStoreOptions) -> Self {
-        let listening = Listening {
-            client,
-            keys,
-            options: options.clone(),
-            names: Names::default(),
-            changed: Arc::default(),
-        };
+        let listening =
+            Listening { client, keys, options: options.clone(), names: Names::default(), changed: Arc::default() };
         Self { listening, task: Mutex::default() }
     }
 
@@ -204,7 +199,7 @@ impl Listening {
 }
 
 /// Ends the task of a connection with the task that uses it.
-struct Connected(fred::prelude::ConnectHandle);
+struct Connected(ConnectHandle);
 
 impl Drop for Connected {
     fn drop(&mut self) {

@@ -177,7 +177,8 @@ impl RedisStoreOptions {
 
     fn build(&self, connections: Connections) -> Result<RedisStore> {
         if self.wait_replicas.is_some() && connections.is_clustered() {
-            let message = "wait_replicas is not for Cluster: a name may move to another node between a grant and the wait";
+            let message =
+                "wait_replicas is not for Cluster: a name may move to another node between a grant and the wait";
             return Err(here(ErrorKind::Unsupported, "connect", message));
         }
         Ok(RedisStore::new(Inner::new(self, connections)))

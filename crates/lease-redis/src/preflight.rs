@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fred::prelude::ServerInterface;
+use fred::prelude::ClientLike;
 use lease_core::{ErrorKind, Result};
 
 use crate::{RedisStore, connections::Access, error::here, store::Inner};
