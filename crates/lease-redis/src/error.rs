@@ -99,7 +99,7 @@ fn kind_of_reply(reply: &str) -> ErrorKind {
         "ERR" if reply.contains("unknown command") => ErrorKind::Unsupported,
         "ERR" if reply.contains("max number of clients") => ErrorKind::Unavailable,
         "ERR" if reply.contains("invalid password") || reply.contains("AUTH") => ErrorKind::Denied,
-        "ERR" if reply.contains("DB index") || reply.contains("SELECT") => ErrorKind::Invalid,
+        "ERR" if reply.contains("cluster support disabled") || reply.contains("DB index") || reply.contains("SELECT") => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
     }
 }
@@ -118,6 +118,9 @@ fn in_words(reply: &str, place: &str) -> String {
             format!("the key of this lease in {place} holds something else: choose another key_prefix ({reply})")
         }
         "NOTALEASE" => format!("in {place}, {reply}: choose another key_prefix"),
+        "ERR" if reply.contains("cluster support disabled") => {
+            format!("{place} is no Cluster: write redis:// instead of redis-cluster:// ({reply})")
+        }
         "ERR" if reply.contains("unknown command") => {
             format!("{place} is too old: Redis {} or later is needed ({reply})", crate::preflight::NEEDED)
         }
@@ -166,6 +169,7 @@ mod tests {
                     "@user_script: 31: WRONGTYPE Operation against a key holding the wrong kind of value",
                     "NOTALEASE the key leases:job does not hold a lease",
                     "ERR DB index is out of range",
+                    "ERR This instance has cluster support disabled",
                 ],
                 Invalid,
             ),

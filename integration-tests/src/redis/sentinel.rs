@@ -87,7 +87,11 @@ impl RedisSentinel {
     ///
     /// When it refuses, or the replica is not promoted.
     pub async fn fail_over(&self) -> Result<(), ServerError> {
-        accepted(self.ask(&["SENTINEL", "FAILOVER", NAME]).await?)?;
+        // For some seconds after its start it knows too little of the replica.
+        self.eventually("the sentinel begins", async || {
+            self.ask(&["SENTINEL", "FAILOVER", NAME]).await.is_ok_and(|reply| accepted(reply).is_ok())
+        })
+        .await?;
         self.promoted().await
     }
 
