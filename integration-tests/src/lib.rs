@@ -27,6 +27,8 @@
 //! 3. a container, if an engine such as Docker answers.
 //!
 //! Where there is none, the test fails and says what to install: no test is skipped in silence.
+//! The way through a container has a test of its own, for machines with an engine:
+//! `cargo test -p integration-tests --features containers --test containers`.
 //! `LEASE_TEST_REQUIRE=postgres,redis` lists what an environment promises to have; a test of this package holds it to that.
 
 mod account;

@@ -43,7 +43,8 @@ end
 
 -- What anybody may see of a lease in force.
 local function describe(lease)
-  return {'held', lease.holder, lease.token, lease.acquired, lease.ttl, text(lease.expires - now), lease.metadata}
+  return {'held', lease.holder, lease.token, lease.acquired, lease.ttl, text(lease.expires - now), lease.metadata,
+    lease.state}
 end
 
 -- Does it for each key. One that fails, for it is of another type or the server refuses to write, fails alone (L7).

@@ -185,6 +185,7 @@ mod tests {
             ttl: Duration::ZERO,
             remaining: Duration::ZERO,
             metadata: Metadata::default(),
+            released: false,
         };
         let mut page = Page { records: BTreeMap::new(), limit: 2 };
         for name in ["c", "a", "d", "a", "b"] {

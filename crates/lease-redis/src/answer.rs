@@ -43,7 +43,7 @@ impl Answer {
         Some(Grant { token: self.token(1)?, remaining: self.duration(2), handle: 0 })
     }
 
-    /// `held`, holder, token, acquired, ttl, microseconds left, metadata.
+    /// `held`, holder, token, acquired, ttl, microseconds left, metadata, state.
     pub(crate) fn record(&self, name: &LeaseName) -> Option<LeaseRecord> {
         Some(LeaseRecord {
             name: name.clone(),
@@ -53,6 +53,7 @@ impl Answer {
             ttl: self.duration(4),
             remaining: self.duration(5),
             metadata: metadata_from(self.word(6)),
+            released: self.word(7) == "released",
         })
     }
 

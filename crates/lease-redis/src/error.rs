@@ -99,7 +99,11 @@ fn kind_of_reply(reply: &str) -> ErrorKind {
         "ERR" if reply.contains("unknown command") => ErrorKind::Unsupported,
         "ERR" if reply.contains("max number of clients") => ErrorKind::Unavailable,
         "ERR" if reply.contains("invalid password") || reply.contains("AUTH") => ErrorKind::Denied,
-        "ERR" if reply.contains("cluster support disabled") || reply.contains("DB index") || reply.contains("SELECT") => ErrorKind::Invalid,
+        "ERR"
+            if reply.contains("cluster support disabled") || reply.contains("DB index") || reply.contains("SELECT") =>
+        {
+            ErrorKind::Invalid
+        }
         _ => ErrorKind::Internal,
     }
 }

@@ -125,7 +125,10 @@ async fn an_old_server_is_unsupported_and_the_version_is_named() {
 #[tokio::test]
 async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     let server = Redis::start_local(&[]).await.unwrap();
-    server.command(&["ACL", "SETUSER", "app", "on", ">right", "~app:*", "&app:*", "+@all", "-@dangerous"]).await.unwrap();
+    server
+        .command(&["ACL", "SETUSER", "app", "on", ">right", "~app:*", "&app:*", "+@all", "-@dangerous"])
+        .await
+        .unwrap();
     let url = |user: &str, password: &str| server.url().replace("redis://", &format!("redis://{user}:{password}@"));
     let options = RedisStoreOptions::new().with_key_prefix("app:");
     for url in [url("app", SECRET), url("nobody", SECRET)] {

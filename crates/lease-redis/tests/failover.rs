@@ -119,7 +119,10 @@ async fn wait_replicas_needs_replicas_and_no_cluster() {
     let error = acquire(&store.unwrap(), &request("job", "a")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("only 0 replicas"), "{error}");
     let cluster = integration_tests::RedisCluster::start(3).await.unwrap();
-    let error =
-        RedisStoreOptions::new().with_wait_replicas(1, Duration::from_millis(50)).connect(&cluster.url()).await.unwrap_err();
+    let error = RedisStoreOptions::new()
+        .with_wait_replicas(1, Duration::from_millis(50))
+        .connect(&cluster.url())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }

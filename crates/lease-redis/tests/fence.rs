@@ -34,10 +34,7 @@ async fn tokens_are_compared_as_numbers_and_values_kept_as_bytes() {
     assert_eq!(store.fenced_write(&data, "nine", token(9)).await.unwrap_err().kind(), ErrorKind::Lost);
     let largest = (1 << 53) - 1;
     store.fenced_write(&data, [0, 255, 13, 10], token(largest)).await.unwrap();
-    assert_eq!(
-        store.fenced_write(&data, "below", token(largest - 1)).await.unwrap_err().kind(),
-        ErrorKind::Lost
-    );
+    assert_eq!(store.fenced_write(&data, "below", token(largest - 1)).await.unwrap_err().kind(), ErrorKind::Lost);
     assert_eq!(redis(&["HSTRLEN", &data, "value"]).await, Reply::Integer(4));
     redis(&["SET", &format!("{data}-text"), "text"]).await;
     let error = store.fenced_write(&format!("{data}-text"), "x", token(1)).await.unwrap_err();

@@ -178,7 +178,8 @@ async fn l07_an_element_that_fails_fails_alone() {
     let store = store().await;
     redis(&["SET", &key(&store, "b"), "a text"]).await;
     redis(&["HSET", &key(&store, "d"), "somebody", "else"]).await;
-    redis(&["HSET", &key(&store, "f"), "holder", "x", "nonce", "x", "state", "held", "token", "many", "expires", "1"]).await;
+    redis(&["HSET", &key(&store, "f"), "holder", "x", "nonce", "x", "state", "held", "token", "many", "expires", "1"])
+        .await;
     let requests: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].map(|name| request(name, "a")).into();
     let check = |answers: Vec<Result<bool, lease_core::Error>>| {
         for (request, answer) in requests.iter().zip(answers) {
@@ -266,6 +267,24 @@ async fn other_prefixes_are_other_worlds() {
     let record = another(&two).await.inspect(&name("job")).await.unwrap().unwrap();
     assert_eq!(record.holder, holder("b"));
     assert_eq!(lease_redis::RedisStoreOptions::new().key_prefix, "app-runtime-leases:");
+}
+
+/// What the README tells operators to type.
+#[tokio::test]
+async fn s22_an_operator_can_break_a_lease_by_hand() {
+    const BREAK: &str = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] and redis.call('HGET', KEYS[1], 'state') == \
+        'held' then return redis.call('HSET', KEYS[1], 'state', 'broken') end return 'not held'";
+    assert!(include_str!("../../../README.md").contains(BREAK));
+    let store = store().await;
+    let held = request("job", "a");
+    let grant = granted(&store, &held).await;
+    let by_hand = async |token: u64| redis(&["EVAL", BREAK, "1", &key(&store, "job"), &token.to_string()]).await;
+    assert_eq!(by_hand(grant.token.get() - 1).await.text(), "not held");
+    renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap();
+    assert_eq!(by_hand(grant.token.get()).await, Reply::Integer(0));
+    assert_eq!(lost(renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap()), LossReason::Broken);
+    assert!(is_held(&store, &request("job", "b")).await);
+    assert_eq!(by_hand(grant.token.get()).await.text(), "not held");
 }
 
 /// A retention that has passed: the token follows the server's clock.

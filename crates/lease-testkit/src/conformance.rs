@@ -102,6 +102,7 @@ macro_rules! conformance {
             waking::s20_the_first_hint_comes_with_the_subscription,
             waking::l01_a_release_is_hinted,
             waking::l01_a_release_in_a_batch_is_hinted,
+            waking::l01_a_hand_over_is_hinted,
             waking::s22_a_break_is_hinted,
             waking::an_announced_grant_is_hinted,
             waking::l01_every_release_is_hinted,

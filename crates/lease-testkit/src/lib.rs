@@ -58,6 +58,8 @@
 //! harness of its own, in parallel with others, and wants an empty store: give it a schema or a key prefix of its own, and
 //! a server or a proxy of its own for what it does to it.
 //!
+//! [`elections!`](crate::elections!) runs what `lease-election` promises over the same harness.
+//!
 //! # The parts, for tests of your own
 //!
 //! * [`ChaosStore`] wraps a store and fails on purpose: delays, lost requests and answers, duplicates, errors; by
@@ -72,6 +74,7 @@ pub mod cases;
 mod chaos;
 mod conformance;
 mod dice;
+mod elections;
 mod fault;
 mod harness;
 mod history;

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use lease_core::{Clock, SystemClock};
+
 use super::{Redis, Reply};
 use crate::{Proxy, ServerError};
 
 const SLOTS: usize = 16384;
+
+/// How long it may take until all of them know something, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Servers of this machine that share the slots among them, without replicas. It can be harmed node by node.
 #[derive(Debug)]
@@ -78,11 +83,7 @@ impl RedisCluster {
         }
         // The news travels with the next heartbeats.
         let ports: Vec<String> = proxies.iter().map(|proxy| format!("Integer({})", proxy.address().port())).collect();
-        self.agreed(async |node| {
-            let slots = node.command(&["CLUSTER", "SLOTS"]).await;
-            slots.is_ok_and(|slots| ports.iter().all(|port| format!("{slots:?}").contains(port)))
-        })
-        .await
+        self.agreed(&["CLUSTER", "SLOTS"], |slots| ports.iter().all(|port| slots.contains(port))).await
     }
 
     /// A URL that names the proxies.
@@ -99,23 +100,22 @@ impl RedisCluster {
     /// When they do not within half a minute.
     pub async fn settled(&self) -> Result<(), ServerError> {
         let known = format!("cluster_known_nodes:{}", self.nodes.len());
-        self.agreed(async |node| {
-            let info = node.command(&["CLUSTER", "INFO"]).await.map(|info| info.text()).unwrap_or_default();
-            info.contains("cluster_state:ok") && info.contains(&known)
-        })
-        .await
+        self.agreed(&["CLUSTER", "INFO"], |info| info.contains("cluster_state:ok") && info.contains(&known)).await
     }
 
-    async fn agreed(&self, condition: impl AsyncFn(&Redis) -> bool) -> Result<(), ServerError> {
-        super::sentinel::eventually("the Cluster agrees", Duration::from_secs(30), async || {
-            for node in &self.nodes {
-                if !condition(node).await {
-                    return false;
+    /// Asks all of them until every answer, written out, is right.
+    async fn agreed(&self, words: &[&str], is_right: impl Fn(&str) -> bool) -> Result<(), ServerError> {
+        let clock = SystemClock;
+        let deadline = clock.now() + PATIENCE;
+        for node in &self.nodes {
+            while !node.command(words).await.is_ok_and(|reply| is_right(&format!("{reply:?}"))) {
+                if clock.now() >= deadline {
+                    return Err(ServerError::Failed(format!("waited {PATIENCE:?} in vain: the Cluster agrees")));
                 }
+                clock.sleep_until(clock.now() + Duration::from_millis(20)).await;
             }
-            true
-        })
-        .await
+        }
+        Ok(())
     }
 }
 

@@ -127,11 +127,7 @@ impl RedisSentinel {
 }
 
 /// Waits until the condition holds; an error that names it after `limit`.
-pub(super) async fn eventually(
-    what: &str,
-    limit: Duration,
-    condition: impl AsyncFn() -> bool,
-) -> Result<(), ServerError> {
+async fn eventually(what: &str, limit: Duration, condition: impl AsyncFn() -> bool) -> Result<(), ServerError> {
     let clock = SystemClock;
     let deadline = clock.now() + limit;
     while !condition().await {

@@ -4,6 +4,7 @@
 pub mod batching;
 pub mod breaking;
 pub mod contending;
+pub mod electing;
 pub mod ending;
 pub mod failing;
 pub mod granting;
