@@ -294,7 +294,7 @@ mod tests {
         drop(one);
         assert!(names.take_deserted().is_empty());
         drop(two);
-        assert_eq!(names.take_deserted(), [job.clone()]);
+        assert_eq!(names.take_deserted(), std::slice::from_ref(&job));
         assert!(!names.subscribe(&job).1, "it must be subscribed to anew");
         names.all_fell();
         assert_eq!(names.fallen().len(), 2);
