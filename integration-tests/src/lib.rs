@@ -24,6 +24,7 @@
 //! 1. the URL in `LEASE_TEST_POSTGRES_URL` or `LEASE_TEST_REDIS_URL`: a server that you run; the harness does not harm it;
 //! 2. a binary of this machine, in `PATH` or where Debian puts it, started on a free port in a temporary directory. It ends
 //!    with the test process, also when that is killed with SIGKILL;
+//!    `LEASE_TEST_REDIS_SERVER=valkey-server` has Valkey started where Redis would be;
 //! 3. a container, if an engine such as Docker answers.
 //!
 //! Where there is none, the test fails and says what to install: no test is skipped in silence.

@@ -18,8 +18,8 @@ use fred::{
     clients::{Client, WithOptions},
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
     prelude::{
-        ClientLike, ClusterInterface, Config, ConnectionConfig, LuaInterface, Options, PerformanceConfig,
-        ReconnectPolicy, ServerInterface, Value,
+        ClientLike, ClusterInterface, Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy,
+        ServerInterface, Value,
     },
     types::{
         ClusterHash, ConnectHandle, CustomCommand, RespVersion,
@@ -36,7 +36,7 @@ use crate::{
     url,
 };
 
-/// How long the `PING` behind an abandoned call may take.
+/// How long the `PING` behind an abandoned call may take, apart from what replicas may.
 const PROBE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How often the driver may send a command in Cluster: with one attempt it could not follow a redirection.
@@ -90,6 +90,7 @@ pub(crate) struct Connections {
     place: String,
     is_clustered: bool,
     command_timeout: Duration,
+    probe_patience: Duration,
 }
 
 impl fmt::Debug for Connections {
@@ -136,6 +137,7 @@ impl Connections {
             place,
             is_clustered,
             command_timeout: options.command_timeout,
+            probe_patience: PROBE_PATIENCE + longest_wait(options),
         }
     }
 
@@ -173,10 +175,13 @@ impl Connections {
         wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
         let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
-        let outcome = self.evaluate(&target, access, keys.clone(), arguments.clone(), wait, Known(script.sha())).await;
-        match outcome {
+        let mut words = vec![script.sha().into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()];
+        words.extend(keys.into_iter().map(Value::from));
+        words.extend(arguments);
+        match self.evaluate(&target, access, "EVALSHA", words.clone(), wait).await {
             Err(failure) if is_no_script(&failure.source) => {
-                self.evaluate(&target, access, keys, arguments, wait, Text(script.text())).await
+                words[0] = script.text().into();
+                self.evaluate(&target, access, "EVAL", words, wait).await
             }
             outcome => outcome,
         }
@@ -186,42 +191,30 @@ impl Connections {
         &self,
         target: &Target,
         access: Access,
-        keys: Vec<String>,
-        arguments: Vec<Value>,
+        command: &'static str,
+        words: Vec<Value>,
         wait: Option<WaitReplicas>,
-        script: How<'_>,
     ) -> Result<Answered, Failure> {
-        let (sha, text) = match script {
-            Known(sha) => (Some(sha.to_owned()), None),
-            Text(text) => (None, Some(text.to_owned())),
-        };
+        // Where it goes is said by the options of the call.
+        let command = CustomCommand::new_static(command, None, false);
         let Some(wait) = wait else {
-            let work = async move |client: WithOptions<Client>| match (sha, text) {
-                (Some(sha), _) => client.evalsha::<Value, _, _, _>(sha, keys, arguments).await,
-                (_, text) => client.eval::<Value, _, _, _>(text.unwrap_or_default(), keys, arguments).await,
-            };
+            let work = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, words).await;
             let value = self.call(target, access, Duration::ZERO, |client| Box::pin(work(client))).await?;
             return Ok(Answered { value, replicas: None });
         };
         // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
         let work = async move |client: WithOptions<Client>| {
             let pipeline = client.pipeline().with_options(client.options());
-            let command = if sha.is_some() { "EVALSHA" } else { "EVAL" };
-            let mut words: Vec<Value> = vec![sha.or(text).unwrap_or_default().into()];
-            words.push(i64::try_from(keys.len()).unwrap_or(i64::MAX).into());
-            words.extend(keys.into_iter().map(Value::from));
-            words.extend(arguments);
-            let command = CustomCommand::new_static(command, ClusterHash::Random, false);
             pipeline.custom::<(), _>(command, words).await?;
             let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
             pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
             let mut answers = pipeline.try_all::<Value>().await.into_iter();
-            let value = answers.next().unwrap_or_else(|| Err(missing()))?;
-            let replicas = answers.next().unwrap_or_else(|| Err(missing()))?.as_u64();
-            Ok((value, replicas))
+            let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
+            let (value, replicas) = (next()?, next()?);
+            Ok((value, replicas.as_u64().and_then(|count| u32::try_from(count).ok())))
         };
         let (value, replicas) = self.call(target, access, wait.timeout, |client| Box::pin(work(client))).await?;
-        Ok(Answered { value, replicas: Some(replicas.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)) })
+        Ok(Answered { value, replicas: Some(replicas.unwrap_or(0)) })
     }
 
     /// Makes a call. Nothing is sent before there is a connection, so that what its caller gives up then has not happened.
@@ -250,7 +243,8 @@ impl Connections {
             cluster_node,
             ..Options::default()
         };
-        let call = Call { lane, client: &client, options: &options, is_finished: false };
+        let probe = Options { timeout: Some(self.probe_patience), max_attempts: Some(1), ..options.clone() };
+        let call = Call { lane, client: &client, probe: Some(probe) };
         match command(client.with_options(&options)).await {
             Ok(answer) => {
                 call.finish();
@@ -303,13 +297,6 @@ impl Connections {
     }
 }
 
-/// How a script is named to the server.
-enum How<'a> {
-    Known(&'a str),
-    Text(&'a str),
-}
-use How::{Known, Text};
-
 /// A client and, where it is the store's own, the task that keeps its connections.
 struct Lane {
     state: Mutex<State>,
@@ -337,7 +324,6 @@ impl Lane {
     /// Finds out in the background whether the connection hangs, and replaces it if so.
     fn probe(self: &Arc<Self>, options: Options) {
         self.in_background(move |client| async move {
-            let options = Options { timeout: Some(PROBE_PATIENCE), max_attempts: Some(1), ..options };
             let answer = client.with_options(&options).ping::<Value>(None).await;
             if answer.is_err_and(|error| *error.kind() == DriverErrorKind::Timeout) && client.is_connected() {
                 tracing::warn!(store = crate::STORE, "a connection hangs, and is replaced");
@@ -393,20 +379,20 @@ impl Drop for Probed {
 struct Call<'a> {
     lane: &'a Arc<Lane>,
     client: &'a Client,
-    options: &'a Options,
-    is_finished: bool,
+    /// How the connection that it is on is probed then.
+    probe: Option<Options>,
 }
 
 impl Call<'_> {
     fn finish(mut self) {
-        self.is_finished = true;
+        self.probe = None;
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.is_finished && self.client.is_connected() {
-            self.lane.probe(self.options.clone());
+        if let Some(probe) = self.probe.take().filter(|_| self.client.is_connected()) {
+            self.lane.probe(probe);
         }
     }
 }
@@ -427,11 +413,16 @@ pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
         // A password that is being changed may be right again in a moment.
         reconnect_on_auth_error: true,
         unresponsive: UnresponsiveConfig {
-            max_timeout: Some(options.command_timeout),
+            max_timeout: Some(options.command_timeout + longest_wait(options)),
             interval: options.command_timeout.clamp(Duration::from_millis(100), Duration::from_secs(1)),
         },
         ..ConnectionConfig::default()
     }
+}
+
+/// How long a connection may be silent because replicas are waited for.
+fn longest_wait(options: &RedisStoreOptions) -> Duration {
+    options.wait_replicas.map_or(Duration::ZERO, |wait| wait.timeout)
 }
 
 /// For ever, soon, and then about once a second.

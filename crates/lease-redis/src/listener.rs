@@ -8,7 +8,7 @@ use std::{
 
 use fred::{
     clients::{Client, SubscriberClient},
-    error::Error as DriverError,
+    error::{Error as DriverError, ErrorKind as DriverErrorKind},
     prelude::{ClientLike, EventInterface, Options, PubsubInterface, Value},
     types::{ClusterHash, ConnectHandle, RespVersion},
 };
@@ -30,9 +30,6 @@ const ROUND: Duration = Duration::from_secs(10);
 
 /// How long a round's `PING`, or a subscription, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long is waited after a subscription was refused.
-const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Hands messages to those who wait for them.
 ///
@@ -153,9 +150,8 @@ impl Listening {
             Ok(()) => self.names.stand(&names),
             Err(error) => {
                 tracing::warn!(%error, "waiters poll until their subscription stands");
-                let clock = SystemClock;
-                clock.sleep_until(clock.now() + BACKOFF).await;
-                if subscriber.is_connected() {
+                // What the server refuses is tried again in the next round; a connection that says nothing is replaced.
+                if *error.kind() == DriverErrorKind::Timeout && subscriber.is_connected() {
                     let _ = subscriber.force_reconnection().await;
                 }
             }
@@ -171,9 +167,9 @@ impl Listening {
         if !deserted.is_empty() {
             let channels: Vec<String> = deserted.iter().map(|name| self.keys.key(name)).collect();
             let _ = subscriber.unsubscribe(channels).await;
-            // Somebody may have come back meanwhile.
-            self.changed.notify_one();
         }
+        // Somebody may have come back meanwhile, or have been refused before.
+        self.catch_up(subscriber).await;
         if let Err(error) = self.ping(subscriber).await {
             tracing::warn!(%error, "the connection of the hints hangs, and is replaced");
             let _ = subscriber.force_reconnection().await;
