@@ -287,6 +287,25 @@ async fn s22_an_operator_can_break_a_lease_by_hand() {
     assert_eq!(by_hand(grant.token.get()).await.text(), "not held");
 }
 
+/// As from a backup, or a replica that lagged when it was promoted.
+#[tokio::test]
+async fn s10_tokens_rise_after_an_older_record_was_put_back() {
+    let store = store().await;
+    let (job, backup) = (key(&store, "job"), key(&store, "backup"));
+    let mut last = 0;
+    for round in 0..4 {
+        let request = request("job", "a");
+        let grant = granted(&store, &request).await;
+        assert!(grant.token.get() > last, "{} {last}", grant.token);
+        last = grant.token.get();
+        release(&store, &claim(&request, grant)).await;
+        match round {
+            0 => redis(&["COPY", &job, &backup]).await,
+            _ => redis(&["COPY", &backup, &job, "REPLACE"]).await,
+        };
+    }
+}
+
 /// A retention that has passed: the token follows the server's clock.
 #[tokio::test]
 async fn s10_tokens_rise_when_the_record_is_gone() {
