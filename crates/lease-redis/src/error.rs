@@ -25,6 +25,9 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             (ErrorKind::Unavailable, format!("{place} cannot be reached: there was no connection in time"))
         }
         DriverErrorKind::Timeout => (unless_sent(&failure), format!("{place} did not answer in time")),
+        DriverErrorKind::Tls => (ErrorKind::Invalid, no_tls(place)),
+        // What the driver makes of bytes that are no TLS, and of certificates that are not trusted.
+        DriverErrorKind::IO if failure.source.details().contains("InvalidData") => (ErrorKind::Invalid, no_tls(place)),
         DriverErrorKind::IO | DriverErrorKind::Canceled | DriverErrorKind::Unknown => {
             (unless_sent(&failure), format!("the connection to {place} is broken: {}", failure.source.details()))
         }
@@ -35,10 +38,6 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             (unless_sent(&failure), format!("{place} has no server for it now: {}", failure.source.details()))
         }
         DriverErrorKind::Backpressure => (ErrorKind::Unavailable, "too many commands are under way".to_owned()),
-        DriverErrorKind::Tls => (
-            ErrorKind::Invalid,
-            format!("TLS with {place} could not be agreed on: check the URL, the certificates and the server"),
-        ),
         DriverErrorKind::Auth => (ErrorKind::Denied, format!("{place}: {}", failure.source.details())),
         // Not repeated: it may quote the URL.
         DriverErrorKind::Config | DriverErrorKind::Url => {
@@ -47,6 +46,12 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         _ => (ErrorKind::Internal, format!("the answer of {place} could not be used: {}", failure.source.details())),
     };
     here(kind, operation, message).with_source(failure.source)
+}
+
+fn no_tls(place: &str) -> String {
+    format!(
+        "TLS with {place} could not be agreed on: check the URL (rediss:// asks for it), the certificates and the server"
+    )
 }
 
 /// What the server says, in an error of a script's element or of a command. A script answers for each element by itself, so
@@ -217,6 +222,11 @@ mod tests {
             (DriverErrorKind::Config, "secret", ErrorKind::Invalid),
             (DriverErrorKind::Url, "secret", ErrorKind::Invalid),
             (DriverErrorKind::Tls, "no", ErrorKind::Invalid),
+            (
+                DriverErrorKind::IO,
+                "Custom { kind: InvalidData, error: InvalidCertificate(Expired) }",
+                ErrorKind::Invalid,
+            ),
             (DriverErrorKind::Backpressure, "full", ErrorKind::Unavailable),
             (DriverErrorKind::Cluster, "CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable),
             (DriverErrorKind::NotFound, "nothing", ErrorKind::Internal),
