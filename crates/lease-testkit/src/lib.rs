@@ -69,6 +69,7 @@
 //! * [`History`] collects who believed to hold what, and finds two holders at once and tokens that do not rise.
 //! * [`Dice`] are seeded. The simulation in this crate's tests shows how all of them work together.
 mod bench;
+mod calls;
 #[doc(hidden)]
 pub mod cases;
 mod chaos;
@@ -82,6 +83,7 @@ mod operation;
 mod recording;
 #[doc(hidden)]
 pub mod run;
+mod seen;
 mod skewed_clock;
 
 pub use bench::Bench;
