@@ -54,7 +54,13 @@ enum Kind {
 
 /// The place that a configuration means, without secrets.
 pub(crate) fn place(config: &Config) -> String {
-    match &config.server {
+    let servers = servers(&config.server);
+    // A server that does not speak TLS is silent when it is spoken to so: the words must make one think of it.
+    if config.tls.is_some() { format!("{servers} by TLS") } else { servers }
+}
+
+fn servers(config: &ServerConfig) -> String {
+    match config {
         ServerConfig::Centralized { server } => format!("the server at {server}"),
         ServerConfig::Clustered { hosts, .. } => format!("the Cluster at {}", list(hosts)),
         ServerConfig::Sentinel { hosts, service_name, .. } => {
@@ -81,6 +87,7 @@ mod tests {
         assert!(config.tls.is_none());
         for (url, expected) in [
             ("valkey://db", "the server at db:6379"),
+            ("rediss://app:secret@db", "the server at db:6379 by TLS"),
             ("redis-cluster://:secret@a:1?node=b:2", "the Cluster at b:2, a:1"),
             (
                 "redis-sentinel://app:secret@s1/1?sentinelServiceName=main&node=s2:26380&sentinelPassword=secret",

@@ -94,7 +94,8 @@ async fn a_database_that_is_missing_is_invalid() {
 async fn a_server_without_tls_is_told_when_tls_is_asked_for() {
     let url = Redis::shared().await.url().replace("redis://", "rediss://");
     let error = refused(&url).await;
-    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("TLS"), "{error} {error:?}");
+    // It waits for a line of text that never comes.
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("by TLS"), "{error}");
 }
 
 #[tokio::test]
