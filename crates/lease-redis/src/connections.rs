@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How long the `PING` behind an abandoned call may take, apart from what replicas may.
-const PROBE_PATIENCE: Duration = Duration::from_millis(250);
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often the driver may send a command in Cluster: with one attempt it could not follow a redirection.
 const ATTEMPTS_IN_CLUSTER: u32 = 3;

@@ -62,7 +62,7 @@
 //! All commands share one connection, and all waiters one more, which the first of them opens. A call that is abandoned does
 //! not spoil its connection: answers are paired with commands in their order, and an answer that nobody waits for is thrown
 //! away. What is replaced is a connection that **hangs**: a `PING` is sent behind an abandoned call, and if that is not answered
-//! in a quarter of a second either, the client connects anew (S24). Nothing is sent before there is a connection, so that what
+//! in half a second either, the client connects anew (S24). Nothing is sent before there is a connection, so that what
 //! is given up during an outage has not happened; within the milliseconds in which an outage is not noticed yet, it may be
 //! delivered afterwards, and is then released by its caller or gone after its ttl (S15).
 //!
