@@ -13,8 +13,9 @@ use lease_memory::MemoryStore;
 /// The arguments of every example.
 #[derive(Debug, Clone, Parser)]
 pub struct Arguments {
-    /// Where the leases are kept: `memory:` within this process, or `postgres://user:password@host/database` when built with
-    /// `--features postgres`.
+    /// Where the leases are kept: `memory:` within this process, `postgres://user:password@host/database` when built with
+    /// `--features postgres`, or `redis://user:password@host/0` (also `rediss:`, `redis-sentinel:`, `redis-cluster:`) when
+    /// built with `--features redis`.
     #[arg(long, default_value = "memory:")]
     pub store: String,
 }
@@ -42,7 +43,8 @@ async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(Arc::new(MEMORY.clone())),
         "postgres" | "postgresql" => postgres(url).await,
-        scheme => bail!("no store is known by {scheme:?}: use memory: or postgres://…"),
+        scheme if scheme.starts_with("redis") || scheme.starts_with("valkey") => redis(url).await,
+        scheme => bail!("no store is known by {scheme:?}: use memory:, postgres://… or redis://…"),
     }
 }
 
@@ -56,4 +58,14 @@ async fn postgres(url: &str) -> Result<Arc<dyn LeaseStore>> {
 #[cfg(not(feature = "postgres"))]
 async fn postgres(_url: &str) -> Result<Arc<dyn LeaseStore>> {
     bail!("PostgreSQL is not built in: run with `--features postgres`")
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Arc<dyn LeaseStore>> {
+    Ok(Arc::new(lease_redis::RedisStore::connect(url).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_url: &str) -> Result<Arc<dyn LeaseStore>> {
+    bail!("Redis is not built in: run with `--features redis`")
 }

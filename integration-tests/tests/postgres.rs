@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{Postgres, Required, ServerError, required_servers};
+use integration_tests::{Postgres, Redis, Required, ServerError, required_servers};
 use lease_core::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -19,6 +19,7 @@ async fn whatever_the_environment_promises_is_there() {
     for required in required_servers().unwrap() {
         match required {
             Required::Postgres => drop(Postgres::shared().await.url()),
+            Required::Redis => drop(Redis::shared().await.url()),
             other => panic!("no test knows how to start {other:?}"),
         }
     }

@@ -1,0 +1,103 @@
+//! Getting leases.
+
+use std::time::Duration;
+
+use fred::prelude::Value;
+use lease_core::{AcquireRequest, Acquired, Claim, ErrorKind, LeaseName, ReleaseRequest, Released, Result};
+
+use crate::{
+    answer::{Answer, in_microseconds, metadata_text},
+    batch::{Operation, perform},
+    error::here,
+    release::Release,
+    scripts::Script,
+    store::{Inner, MAX_TTL, MIN_TTL},
+};
+
+pub(crate) struct Acquire;
+
+impl Operation for Acquire {
+    const NAME: &'static str = "acquire";
+    const IS_CONFIRMED: bool = true;
+    type Request = AcquireRequest;
+    type Answer = Acquired;
+
+    fn script<'a>(&self, store: &'a Inner) -> &'a Script {
+        &store.scripts().acquire
+    }
+
+    fn name<'a>(&self, request: &'a AcquireRequest) -> &'a LeaseName {
+        &request.name
+    }
+
+    fn check(&self, request: &AcquireRequest) -> Result<()> {
+        if (MIN_TTL..=MAX_TTL).contains(&request.ttl) {
+            return Ok(());
+        }
+        let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);
+        Err(here(ErrorKind::Invalid, Self::NAME, message))
+    }
+
+    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
+        vec![store.retention(), store.keys().prefix().into()]
+    }
+
+    fn arguments(&self, request: &AcquireRequest, into: &mut Vec<Value>) {
+        let announced = if request.announce { request.name.as_str() } else { "" };
+        into.extend([
+            request.holder.as_str().into(),
+            request.grant.to_string().into(),
+            in_microseconds(request.ttl).into(),
+            metadata_text(&request.metadata).into(),
+            announced.into(),
+        ]);
+    }
+
+    fn read(&self, request: &AcquireRequest, answer: &Answer) -> Option<Acquired> {
+        match answer.kind() {
+            "granted" => answer.grant().map(Acquired::Granted),
+            "held" => Some(answer.held(&request.name)),
+            "spent" => Some(Acquired::Spent),
+            _ => None,
+        }
+    }
+
+    /// A grant that a fail-over may lose is given back.
+    async fn unconfirmed(
+        &self,
+        store: &Inner,
+        requests: &[&AcquireRequest],
+        answers: Vec<Result<Acquired>>,
+        replicas: u32,
+    ) -> Vec<Result<Acquired>> {
+        let is_granted = |answer: &Result<Acquired>| matches!(answer, Ok(Acquired::Granted(_)));
+        let releases: Vec<ReleaseRequest> = requests
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| is_granted(answer))
+            .map(|(request, _)| ReleaseRequest {
+                claim: Claim {
+                    name: request.name.clone(),
+                    holder: request.holder.clone(),
+                    grant: request.grant,
+                    handle: 0,
+                },
+                hold_for: Duration::ZERO,
+                reserved_for: None,
+            })
+            .collect();
+        let mut released = perform(&Release, store, &releases).await.into_iter();
+        let give_back = |answer: Result<Acquired>| {
+            if !is_granted(&answer) {
+                return answer;
+            }
+            let (kind, rest) = match released.next() {
+                Some(Ok(Released::Freed | Released::NotHeld)) => (ErrorKind::Unavailable, "it was released again"),
+                _ => (ErrorKind::Indeterminate, "it could not be released"),
+            };
+            let message = format!("granted, but only {replicas} replicas had it in time: {rest}");
+            Err(here(kind, Self::NAME, message))
+        };
+        answers.into_iter().map(give_back).collect()
+    }
+}

@@ -1,0 +1,200 @@
+//! Looking at leases, and breaking them.
+
+use std::collections::BTreeMap;
+
+use fred::{
+    prelude::{KeysInterface, Value},
+    types::scan::ScanType,
+};
+use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Released, Result};
+
+use crate::{
+    answer::Answer,
+    batch::{Operation, perform},
+    connections::{Access, Target},
+    release::released,
+    scripts::Script,
+    store::Inner,
+};
+
+/// How many keys the server looks at in one step of a scan.
+const SCAN_STEP: u32 = 500;
+
+impl Inner {
+    pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        perform(&Look, self, std::slice::from_ref(name)).await.pop().unwrap_or(Ok(None))
+    }
+
+    /// Redis has no order of keys: each page walks over the whole database once, in small steps, and keeps what is least.
+    pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        const OPERATION: &str = "list";
+        let mut page = Page { records: BTreeMap::new(), limit };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let pattern = self.keys().pattern(prefix);
+        for node in self.connections().primaries().await.map_err(|failure| self.error(OPERATION, failure))? {
+            let mut cursor = "0".to_owned();
+            loop {
+                let (next, keys) = self.scan_step(&node, &cursor, &pattern).await?;
+                let names: Vec<LeaseName> = keys
+                    .iter()
+                    .filter_map(|key| self.keys().name(key))
+                    .filter(|name| name.as_str().starts_with(prefix) && after.is_none_or(|after| name > after))
+                    .filter(|name| page.wants(name))
+                    .collect();
+                for record in perform(&Look, self, &names).await {
+                    match record {
+                        Ok(Some(record)) => page.add(record),
+                        Ok(None) => {}
+                        // Somebody else's key that happens to begin as ours.
+                        Err(error) if error.kind() == ErrorKind::Invalid => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(page.records.into_values().collect())
+    }
+
+    pub(crate) async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        let request = BreakRequest { name: name.clone(), token, how };
+        perform(&BreakLease, self, &[request]).await.pop().unwrap_or(Ok(Released::NotHeld))
+    }
+
+    async fn scan_step(&self, node: &Target, cursor: &str, pattern: &str) -> Result<(String, Vec<String>)> {
+        let (cursor, pattern) = (cursor.to_owned(), pattern.to_owned());
+        let step = self.connections().call(node, Access::Read, std::time::Duration::ZERO, |client| {
+            Box::pin(async move {
+                client
+                    .scan_page::<(String, Vec<String>), _, _>(cursor, pattern, Some(SCAN_STEP), Some(ScanType::Hash))
+                    .await
+            })
+        });
+        step.await.map_err(|failure| self.error("list", failure))
+    }
+}
+
+/// The least names so far, and no more than are wanted.
+struct Page {
+    records: BTreeMap<LeaseName, LeaseRecord>,
+    limit: usize,
+}
+
+impl Page {
+    fn wants(&self, name: &LeaseName) -> bool {
+        self.records.len() < self.limit || self.records.last_key_value().is_some_and(|(last, _)| name < last)
+    }
+
+    fn add(&mut self, record: LeaseRecord) {
+        self.records.insert(record.name.clone(), record);
+        if self.records.len() > self.limit {
+            self.records.pop_last();
+        }
+    }
+}
+
+struct Look;
+
+impl Operation for Look {
+    const NAME: &'static str = "inspect";
+    const ACCESS: Access = Access::Read;
+    type Request = LeaseName;
+    type Answer = Option<LeaseRecord>;
+
+    fn script<'a>(&self, store: &'a Inner) -> &'a Script {
+        &store.scripts().look
+    }
+
+    fn name<'a>(&self, request: &'a LeaseName) -> &'a LeaseName {
+        request
+    }
+
+    fn common_arguments(&self, _store: &Inner) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn arguments(&self, _request: &LeaseName, _into: &mut Vec<Value>) {}
+
+    fn read(&self, request: &LeaseName, answer: &Answer) -> Option<Option<LeaseRecord>> {
+        match answer.kind() {
+            "free" => Some(None),
+            "held" => Some(Some(answer.record(request)?)),
+            _ => None,
+        }
+    }
+}
+
+struct BreakRequest {
+    name: LeaseName,
+    token: FencingToken,
+    how: Break,
+}
+
+struct BreakLease;
+
+impl Operation for BreakLease {
+    const NAME: &'static str = "break";
+    type Request = BreakRequest;
+    type Answer = Released;
+
+    fn script<'a>(&self, store: &'a Inner) -> &'a Script {
+        &store.scripts().break_lease
+    }
+
+    fn name<'a>(&self, request: &'a BreakRequest) -> &'a LeaseName {
+        &request.name
+    }
+
+    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
+        vec![store.retention(), store.keys().prefix().into()]
+    }
+
+    fn arguments(&self, request: &BreakRequest, into: &mut Vec<Value>) {
+        let how = match request.how {
+            Break::AfterExpiry => "afterexpiry",
+            Break::Now => "now",
+        };
+        into.extend([request.name.as_str().into(), request.token.to_string().into(), how.into()]);
+    }
+
+    fn read(&self, _request: &BreakRequest, answer: &Answer) -> Option<Released> {
+        released(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use lease_core::{HolderId, Metadata};
+
+    use super::*;
+
+    #[test]
+    fn a_page_keeps_the_least_names_and_no_more() {
+        let record = |name: &str| LeaseRecord {
+            name: LeaseName::new(name).unwrap(),
+            holder: HolderId::new("a").unwrap(),
+            token: FencingToken::new(1).unwrap(),
+            acquired_at: SystemTime::UNIX_EPOCH,
+            ttl: Duration::ZERO,
+            remaining: Duration::ZERO,
+            metadata: Metadata::default(),
+            released: false,
+        };
+        let mut page = Page { records: BTreeMap::new(), limit: 2 };
+        for name in ["c", "a", "d", "a", "b"] {
+            if page.wants(&record(name).name) {
+                page.add(record(name));
+            }
+        }
+        let names: Vec<_> = page.records.keys().map(LeaseName::as_str).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(!page.wants(&record("c").name));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a script answers to one element, and what it means to a request.
+
+use std::time::{Duration, SystemTime};
+
+use fred::prelude::Value;
+use lease_core::{Acquired, FencingToken, Grant, HolderId, LeaseName, LeaseRecord, LossReason, Metadata};
+
+/// The words of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer(Vec<String>);
+
+impl Answer {
+    /// The answers to all elements; nothing when they are none.
+    pub(crate) fn read_all(value: Value) -> Option<Vec<Self>> {
+        let Value::Array(elements) = value else { return None };
+        elements.into_iter().map(Self::read).collect()
+    }
+
+    fn read(value: Value) -> Option<Self> {
+        let Value::Array(words) = value else { return None };
+        words.iter().map(text).collect::<Option<_>>().map(Self)
+    }
+
+    /// The first word, which says what the others are.
+    pub(crate) fn kind(&self) -> &str {
+        self.word(0)
+    }
+
+    pub(crate) fn word(&self, at: usize) -> &str {
+        self.0.get(at).map_or("", String::as_str)
+    }
+
+    pub(crate) fn token(&self, at: usize) -> Option<FencingToken> {
+        self.word(at).parse().ok().and_then(FencingToken::new)
+    }
+
+    pub(crate) fn duration(&self, at: usize) -> Duration {
+        Duration::from_micros(self.word(at).parse().unwrap_or(0))
+    }
+
+    /// `granted`, token, microseconds left.
+    pub(crate) fn grant(&self) -> Option<Grant> {
+        Some(Grant { token: self.token(1)?, remaining: self.duration(2), handle: 0 })
+    }
+
+    /// `held`, holder, token, acquired, ttl, microseconds left, metadata, state.
+    pub(crate) fn record(&self, name: &LeaseName) -> Option<LeaseRecord> {
+        Some(LeaseRecord {
+            name: name.clone(),
+            holder: HolderId::from_store(self.word(1)),
+            token: self.token(2)?,
+            acquired_at: SystemTime::UNIX_EPOCH + self.duration(3),
+            ttl: self.duration(4),
+            remaining: self.duration(5),
+            metadata: metadata_from(self.word(6)),
+            released: self.word(7) == "released",
+        })
+    }
+
+    pub(crate) fn held(&self, name: &LeaseName) -> Acquired {
+        Acquired::Held { by: self.record(name), retry_after: Some(self.duration(5)) }
+    }
+
+    /// `lost` and a reason, or `taken`, holder, token.
+    pub(crate) fn loss(&self) -> Option<LossReason> {
+        Some(match (self.kind(), self.word(1)) {
+            ("taken", holder) => LossReason::TakenOver { by: Some(HolderId::from_store(holder)), token: self.token(2) },
+            ("lost", "gone") => LossReason::Gone,
+            ("lost", "broken") => LossReason::Broken,
+            ("lost", "released") => LossReason::Released,
+            ("lost", "expired") => LossReason::Expired,
+            _ => return None,
+        })
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A duration in microseconds, rounded up, as a ttl is; at most a hundred years, so that the server can count with it.
+pub(crate) fn in_microseconds(duration: Duration) -> i64 {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    i64::try_from(duration.min(CENTURY).as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)
+}
+
+/// As the record has it: nothing, where there is nothing to say.
+pub(crate) fn metadata_text(metadata: &Metadata) -> String {
+    if metadata.is_empty() { String::new() } else { serde_json::to_string(metadata).unwrap_or_default() }
+}
+
+/// What other software wrote there is not shown.
+fn metadata_from(text: &str) -> Metadata {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_rounded_up_to_a_microsecond() {
+        assert_eq!(in_microseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(in_microseconds(Duration::from_nanos(1000)), 1);
+        assert_eq!(in_microseconds(Duration::from_nanos(1001)), 2);
+        assert_eq!(in_microseconds(Duration::MAX), 3_153_600_000_000_000);
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_none() {
+        assert!(Answer::read_all(Value::Null).is_none());
+        assert!(Answer::read_all(Value::Array(vec![Value::Integer(1)])).is_none());
+        let words = |words: &[&str]| Answer(words.iter().map(|&word| word.to_owned()).collect());
+        assert!(words(&["granted", "0", "5"]).grant().is_none());
+        assert!(words(&["granted"]).grant().is_none());
+        assert!(words(&["lost", "somehow"]).loss().is_none());
+        assert_eq!(words(&["granted", "9007199254740991", "5"]).grant().unwrap().token.get(), 9_007_199_254_740_991);
+    }
+}

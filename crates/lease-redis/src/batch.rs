@@ -1,0 +1,141 @@
+//! Many requests at once, each of which fails by itself (L7).
+
+use std::collections::BTreeMap;
+
+use fred::prelude::Value;
+use futures::future::join_all;
+use lease_core::{ErrorKind, LeaseName, Result};
+
+use crate::{
+    answer::Answer,
+    connections::{Access, Answered},
+    error::{here, said_by_server},
+    keys::slot,
+    scripts::Script,
+    store::Inner,
+};
+
+/// The most names in one call of a script: a server does nothing else meanwhile.
+const LARGEST_SCRIPT: usize = 256;
+
+/// An operation that takes many requests.
+pub(crate) trait Operation: Sync {
+    const NAME: &'static str;
+    const ACCESS: Access = Access::Write;
+    /// Whether replicas must have it, where that is asked for.
+    const IS_CONFIRMED: bool = false;
+    type Request: Sync;
+    type Answer: Send;
+
+    fn script<'a>(&self, store: &'a Inner) -> &'a Script;
+
+    fn name<'a>(&self, request: &'a Self::Request) -> &'a LeaseName;
+
+    /// Whether it can be asked at all.
+    fn check(&self, _request: &Self::Request) -> Result<()> {
+        Ok(())
+    }
+
+    /// The arguments for all.
+    fn common_arguments(&self, store: &Inner) -> Vec<Value>;
+
+    /// The arguments for one.
+    fn arguments(&self, request: &Self::Request, into: &mut Vec<Value>);
+
+    /// What an answer means; nothing when it means nothing.
+    fn read(&self, request: &Self::Request, answer: &Answer) -> Option<Self::Answer>;
+
+    /// What becomes of answers that too few replicas have.
+    fn unconfirmed(
+        &self,
+        _store: &Inner,
+        _requests: &[&Self::Request],
+        answers: Vec<Result<Self::Answer>>,
+        _replicas: u32,
+    ) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send {
+        async { answers }
+    }
+}
+
+/// Answers each request, in order.
+pub(crate) async fn perform<O: Operation>(
+    operation: &O,
+    store: &Inner,
+    requests: &[O::Request],
+) -> Vec<Result<O::Answer>> {
+    let mut slots: Vec<Option<Result<O::Answer>>> =
+        requests.iter().map(|request| operation.check(request).err().map(Err)).collect();
+    let open: Vec<usize> = (0..requests.len()).filter(|&at| slots[at].is_none()).collect();
+    let groups = group(operation, store, requests, open);
+    let outcomes = join_all(groups.iter().map(|places| {
+        let together: Vec<&O::Request> = places.iter().map(|&at| &requests[at]).collect();
+        async move { perform_together(operation, store, &together).await }
+    }))
+    .await;
+    for (places, answers) in groups.iter().zip(outcomes) {
+        for (&at, answer) in places.iter().zip(answers) {
+            slots[at] = Some(answer);
+        }
+    }
+    let missing = || Err(here(ErrorKind::Internal, O::NAME, "there was no answer"));
+    slots.into_iter().map(|slot| slot.unwrap_or_else(missing)).collect()
+}
+
+/// Which requests go together: all of them, and in Cluster those whose keys share a slot, which are few.
+fn group<O: Operation>(operation: &O, store: &Inner, requests: &[O::Request], open: Vec<usize>) -> Vec<Vec<usize>> {
+    let shared: Vec<Vec<usize>> = if store.connections().is_clustered() {
+        let mut by_slot: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+        for at in open {
+            by_slot.entry(slot(&store.keys().key(operation.name(&requests[at])))).or_default().push(at);
+        }
+        by_slot.into_values().collect()
+    } else {
+        vec![open]
+    };
+    shared.iter().flat_map(|places| places.chunks(LARGEST_SCRIPT).map(<[usize]>::to_vec)).collect()
+}
+
+/// One call of the script.
+async fn perform_together<O: Operation>(
+    operation: &O,
+    store: &Inner,
+    requests: &[&O::Request],
+) -> Vec<Result<O::Answer>> {
+    let keys = requests.iter().map(|request| store.keys().key(operation.name(request))).collect();
+    let mut arguments = operation.common_arguments(store);
+    requests.iter().for_each(|request| operation.arguments(request, &mut arguments));
+    let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
+    let outcome = store.connections().run(operation.script(store), O::ACCESS, keys, arguments, wait).await;
+    let Answered { value, replicas } = match outcome {
+        Ok(answered) => answered,
+        Err(failure) => {
+            let error = store.error(O::NAME, failure);
+            return requests.iter().map(|_| Err(error.clone())).collect();
+        }
+    };
+    let place = store.connections().place();
+    let answers = Answer::read_all(value).filter(|answers| answers.len() == requests.len());
+    let Some(answers) = answers else {
+        // It may have been done.
+        let error = here(ErrorKind::Indeterminate, O::NAME, format!("the answer of {place} could not be read"));
+        return requests.iter().map(|_| Err(error.clone())).collect();
+    };
+    let answers = requests.iter().zip(&answers).map(|(request, answer)| {
+        if answer.kind() == "error" {
+            store.connections().notice(answer.word(1));
+            return Err(said_by_server(O::NAME, place, answer.word(1)));
+        }
+        let unreadable = || {
+            let message = format!("the answer of {place} could not be read: {:?}", answer.kind());
+            here(ErrorKind::Indeterminate, O::NAME, message)
+        };
+        operation.read(request, answer).ok_or_else(unreadable)
+    });
+    let answers = answers.collect();
+    match (wait, replicas) {
+        (Some(wait), Some(replicas)) if replicas < wait.count => {
+            operation.unconfirmed(store, requests, answers, replicas).await
+        }
+        _ => answers,
+    }
+}

@@ -1,0 +1,441 @@
+//! Connections: how they are made, used by all calls at once, and replaced when they hang.
+//!
+//! The driver pairs answers with commands in their order, and throws away an answer that nobody waits for any more. So a call
+//! that is abandoned spoils nothing by itself. What must not be used again is a connection that **hangs**: after a call was
+//! abandoned or timed out, a `PING` is sent behind it, and where that is not answered either, the client connects anew (S24).
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{
+    clients::{Client, WithOptions},
+    error::{Error as DriverError, ErrorKind as DriverErrorKind},
+    prelude::{
+        ClientLike, ClusterInterface, Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy,
+        ServerInterface, Value,
+    },
+    types::{
+        ClusterHash, ConnectHandle, CustomCommand, RespVersion,
+        config::{Server, UnresponsiveConfig},
+    },
+};
+use lease_core::{Clock, Result, SystemClock};
+use tokio::runtime::Handle;
+
+use crate::{
+    RedisStoreOptions, WaitReplicas,
+    error::{classify, is_no_script, is_read_only},
+    scripts::Script,
+    url,
+};
+
+/// How long the `PING` behind an abandoned call may take, apart from what replicas may.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often the driver may send a command in Cluster: with one attempt it could not follow a redirection.
+const ATTEMPTS_IN_CLUSTER: u32 = 3;
+
+/// How far a failed call had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// There was no connection.
+    No,
+    /// The command may have reached the server.
+    Perhaps,
+}
+
+/// What a call does with the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// A call that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) source: DriverError,
+    pub(crate) sent: Sent,
+    pub(crate) access: Access,
+}
+
+/// Which server of a Cluster a command goes to.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// The one that has the keys; outside Cluster, the one.
+    Keys,
+    Slot(u16),
+    Node(Server),
+}
+
+/// What a script answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) value: Value,
+    /// How many replicas have it, where that was asked.
+    pub(crate) replicas: Option<u32>,
+}
+
+/// The store's connections.
+pub(crate) struct Connections {
+    lanes: Vec<Arc<Lane>>,
+    next: AtomicUsize,
+    place: String,
+    is_clustered: bool,
+    command_timeout: Duration,
+    probe_patience: Duration,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the clients: their configuration has the password.
+        f.debug_struct("Connections").field("place", &self.place).field("lanes", &self.lanes.len()).finish()
+    }
+}
+
+impl Connections {
+    /// A client of the store's own, connected.
+    pub(crate) async fn open(mut config: Config, options: &RedisStoreOptions) -> Result<Self> {
+        let place = url::place(&config);
+        // The first connection fails at once and says why; later ones are made again and again.
+        config.fail_fast = true;
+        config.version = RespVersion::RESP3;
+        let client =
+            Client::new(config, Some(performance(options)), Some(connection(options)), Some(reconnect_policy()));
+        let clock = SystemClock;
+        let task = tokio::select! {
+            task = client.init() => task,
+            () = clock.sleep_until(clock.now() + options.connect_timeout) => Err(timed_out()),
+        };
+        let task = task
+            .map_err(|source| classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read }))?;
+        let lane = Lane { state: Mutex::new(State { client, task: Some(task) }), is_probed: AtomicBool::new(false) };
+        Ok(Self::new(vec![lane], place, options))
+    }
+
+    /// Clients of the application.
+    pub(crate) fn borrow(clients: Vec<Client>, options: &RedisStoreOptions) -> Self {
+        let place = clients.first().map(|client| url::place(&client.client_config())).unwrap_or_default();
+        let lanes = clients
+            .into_iter()
+            .map(|client| Lane { state: Mutex::new(State { client, task: None }), is_probed: AtomicBool::new(false) });
+        Self::new(lanes.collect(), place, options)
+    }
+
+    fn new(lanes: Vec<Lane>, place: String, options: &RedisStoreOptions) -> Self {
+        let is_clustered = lanes.first().is_some_and(|lane| lane.client().is_clustered());
+        Self {
+            lanes: lanes.into_iter().map(Arc::new).collect(),
+            next: AtomicUsize::new(0),
+            place,
+            is_clustered,
+            command_timeout: options.command_timeout,
+            probe_patience: PROBE_PATIENCE + longest_wait(options),
+        }
+    }
+
+    /// What the connections lead to, in words.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.is_clustered
+    }
+
+    /// A client: the first one, where there are several.
+    pub(crate) fn client(&self) -> Client {
+        self.lanes[0].client()
+    }
+
+    /// The servers that have keys; `Keys` alone outside Cluster.
+    pub(crate) async fn primaries(&self) -> Result<Vec<Target>, Failure> {
+        if !self.is_clustered {
+            return Ok(vec![Target::Keys]);
+        }
+        let client = self.connected(&self.lanes[0], Access::Read).await?;
+        let nodes = client.cached_cluster_state().map(|state| state.unique_primary_nodes()).unwrap_or_default();
+        Ok(nodes.into_iter().map(Target::Node).collect())
+    }
+
+    /// Runs a script. The server may have forgotten it at any time: then its text goes along, in a single command again.
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        access: Access,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+        wait: Option<WaitReplicas>,
+    ) -> Result<Answered, Failure> {
+        let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
+        let mut words = vec![script.sha().into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()];
+        words.extend(keys.into_iter().map(Value::from));
+        words.extend(arguments);
+        match self.evaluate(&target, access, "EVALSHA", words.clone(), wait).await {
+            Err(failure) if is_no_script(&failure.source) => {
+                words[0] = script.text().into();
+                self.evaluate(&target, access, "EVAL", words, wait).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn evaluate(
+        &self,
+        target: &Target,
+        access: Access,
+        command: &'static str,
+        words: Vec<Value>,
+        wait: Option<WaitReplicas>,
+    ) -> Result<Answered, Failure> {
+        // Where it goes is said by the options of the call.
+        let command = CustomCommand::new_static(command, None, false);
+        let Some(wait) = wait else {
+            let work = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, words).await;
+            let value = self.call(target, access, Duration::ZERO, |client| Box::pin(work(client))).await?;
+            return Ok(Answered { value, replicas: None });
+        };
+        // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
+        let work = async move |client: WithOptions<Client>| {
+            let pipeline = client.pipeline().with_options(client.options());
+            pipeline.custom::<(), _>(command, words).await?;
+            let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
+            pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
+            let mut answers = pipeline.try_all::<Value>().await.into_iter();
+            let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
+            let (value, replicas) = (next()?, next()?);
+            Ok((value, replicas.as_u64().and_then(|count| u32::try_from(count).ok())))
+        };
+        let (value, replicas) = self.call(target, access, wait.timeout, |client| Box::pin(work(client))).await?;
+        Ok(Answered { value, replicas: Some(replicas.unwrap_or(0)) })
+    }
+
+    /// Makes a call. Nothing is sent before there is a connection, so that what its caller gives up then has not happened.
+    pub(crate) async fn call<T, F>(
+        &self,
+        target: &Target,
+        access: Access,
+        extra_time: Duration,
+        command: impl FnOnce(WithOptions<Client>) -> F + Send,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, DriverError>> + Send,
+    {
+        let lane = self.pick();
+        let client = self.connected(lane, access).await?;
+        let (cluster_hash, cluster_node) = match target {
+            Target::Keys => (None, None),
+            Target::Slot(slot) => (Some(ClusterHash::Custom(*slot)), None),
+            Target::Node(server) => (None, Some(server.clone())),
+        };
+        let options = Options {
+            // Repeating is for those who know the deadline.
+            max_attempts: Some(if self.is_clustered { ATTEMPTS_IN_CLUSTER } else { 1 }),
+            timeout: Some(self.command_timeout + extra_time),
+            cluster_hash: cluster_hash.filter(|_| self.is_clustered),
+            cluster_node,
+            ..Options::default()
+        };
+        let probe = Options { timeout: Some(self.probe_patience), max_attempts: Some(1), ..options.clone() };
+        let call = Call { lane, client: &client, probe: Some(probe) };
+        match command(client.with_options(&options)).await {
+            Ok(answer) => {
+                call.finish();
+                Ok(answer)
+            }
+            Err(source) => {
+                if *source.kind() == DriverErrorKind::Timeout {
+                    drop(call);
+                } else {
+                    call.finish();
+                    self.notice(source.details());
+                }
+                Err(Failure { source, sent: Sent::Perhaps, access })
+            }
+        }
+    }
+
+    /// A server that says it is a replica is left: after a fail-over, its name or the sentinels lead elsewhere.
+    pub(crate) fn notice(&self, reply: &str) {
+        if is_read_only(reply) {
+            self.lanes.iter().for_each(Lane::reconnect);
+        }
+    }
+
+    /// One after the other, those that are connected first.
+    fn pick(&self) -> &Arc<Lane> {
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let lanes = (0..self.lanes.len()).map(|at| &self.lanes[(start + at) % self.lanes.len()]);
+        lanes.clone().find(|lane| lane.client().is_connected()).unwrap_or(&self.lanes[start % self.lanes.len()])
+    }
+
+    /// The lane's client, as soon as it is connected.
+    async fn connected(&self, lane: &Lane, access: Access) -> Result<Client, Failure> {
+        let clock = SystemClock;
+        let deadline = clock.now() + self.command_timeout;
+        loop {
+            let client = lane.client();
+            if client.is_connected() {
+                return Ok(client);
+            }
+            if clock.now() >= deadline {
+                return Err(Failure { source: timed_out(), sent: Sent::No, access });
+            }
+            // It looks again now and then: the driver's own signal may have come just before.
+            tokio::select! {
+                _ = client.wait_for_connect() => {}
+                () = clock.sleep_until((clock.now() + Duration::from_millis(20)).min(deadline)) => {}
+            }
+        }
+    }
+}
+
+/// A client and, where it is the store's own, the task that keeps its connections.
+struct Lane {
+    state: Mutex<State>,
+    /// Whether somebody is finding out if the connection hangs, or replacing it.
+    is_probed: AtomicBool,
+}
+
+struct State {
+    client: Client,
+    task: Option<ConnectHandle>,
+}
+
+impl Lane {
+    /// The client. Where the runtime of the store's own one has ended, a new one is made in this runtime.
+    fn client(&self) -> Client {
+        let mut state = self.lock();
+        if state.task.as_ref().is_some_and(ConnectHandle::is_finished) && Handle::try_current().is_ok() {
+            let fresh = state.client.clone_new();
+            state.task = Some(fresh.connect());
+            state.client = fresh;
+        }
+        state.client.clone()
+    }
+
+    /// Finds out in the background whether the connection hangs, and replaces it if so.
+    fn probe(self: &Arc<Self>, options: Options) {
+        self.in_background(move |client| async move {
+            let answer = client.with_options(&options).ping::<Value>(None).await;
+            if answer.is_err_and(|error| *error.kind() == DriverErrorKind::Timeout) && client.is_connected() {
+                tracing::warn!(store = crate::STORE, "a connection hangs, and is replaced");
+                let _ = client.force_reconnection().await;
+            }
+        });
+    }
+
+    /// Leaves the server in the background.
+    fn reconnect(self: &Arc<Self>) {
+        self.in_background(move |client| async move {
+            let _ = client.force_reconnection().await;
+        });
+    }
+
+    /// Outside a runtime nothing happens; the next call that hangs is inside one.
+    fn in_background<F: Future<Output = ()> + Send>(self: &Arc<Self>, work: impl FnOnce(Client) -> F + Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.is_probed.swap(true, Ordering::SeqCst) {
+            let probed = Probed(Arc::clone(self));
+            let client = self.client();
+            runtime.spawn(async move {
+                let _probed = probed;
+                work(client).await;
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // The application's own client lives on.
+        if let Some(task) = self.lock().task.take() {
+            task.abort();
+        }
+    }
+}
+
+/// Says at its end, however that comes, that nobody is finding out any more.
+struct Probed(Arc<Lane>);
+
+impl Drop for Probed {
+    fn drop(&mut self) {
+        self.0.is_probed.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A call under way. Dropped before its end, it was abandoned.
+struct Call<'a> {
+    lane: &'a Arc<Lane>,
+    client: &'a Client,
+    /// How the connection that it is on is probed then.
+    probe: Option<Options>,
+}
+
+impl Call<'_> {
+    fn finish(mut self) {
+        self.probe = None;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Some(probe) = self.probe.take().filter(|_| self.client.is_connected()) {
+            self.lane.probe(probe);
+        }
+    }
+}
+
+pub(crate) fn performance(options: &RedisStoreOptions) -> PerformanceConfig {
+    PerformanceConfig {
+        default_command_timeout: options.command_timeout,
+        broadcast_channel_capacity: 1024,
+        ..PerformanceConfig::default()
+    }
+}
+
+pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
+    ConnectionConfig {
+        connection_timeout: options.connect_timeout,
+        internal_command_timeout: options.connect_timeout,
+        max_command_attempts: 1,
+        // A password that is being changed may be right again in a moment.
+        reconnect_on_auth_error: true,
+        unresponsive: UnresponsiveConfig {
+            max_timeout: Some(options.command_timeout + longest_wait(options)),
+            interval: options.command_timeout.clamp(Duration::from_millis(100), Duration::from_secs(1)),
+        },
+        ..ConnectionConfig::default()
+    }
+}
+
+/// How long a connection may be silent because replicas are waited for.
+fn longest_wait(options: &RedisStoreOptions) -> Duration {
+    options.wait_replicas.map_or(Duration::ZERO, |wait| wait.timeout)
+}
+
+/// For ever, soon, and then about once a second.
+pub(crate) fn reconnect_policy() -> ReconnectPolicy {
+    let mut policy = ReconnectPolicy::new_exponential(0, 10, 1000, 2);
+    policy.set_jitter(10);
+    policy
+}
+
+fn timed_out() -> DriverError {
+    DriverError::new(DriverErrorKind::Timeout, "there was no connection in time")
+}
+
+fn missing() -> DriverError {
+    DriverError::new(DriverErrorKind::Protocol, "an answer is missing")
+}

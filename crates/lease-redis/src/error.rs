@@ -1,0 +1,239 @@
+//! What a failure of the driver or the server means to the caller.
+
+use std::borrow::Cow;
+
+use fred::error::{Error as DriverError, ErrorKind as DriverErrorKind};
+use lease_core::{Error, ErrorKind};
+
+use crate::{
+    STORE,
+    connections::{Access, Failure, Sent},
+};
+
+/// An error of this store without a cause.
+pub(crate) fn here(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(kind, operation, message).in_store(STORE)
+}
+
+/// The one table from failures to errors. `place` says what was used: the server, the Cluster.
+pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -> Error {
+    if let Some(reply) = reply_of(&failure.source) {
+        return said_by_server(operation, place, reply);
+    }
+    let (kind, message) = match failure.source.kind() {
+        DriverErrorKind::Timeout if failure.sent == Sent::No => {
+            (ErrorKind::Unavailable, format!("{place} cannot be reached: there was no connection in time"))
+        }
+        DriverErrorKind::Timeout => (unless_sent(&failure), format!("{place} did not answer in time")),
+        DriverErrorKind::Tls => (ErrorKind::Invalid, no_tls(place)),
+        // What the driver makes of bytes that are no TLS, and of certificates that are not trusted.
+        DriverErrorKind::IO if failure.source.details().contains("InvalidData") => (ErrorKind::Invalid, no_tls(place)),
+        DriverErrorKind::IO | DriverErrorKind::Canceled | DriverErrorKind::Unknown => {
+            (unless_sent(&failure), format!("the connection to {place} is broken: {}", failure.source.details()))
+        }
+        DriverErrorKind::Protocol | DriverErrorKind::Parse => {
+            (unless_sent(&failure), format!("{place} did not answer as Redis does: {}", failure.source.details()))
+        }
+        DriverErrorKind::Routing | DriverErrorKind::Cluster | DriverErrorKind::Sentinel => {
+            (unless_sent(&failure), format!("{place} has no server for it now: {}", failure.source.details()))
+        }
+        DriverErrorKind::Backpressure => (ErrorKind::Unavailable, "too many commands are under way".to_owned()),
+        DriverErrorKind::Auth => (ErrorKind::Denied, format!("{place}: {}", failure.source.details())),
+        // Not repeated: it may quote the URL.
+        DriverErrorKind::Config | DriverErrorKind::Url => {
+            return here(ErrorKind::Invalid, operation, format!("the configuration for {place} cannot be used"));
+        }
+        _ => (ErrorKind::Internal, format!("the answer of {place} could not be used: {}", failure.source.details())),
+    };
+    here(kind, operation, message).with_source(failure.source)
+}
+
+fn no_tls(place: &str) -> String {
+    format!(
+        "TLS with {place} could not be agreed on: check the URL (rediss:// asks for it), the certificates and the server"
+    )
+}
+
+/// What the server says, in an error of a script's element or of a command. A script answers for each element by itself, so
+/// an error of the whole means that nothing was done.
+pub(crate) fn said_by_server(operation: &'static str, place: &str, reply: &str) -> Error {
+    let message = in_words(reply, place);
+    here(kind_of_reply(reply), operation, message)
+}
+
+/// Whether the server says that it is a replica: the name, or the sentinels, may know a better one by now.
+pub(crate) fn is_read_only(reply: &str) -> bool {
+    matches!(code_of(reply), "READONLY" | "MASTERDOWN")
+}
+
+/// Whether the server has forgotten the script.
+pub(crate) fn is_no_script(error: &DriverError) -> bool {
+    error.details().starts_with("NOSCRIPT")
+}
+
+/// What the server said, if it was the server: its errors begin with a word in capitals.
+fn reply_of(error: &DriverError) -> Option<&str> {
+    let details = error.details();
+    let first = details.split_whitespace().next()?;
+    let is_code = first.len() >= 3 && first.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_code.then_some(details)
+}
+
+/// The word that says what is wrong. Before Redis 7, a script's errors begin with the place in the script.
+fn code_of(reply: &str) -> &str {
+    let is_code = |word: &&str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    reply.split_whitespace().map(|word| word.trim_start_matches('-')).find(is_code).unwrap_or("")
+}
+
+/// What a broken connection means: not done, unless a change may have reached the server.
+fn unless_sent(failure: &Failure) -> ErrorKind {
+    match (failure.sent, failure.access) {
+        (Sent::Perhaps, Access::Write) => ErrorKind::Indeterminate,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+fn kind_of_reply(reply: &str) -> ErrorKind {
+    match code_of(reply) {
+        "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => ErrorKind::Denied,
+        // after a fail-over, while starting, while Cluster moves or has lost a part, while memory or the disk is full
+        "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "NOREPLICAS" | "OOM"
+        | "MISCONF" | "BUSY" | "UNKILLABLE" | "NOSCRIPT" | "NOGOODSLAVE" => ErrorKind::Unavailable,
+        // the key is somebody else's
+        "WRONGTYPE" | "NOTALEASE" => ErrorKind::Invalid,
+        "ERR" if reply.contains("unknown command") => ErrorKind::Unsupported,
+        "ERR" if reply.contains("max number of clients") => ErrorKind::Unavailable,
+        "ERR" if reply.contains("invalid password") || reply.contains("AUTH") => ErrorKind::Denied,
+        "ERR"
+            if reply.contains("cluster support disabled") || reply.contains("DB index") || reply.contains("SELECT") =>
+        {
+            ErrorKind::Invalid
+        }
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn in_words(reply: &str, place: &str) -> String {
+    match code_of(reply) {
+        "NOAUTH" => format!("{place} asks for a password: put it into the URL ({reply})"),
+        "NOPERM" => format!(
+            "{place} lacks rights for this user: it needs the commands of scripts, hashes, SCAN, PUBLISH and SUBSCRIBE on \
+             the keys and channels of the prefix ({reply})"
+        ),
+        "READONLY" => format!("{place} is a replica or read-only ({reply})"),
+        "NOREPLICAS" => format!("{place} has too few replicas, by its min-replicas-to-write ({reply})"),
+        "OOM" => format!("the memory of {place} is full ({reply})"),
+        "WRONGTYPE" => {
+            format!("the key of this lease in {place} holds something else: choose another key_prefix ({reply})")
+        }
+        "NOTALEASE" => format!("in {place}, {reply}: choose another key_prefix"),
+        "ERR" if reply.contains("cluster support disabled") => {
+            format!("{place} is no Cluster: write redis:// instead of redis-cluster:// ({reply})")
+        }
+        "ERR" if reply.contains("unknown command") => {
+            format!("{place} is too old: Redis {} or later is needed ({reply})", crate::preflight::NEEDED)
+        }
+        _ => format!("{place}: {reply}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reply_has_its_kind() {
+        use ErrorKind::{Denied, Internal, Invalid, Unavailable, Unsupported};
+        for (replies, kind) in [
+            (
+                &[
+                    "NOAUTH Authentication required.",
+                    "WRONGPASS invalid username-password pair or user is disabled.",
+                    "NOPERM this user has no permissions to run the 'evalsha' command",
+                    "ERR invalid password",
+                    "ERR AUTH <password> called without any password configured for the default user.",
+                ][..],
+                Denied,
+            ),
+            (
+                &[
+                    "READONLY You can't write against a read only replica.",
+                    "@user_script: 31: -READONLY You can't write against a read only replica.",
+                    "LOADING Redis is loading the dataset in memory",
+                    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                    "CLUSTERDOWN The cluster is down",
+                    "TRYAGAIN Multiple keys request during rehashing of slot",
+                    "MOVED 866 127.0.0.1:7001",
+                    "NOREPLICAS Not enough good replicas to write.",
+                    "OOM command not allowed when used memory > 'maxmemory'.",
+                    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+                    "BUSY Redis is busy running a script.",
+                    "ERR max number of clients reached",
+                ],
+                Unavailable,
+            ),
+            (
+                &[
+                    "WRONGTYPE Operation against a key holding the wrong kind of value",
+                    "@user_script: 31: WRONGTYPE Operation against a key holding the wrong kind of value",
+                    "NOTALEASE the key leases:job does not hold a lease",
+                    "ERR DB index is out of range",
+                    "ERR This instance has cluster support disabled",
+                ],
+                Invalid,
+            ),
+            (&["ERR unknown command 'HELLO', with args beginning with: "], Unsupported),
+            (&["ERR syntax error", "CROSSSLOT Keys in request don't hash to the same slot", ""], Internal),
+        ] {
+            for reply in replies {
+                assert_eq!(kind_of_reply(reply), kind, "{reply}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_unknown_only_where_a_change_may_have_been_sent() {
+        for (sent, access, kind) in [
+            (Sent::No, Access::Write, ErrorKind::Unavailable),
+            (Sent::Perhaps, Access::Read, ErrorKind::Unavailable),
+            (Sent::Perhaps, Access::Write, ErrorKind::Indeterminate),
+        ] {
+            for source in [
+                DriverError::new(DriverErrorKind::IO, "Connection closed."),
+                DriverError::new(DriverErrorKind::Timeout, "Request timed out."),
+                DriverError::new(DriverErrorKind::Canceled, "Canceled."),
+                DriverError::new(DriverErrorKind::Protocol, "nonsense"),
+                DriverError::new(DriverErrorKind::Unknown, "Failed to route command."),
+            ] {
+                assert_eq!(classify("acquire", "here", Failure { source, sent, access }).kind(), kind);
+            }
+        }
+    }
+
+    #[test]
+    fn everything_else_has_its_kind_and_no_secret() {
+        let failure = |kind, details| Failure {
+            source: DriverError::new(kind, details),
+            sent: Sent::Perhaps,
+            access: Access::Write,
+        };
+        for (kind, details, expected) in [
+            (DriverErrorKind::Auth, "WRONGPASS invalid username-password pair", ErrorKind::Denied),
+            (DriverErrorKind::Config, "secret", ErrorKind::Invalid),
+            (DriverErrorKind::Url, "secret", ErrorKind::Invalid),
+            (DriverErrorKind::Tls, "no", ErrorKind::Invalid),
+            (
+                DriverErrorKind::IO,
+                "Custom { kind: InvalidData, error: InvalidCertificate(Expired) }",
+                ErrorKind::Invalid,
+            ),
+            (DriverErrorKind::Backpressure, "full", ErrorKind::Unavailable),
+            (DriverErrorKind::Cluster, "CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable),
+            (DriverErrorKind::NotFound, "nothing", ErrorKind::Internal),
+        ] {
+            let error = classify("acquire", "here", failure(kind, details));
+            assert_eq!(error.kind(), expected, "{error}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+}

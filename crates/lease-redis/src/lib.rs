@@ -1,0 +1,93 @@
+//! Leases in Redis or Valkey: a provider of [`lease_core`], on [`fred`].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use lease_core::{LeaseClient, LeaseOptions};
+//! use lease_redis::RedisStore;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::connect("redis://user:password@redis.example:6379/0").await?;
+//! let client = LeaseClient::new(store.clone());
+//! let lease = client.acquire("nightly-report", LeaseOptions::new(Duration::from_secs(30))).await?;
+//! // Data in Redis: refused, once a later holder has written.
+//! store.fenced_write("reports:today", "done", lease.token()).await?;
+//! lease.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One server, Sentinel and Cluster, from Redis 6.0 on, and Valkey. TLS by rustls. By URL ([`RedisStoreOptions::connect`]), or
+//! with the application's own client or pool ([`RedisStoreOptions::with_client`]).
+//!
+//! # What a fail-over can lose
+//!
+//! Redis replicates **after** it has answered. So:
+//!
+//! * The last grants, renewals and releases before a fail-over may be unknown to the new primary. A lease that its holder
+//!   still believes in may be granted again.
+//! * A primary that is cut off from its replicas goes on granting, beside its successor, until it notices.
+//! * A server without `appendonly yes` that crashes has forgotten everything; with `appendfsync everysec`, the last second.
+//! * A server whose `maxmemory-policy` evicts keys may forget any lease at any time: [`RedisStoreOptions::connect`] refuses it.
+//!
+//! In each case **two holders** may exist until the first one's deadline. What still holds is the order of their tokens: a
+//! token is the server's clock in microseconds, or one more than the last (S10), so that the later holder has the greater one,
+//! as long as the servers' clocks agree better than the time between the two grants. Send the token with every write, and let
+//! the resource refuse smaller ones: [`RedisStore::fenced_write`] does it for data in Redis; for a database it is
+//! `UPDATE … SET fence = $token WHERE id = … AND fence <= $token`.
+//!
+//! Set `min-replicas-to-write` and `min-replicas-max-lag` on the servers, and
+//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas) here: grants and renewals then count only when replicas have them,
+//! and a primary that is cut off grants nothing that counts. It narrows the gap. It is no consensus: a replica that lags may be
+//! promoted all the same, and while replicas are away, no lease can be had or kept. Where that is not enough, keep leases in
+//! PostgreSQL or etcd.
+//!
+//! Whether a lease has expired is judged by the server's wall clock (`TIME`). If that jumps, expiry jumps with it.
+//!
+//! # What is in the database
+//!
+//! One hash for each name, at the prefix and the name, byte for byte; nothing else, and no second key. It stays for a
+//! [retention](RedisStoreOptions::retention) after the lease has ended, so that tokens rise and nonces stay spent.
+//!
+//! ```console
+//! $ redis-cli HGETALL app-runtime-leases:nightly-report
+//! ```
+//!
+//! Each operation is one script for many names, sent by its hash. In Cluster every name has its own place, and a batch becomes
+//! a pipeline of scripts; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list) walks over the whole
+//! database with `SCAN` for each page: it is for operators, and cheapest with large pages and a database of one's own.
+//!
+//! # Connections
+//!
+//! All commands share one connection, and all waiters one more, which the first of them opens. A call that is abandoned does
+//! not spoil its connection: answers are paired with commands in their order, and an answer that nobody waits for is thrown
+//! away. What is replaced is a connection that **hangs**: a `PING` is sent behind an abandoned call, and if that is not answered
+//! in half a second either, the client connects anew (S24). Nothing is sent before there is a connection, so that what
+//! is given up during an outage has not happened; within the milliseconds in which an outage is not noticed yet, it may be
+//! delivered afterwards, and is then released by its caller or gone after its ttl (S15).
+//!
+//! Commands are not repeated by the driver, except in Cluster, where it must follow redirections: there, a release that was
+//! repeated after a broken connection may answer that nothing was held.
+mod acquire;
+mod admin;
+mod answer;
+mod batch;
+mod connections;
+mod error;
+mod fence;
+mod keys;
+mod listener;
+mod options;
+mod preflight;
+mod release;
+mod renew;
+mod scripts;
+mod store;
+mod url;
+
+pub use fence::FENCED_WRITE_SCRIPT;
+pub use options::{RedisStoreOptions, WaitReplicas};
+pub use store::RedisStore;
+
+/// The store's name in errors and capabilities.
+const STORE: &str = "redis";

@@ -1,0 +1,298 @@
+//! Waking those who wait, by `SUBSCRIBE`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fred::{
+    clients::{Client, SubscriberClient},
+    error::{Error as DriverError, ErrorKind as DriverErrorKind},
+    prelude::{ClientLike, EventInterface, Options, PubsubInterface, Value},
+    types::{ClusterHash, ConnectHandle, RespVersion},
+};
+use lease_core::{Clock, LeaseName, SystemClock, WakeupRegistry, Wakeups};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast::error::RecvError},
+    task::JoinHandle,
+};
+
+use crate::{
+    RedisStoreOptions,
+    connections::{connection, performance, reconnect_policy},
+    keys::{Keys, slot},
+};
+
+/// How often names that nobody waits for any more are dropped, and the connection is tried: it may have died without a sign.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// How long a round's `PING`, or a subscription, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Hands messages to those who wait for them.
+///
+/// A task that the first subscription starts keeps a connection of its own, which serves all, and ends with the store. What it
+/// misses costs waiters time, never safety (S20): they poll, too.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listening: Listening,
+    /// Of the last runtime in which somebody subscribed, if that is gone.
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Listening {
+    client: Client,
+    keys: Keys,
+    options: RedisStoreOptions,
+    names: Names,
+    /// Somebody has subscribed to a name that nobody was subscribed to.
+    changed: Arc<Notify>,
+}
+
+impl Listener {
+    pub(crate) fn new(client: Client, keys: Keys, options: &RedisStoreOptions) -> Self {
+        let listening =
+            Listening { client, keys, options: options.clone(), names: Names::default(), changed: Arc::default() };
+        Self { listening, task: Mutex::default() }
+    }
+
+    pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        let (wakeups, stands) = self.listening.names.subscribe(name);
+        if !stands {
+            self.listening.changed.notify_one();
+        }
+        self.ensure_task();
+        wakeups
+    }
+
+    /// Starts the task, also where the runtime of the last one has ended. Outside a runtime nobody can wait.
+    fn ensure_task(&self) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_none_or(JoinHandle::is_finished)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.listening.names.all_fell();
+            *task = Some(runtime.spawn(self.listening.clone().run()));
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
+impl Listening {
+    async fn run(self) {
+        let mut config = self.client.client_config();
+        // Answers and messages share the connection only from this version of the protocol on.
+        config.version = RespVersion::RESP3;
+        config.fail_fast = false;
+        let subscriber = SubscriberClient::new(
+            config,
+            Some(performance(&self.options)),
+            Some(connection(&self.options)),
+            Some(reconnect_policy()),
+        );
+        let mut messages = subscriber.message_rx();
+        let mut reconnects = subscriber.reconnect_rx();
+        let _connected = Connected(subscriber.connect());
+        let clock = SystemClock;
+        let mut next_round = clock.now() + ROUND;
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Ok(message) => self.hint(&message.channel),
+                    // Too many at once: somebody may have been meant.
+                    Err(RecvError::Lagged(_)) => self.names.wake_all(),
+                    Err(RecvError::Closed) => return,
+                },
+                reconnect = reconnects.recv() => match reconnect {
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        // The server knows nothing of what the last connection was subscribed to.
+                        self.names.all_fell();
+                        self.catch_up(&subscriber).await;
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+                () = self.changed.notified() => self.catch_up(&subscriber).await,
+                () = clock.sleep_until(next_round) => {
+                    next_round = clock.now() + ROUND;
+                    self.tidy(&subscriber).await;
+                }
+            }
+        }
+    }
+
+    /// Subscribes to what is wanted and not subscribed to, and hints that it stands.
+    async fn catch_up(&self, subscriber: &SubscriberClient) {
+        if !subscriber.is_connected() {
+            // It says when it is.
+            return;
+        }
+        let names = self.names.fallen();
+        if names.is_empty() {
+            return;
+        }
+        let channels: Vec<String> = names.iter().map(|name| self.keys.key(name)).collect();
+        // The driver does not wait for the server's answer; that to a PING behind it does.
+        let outcome = match subscriber.subscribe(channels).await {
+            Ok(()) => self.ping(subscriber).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => self.names.stand(&names),
+            Err(error) => {
+                tracing::warn!(%error, "waiters poll until their subscription stands");
+                // What the server refuses is tried again in the next round; a connection that says nothing is replaced.
+                if *error.kind() == DriverErrorKind::Timeout && subscriber.is_connected() {
+                    let _ = subscriber.force_reconnection().await;
+                }
+            }
+        }
+    }
+
+    /// Leaves the channels that nobody waits at any more, and finds out whether the connection still is one.
+    async fn tidy(&self, subscriber: &SubscriberClient) {
+        let deserted = self.names.take_deserted();
+        if !subscriber.is_connected() {
+            return;
+        }
+        if !deserted.is_empty() {
+            let channels: Vec<String> = deserted.iter().map(|name| self.keys.key(name)).collect();
+            let _ = subscriber.unsubscribe(channels).await;
+        }
+        // Somebody may have come back meanwhile, or have been refused before.
+        self.catch_up(subscriber).await;
+        if let Err(error) = self.ping(subscriber).await {
+            tracing::warn!(%error, "the connection of the hints hangs, and is replaced");
+            let _ = subscriber.force_reconnection().await;
+        }
+    }
+
+    async fn ping(&self, subscriber: &SubscriberClient) -> Result<(), DriverError> {
+        let options = Options {
+            timeout: Some(PATIENCE),
+            max_attempts: Some(1),
+            // In Cluster, where the driver sends subscriptions.
+            cluster_hash: subscriber.is_clustered().then(|| ClusterHash::Custom(slot(subscriber.id()))),
+            ..Options::default()
+        };
+        subscriber.with_options(&options).ping::<Value>(None).await.map(drop)
+    }
+
+    fn hint(&self, channel: &str) {
+        if let Some(name) = self.keys.name(channel) {
+            self.names.wake(&name);
+        }
+    }
+}
+
+/// Ends the task of a connection with the task that uses it.
+struct Connected(ConnectHandle);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Who waits for which name, and whether the server knows.
+#[derive(Debug, Clone, Default)]
+struct Names(Arc<Mutex<HashMap<LeaseName, Waiting>>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// For this name alone, so that it says when nobody is left.
+    registry: WakeupRegistry,
+    stands: bool,
+}
+
+impl Names {
+    /// Subscribes, with a hint at once where the subscription stands already.
+    fn subscribe(&self, name: &LeaseName) -> (Wakeups, bool) {
+        let mut names = self.lock();
+        let waiting = names.entry(name.clone()).or_default();
+        let wakeups = waiting.registry.subscribe(name);
+        if waiting.stands {
+            waiting.registry.wake(name);
+        }
+        (wakeups, waiting.stands)
+    }
+
+    fn wake(&self, name: &LeaseName) {
+        if let Some(waiting) = self.lock().get(name) {
+            waiting.registry.wake(name);
+        }
+    }
+
+    fn wake_all(&self) {
+        self.lock().values().for_each(|waiting| waiting.registry.wake_all());
+    }
+
+    /// No subscription stands any more.
+    fn all_fell(&self) {
+        self.lock().values_mut().for_each(|waiting| waiting.stands = false);
+    }
+
+    /// The names whose subscription does not stand.
+    fn fallen(&self) -> Vec<LeaseName> {
+        self.lock().iter().filter(|(_, waiting)| !waiting.stands).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// These stand now. Hints may have been missed before.
+    fn stand(&self, standing: &[LeaseName]) {
+        let mut names = self.lock();
+        for name in standing {
+            if let Some(waiting) = names.get_mut(name) {
+                waiting.stands = true;
+                waiting.registry.wake_all();
+            }
+        }
+    }
+
+    /// Forgets the names that nobody waits for.
+    fn take_deserted(&self) -> Vec<LeaseName> {
+        let mut names = self.lock();
+        let deserted: Vec<LeaseName> =
+            names.iter().filter(|(_, waiting)| waiting.registry.is_empty()).map(|(name, _)| name.clone()).collect();
+        for name in &deserted {
+            names.remove(name);
+        }
+        deserted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseName, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_waits_for_are_forgotten() {
+        let names = Names::default();
+        let (job, other) = (LeaseName::new("job").unwrap(), LeaseName::new("other").unwrap());
+        let (one, stands) = names.subscribe(&job);
+        assert!(!stands);
+        let (two, _) = names.subscribe(&job);
+        let (_three, _) = names.subscribe(&other);
+        names.stand(&names.fallen());
+        assert!(names.fallen().is_empty() && names.subscribe(&job).1);
+        drop(one);
+        assert!(names.take_deserted().is_empty());
+        drop(two);
+        assert_eq!(names.take_deserted(), std::slice::from_ref(&job));
+        assert!(!names.subscribe(&job).1, "it must be subscribed to anew");
+        names.all_fell();
+        assert_eq!(names.fallen().len(), 2);
+    }
+}

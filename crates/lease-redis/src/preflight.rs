@@ -1,0 +1,173 @@
+//! What is looked at before a server is trusted with leases.
+
+use std::time::Duration;
+
+use fred::prelude::ClientLike;
+use lease_core::{ErrorKind, Result};
+
+use crate::{RedisStore, connections::Access, error::here, store::Inner};
+
+/// The oldest version that works.
+pub(crate) const NEEDED: Version = Version { major: 6, minor: 0 };
+
+impl RedisStore {
+    /// Looks whether the server can be trusted with leases, and says in words what should be known about it: with replicas,
+    /// what a fail-over can lose. [`RedisStoreOptions::connect`](crate::RedisStoreOptions::connect) does this by itself and
+    /// logs the warnings; with a client of the application, call it once.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: its `maxmemory-policy` evicts keys, and `accept_eviction` is off. `Unsupported`: it is too old.
+    /// `Unavailable`: it is a replica, or there is no answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// It only reads.
+    pub async fn check(&self) -> Result<Vec<String>> {
+        const OPERATION: &str = "connect";
+        let mut warnings = Vec::new();
+        let connections = self.0.connections();
+        for node in connections.primaries().await.map_err(|failure| self.0.error(OPERATION, failure))? {
+            let info = connections.call(&node, Access::Read, Duration::ZERO, |client| {
+                Box::pin(async move { client.info::<String>(None).await })
+            });
+            match info.await.map_err(|failure| self.0.error(OPERATION, failure)) {
+                Ok(text) => {
+                    for warning in judge(&Info(&text), &self.0)? {
+                        if !warnings.contains(&warning) {
+                            warnings.push(warning);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    warnings.push(format!("the server could not be checked, this user may not run INFO: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+fn judge(info: &Info<'_>, store: &Inner) -> Result<Vec<String>> {
+    let options = store.options();
+    findings(info, store.connections().place(), options.accept_eviction, options.wait_replicas.is_some())
+}
+
+fn findings(info: &Info<'_>, place: &str, accept_eviction: bool, waits: bool) -> Result<Vec<String>> {
+    let error = |kind, message| Err(here(kind, "connect", message));
+    if let Some(version) = info.version().filter(|version| *version < NEEDED) {
+        let message = format!("{place} has version {version}: Redis {NEEDED} or later, or Valkey, is needed");
+        return error(ErrorKind::Unsupported, message);
+    }
+    if info.field("role") == Some("slave") {
+        return error(ErrorKind::Unavailable, format!("{place} is a replica: leases need the primary"));
+    }
+    let mut warnings = Vec::new();
+    if let Some(policy) = info.field("maxmemory_policy").filter(|policy| *policy != "noeviction") {
+        let risk = format!(
+            "{place} evicts keys when its memory is full (maxmemory-policy {policy}): a lease that is evicted is free for \
+             everybody while its holder still holds it"
+        );
+        if !accept_eviction {
+            let cure = "set maxmemory-policy noeviction, use another server, or accept it with accept_eviction";
+            return error(ErrorKind::Invalid, format!("{risk}; {cure}"));
+        }
+        warnings.push(risk);
+    }
+    if info.number("connected_slaves") > 0 {
+        if !waits && info.field("min_slaves_good_slaves").is_none() {
+            warnings.push(format!(
+                "{place} has replicas and min-replicas-to-write 0: a primary that is cut off goes on granting beside its \
+                 successor. Set min-replicas-to-write and min-replicas-max-lag, use wait_replicas, and send fencing tokens"
+            ));
+        }
+        if info.field("aof_enabled") == Some("0") {
+            warnings.push(format!(
+                "{place} has replicas and appendonly no: a primary that restarts at once comes back empty or old, and makes \
+                 its replicas so. Set appendonly yes, and send fencing tokens"
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// What `INFO` says.
+struct Info<'a>(&'a str);
+
+impl<'a> Info<'a> {
+    fn field(&self, name: &str) -> Option<&'a str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.field(name).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Valkey says here which Redis it is like.
+    fn version(&self) -> Option<Version> {
+        let mut numbers = self.field("redis_version")?.split('.').map(str::parse);
+        Some(Version { major: numbers.next()?.ok()?, minor: numbers.next()?.ok()? })
+    }
+}
+
+/// A version of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version {
+    major: u32,
+    minor: u32,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nconnected_slaves:0\r\n\
+        maxmemory_policy:noeviction\r\naof_enabled:0\r\n";
+
+    fn kind(info: &str) -> ErrorKind {
+        findings(&Info(info), "here", false, false).unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_single_server_needs_no_warning() {
+        assert_eq!(findings(&Info(GOOD), "here", false, false).unwrap(), [""; 0]);
+        // What is not said is not held against it.
+        assert_eq!(findings(&Info(""), "here", false, false).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn an_old_server_is_told_which_version_is_needed() {
+        let old = GOOD.replace("7.0.15", "5.0.14");
+        assert_eq!(kind(&old), ErrorKind::Unsupported);
+        let error = findings(&Info(&old), "here", false, false).unwrap_err().to_string();
+        assert!(error.contains("5.0") && error.contains("6.0"), "{error}");
+        assert!(findings(&Info(&GOOD.replace("7.0.15", "6.0.0")), "here", false, false).is_ok());
+        assert!(findings(&Info(&GOOD.replace("7.0.15", "10.0.1")), "here", false, false).is_ok());
+    }
+
+    #[test]
+    fn every_policy_that_evicts_is_refused_unless_accepted() {
+        for policy in ["allkeys-lru", "volatile-lru", "volatile-ttl", "allkeys-random"] {
+            let info = GOOD.replace("noeviction", policy);
+            assert_eq!(kind(&info), ErrorKind::Invalid);
+            assert!(findings(&Info(&info), "here", true, false).unwrap()[0].contains(policy));
+        }
+    }
+
+    #[test]
+    fn replicas_deserve_warnings() {
+        assert_eq!(kind(&GOOD.replace("master", "slave")), ErrorKind::Unavailable);
+        let replicas = GOOD.replace("connected_slaves:0", "connected_slaves:2");
+        assert_eq!(findings(&Info(&replicas), "here", false, false).unwrap().len(), 2);
+        assert_eq!(findings(&Info(&replicas), "here", false, true).unwrap().len(), 1);
+        let careful = replicas.replace("aof_enabled:0", "aof_enabled:1\r\nmin_slaves_good_slaves:2");
+        assert_eq!(findings(&Info(&careful), "here", false, false).unwrap(), [""; 0]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Extending leases.
+
+use fred::prelude::Value;
+use lease_core::{ErrorKind, LeaseName, RenewRequest, Renewed, Result};
+
+use crate::{
+    answer::{Answer, in_microseconds, metadata_text},
+    batch::Operation,
+    error::here,
+    scripts::Script,
+    store::Inner,
+};
+
+pub(crate) struct Renew;
+
+impl Operation for Renew {
+    const NAME: &'static str = "renew";
+    const IS_CONFIRMED: bool = true;
+    type Request = RenewRequest;
+    type Answer = Renewed;
+
+    fn script<'a>(&self, store: &'a Inner) -> &'a Script {
+        &store.scripts().renew
+    }
+
+    fn name<'a>(&self, request: &'a RenewRequest) -> &'a LeaseName {
+        &request.claim.name
+    }
+
+    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
+        vec![store.retention()]
+    }
+
+    fn arguments(&self, request: &RenewRequest, into: &mut Vec<Value>) {
+        let (revision, metadata) = match &request.metadata {
+            Some(update) => (update.revision.to_string(), metadata_text(&update.metadata)),
+            None => (String::new(), String::new()),
+        };
+        into.extend([
+            request.claim.holder.as_str().into(),
+            request.claim.grant.to_string().into(),
+            in_microseconds(request.ttl).into(),
+            revision.into(),
+            metadata.into(),
+        ]);
+    }
+
+    fn read(&self, _request: &RenewRequest, answer: &Answer) -> Option<Renewed> {
+        match answer.kind() {
+            "extended" => Some(Renewed::Extended { remaining: answer.duration(1) }),
+            _ => answer.loss().map(Renewed::Lost),
+        }
+    }
+
+    /// A successor of the primary may not have it: the old deadline stays (S8).
+    async fn unconfirmed(
+        &self,
+        _store: &Inner,
+        _requests: &[&RenewRequest],
+        answers: Vec<Result<Renewed>>,
+        replicas: u32,
+    ) -> Vec<Result<Renewed>> {
+        let doubt = |answer| match answer {
+            Ok(Renewed::Extended { .. }) => {
+                let message = format!("renewed, but only {replicas} replicas had it in time");
+                Err(here(ErrorKind::Indeterminate, Self::NAME, message))
+            }
+            answer => answer,
+        };
+        answers.into_iter().map(doubt).collect()
+    }
+}

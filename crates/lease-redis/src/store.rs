@@ -1,0 +1,179 @@
+//! The store: a handle on what all operations share.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use fred::{clients::Client, prelude::Value};
+use lease_core::{
+    AcquireRequest, Acquired, Break, Capabilities, Error, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
+};
+
+use crate::{
+    RedisStoreOptions, STORE, WaitReplicas,
+    acquire::Acquire,
+    batch::perform,
+    connections::{Connections, Failure},
+    error::classify,
+    keys::Keys,
+    listener::Listener,
+    release::Release,
+    renew::Renew,
+    scripts::Scripts,
+};
+
+/// The smallest ttl: the trips of a renewal must fit in.
+pub(crate) const MIN_TTL: Duration = Duration::from_millis(10);
+
+/// The largest ttl.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Keeps leases in Redis or Valkey.
+///
+/// Cheap to clone; clones share the connections. See the [crate's page](crate) for what it promises.
+#[derive(Clone)]
+pub struct RedisStore(pub(crate) Arc<Inner>);
+
+impl RedisStore {
+    /// Connects to `redis://user:password@host:port/database` with the default options: see
+    /// [`RedisStoreOptions::connect`], also for Sentinel and Cluster.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisStoreOptions::connect`]. No error repeats the URL or the password.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind when it is dropped.
+    pub async fn connect(url: &str) -> Result<Self> {
+        RedisStoreOptions::new().connect(url).await
+    }
+
+    /// Uses a client that the application has, with the default options: see [`RedisStoreOptions::with_client`].
+    ///
+    /// # Errors
+    ///
+    /// None with the default options.
+    pub fn with_client(client: Client) -> Result<Self> {
+        RedisStoreOptions::new().with_client(client)
+    }
+
+    /// The client: of the store's own, or the one that it was given.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.0.connections.client()
+    }
+
+    /// What every key begins with. The rest is the lease's name, and the same text is the channel of its hints.
+    #[must_use]
+    pub fn key_prefix(&self) -> &str {
+        self.0.keys.prefix()
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("place", &self.0.connections.place())
+            .field("key_prefix", &self.key_prefix())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for RedisStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            store: STORE,
+            min_ttl: MIN_TTL,
+            max_ttl: MAX_TTL,
+            ttl_granularity: Duration::from_micros(1),
+            expiry_judge: ExpiryJudge::ServerWallClock,
+            // All by S10: tokens follow the server's clock.
+            tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: true },
+            push: self.0.listener.is_some(),
+            remembers_last_grant: true,
+        }
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        perform(&Acquire, &self.0, requests).await
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        perform(&Renew, &self.0, requests).await
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        perform(&Release, &self.0, requests).await
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        self.0.inspect(name).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        self.0.list(prefix, after, limit).await
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        self.0.break_lease(name, token, how).await
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        match &self.0.listener {
+            Some(listener) => listener.subscribe(name),
+            None => Wakeups::never(),
+        }
+    }
+}
+
+/// What all clones share.
+pub(crate) struct Inner {
+    keys: Keys,
+    scripts: Scripts,
+    connections: Connections,
+    listener: Option<Listener>,
+    options: RedisStoreOptions,
+}
+
+impl Inner {
+    pub(crate) fn new(options: &RedisStoreOptions, connections: Connections) -> Self {
+        let keys = Keys::new(&options.key_prefix);
+        let listener = options.notifications.then(|| Listener::new(connections.client(), keys.clone(), options));
+        Self { keys, scripts: Scripts::new(), connections, listener, options: options.clone() }
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(crate) fn scripts(&self) -> &Scripts {
+        &self.scripts
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    pub(crate) fn options(&self) -> &RedisStoreOptions {
+        &self.options
+    }
+
+    pub(crate) fn wait_replicas(&self) -> Option<WaitReplicas> {
+        self.options.wait_replicas
+    }
+
+    /// In milliseconds, as the scripts have it.
+    pub(crate) fn retention(&self) -> Value {
+        i64::try_from(self.options.retention.as_millis()).unwrap_or(i64::MAX).into()
+    }
+
+    pub(crate) fn error(&self, operation: &'static str, failure: Failure) -> Error {
+        classify(operation, self.connections.place(), failure)
+    }
+}

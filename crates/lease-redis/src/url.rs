@@ -1,0 +1,129 @@
+//! URLs of servers.
+
+use fred::{
+    prelude::{Config, ServerConfig},
+    types::config::Server,
+};
+use url::Url;
+
+/// What to say of a URL that cannot be read.
+pub(crate) const HOW_TO_WRITE_IT: &str = "the URL of the server cannot be read: write \
+    redis://user:password@host:port/database (rediss:// for TLS), \
+    redis-sentinel://user:password@sentinel:port/database?sentinelServiceName=name or \
+    redis-cluster://user:password@host:port, with more hosts as ?node=host:port&node=… and the special characters of the \
+    user and the password percent-encoded";
+
+/// The parameters that mean something.
+const PARAMETERS: [&str; 4] = ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
+
+/// The configuration that a URL says; nothing when it says none, or may have a password in the wrong place.
+pub(crate) fn parse(text: &str) -> Option<Config> {
+    let (scheme, rest) = text.split_once("://")?;
+    let kind = ["redis", "rediss", "valkey", "valkeys"].iter().find_map(|name| match scheme.strip_prefix(name)? {
+        "" => Some(Kind::Single),
+        "-sentinel" => Some(Kind::Sentinel),
+        "-cluster" => Some(Kind::Cluster),
+        _ => None,
+    })?;
+    // An unencoded `/`, `?` or `#` in the password ends the host too early; the rest of the password would be taken for a
+    // database or parameters.
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    if !authority.contains('@') && rest.contains('@') {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    if url.host_str().is_none_or(str::is_empty)
+        || url.fragment().is_some()
+        || !url.query_pairs().all(|(key, _)| PARAMETERS.contains(&&*key))
+    {
+        return None;
+    }
+    match kind {
+        // What another kind would read is a mistake, not to be ignored.
+        Kind::Single if url.query().is_some() => None,
+        Kind::Cluster if !matches!(url.path(), "" | "/" | "/0") => None,
+        _ => Config::from_url(text).ok(),
+    }
+}
+
+enum Kind {
+    Single,
+    Sentinel,
+    Cluster,
+}
+
+/// The place that a configuration means, without secrets.
+pub(crate) fn place(config: &Config) -> String {
+    let servers = servers(&config.server);
+    // A server that does not speak TLS is silent when it is spoken to so: the words must make one think of it.
+    if config.tls.is_some() { format!("{servers} by TLS") } else { servers }
+}
+
+fn servers(config: &ServerConfig) -> String {
+    match config {
+        ServerConfig::Centralized { server } => format!("the server at {server}"),
+        ServerConfig::Clustered { hosts, .. } => format!("the Cluster at {}", list(hosts)),
+        ServerConfig::Sentinel { hosts, service_name, .. } => {
+            format!("{service_name:?}, found by the sentinels at {}", list(hosts))
+        }
+        #[allow(unreachable_patterns, reason = "there are more kinds when other features of the driver are on")]
+        _ => "the server".to_owned(),
+    }
+}
+
+fn list(hosts: &[Server]) -> String {
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_urls_of_every_kind() {
+        let config = parse("redis://app:p%40ss@db:6380/3").unwrap();
+        assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("app"), Some("p@ss")));
+        assert_eq!((config.database, place(&config)), (Some(3), "the server at db:6380".to_owned()));
+        assert!(config.tls.is_none());
+        for (url, expected) in [
+            ("valkey://db", "the server at db:6379"),
+            ("rediss://app:secret@db", "the server at db:6379 by TLS"),
+            ("redis-cluster://:secret@a:1?node=b:2", "the Cluster at b:2, a:1"),
+            (
+                "redis-sentinel://app:secret@s1/1?sentinelServiceName=main&node=s2:26380&sentinelPassword=secret",
+                "\"main\", found by the sentinels at s2:26380, s1:26379",
+            ),
+        ] {
+            let place = place(&parse(url).unwrap());
+            assert_eq!(place, expected);
+            assert!(!place.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn refuses_what_may_have_a_password_in_the_wrong_place() {
+        for url in [
+            "",
+            "db:6379",
+            "http://app:secret@db",
+            "redisx://db",
+            "redis-other://db",
+            "redis://",
+            "redis://:secret@",
+            "redis://app:se/cret@db/0",
+            "redis://app:123?secret@db/0",
+            "redis://app:1#secret@db/0",
+            "redis://app:secret@db:port/0",
+            "redis://app:secret%FF@db/0",
+            "redis://db/256",
+            "redis://db/zero",
+            "redis://db/0/1",
+            "redis://db?db=1",
+            "redis://db?node=other:1",
+            "redis-cluster://db/1",
+            "redis-sentinel://db",
+        ] {
+            assert!(parse(url).is_none(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What can be wrong with a server, a URL or a user, and that it is said without secrets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
+
+use common::{acquire, claim, granted, name, options, release, request, sleep};
+use fred::{
+    clients::Client,
+    prelude::{Builder, ClientLike, Config, Pool},
+};
+use integration_tests::{Redis, RedisCluster};
+use lease_core::{Clock, Error, ErrorKind, LeaseStore, Released, SystemClock};
+use lease_redis::{RedisStore, RedisStoreOptions};
+
+const SECRET: &str = "s3cr3t";
+
+fn assert_no_secret(error: &Error) {
+    let mut text = format!("{error} {error:?}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(" {cause} {cause:?}"));
+        source = cause.source();
+    }
+    assert!(!text.contains(SECRET), "{text}");
+}
+
+async fn refused(url: &str) -> Error {
+    let options = RedisStoreOptions::new().with_connect_timeout(Duration::from_millis(500));
+    let error = options.connect(url).await.unwrap_err();
+    assert_no_secret(&error);
+    assert_eq!((error.store(), error.operation()), (Some("redis"), "connect"));
+    error
+}
+
+#[tokio::test]
+async fn a_malformed_url_is_invalid_and_not_repeated() {
+    for url in [
+        "",
+        "nonsense",
+        "mysql://app:s3cr3t@db/0",
+        "redis://app:s3cr3t@db:port/0",
+        "redis://app:x/s3cr3t@db/0",
+        "redis://app:1?s3cr3t@db/0",
+        "redis://app:s3cr3t@[::1/0",
+        "redis://app:s3cr3t@db/0?password=s3cr3t",
+        "redis://app:s3cr3t%FF@db/0",
+        "redis://app:s3cr3t@db/999",
+        "redis-sentinel://app:s3cr3t@db/0",
+        "redis-cluster://app:s3cr3t@db/1",
+        "redis-cluster://app:s3cr3t@db?node=s3cr3t",
+    ] {
+        let error = refused(url).await;
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("percent-encoded"), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_unavailable_and_named() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for scheme in ["redis", "rediss", "redis-cluster", "valkey"] {
+        let error = refused(&format!("{scheme}://app:{SECRET}@127.0.0.1:{port}")).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{scheme}: {error}");
+        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{scheme}: {error}");
+    }
+    let error = refused(&format!("redis-sentinel://app:{SECRET}@127.0.0.1:{port}?sentinelServiceName=main")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let error = refused(&format!("redis://app:{SECRET}@no-such-host.invalid")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable_in_time() {
+    // Accepts, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = SystemClock.now();
+    let error = refused(&format!("redis://app:{SECRET}@{}", silent.local_addr().unwrap())).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_database_that_is_missing_is_invalid() {
+    let error = refused(&format!("{}/200", Redis::shared().await.url())).await;
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("DB index"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_when_tls_is_asked_for() {
+    let url = Redis::shared().await.url().replace("redis://", "rediss://");
+    let error = refused(&url).await;
+    // It waits for a line of text that never comes.
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("by TLS"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cluster_url_of_a_single_server_is_invalid() {
+    let url = Redis::shared().await.url().replace("redis://", "redis-cluster://");
+    let error = refused(&url).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}
+
+/// Too old to speak the newer protocol: it knows no HELLO.
+#[tokio::test]
+async fn an_old_server_is_unsupported_and_the_version_is_named() {
+    let old = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = old.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in old.incoming() {
+            let (mut stream, mut request) = (stream.unwrap(), [0; 1024]);
+            while stream.read(&mut request).is_ok_and(|length| length > 0) {
+                let _ = stream.write_all(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n");
+            }
+        }
+    });
+    let error = refused(&format!("redis://app:{SECRET}@{address}")).await;
+    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("6.0"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    server
+        .command(&["ACL", "SETUSER", "app", "on", ">right", "~app:*", "&app:*", "+@all", "-@dangerous"])
+        .await
+        .unwrap();
+    let url = |user: &str, password: &str| server.url().replace("redis://", &format!("redis://{user}:{password}@"));
+    let options = RedisStoreOptions::new().with_key_prefix("app:");
+    for url in [url("app", SECRET), url("nobody", SECRET)] {
+        let start = SystemClock.now();
+        let error = options.connect(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+        assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(2), "retried");
+        assert!(!error.is_transient());
+        assert_no_secret(&error);
+    }
+    // The rights on the prefix are enough, INFO is not needed.
+    let store = options.connect(&url("app", "right")).await.unwrap();
+    let one = request("job", "a");
+    let grant = granted(&store, &one).await;
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 1);
+    let mut wakeups = store.subscribe(&one.name);
+    assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
+    assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
+    let text = format!("{store:?} {:?}", store.client());
+    assert!(!text.contains("right"), "{text}");
+    // Other keys are not in reach.
+    let other = RedisStoreOptions::new().with_key_prefix("other:").connect(&url("app", "right")).await.unwrap();
+    let error = acquire(&other, &request("job", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("SUBSCRIBE"), "{error}");
+
+    server.command(&["CONFIG", "SET", "requirepass", "right"]).await.unwrap();
+    let error = options.connect(server.url()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("password"), "{error}");
+    options.connect(&url("default", "right")).await.unwrap();
+    // A password alone, as before Redis 6.
+    options.connect(&url("", "right")).await.unwrap();
+}
+
+/// A release is done although the hint may not be sent; waiters poll.
+#[tokio::test]
+async fn s20_a_hint_that_is_not_allowed_costs_only_time() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    server.command(&["ACL", "SETUSER", "app", "on", ">right", "~*", "resetchannels", "+@all"]).await.unwrap();
+    let url = server.url().replace("redis://", "redis://app:right@");
+    let store = RedisStore::connect(&url).await.unwrap();
+    let one = request("job", "a");
+    let grant = granted(&store, &one).await;
+    let mut wakeups = store.subscribe(&one.name);
+    assert!(!common::is_hinted_within(&mut wakeups, Duration::from_millis(200)).await);
+    assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
+    granted(&store, &request("job", "b")).await;
+}
+
+#[tokio::test]
+async fn the_applications_own_client_and_pool_are_used() {
+    let config = Config::from_url(Redis::shared().await.url()).unwrap();
+    let client = Builder::from_config(config.clone()).build().unwrap();
+    client.init().await.unwrap();
+    let pool = Pool::new(config, None, None, None, 3).unwrap();
+    pool.init().await.unwrap();
+    let options = options();
+    let (one, many) = (options.with_client(client.clone()).unwrap(), options.with_pool(&pool).unwrap());
+    assert_eq!(one.check().await.unwrap(), [""; 0]);
+    for store in [&one, &many] {
+        let request = request("job", "a");
+        let grant = granted(store, &request).await;
+        let mut wakeups = store.subscribe(&request.name);
+        assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
+        assert_eq!(release(store, &claim(&request, grant)).await, Released::Freed);
+        assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
+    }
+    drop((one, many));
+    // They live on.
+    client.ping::<String>(None).await.unwrap();
+    pool.ping::<String>(None).await.unwrap();
+
+    client.quit().await.unwrap();
+    let short = options.clone().with_command_timeout(Duration::from_millis(200));
+    let closed = short.with_client(client).unwrap();
+    let error = acquire(&closed, &request("job", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // Nobody has connected it.
+    let idle = short.with_client(Client::default()).unwrap();
+    assert_eq!(acquire(&idle, &request("job", "a")).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn the_applications_own_cluster_client_is_used() {
+    let cluster = RedisCluster::start(3).await.unwrap();
+    let client = Builder::from_config(Config::from_url(&cluster.url()).unwrap()).build().unwrap();
+    client.init().await.unwrap();
+    let store = RedisStore::with_client(client).unwrap();
+    let requests: Vec<_> = (0..100).map(|at| request(&format!("job-{at}"), "a")).collect();
+    for answer in store.acquire(&requests).await {
+        assert!(matches!(answer.unwrap(), lease_core::Acquired::Granted(_)));
+    }
+    for node in cluster.nodes() {
+        let size: u64 = node.command(&["DBSIZE"]).await.unwrap().text().parse().unwrap();
+        assert!(size > 10, "names spread over the servers: {size}");
+    }
+    assert_eq!(store.list("job-", None, 1000).await.unwrap().len(), 100);
+}
+
+/// Nothing of it needs a runtime any more, and nothing panics.
+#[test]
+fn s16_a_call_can_be_dropped_outside_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(async { Redis::start_local(&[]).await.unwrap() });
+    let store = runtime.block_on(async { options().connect(server.url()).await.unwrap() });
+    runtime.block_on(async { server.freeze().await.unwrap() });
+    let blocked = request("job", "b");
+    let mut call = Box::pin(acquire(&store, &blocked));
+    runtime.block_on(async {
+        tokio::select! {
+            answer = &mut call => panic!("{answer:?}"),
+            () = sleep(Duration::from_millis(20)) => {}
+        }
+    });
+    drop(call);
+    runtime.block_on(async { server.thaw().await.unwrap() });
+    runtime.block_on(async { granted(&store, &request(name("other").as_str(), "a")).await });
+    drop(store);
+}

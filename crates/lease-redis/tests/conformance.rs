@@ -1,0 +1,5 @@
+//! The conformance suite, against a real server that is frozen, cut off and restarted.
+
+mod harness;
+
+lease_testkit::conformance!(real, harness::RedisHarness::start);

@@ -1,0 +1,128 @@
+//! A primary, its replica, and a sentinel that makes one of the other.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{acquire, claim, eventually, granted, is_held, name, options, renew, renewal, request};
+use integration_tests::{Redis, RedisSentinel};
+use lease_core::{Acquired, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Renewed};
+use lease_redis::RedisStoreOptions;
+
+const TTL: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_millis(300);
+
+/// All is well, an administrator changes the primary: leases live on, through the same client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_fail_over_costs_no_lease() {
+    let servers = RedisSentinel::start().await.unwrap();
+    let store = options().connect(&servers.url()).await.unwrap();
+    let client = LeaseClient::new(store.clone());
+    let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(10))).await.unwrap();
+    let held = request("held", "a");
+    let grant = granted(&store, &held).await;
+    // A fail-over is asynchronous: what the replica does not have yet would be lost.
+    eventually("the replica has it", async || {
+        let key = common::key(&store, "held");
+        servers.replica().command(&["EXISTS", &key]).await.unwrap().text() == "1"
+    })
+    .await;
+    servers.fail_over().await.unwrap();
+    let mut answer = renew(&store, &renewal(&claim(&held, grant), TTL)).await;
+    while let Err(error) = &answer {
+        assert!(error.is_transient(), "{error}");
+        answer = renew(&store, &renewal(&claim(&held, grant), TTL)).await;
+    }
+    assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
+    eventually("the new primary has the renewed lease", async || {
+        let key = common::key(&store, "job");
+        servers.replica().command(&["HGET", &key, "token"]).await.unwrap().text() == lease.token().to_string()
+    })
+    .await;
+    common::sleep(Duration::from_secs(11)).await;
+    assert!(lease.is_held(), "it was renewed by the new primary");
+    lease.release().await.unwrap();
+    let next = granted(&store, &request("job", "b")).await;
+    assert!(is_held(&store, &request("held", "b")).await);
+    assert!(next.token.get() > grant.token.get());
+}
+
+/// The documented degradation: a primary that is cut off and its successor both grant. Tokens order the two holders.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_a_primary_that_is_cut_off_grants_beside_its_successor_and_tokens_order_them() {
+    let servers = RedisSentinel::start().await.unwrap();
+    let options = options();
+    let near = options.connect(servers.primary().url()).await.unwrap();
+    assert!(near.check().await.unwrap().iter().any(|warning| warning.contains("min-replicas-to-write")));
+    let elsewhere = options.connect(&servers.url()).await.unwrap();
+    servers.cut_primary().await.unwrap();
+
+    let old = granted(&near, &request("job", "near")).await;
+    let mut new = acquire(&elsewhere, &request("job", "elsewhere")).await;
+    while new.is_err() {
+        new = acquire(&elsewhere, &request("job", "elsewhere")).await;
+    }
+    let Ok(Acquired::Granted(new)) = new else { panic!("{new:?}") };
+    assert!(new.token > old.token, "{} {}", new.token, old.token);
+
+    // Data on the side of the successor refuses the old holder, once the new one has written.
+    elsewhere.fenced_write("data", "new", new.token).await.unwrap();
+    let error = elsewhere.fenced_write("data", "old", old.token).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost);
+}
+
+/// With `wait_replicas`, the primary that is cut off grants nothing that counts, and renews nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn wait_replicas_refuses_what_a_primary_that_is_cut_off_grants() {
+    let servers = RedisSentinel::start().await.unwrap();
+    let options = options().with_wait_replicas(1, WAIT);
+    let near = options.connect(servers.primary().url()).await.unwrap();
+    let elsewhere = options.connect(&servers.url()).await.unwrap();
+    // Forgotten scripts, too: the text and the wait are on one connection as well.
+    servers.primary().command(&["SCRIPT", "FLUSH"]).await.unwrap();
+    let held = request("held", "near");
+    let grant = granted(&near, &held).await;
+    assert!(matches!(renew(&near, &renewal(&claim(&held, grant), TTL)).await.unwrap(), Renewed::Extended { .. }));
+    assert!(is_held(&near, &request("held", "b")).await);
+    servers.cut_primary().await.unwrap();
+
+    let lost = [request("job", "near"), request("held", "c")];
+    let answers = near.acquire(&lost).await;
+    let error = answers[0].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("replicas"), "{error}");
+    assert!(matches!(&answers[1], Ok(Acquired::Held { .. })), "{answers:?}");
+    assert_eq!(near.inspect(&name("job")).await.unwrap(), None, "it was released again");
+    assert_eq!(acquire(&near, &lost[0]).await.unwrap(), Acquired::Spent);
+    // A renewal that nobody else has leaves the old deadline (S8).
+    let error = renew(&near, &renewal(&claim(&held, grant), TTL)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+
+    // What was confirmed is known to the successor.
+    let record = async || match elsewhere.inspect(&name("held")).await {
+        Ok(record) => record,
+        Err(error) => {
+            assert!(error.is_transient(), "{error}");
+            None
+        }
+    };
+    eventually("the successor knows the confirmed grant", async || {
+        record().await.is_some_and(|record| record.token == grant.token)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wait_replicas_needs_replicas_and_no_cluster() {
+    let store = options().with_wait_replicas(1, Duration::from_millis(50)).connect(Redis::shared().await.url()).await;
+    let error = acquire(&store.unwrap(), &request("job", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("only 0 replicas"), "{error}");
+    let cluster = integration_tests::RedisCluster::start(3).await.unwrap();
+    let error = RedisStoreOptions::new()
+        .with_wait_replicas(1, Duration::from_millis(50))
+        .connect(&cluster.url())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}

@@ -1,0 +1,50 @@
+//! Data in Redis that a token protects.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{claim, granted, redis, release, request, store, unique};
+use integration_tests::Reply;
+use lease_core::{ErrorKind, FencingToken};
+use lease_redis::FENCED_WRITE_SCRIPT;
+
+#[tokio::test]
+async fn a_value_is_not_written_by_a_holder_whose_time_is_over() {
+    let (store, data) = (store().await, unique("data"));
+    let (first, second) = (request("job", "a"), request("job", "b"));
+    let old = granted(&store, &first).await;
+    store.fenced_write(&data, "by the first", old.token).await.unwrap();
+    // The same holder may write again.
+    store.fenced_write(&data, "by the first, again", old.token).await.unwrap();
+    release(&store, &claim(&first, old)).await;
+    let new = granted(&store, &second).await;
+    store.fenced_write(&data, "by the second", new.token).await.unwrap();
+    let error = store.fenced_write(&data, "too late", old.token).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Lost && !error.is_transient(), "{error}");
+    assert_eq!(redis(&["HGET", &data, "value"]).await.text(), "by the second");
+    assert_eq!(redis(&["HGET", &data, "fence"]).await.text(), new.token.to_string());
+}
+
+#[tokio::test]
+async fn tokens_are_compared_as_numbers_and_values_kept_as_bytes() {
+    let (store, data) = (store().await, unique("data"));
+    let token = |number| FencingToken::new(number).unwrap();
+    store.fenced_write(&data, "nine", token(9)).await.unwrap();
+    store.fenced_write(&data, "ten", token(10)).await.unwrap();
+    assert_eq!(store.fenced_write(&data, "nine", token(9)).await.unwrap_err().kind(), ErrorKind::Lost);
+    let largest = (1 << 53) - 1;
+    store.fenced_write(&data, [0, 255, 13, 10], token(largest)).await.unwrap();
+    assert_eq!(store.fenced_write(&data, "below", token(largest - 1)).await.unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(redis(&["HSTRLEN", &data, "value"]).await, Reply::Integer(4));
+    redis(&["SET", &format!("{data}-text"), "text"]).await;
+    let error = store.fenced_write(&format!("{data}-text"), "x", token(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}
+
+#[tokio::test]
+async fn the_script_works_by_itself() {
+    let data = unique("data");
+    for (token, written) in [("5", 1), ("4", 0), ("5", 1), ("40", 1)] {
+        assert_eq!(redis(&["EVAL", FENCED_WRITE_SCRIPT, "1", &data, token, "v"]).await, Reply::Integer(written));
+    }
+}

@@ -1,0 +1,332 @@
+//! What each script does to a lease's record, by subject.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    TTL, acquire, another, claim, eventually, field, granted, holder, is_held, key, name, options, redis, release,
+    releasing, renew, renewal, request, store,
+};
+use integration_tests::{Redis, Reply};
+use lease_core::{
+    AcquireRequest, Acquired, Break, ErrorKind, GrantId, LeaseName, LeaseStore, LossReason, Metadata, MetadataUpdate,
+    ReleaseRequest, Released, RenewRequest, Renewed,
+};
+
+fn lost(answer: Renewed) -> LossReason {
+    match answer {
+        Renewed::Lost(reason) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_record_can_be_read_by_people() {
+    let store = store().await;
+    let metadata = Metadata::new([("address", "10.0.0.7:443")]).unwrap();
+    let request = AcquireRequest { metadata, ..request("reports/nightly", "pod-1") };
+    let grant = granted(&store, &request).await;
+    for (name, value) in [
+        ("holder", "pod-1"),
+        ("nonce", &request.grant.to_string()),
+        ("token", &grant.token.to_string()),
+        ("ttl", "30000000"),
+        ("state", "held"),
+        ("metadata", r#"{"address":"10.0.0.7:443"}"#),
+    ] {
+        assert_eq!(field(&store, "reports/nightly", name).await, value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn s09_the_record_outlives_the_lease_by_the_retention() {
+    let options = options().with_retention(Duration::from_secs(100));
+    let store = options.connect(Redis::shared().await.url()).await.unwrap();
+    let left = async || redis(&["PTTL", &key(&store, "job")]).await.text().parse::<i64>().unwrap();
+    let first = request("job", "a");
+    let grant = granted(&store, &first).await;
+    assert!((129_000..=130_001).contains(&left().await), "{}", left().await);
+    renew(&store, &renewal(&claim(&first, grant), TTL * 2)).await.unwrap();
+    assert!((159_000..=160_001).contains(&left().await), "{}", left().await);
+    release(&store, &claim(&first, grant)).await;
+    assert!((99_000..=100_001).contains(&left().await), "{}", left().await);
+    assert_eq!(field(&store, "job", "token").await, grant.token.to_string());
+    assert_eq!(acquire(&store, &first).await.unwrap(), Acquired::Spent);
+    let second = granted(&store, &request("job", "b")).await;
+    store.break_lease(&name("job"), second.token, Break::Now).await.unwrap();
+    assert!((99_000..=100_001).contains(&left().await), "{}", left().await);
+}
+
+#[tokio::test]
+async fn s10_a_token_is_the_servers_clock_or_one_more_than_the_last() {
+    let store = store().await;
+    let Reply::Many(time) = redis(&["TIME"]).await else { panic!("no time") };
+    let now = format!("{}{:0>6}", time[0].text(), time[1].text()).parse::<u64>().unwrap();
+    let first = request("job", "a");
+    let grant = granted(&store, &first).await;
+    assert!((now..now + 5_000_000).contains(&grant.token.get()), "{} {now}", grant.token);
+    release(&store, &claim(&first, grant)).await;
+    // A token of a clock that was ahead: close to the largest number that is exact.
+    redis(&["HSET", &key(&store, "job"), "token", "9007199254740989"]).await;
+    let second = request("job", "b");
+    let above = granted(&store, &second).await;
+    assert_eq!(above.token.get(), 9_007_199_254_740_990);
+    assert_eq!(field(&store, "job", "token").await, "9007199254740990");
+    release(&store, &claim(&second, above)).await;
+    let third = request("job", "c");
+    let last = granted(&store, &third).await;
+    assert_eq!(last.token.get(), 9_007_199_254_740_991);
+    release(&store, &claim(&third, last)).await;
+    // No greater one is exact: an error, and never the same again.
+    let error = acquire(&store, &request("job", "d")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("greater tokens"), "{error}");
+}
+
+#[tokio::test]
+async fn s13_a_live_nonce_is_answered_and_not_refreshed() {
+    let store = store().await;
+    let request = request("job", "a");
+    let first = granted(&store, &request).await;
+    let expires = field(&store, "job", "expires").await;
+    common::sleep(Duration::from_millis(20)).await;
+    let again = granted(&store, &AcquireRequest { ttl: TTL * 3, ..request.clone() }).await;
+    assert_eq!(again.token, first.token);
+    assert!(again.remaining < first.remaining, "{again:?}");
+    assert_eq!(field(&store, "job", "expires").await, expires);
+}
+
+#[tokio::test]
+async fn s07_what_a_renewal_is_refused_for() {
+    let store = store().await;
+    let mine = request("job", "a");
+    let grant = granted(&store, &mine).await;
+    let claim = claim(&mine, grant);
+    for other in [
+        lease_core::Claim { grant: GrantId::random(), ..claim.clone() },
+        lease_core::Claim { holder: holder("b"), ..claim.clone() },
+    ] {
+        let reason = lost(renew(&store, &renewal(&other, TTL)).await.unwrap());
+        assert_eq!(reason, LossReason::TakenOver { by: Some(holder("a")), token: Some(grant.token) });
+    }
+    let unknown = lease_core::Claim { name: name("unknown"), ..claim.clone() };
+    assert_eq!(lost(renew(&store, &renewal(&unknown, TTL)).await.unwrap()), LossReason::Gone);
+    // Expired, and taken by nobody.
+    redis(&["HSET", &key(&store, "job"), "expires", "1"]).await;
+    assert_eq!(lost(renew(&store, &renewal(&claim, TTL)).await.unwrap()), LossReason::Expired);
+    assert_eq!(field(&store, "job", "expires").await, "1");
+
+    let released = request("released", "a");
+    let grant = granted(&store, &released).await;
+    let claim = common::claim(&released, grant);
+    release(&store, &claim).await;
+    assert_eq!(lost(renew(&store, &renewal(&claim, TTL)).await.unwrap()), LossReason::Released);
+    let broken = request("broken", "a");
+    let grant = granted(&store, &broken).await;
+    store.break_lease(&broken.name, grant.token, Break::AfterExpiry).await.unwrap();
+    let claim = common::claim(&broken, grant);
+    assert_eq!(lost(renew(&store, &renewal(&claim, TTL)).await.unwrap()), LossReason::Broken);
+    assert_eq!(release(&store, &claim).await, Released::NotHeld);
+    assert!(is_held(&store, &request("broken", "b")).await);
+}
+
+#[tokio::test]
+async fn s07_a_renewal_never_shortens_and_says_what_is_left() {
+    let store = store().await;
+    let request = request("job", "a");
+    let claim = claim(&request, granted(&store, &request).await);
+    let left = |answer| match answer {
+        Renewed::Extended { remaining } => remaining,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(left(renew(&store, &renewal(&claim, TTL * 4)).await.unwrap()), TTL * 4);
+    let shorter = left(renew(&store, &renewal(&claim, TTL)).await.unwrap());
+    assert!(shorter > TTL * 3 && shorter < TTL * 4, "{shorter:?}");
+}
+
+#[tokio::test]
+async fn metadata_of_the_higher_revision_stays() {
+    let store = store().await;
+    let request = request("job", "a");
+    let claim = claim(&request, granted(&store, &request).await);
+    for (revision, value, expected) in [(2, "two", "two"), (1, "one", "two"), (2, "again", "two"), (10, "ten", "ten")] {
+        let metadata = Metadata::new([("k", value)]).unwrap();
+        let update = Some(MetadataUpdate { revision, metadata });
+        renew(&store, &RenewRequest { metadata: update, ..renewal(&claim, TTL) }).await.unwrap();
+        let record = store.inspect(&request.name).await.unwrap().unwrap();
+        assert_eq!(record.metadata.get("k"), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn s11_a_release_can_keep_the_name_for_a_successor() {
+    let store = store().await;
+    let request = request("job", "a");
+    let claim = claim(&request, granted(&store, &request).await);
+    let release = ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..releasing(&claim) };
+    assert_eq!(store.release(std::slice::from_ref(&release)).await.pop().unwrap().unwrap(), Released::Freed);
+    assert_eq!(store.release(&[release]).await.pop().unwrap().unwrap(), Released::NotHeld);
+    assert!(is_held(&store, &common::request("job", "c")).await);
+    assert!(is_held(&store, &common::request("job", "a")).await);
+    granted(&store, &common::request("job", "b")).await;
+}
+
+/// A wrong type in the middle of a batch: the others are done, before it and after it.
+#[tokio::test]
+async fn l07_an_element_that_fails_fails_alone() {
+    let store = store().await;
+    redis(&["SET", &key(&store, "b"), "a text"]).await;
+    redis(&["HSET", &key(&store, "d"), "somebody", "else"]).await;
+    redis(&["HSET", &key(&store, "f"), "holder", "x", "nonce", "x", "state", "held", "token", "many", "expires", "1"])
+        .await;
+    let requests: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].map(|name| request(name, "a")).into();
+    let check = |answers: Vec<Result<bool, lease_core::Error>>| {
+        for (request, answer) in requests.iter().zip(answers) {
+            match request.name.as_str() {
+                "b" | "d" | "f" => {
+                    let error = answer.unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+                    assert!(error.to_string().contains("key_prefix"), "{error}");
+                }
+                name => assert!(answer.unwrap(), "{name}"),
+            }
+        }
+    };
+    let is_granted = |answer: lease_core::Result<Acquired>| Ok(matches!(answer?, Acquired::Granted(_)));
+    check(store.acquire(&requests).await.into_iter().map(is_granted).collect());
+    let token = lease_core::Grant { token: lease_core::FencingToken::new(1).unwrap(), remaining: TTL, handle: 0 };
+    let claims: Vec<_> = requests.iter().map(|request| claim(request, token)).collect();
+    let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL)).collect();
+    let is_extended = |answer: lease_core::Result<Renewed>| Ok(matches!(answer?, Renewed::Extended { .. }));
+    check(store.renew(&renewals).await.into_iter().map(is_extended).collect());
+    let releases: Vec<_> = claims.iter().map(releasing).collect();
+    let is_freed = |answer: lease_core::Result<Released>| Ok(answer? == Released::Freed);
+    check(store.release(&releases).await.into_iter().map(is_freed).collect());
+    assert_eq!(store.inspect(&name("b")).await.unwrap_err().kind(), ErrorKind::Invalid);
+    // Nothing of what is somebody else's was changed.
+    assert_eq!(redis(&["GET", &key(&store, "b")]).await.text(), "a text");
+    assert_eq!(redis(&["HLEN", &key(&store, "d")]).await, Reply::Integer(1));
+    // A list passes it by.
+    assert!(store.list("", None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_larger_than_a_script_is_answered_in_order() {
+    let store = store().await;
+    let requests: Vec<_> = (0..600).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let held = request("job-300", "b");
+    granted(&store, &held).await;
+    for (at, answer) in store.acquire(&requests).await.into_iter().enumerate() {
+        match answer.unwrap() {
+            Acquired::Granted(_) => assert_ne!(at, 300),
+            Acquired::Held { by, .. } => assert_eq!((at, by.unwrap().holder), (300, holder("b"))),
+            Acquired::Spent => panic!("{at}"),
+        }
+    }
+}
+
+/// More keys of other people than leases, and pages that are smaller than a step of the scan.
+#[tokio::test]
+async fn a_list_walks_in_steps_and_keeps_the_order() {
+    let store = store().await;
+    let requests: Vec<_> = (0..1200).map(|at| request(&format!("job-{at:04}"), "a")).collect();
+    store.acquire(&requests).await;
+    let released = requests.iter().step_by(2).map(|request| ReleaseRequest {
+        claim: lease_core::Claim {
+            name: request.name.clone(),
+            holder: request.holder.clone(),
+            grant: request.grant,
+            handle: 0,
+        },
+        hold_for: Duration::ZERO,
+        reserved_for: None,
+    });
+    store.release(&released.collect::<Vec<_>>()).await;
+    let mut after: Option<LeaseName> = None;
+    let mut seen = Vec::new();
+    loop {
+        let page = store.list("job-", after.as_ref(), 250).await.unwrap();
+        assert!(page.len() == 250 || seen.len() + page.len() == 600, "a page that is short is the last");
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        seen.extend(page.into_iter().map(|record| record.name));
+    }
+    let expected: Vec<_> = requests.iter().skip(1).step_by(2).map(|request| request.name.clone()).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(store.list("", None, usize::MAX).await.unwrap().len(), 600);
+    assert!(store.list("job-", None, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn other_prefixes_are_other_worlds() {
+    let (one, two) = (store().await, store().await);
+    granted(&one, &request("job", "a")).await;
+    granted(&two, &request("job", "b")).await;
+    assert_eq!(one.list("", None, 10).await.unwrap().len(), 1);
+    let record = another(&two).await.inspect(&name("job")).await.unwrap().unwrap();
+    assert_eq!(record.holder, holder("b"));
+    assert_eq!(lease_redis::RedisStoreOptions::new().key_prefix, "app-runtime-leases:");
+}
+
+/// What the README tells operators to type.
+#[tokio::test]
+async fn s22_an_operator_can_break_a_lease_by_hand() {
+    const BREAK: &str = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] and redis.call('HGET', KEYS[1], 'state') == \
+        'held' then return redis.call('HSET', KEYS[1], 'state', 'broken') end return 'not held'";
+    assert!(include_str!("../../../README.md").contains(BREAK));
+    let store = store().await;
+    let held = request("job", "a");
+    let grant = granted(&store, &held).await;
+    let by_hand = async |token: u64| redis(&["EVAL", BREAK, "1", &key(&store, "job"), &token.to_string()]).await;
+    assert_eq!(by_hand(grant.token.get() - 1).await.text(), "not held");
+    renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap();
+    assert_eq!(by_hand(grant.token.get()).await, Reply::Integer(0));
+    assert_eq!(lost(renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap()), LossReason::Broken);
+    assert!(is_held(&store, &request("job", "b")).await);
+    assert_eq!(by_hand(grant.token.get()).await.text(), "not held");
+}
+
+/// As from a backup, or a replica that lagged when it was promoted.
+#[tokio::test]
+async fn s10_tokens_rise_after_an_older_record_was_put_back() {
+    let store = store().await;
+    let (job, backup) = (key(&store, "job"), key(&store, "backup"));
+    let mut last = 0;
+    for round in 0..4 {
+        let request = request("job", "a");
+        let grant = granted(&store, &request).await;
+        assert!(grant.token.get() > last, "{} {last}", grant.token);
+        last = grant.token.get();
+        release(&store, &claim(&request, grant)).await;
+        match round {
+            0 => redis(&["COPY", &job, &backup]).await,
+            _ => redis(&["COPY", &backup, &job, "REPLACE"]).await,
+        };
+    }
+}
+
+/// A retention that has passed: the token follows the server's clock.
+#[tokio::test]
+async fn s10_tokens_rise_when_the_record_is_gone() {
+    let options = options().with_retention(Duration::from_secs(1));
+    let store = options.connect(Redis::shared().await.url()).await.unwrap();
+    let first = request("job", "a");
+    let grant = granted(&store, &first).await;
+    release(&store, &claim(&first, grant)).await;
+    eventually("the record is cleared away", async || {
+        redis(&["EXISTS", &key(&store, "job")]).await == Reply::Integer(0)
+    })
+    .await;
+    assert!(granted(&store, &request("job", "a")).await.token > grant.token);
+}
+
+#[tokio::test]
+async fn everybody_elses_database_is_another_world() {
+    let options = options();
+    let url = Redis::shared().await.url();
+    let (zero, one) = (options.connect(url).await.unwrap(), options.connect(&format!("{url}/1")).await.unwrap());
+    granted(&zero, &request("job", "a")).await;
+    granted(&one, &request("job", "b")).await;
+    assert_eq!(one.inspect(&name("job")).await.unwrap().unwrap().holder, holder("b"));
+}
