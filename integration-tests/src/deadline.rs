@@ -13,7 +13,7 @@ pub(crate) fn poll_until(what: &str, limit: Duration, mut condition: impl FnMut(
         if SystemClock.now() >= deadline {
             return Err(ServerError::Failed(format!("waited {limit:?} in vain: {what}")));
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }

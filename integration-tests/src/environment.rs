@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::ServerError;
 
-/// Lists servers that must be there: `LEASE_TEST_REQUIRE=postgres`.
+/// Lists servers that must be there: `LEASE_TEST_REQUIRE=postgres,etcd`.
 const REQUIRE: &str = "LEASE_TEST_REQUIRE";
 
 /// A server that the environment promises to have.
@@ -15,6 +15,8 @@ const REQUIRE: &str = "LEASE_TEST_REQUIRE";
 pub enum Required {
     /// PostgreSQL.
     Postgres,
+    /// etcd.
+    Etcd,
 }
 
 /// The servers that `LEASE_TEST_REQUIRE` lists, separated by commas.
@@ -31,7 +33,8 @@ fn parse_required(list: &str) -> Result<Vec<Required>, ServerError> {
     names
         .map(|name| match name {
             "postgres" => Ok(Required::Postgres),
-            _ => Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}; known is: postgres"))),
+            "etcd" => Ok(Required::Etcd),
+            _ => Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}; known are: postgres, etcd"))),
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! etcd.
 
-pub(crate) mod cluster;
+mod cluster;
 mod health;
 mod local;
 mod peers;
@@ -10,6 +10,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 use url::Url;
 
+pub use self::cluster::EtcdCluster;
 use self::local::LocalEtcd;
 use crate::{Proxy, ServerError, container::Container, deadline::poll_until, environment::server_url};
 
@@ -76,7 +77,7 @@ impl Etcd {
             other => return other,
         };
         match Self::start_container(settings).await {
-            Ok(postgres) => Ok(postgres),
+            Ok(etcd) => Ok(etcd),
             Err(no_container) => Err(ServerError::NoServer(format!(
                 "No etcd for this test. Set {URL}=http://host:2379, or install a server \
                  (Debian, Ubuntu: apt-get install etcd-server; ./integration-tests/run does that), or start a container \
@@ -220,10 +221,7 @@ impl Etcd {
     /// Returns when it serves; a container's port answers long before the server in it does.
     async fn answers(&self) -> Result<(), ServerError> {
         let address = self.address()?;
-        blocking(move || {
-            poll_until("etcd serves", Duration::from_secs(60), || health::is_healthy(address))
-        })
-        .await
+        blocking(move || poll_until("etcd serves", Duration::from_secs(60), || health::is_healthy(address))).await
     }
 }
 
@@ -233,8 +231,7 @@ enum Harmable {
 }
 
 fn local_url(port: u16) -> Result<Url, ServerError> {
-    Url::parse(&format!("http://127.0.0.1:{port}"))
-        .map_err(|error| ServerError::failed("URL of the server", error))
+    Url::parse(&format!("http://127.0.0.1:{port}")).map_err(|error| ServerError::failed("URL of the server", error))
 }
 
 /// Runs what blocks beside the runtime's threads: timers of the test must go on meanwhile.

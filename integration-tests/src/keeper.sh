@@ -84,11 +84,13 @@ find_descendants
 signal CONT $descendants
 signal "$stop_signal" $children
 attempts=0
-while [ -n "$children" ] && [ $attempts -lt 100 ]; do
+# Those that have ended are waited for by the shell as it waits for `sleep`, and are no longer there then.
+while [ -n "$children" ] && kill -0 $children 2>/dev/null && [ $attempts -lt 150 ]; do
     sleep 0.02 2>/dev/null || sleep 1
-    find_descendants
     attempts=$((attempts + 1))
 done
+# Children of a server that has ended are not ours any more; a server ends after its children.
+find_descendants
 signal KILL $descendants
 wait
 cd /

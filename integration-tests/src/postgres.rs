@@ -3,7 +3,11 @@
 mod handshake;
 mod local;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::OnceCell;
 use url::Url;
@@ -68,7 +72,9 @@ impl Postgres {
     /// When there is none to be had.
     pub async fn try_start(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
         if let Some(url) = server_url(URL)? {
-            return Ok(Self { url, server: Server::Given, shared: false });
+            let given = Self { url, server: Server::Given, shared: false };
+            given.is_there().await?;
+            return Ok(given);
         }
         let no_binary = match Self::start_local(settings).await {
             Err(ServerError::NoServer(reason)) => reason,
@@ -223,6 +229,20 @@ impl Postgres {
             Server::Local(server) => Ok(Harmable::Local(Arc::clone(server))),
             Server::Container(container) => Ok(Harmable::Container(Arc::clone(container))),
         }
+    }
+
+    /// An error that says where nobody listens, rather than one from deep within a test.
+    async fn is_there(&self) -> Result<(), ServerError> {
+        if self.url.host_str().is_none() {
+            // A socket's path, which drivers write in their own ways.
+            return Ok(());
+        }
+        let address = self.address()?;
+        blocking(move || match TcpStream::connect_timeout(&address, Duration::from_secs(10)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ServerError::NoServer(format!("{URL} names a server at {address}: {error}"))),
+        })
+        .await
     }
 
     /// Returns when it accepts sessions; a container's port answers long before the server in it does.

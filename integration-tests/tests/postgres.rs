@@ -4,19 +4,22 @@
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use integration_tests::{Postgres, Required, ServerError, required_servers};
+use integration_tests::{Etcd, Postgres, Required, ServerError, required_servers};
 use lease_core::{Clock, SystemClock};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 #[tokio::test]
 async fn whatever_the_environment_promises_is_there() {
     for required in required_servers().unwrap() {
         match required {
             Required::Postgres => drop(Postgres::shared().await.url()),
+            Required::Etcd => drop(Etcd::shared().await.url()),
             other => panic!("no test knows how to start {other:?}"),
         }
     }
@@ -139,13 +142,51 @@ async fn nothing_is_left_when_the_test_process_is_killed() {
         let mut holder = Holder::start(argument);
         let directory = directory_of(holder.address);
         assert!(TcpStream::connect(holder.address).is_ok(), "{argument}");
-        holder.process.kill().unwrap(); // SIGKILL
+        // As a test runner does at a time limit: SIGKILL for the whole process group.
+        kill_process_group(Pid::from_child(&holder.process), Signal::KILL).unwrap();
         holder.process.wait().unwrap();
         poll_until(&format!("the {argument} server is gone"), || {
             TcpStream::connect(holder.address).is_err() && !directory.exists()
         })
         .await;
         assert!(!command_lines().iter().any(|line| line.contains(&format!("-p {} ", holder.address.port()))));
+    }
+}
+
+#[test]
+fn a_url_in_the_environment_is_used_or_refused_with_a_reason_and_without_its_password() {
+    for (url, words) in
+        [("postgres://user:secret@127.0.0.1:1/database", "127.0.0.1:1"), ("postgres://user:secret@:port", "is no URL")]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_hold-postgres"))
+            .arg("any")
+            .env("LEASE_TEST_POSTGRES_URL", url)
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(message.contains("LEASE_TEST_POSTGRES_URL") && message.contains(words), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+}
+
+#[test]
+fn without_any_server_the_message_says_what_to_do() {
+    let empty = std::env::temp_dir().join(format!("lease-test-empty-{}", std::process::id()));
+    std::fs::create_dir(&empty).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hold-postgres"))
+        .arg("any")
+        .env_remove("LEASE_TEST_POSTGRES_URL")
+        .env("PATH", &empty)
+        .env("LEASE_TEST_DEBIAN_POSTGRES", &empty)
+        .env("DOCKER_HOST", "tcp://127.0.0.1:1")
+        .output()
+        .unwrap();
+    std::fs::remove_dir(&empty).unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for words in ["LEASE_TEST_POSTGRES_URL=", "apt-get install postgresql", "container"] {
+        assert!(message.contains(words), "{message}");
     }
 }
 
@@ -160,10 +201,22 @@ struct Holder {
     address: SocketAddr,
 }
 
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // It never ends by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 impl Holder {
     fn start(argument: &str) -> Self {
-        let mut process =
-            Command::new(env!("CARGO_BIN_EXE_hold-postgres")).arg(argument).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_hold-postgres"))
+            .arg(argument)
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut url = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let address = url.split('@').nth(1).unwrap().split('/').next().unwrap().parse().unwrap();

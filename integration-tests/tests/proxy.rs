@@ -178,8 +178,7 @@ async fn dropped_answers_reach_nobody_and_healing_resets_who_lost_some() {
 #[tokio::test]
 async fn a_reset_hits_all_open_connections_and_no_new_ones() {
     let (_server, proxy) = start().await;
-    let (mut one, mut two) = (connect(&proxy).await, connect(&proxy).await);
-    // At once: also those which the proxy has not met yet.
+    let (mut one, mut two) = (connect(&proxy).await, connect_unmet(&proxy));
     proxy.reset_connections();
     assert_reset(&mut one).await;
     assert_reset(&mut two).await;
@@ -206,7 +205,7 @@ async fn refuses_new_connections_keeps_old_ones_and_heals_on_the_same_port() {
     client.write_all(b"hello").await.unwrap();
     assert_eq!(read(&mut client, 5).await.unwrap(), b"hello");
     for _ in 0..3 {
-        let mut just_in_time = connect(&proxy).await;
+        let mut just_in_time = connect_unmet(&proxy);
         proxy.refuse_connections();
         assert_eq!(TcpStream::connect(proxy.address()).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         client.write_all(b"still").await.unwrap();
@@ -336,6 +335,13 @@ async fn start() -> (EchoServer, Proxy) {
 
 async fn connect(proxy: &Proxy) -> TcpStream {
     TcpStream::connect(proxy.address()).await.unwrap()
+}
+
+/// A connection that the proxy has not met yet: its tasks had no chance to run.
+fn connect_unmet(proxy: &Proxy) -> TcpStream {
+    let stream = std::net::TcpStream::connect(proxy.address()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
 }
 
 async fn read(client: &mut TcpStream, length: usize) -> std::io::Result<Vec<u8>> {

@@ -8,9 +8,9 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, LeaseEvent, LeaseName,
+    AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
     LeaseOptions, Moment, ReleaseRequest, Result,
-    batch::Answered,
+    batch::{Answered, Errand},
     core::Core,
     lease::Lease,
     schedule::{Plan, Schedule},
@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
     runtime: Handle,
     request: AcquireRequest,
     schedule: Schedule,
+    /// How many of its calls hung, one after the other.
+    hung: u32,
     outcomes: Arc<Outcomes>,
 }
 
@@ -62,7 +64,7 @@ impl Attempt {
         let schedule = Schedule::new(&options);
         let request = AcquireRequest {
             name,
-            holder: core.holder.clone(),
+            holder: options.holder.unwrap_or_else(|| core.holder.clone()),
             grant: GrantId::random(),
             ttl: options.ttl,
             metadata: options.metadata,
@@ -70,11 +72,15 @@ impl Attempt {
             look_first: false,
         };
         let outcomes = Outcomes::new(core, runtime, &request, schedule);
-        Self { core: Arc::clone(core), runtime: runtime.clone(), request, schedule, outcomes }
+        Self { core: Arc::clone(core), runtime: runtime.clone(), request, schedule, hung: 0, outcomes }
     }
 
     pub(crate) fn name(&self) -> &LeaseName {
         &self.request.name
+    }
+
+    pub(crate) fn holder(&self) -> &HolderId {
+        &self.request.holder
     }
 
     pub(crate) fn attempt_timeout(&self) -> Duration {
@@ -98,25 +104,16 @@ impl Attempt {
     /// # Cancel safety
     ///
     /// Dropping it does not cut the call; drop the attempt as well, or ask again.
-    pub(crate) async fn ask(&self) -> Asked {
+    pub(crate) async fn ask(&mut self) -> Asked {
         let clock = &self.core.clock;
         let began = clock.now();
-        let give_up_at = began + self.schedule.attempt_timeout;
+        let errand = Errand::new(self.request.clone(), began + self.schedule.attempt_timeout).after_hanging(self.hung);
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.lock().under_way += 1;
-        let Answered { sent, result } = self
-            .core
-            .acquires
-            .submit(
-                &self.runtime,
-                self.request.clone(),
-                give_up_at,
-                || true,
-                move |answered| {
-                    outcomes.completed(&answered.result);
-                },
-            )
-            .await;
+        let asking =
+            self.core.acquires.submit(&self.runtime, errand, move |answered| outcomes.completed(&answered.result));
+        let Answered { sent, result, hung } = asking.await;
+        self.hung = if hung { self.hung + 1 } else { 0 };
         let now = clock.now();
         let outcome = match &result {
             Ok(Acquired::Granted(_)) => AttemptOutcome::Granted,

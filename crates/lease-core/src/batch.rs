@@ -5,15 +5,16 @@
 //!   to the runtime, which finishes it (S15).
 //! * Under load a short-lived task, the courier, takes what is queued, up to [`LARGEST_BATCH`], most urgent first, and
 //!   brings it to the store until nothing is left.
-//! * A courier whose call does not come back is not waited for: after a moment of patience another one starts, up to
-//!   [`MOST_COURIERS`] (S24). Every item gives up by its own time, and a call is cut when all its items have.
+//! * A courier whose call does not come back is not waited for: after a moment of patience another one takes what is
+//!   queued, up to [`MOST_COURIERS`] (S24). Every item gives up by its own time, and a call is cut when all its items have.
+//!   Items that were in a call that hung go in smaller company when they are sent again (L7).
 //! * A batch that fails as a whole for a reason that lies in one of its items is halved and tried again (L7).
 
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -32,14 +33,48 @@ const LARGEST_BATCH: usize = 256;
 const MOST_COURIERS: usize = 8;
 /// How often one batch is halved at the most: enough to find two poisonous items. What still fails then fails for all.
 const MOST_HALVINGS: usize = 16;
-/// How long an item stays behind a call that does not come back, at the most.
-const LONGEST_PATIENCE: Duration = Duration::from_millis(50);
+/// How long items stay behind a call that does not come back.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// An answer, and when the call that brought it began (S1).
 #[derive(Debug)]
 pub(crate) struct Answered<A> {
     pub(crate) sent: Moment,
     pub(crate) result: Result<A>,
+    /// The call hung until it was cut. One of its items may be to blame.
+    pub(crate) hung: bool,
+}
+
+/// A request on its way, and how it goes.
+pub(crate) struct Errand<R> {
+    request: R,
+    give_up_at: Moment,
+    company: usize,
+    wanted: Box<dyn Fn() -> bool + Send>,
+}
+
+impl<R> Errand<R> {
+    /// A request that is of no use any more after `give_up_at`.
+    pub(crate) fn new(request: R, give_up_at: Moment) -> Self {
+        Self { request, give_up_at, company: LARGEST_BATCH, wanted: Box::new(|| true) }
+    }
+
+    /// It was in so many calls that hung, one after the other: it goes in smaller company now, and in the end alone, so that
+    /// whoever is to blame harms nobody else (L7).
+    pub(crate) fn after_hanging(self, times: u32) -> Self {
+        let company = match times {
+            0 => LARGEST_BATCH,
+            1 => 16,
+            2 => 4,
+            _ => 1,
+        };
+        Self { company, ..self }
+    }
+
+    /// Sent only if this is still so when its turn comes.
+    pub(crate) fn while_wanted(self, wanted: impl Fn() -> bool + Send + 'static) -> Self {
+        Self { wanted: Box::new(wanted), ..self }
+    }
 }
 
 /// One of the store's three operations that take many requests.
@@ -126,13 +161,9 @@ struct Traffic<O: Operation> {
 type Place = (Moment, u64);
 
 struct Item<O: Operation> {
-    request: O::Request,
-    /// Asked just before it is sent.
-    wanted: Wanted,
+    errand: Errand<O::Request>,
     done: Done<O::Answer>,
 }
-
-type Wanted = Box<dyn Fn() -> bool + Send>;
 
 /// Told the outcome of an item as soon as it is known, whoever still waits for it.
 type Done<A> = Box<dyn FnOnce(Answered<A>) + Send>;
@@ -149,8 +180,8 @@ impl<O: Operation> Lane<O> {
         Self { store, clock, traffic: Mutex::new(traffic) }
     }
 
-    /// Sends a request, if it is still `wanted` when its turn comes, and waits for its answer until `give_up_at`. `outcome` sees what the store answers, or that the
-    /// call was never made, also when the caller has stopped waiting.
+    /// Sends a request and waits for its answer, until it is given up. `outcome` sees what the store answers, or that the call
+    /// was never made, also when the caller has stopped waiting.
     ///
     /// # Cancel safety
     ///
@@ -158,9 +189,7 @@ impl<O: Operation> Lane<O> {
     pub(crate) async fn submit(
         self: &Arc<Self>,
         runtime: &Handle,
-        request: O::Request,
-        give_up_at: Moment,
-        wanted: impl Fn() -> bool + Send + 'static,
+        errand: Errand<O::Request>,
         outcome: impl FnOnce(&Answered<O::Answer>) + Send + 'static,
     ) -> Answered<O::Answer> {
         let place = {
@@ -169,13 +198,13 @@ impl<O: Operation> Lane<O> {
                 traffic.alone = true;
                 None
             } else {
-                Some(traffic.next_place(give_up_at))
+                Some(traffic.next_place(errand.give_up_at))
             }
         };
         let Some(place) = place else {
             let alone = Alone { lane: Arc::clone(self) };
             let call = async move {
-                let answered = alone.lane.call_one(request, give_up_at).await;
+                let answered = alone.lane.call_one(errand).await;
                 drop(alone);
                 outcome(&answered);
                 answered
@@ -187,73 +216,87 @@ impl<O: Operation> Lane<O> {
             outcome(&answered);
             let _ = sender.send(answered);
         });
-        self.enqueue_at(place, Item { request, wanted: Box::new(wanted), done }, runtime);
-        let queued = Queued { lane: self, place, runtime };
-        queued.wait(receiver).await
+        self.enqueue_at(place, Item { errand, done }, runtime);
+        Queued { lane: self, place }.wait(receiver).await
     }
 
-    /// Queues a request whose outcome goes to `done`; nobody waits for it. It is sent only if it is still `wanted` then.
+    /// Queues a request whose outcome goes to `done`; nobody waits for it.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
         runtime: &Handle,
-        request: O::Request,
-        give_up_at: Moment,
-        wanted: impl Fn() -> bool + Send + 'static,
+        errand: Errand<O::Request>,
         done: impl FnOnce(Answered<O::Answer>) + Send + 'static,
     ) {
-        let place = self.lock().next_place(give_up_at);
-        let item = Item { request, wanted: Box::new(wanted), done: Box::new(done) };
-        self.enqueue_at(place, item, runtime);
+        let place = self.lock().next_place(errand.give_up_at);
+        self.enqueue_at(place, Item { errand, done: Box::new(done) }, runtime);
     }
 
     fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>, runtime: &Handle) {
         let mut traffic = self.lock();
         traffic.queue.insert(place, item);
-        self.send_courier(traffic, place.0, runtime);
+        let now = self.clock.now();
+        let urgent = place.0.saturating_since(now) < PATIENCE * 2;
+        if urgent || traffic.couriers == 0 {
+            self.send_courier(traffic, now, runtime);
+        } else {
+            self.send_courier_if_all_are_away(traffic, now, runtime);
+        }
     }
 
-    /// Starts a courier if none is there, or if all that are there have been away for too long for an item that gives up
-    /// at this time.
-    fn send_courier(self: &Arc<Self>, mut traffic: MutexGuard<'_, Traffic<O>>, give_up_at: Moment, runtime: &Handle) {
-        let now = self.clock.now();
-        let away = now.saturating_since(traffic.newest_call);
-        let none_is_near = traffic.couriers == 0 || away >= patience(now, give_up_at);
-        if none_is_near && traffic.couriers < MOST_COURIERS && !traffic.queue.is_empty() {
+    /// Starts a courier if all that are there have been away for too long.
+    fn send_courier_if_all_are_away(
+        self: &Arc<Self>,
+        traffic: MutexGuard<'_, Traffic<O>>,
+        now: Moment,
+        runtime: &Handle,
+    ) {
+        if now.saturating_since(traffic.newest_call) >= PATIENCE {
+            self.send_courier(traffic, now, runtime);
+        }
+    }
+
+    fn send_courier(self: &Arc<Self>, mut traffic: MutexGuard<'_, Traffic<O>>, now: Moment, runtime: &Handle) {
+        if traffic.couriers < MOST_COURIERS && !traffic.queue.is_empty() {
             traffic.couriers += 1;
             traffic.newest_call = now;
             drop(traffic);
-            runtime.spawn(Courier { lane: Arc::clone(self), on_duty: true }.run());
+            let courier = Courier { lane: Arc::clone(self), runtime: runtime.clone(), on_duty: true };
+            runtime.spawn(courier.run());
         }
     }
 
-    async fn call_one(&self, request: O::Request, give_up_at: Moment) -> Answered<O::Answer> {
-        let (sent, mut results) = self.call(&[request], give_up_at).await;
-        Answered { sent, result: results.pop().unwrap_or_else(|| Err(self.error(ErrorKind::Internal, "no answer"))) }
+    async fn call_one(&self, errand: Errand<O::Request>) -> Answered<O::Answer> {
+        let Called { sent, mut results, hung } = self.call(&[errand.request], errand.give_up_at).await;
+        let result = results.pop().unwrap_or_else(|| Err(self.error(ErrorKind::Internal, "no answer")));
+        Answered { sent, result, hung }
     }
 
     /// Calls the store; answers one result per request, whatever the store does.
-    async fn call(&self, requests: &[O::Request], give_up_at: Moment) -> (Moment, Vec<Result<O::Answer>>) {
+    async fn call(&self, requests: &[O::Request], give_up_at: Moment) -> Called<O::Answer> {
         let sent = self.clock.now();
-        let mut results = tokio::select! {
+        let all = |error: Error| requests.iter().map(|_| Err(error.clone())).collect();
+        tokio::select! {
             biased;
-            results = O::call(&*self.store, requests) => results,
-            () = self.clock.sleep_until(give_up_at) => {
-                let waited = self.clock.now().saturating_since(sent);
-                let error = self.error(ErrorKind::Indeterminate, format!("no answer within {waited:?}"));
-                requests.iter().map(|_| Err(error.clone())).collect()
+            results = O::call(&*self.store, requests) => {
+                let (answers, asked) = (results.len(), requests.len());
+                let message = || format!("{answers} answers to {asked} requests");
+                let results = if answers == asked { results } else { all(self.error(ErrorKind::Internal, message())) };
+                Called { sent, results, hung: false }
             }
-        };
-        if results.len() != requests.len() {
-            let message = format!("{} answers to {} requests", results.len(), requests.len());
-            let error = self.error(ErrorKind::Internal, message);
-            results = requests.iter().map(|_| Err(error.clone())).collect();
+            () = self.clock.sleep_until(give_up_at) => {
+                Called { sent, results: all(self.no_answer(sent)), hung: true }
+            }
         }
-        (sent, results)
+    }
+
+    fn no_answer(&self, since: Moment) -> Error {
+        let waited = self.clock.now().saturating_since(since);
+        self.error(ErrorKind::Indeterminate, format!("no answer within {waited:?}"))
     }
 
     fn never_sent(&self) -> Answered<O::Answer> {
         let error = self.error(ErrorKind::Unavailable, "it was not sent: it was given up while others were under way");
-        Answered { sent: self.clock.now(), result: Err(error) }
+        Answered { sent: self.clock.now(), result: Err(error), hung: false }
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -265,13 +308,20 @@ impl<O: Operation> Lane<O> {
     }
 }
 
+/// What a call of the store brought.
+struct Called<A> {
+    sent: Moment,
+    results: Vec<Result<A>>,
+    hung: bool,
+}
+
 impl<O: Operation> Traffic<O> {
     fn next_place(&mut self, give_up_at: Moment) -> Place {
         self.arrivals += 1;
         (give_up_at, self.arrivals)
     }
 
-    /// The next batch: the most urgent items, each name once.
+    /// The next batch: the most urgent items, each name once, none in larger company than it should be.
     fn take_batch(&mut self) -> Vec<(Place, Item<O>)> {
         let mut batch = Vec::with_capacity(self.queue.len().min(LARGEST_BATCH));
         if self.queue.len() == 1 {
@@ -279,16 +329,19 @@ impl<O: Operation> Traffic<O> {
             return batch;
         }
         let mut names = HashSet::new();
-        let mut again = Vec::new();
-        while batch.len() < LARGEST_BATCH {
+        let mut left = Vec::new();
+        let mut company = LARGEST_BATCH;
+        while batch.len() < company {
             let Some((place, item)) = self.queue.pop_first() else { break };
-            if names.insert(O::lease(&item.request).clone()) {
+            let fits = batch.len() < item.errand.company;
+            if fits && names.insert(O::lease(&item.errand.request).clone()) {
+                company = company.min(item.errand.company);
                 batch.push((place, item));
             } else {
-                again.push((place, item));
+                left.push((place, item));
             }
         }
-        self.queue.extend(again);
+        self.queue.extend(left);
         batch
     }
 }
@@ -336,39 +389,28 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Owned<F> {
 
 /// Waits for the answer to an item in the queue; when it is dropped, the item need not be sent any more.
 struct Queued<'a, O: Operation> {
-    lane: &'a Arc<Lane<O>>,
+    lane: &'a Lane<O>,
     place: Place,
-    runtime: &'a Handle,
 }
 
 impl<O: Operation> Queued<'_, O> {
-    async fn wait(self, mut answer: oneshot::Receiver<Answered<O::Answer>>) -> Answered<O::Answer> {
-        let clock = &self.lane.clock;
+    async fn wait(self, answer: oneshot::Receiver<Answered<O::Answer>>) -> Answered<O::Answer> {
         let (give_up_at, _) = self.place;
-        let began = clock.now();
-        let mut wake_at = began + patience(began, give_up_at);
-        loop {
-            tokio::select! {
-                biased;
-                answered = &mut answer => return answered.unwrap_or_else(|_| Answered {
-                    sent: began,
-                    result: Err(self.lane.error(ErrorKind::Internal, "the store's call panicked, or its runtime has ended")),
-                }),
-                () = clock.sleep_until(wake_at) => {}
-            }
-            if clock.now() >= give_up_at {
-                break;
-            }
-            self.lane.send_courier(self.lane.lock(), give_up_at, self.runtime);
-            wake_at = give_up_at;
+        let began = self.lane.clock.now();
+        tokio::select! {
+            biased;
+            answered = answer => answered.unwrap_or_else(|_| {
+                let message = "the store's call panicked, or its runtime has ended";
+                Answered { sent: began, result: Err(self.lane.error(ErrorKind::Internal, message)), hung: false }
+            }),
+            () = self.lane.clock.sleep_until(give_up_at) => match self.lane.lock().queue.remove(&self.place) {
+                Some(item) => {
+                    (item.done)(self.lane.never_sent());
+                    self.lane.never_sent()
+                }
+                None => Answered { sent: began, result: Err(self.lane.no_answer(began)), hung: true },
+            },
         }
-        if let Some(item) = self.lane.lock().queue.remove(&self.place) {
-            (item.done)(self.lane.never_sent());
-            return self.lane.never_sent();
-        }
-        let waited = clock.now().saturating_since(began);
-        let error = self.lane.error(ErrorKind::Indeterminate, format!("no answer within {waited:?}"));
-        Answered { sent: began, result: Err(error) }
     }
 }
 
@@ -384,6 +426,7 @@ impl<O: Operation> Drop for Queued<'_, O> {
 /// A task that brings what is queued to the store until nothing is left.
 struct Courier<O: Operation> {
     lane: Arc<Lane<O>>,
+    runtime: Handle,
     on_duty: bool,
 }
 
@@ -410,7 +453,7 @@ impl<O: Operation> Courier<O> {
             };
             let now = self.lane.clock.now();
             let too_late = |place: &Place| place.0 <= now;
-            for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.wanted)()) {
+            for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.errand.wanted)()) {
                 (item.done)(self.lane.never_sent());
             }
             if !batch.is_empty() {
@@ -424,9 +467,9 @@ impl<O: Operation> Courier<O> {
         let mut halvings = MOST_HALVINGS;
         while let Some(mut batch) = batches.pop() {
             let give_up_at = batch.iter().map(|((give_up_at, _), _)| *give_up_at).max();
-            let requests: Vec<_> = batch.iter().map(|(_, item)| item.request.clone()).collect();
-            let (sent, results) =
-                self.lane.call(&requests, give_up_at.unwrap_or(Moment::from_origin(Duration::ZERO))).await;
+            let requests: Vec<_> = batch.iter().map(|(_, item)| item.errand.request.clone()).collect();
+            let call = self.lane.call(&requests, give_up_at.unwrap_or(Moment::from_origin(Duration::ZERO)));
+            let Called { sent, results, hung } = self.relieved_after_patience(call).await;
             if batch.len() > 1 && halvings > 0 && results.iter().all(is_failure_of_a_request) {
                 halvings -= 1;
                 let second_half = batch.split_off(batch.len() / 2);
@@ -434,9 +477,22 @@ impl<O: Operation> Courier<O> {
                 continue;
             }
             for ((_, item), result) in batch.into_iter().zip(results) {
-                (item.done)(Answered { sent, result });
+                (item.done)(Answered { sent, result, hung });
             }
         }
+    }
+
+    /// Waits for the call. If it takes long, another courier takes what is queued.
+    async fn relieved_after_patience<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        let clock = &self.lane.clock;
+        tokio::select! {
+            biased;
+            called = &mut call => return called,
+            () = clock.sleep_until(clock.now() + PATIENCE) => {}
+        }
+        self.lane.send_courier_if_all_are_away(self.lane.lock(), clock.now(), &self.runtime);
+        call.await
     }
 }
 
@@ -452,10 +508,6 @@ impl<O: Operation> Drop for Courier<O> {
 fn is_failure_of_a_request<A>(result: &Result<A>) -> bool {
     use ErrorKind::{Internal, Invalid, Unsupported};
     matches!(result, Err(error) if matches!(error.kind(), Invalid | Unsupported | Internal))
-}
-
-fn patience(now: Moment, give_up_at: Moment) -> Duration {
-    (give_up_at.saturating_since(now) / 4).min(LONGEST_PATIENCE)
 }
 
 impl<O: Operation> fmt::Debug for Lane<O> {

@@ -15,7 +15,7 @@ use tokio::{runtime::Handle, sync::watch};
 use crate::{
     Capabilities, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
     Moment, ReleaseRequest, Released, Result,
-    batch::{Acquire, Lane, Release},
+    batch::{Acquire, Errand, Lane, Release},
     observer::Events,
     renewal::Renewals,
     waiting::Waiting,
@@ -107,9 +107,9 @@ impl Core {
         timeout: Duration,
     ) -> Result<Released> {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
-        let give_up_at = self.clock.now() + timeout;
+        let errand = Errand::new(request, self.clock.now() + timeout);
         let done = move |result: &Result<Released>| core.released(&handle, repeated, timeout, RELEASE_REPEATS, result);
-        self.releases.submit(runtime, request, give_up_at, || true, move |answered| done(&answered.result)).await.result
+        self.releases.submit(runtime, errand, move |answered| done(&answered.result)).await.result
     }
 
     /// Releases, best effort (S16).
@@ -130,16 +130,10 @@ impl Core {
         repeats: u32,
     ) {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
-        let give_up_at = self.clock.now() + timeout;
-        self.releases.enqueue(
-            runtime,
-            request,
-            give_up_at,
-            || true,
-            move |answered| {
-                core.released(&handle, repeated, timeout, repeats, &answered.result);
-            },
-        );
+        let errand = Errand::new(request, self.clock.now() + timeout);
+        self.releases.enqueue(runtime, errand, move |answered| {
+            core.released(&handle, repeated, timeout, repeats, &answered.result);
+        });
     }
 
     fn released(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Capabilities, Error, ErrorKind, Metadata, schedule::Schedule};
+use crate::{Capabilities, Error, ErrorKind, HolderId, Metadata, schedule::Schedule};
 
 /// What is wanted of a lease: plain data, to be written in code or read from configuration.
 ///
@@ -28,6 +28,10 @@ pub struct LeaseOptions {
     /// store's limits; 10 to 60 seconds suit most work.
     #[serde(with = "humantime_serde")]
     pub ttl: Duration,
+    /// Who holds it. Default: the client's holder id. For several parts of one process that are different to others, as the
+    /// candidates of an election are; each of them waits in a line of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<HolderId>,
     /// How long `acquire` waits for a name that somebody else holds. Default: for ever.
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub wait_limit: Option<Duration>,
@@ -84,6 +88,7 @@ impl LeaseOptions {
     pub const fn new(ttl: Duration) -> Self {
         Self {
             ttl,
+            holder: None,
             wait_limit: None,
             metadata: Metadata::empty(),
             hold_at_least: Duration::ZERO,
@@ -95,6 +100,12 @@ impl LeaseOptions {
             margin: None,
             announce: false,
         }
+    }
+
+    /// With this holder instead of the client's.
+    #[must_use]
+    pub fn with_holder(self, holder: HolderId) -> Self {
+        Self { holder: Some(holder), ..self }
     }
 
     /// With a limit to waiting; see [`LeaseOptions::wait_limit`].

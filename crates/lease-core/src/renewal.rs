@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
     Clock, Error, ErrorKind, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Lane, Renew},
+    batch::{Answered, Errand, Lane, Renew},
     core::closed,
     schedule::Plan,
     tenure::Tenure,
@@ -55,6 +55,8 @@ struct Entry {
     step: Step,
     /// How many renewals were sent.
     sent: u64,
+    /// How many of them hung, one after the other.
+    hung: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Renewals {
         if agenda.phase != Phase::Renewing {
             return Err(closed("acquire"));
         }
-        let entry = Entry { tenure: Arc::clone(tenure), at: plan.valid_until, step: Step::Deadline, sent: 0 };
+        let entry = Entry { tenure: Arc::clone(tenure), at: plan.valid_until, step: Step::Deadline, sent: 0, hung: 0 };
         agenda.times.insert((entry.at, tenure.number));
         agenda.entries.insert(tenure.number, entry);
         if matches!(agenda.task, Task::NotRunning) {
@@ -126,17 +128,9 @@ impl Renewals {
         let request = tenure.renew_request();
         let revision = request.metadata.as_ref().map(|update| update.revision);
         let give_up_at = tenure.schedule.give_up_at(self.0.clock.now(), tenure.valid_until());
-        let answered = self
-            .0
-            .lane
-            .submit(
-                runtime,
-                request,
-                give_up_at,
-                move || holding.is_held(),
-                move |answered| shared.answered(&subject, None, revision, answered),
-            )
-            .await;
+        let errand = Errand::new(request, give_up_at).while_wanted(move || holding.is_held());
+        let outcome = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
+        let answered = self.0.lane.submit(runtime, errand, outcome).await;
         match answered.result {
             Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
             Ok(_) => Err(tenure.lost().await.into()),
@@ -185,8 +179,9 @@ impl Shared {
                 agenda.enter(number, Step::Deadline, valid_until);
             } else {
                 entry.sent += 1;
+                entry.hung += u32::from(entry.step == Step::Overdue);
                 let give_up_at = tenure.schedule.give_up_at(now, valid_until);
-                renewals.push((tenure, entry.step, entry.sent, give_up_at));
+                renewals.push((tenure, entry.step, entry.sent, entry.hung, give_up_at));
                 agenda.enter(number, Step::Overdue, (give_up_at + OVERDUE).min(valid_until));
             }
         }
@@ -197,15 +192,15 @@ impl Shared {
         for tenure in ended {
             tenure.is_held();
         }
-        for (tenure, step, sent, give_up_at) in renewals {
+        for (tenure, step, sent, hung, give_up_at) in renewals {
             if step == Step::Overdue {
                 tenure.in_jeopardy(Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue"));
             }
             let (shared, holding) = (Arc::clone(self), Arc::clone(&tenure));
             let request = tenure.renew_request();
             let revision = request.metadata.as_ref().map(|update| update.revision);
-            let wanted = move || holding.is_held();
-            self.lane.enqueue(runtime, request, give_up_at, wanted, move |answered| {
+            let errand = Errand::new(request, give_up_at).after_hanging(hung).while_wanted(move || holding.is_held());
+            self.lane.enqueue(runtime, errand, move |answered| {
                 shared.answered(&tenure, Some(sent), revision, &answered);
             });
         }
@@ -220,7 +215,11 @@ impl Shared {
                 let mut plan = tenure.schedule.after_renewal(tenure.began, current, answered.sent, *remaining);
                 plan.renew_at = plan.renew_at.map(|at| at.max(self.clock.now() + SHORTEST_INTERVAL));
                 if tenure.extend(plan, answered.sent, revision) {
-                    self.enter(self.lock(), tenure, plan);
+                    let mut agenda = self.lock();
+                    if let Some(entry) = agenda.entries.get_mut(&tenure.number) {
+                        entry.hung = 0;
+                    }
+                    self.enter(agenda, tenure, plan);
                 }
             }
             Ok(Renewed::Lost(reason)) => {
@@ -231,9 +230,11 @@ impl Shared {
                 tenure.in_jeopardy(error.clone());
                 let valid_until = tenure.valid_until();
                 let retry_at = tenure.schedule.retry_at(self.clock.now(), valid_until);
-                let agenda = self.lock();
+                let mut agenda = self.lock();
                 // Otherwise another one is under way, or none is wanted.
-                if agenda.entries.get(&tenure.number).is_some_and(|entry| attempt == Some(entry.sent)) {
+                if let Some(entry) = agenda.entries.get_mut(&tenure.number).filter(|entry| attempt == Some(entry.sent))
+                {
+                    entry.hung += u32::from(answered.hung);
                     self.enter(agenda, tenure, Plan { valid_until, renew_at: Some(retry_at) });
                 }
             }

@@ -202,6 +202,9 @@ pub struct LeaseRecord {
     pub remaining: Duration,
     /// What the holder says about itself.
     pub metadata: Metadata,
+    /// Its holder has released it, and the name is merely blocked for what remains: by
+    /// [`hold_at_least`](crate::LeaseOptions::hold_at_least), or by a hand-over.
+    pub released: bool,
 }
 
 /// Why a lease is no longer held. Reported once per grant (L6).

@@ -1,7 +1,7 @@
 //! Waiting for a name that somebody else holds.
 //!
-//! All tasks of a process that wait for one name stand in one line, first come first served, and one task, the contender,
-//! tries on behalf of the first of them (L2). It is woken by the store's hints (S20), by the holder's expiry, or by a poll.
+//! All tasks of a client that wait for one name, as the same holder, stand in one line, first come first served, and one task,
+//! the contender, tries on behalf of the first of them (L2). It is woken by the store's hints (S20), by the holder's expiry, or by a poll.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
-    Error, ErrorKind, LeaseEvent, LeaseName, LeaseOptions, Moment, Result,
+    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result,
     attempt::{Asked, Attempt},
     core::{Core, Phase, closed},
     lease::Lease,
@@ -25,9 +25,14 @@ const POLL: Duration = Duration::from_secs(1);
 /// Contenders come up to this much after the holder's expiry, so that not all come at once.
 const EXPIRY_JITTER: Duration = Duration::from_millis(25);
 
-/// The lines of a client, by name.
+/// The lines of a client.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Mutex<HashMap<LeaseName, VecDeque<Waiter>>>);
+pub(crate) struct Waiting(Mutex<Lines>);
+
+type Lines = HashMap<Place, VecDeque<Waiter>>;
+
+/// Where a line is. A name may be reserved for a holder, so who waits as another one must not stand in its way.
+type Place = (LeaseName, HolderId);
 
 struct Waiter {
     attempt: Attempt,
@@ -75,7 +80,7 @@ async fn acquire_without_limit(
 ) -> Result<Lease> {
     let mut attempt = Attempt::new(core, runtime, name.clone(), options.clone());
     let mut retry_after = None;
-    if !core.waiting.has_line(&name) {
+    if !core.waiting.has_line(&attempt) {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
             Asked::Held { retry_after: after } => retry_after = after,
@@ -116,14 +121,14 @@ fn wait_limit(name: &LeaseName, limit: Duration, trouble: Option<Error>) -> Erro
 }
 
 impl Waiting {
-    fn has_line(&self, name: &LeaseName) -> bool {
-        self.lock().contains_key(name)
+    fn has_line(&self, attempt: &Attempt) -> bool {
+        self.lock().contains_key(&place(attempt))
     }
 
     /// Gets into line; the first one brings the contender.
     fn join(&self, core: &Arc<Core>, runtime: &Handle, waiter: Waiter) {
-        let name = waiter.attempt.name().clone();
-        match self.lock().entry(name.clone()) {
+        let place = place(&waiter.attempt);
+        match self.lock().entry(place.clone()) {
             Entry::Occupied(mut line) => {
                 let line = line.get_mut();
                 line.retain(|waiter| !waiter.reply.is_closed());
@@ -132,34 +137,38 @@ impl Waiting {
             }
             Entry::Vacant(line) => line.insert(VecDeque::from([waiter])),
         };
-        runtime.spawn(Contender::new(core, name).run());
+        runtime.spawn(Contender::new(core, place).run());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseName, VecDeque<Waiter>>> {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The task that contends for one name, for all who wait for it in this process. A waiter that is dropped, or not polled,
+fn place(attempt: &Attempt) -> Place {
+    (attempt.name().clone(), attempt.holder().clone())
+}
+
+/// The task that contends for one name, for all who stand in its line. A waiter that is dropped, or not polled,
 /// holds up nobody.
 struct Contender {
     core: Arc<Core>,
-    name: LeaseName,
+    place: Place,
     /// Seeded by holder and name, so that contenders differ, and a simulation can be repeated.
     random: SmallRng,
     on_duty: bool,
 }
 
 impl Contender {
-    fn new(core: &Arc<Core>, name: LeaseName) -> Self {
+    fn new(core: &Arc<Core>, place: Place) -> Self {
         let mut hasher = DefaultHasher::new();
-        (&core.holder, &name).hash(&mut hasher);
-        Self { core: Arc::clone(core), name, random: SmallRng::seed_from_u64(hasher.finish()), on_duty: true }
+        place.hash(&mut hasher);
+        Self { core: Arc::clone(core), place, random: SmallRng::seed_from_u64(hasher.finish()), on_duty: true }
     }
 
     async fn run(mut self) {
         // Before the first try, so that no release in between goes unnoticed.
-        let mut wakeups = self.core.store.subscribe(&self.name);
+        let mut wakeups = self.core.store.subscribe(&self.place.0);
         while let Some(mut waiter) = self.next_waiter() {
             let mut wake_at = self.after(waiter.retry_after);
             loop {
@@ -207,13 +216,13 @@ impl Contender {
     fn next_waiter(&mut self) -> Option<Waiter> {
         let core = Arc::clone(&self.core);
         let mut lines = core.waiting.lock();
-        let line = lines.get_mut(&self.name)?;
+        let line = lines.get_mut(&self.place)?;
         while let Some(waiter) = line.pop_front() {
             if !waiter.reply.is_closed() {
                 return Some(waiter);
             }
         }
-        lines.remove(&self.name);
+        lines.remove(&self.place);
         self.on_duty = false;
         None
     }
@@ -229,7 +238,7 @@ impl Contender {
 impl Drop for Contender {
     fn drop(&mut self) {
         // Its runtime has ended. Those who wait are told by the loss of their reply.
-        let line = if self.on_duty { self.core.waiting.lock().remove(&self.name) } else { None };
+        let line = if self.on_duty { self.core.waiting.lock().remove(&self.place) } else { None };
         drop(line);
     }
 }

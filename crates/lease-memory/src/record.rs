@@ -129,6 +129,7 @@ impl Record {
             ttl: self.ttl,
             remaining: self.remaining(now),
             metadata: self.metadata.clone(),
+            released: matches!(self.phase, Phase::Released { .. }),
         })
     }
 

@@ -1,21 +1,28 @@
 //! The reference store keeps every promise.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use lease_core::{Clock, LeaseName, LeaseStore, TokioClock, async_trait};
+use async_trait::async_trait;
+use lease_core::{Clock, LeaseName, LeaseStore, TokioClock};
 use lease_memory::MemoryStore;
 use lease_testkit::{Harm, Harness};
 
 struct MemoryHarness {
     clock: TokioClock,
     store: MemoryStore,
+    ttl: Duration,
+    patience: Duration,
 }
 
 impl MemoryHarness {
-    fn new() -> Self {
+    fn paused() -> Self {
         let clock = TokioClock::new();
-        Self { clock, store: MemoryStore::with_clock(clock) }
+        let store = MemoryStore::with_clock(clock);
+        Self { clock, store, ttl: Duration::from_secs(10), patience: Duration::from_millis(100) }
+    }
+
+    async fn real() -> Self {
+        Self { ttl: Duration::from_millis(600), patience: Duration::from_secs(3), ..Self::paused() }
     }
 }
 
@@ -29,8 +36,12 @@ impl Harness for MemoryHarness {
         Arc::new(self.clock)
     }
 
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     fn patience(&self) -> Duration {
-        Duration::from_millis(100)
+        self.patience
     }
 
     async fn remove_record(&self, name: &LeaseName) -> Harm {
@@ -40,14 +51,10 @@ impl Harness for MemoryHarness {
 }
 
 mod paused {
-    lease_testkit::conformance!(paused, super::MemoryHarness::new);
+    lease_testkit::conformance!(paused, super::MemoryHarness::paused);
 }
 
 /// In real time too: the cases must not rest on paused time.
 mod real {
-    async fn start() -> super::MemoryHarness {
-        super::MemoryHarness::new()
-    }
-
-    lease_testkit::conformance!(real, start);
+    lease_testkit::conformance!(real, super::MemoryHarness::real);
 }

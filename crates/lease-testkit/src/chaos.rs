@@ -3,7 +3,7 @@
 use std::{
     future::{Future, pending},
     panic::resume_unwind,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,7 +12,7 @@ use lease_core::{
     AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseRecord,
     LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, WakeupRegistry, Wakeups,
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{Dice, Fault, Operation, Rule, fault::ActiveRule};
 
@@ -45,7 +45,7 @@ pub struct ChaosStore {
 #[derive(Debug)]
 struct Shared {
     schedule: Mutex<Schedule>,
-    frozen: watch::Sender<bool>,
+    thawed: Notify,
     forged_hints: WakeupRegistry,
 }
 
@@ -54,6 +54,7 @@ struct Schedule {
     rules: Vec<ActiveRule>,
     dice: Dice,
     is_cut: bool,
+    is_frozen: bool,
     hints: Hints,
 }
 
@@ -72,12 +73,15 @@ impl ChaosStore {
     /// A store that behaves, until it is told otherwise.
     #[must_use]
     pub fn new(inner: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, seed: u64) -> Self {
-        let schedule = Schedule { rules: Vec::new(), dice: Dice::seeded(seed), is_cut: false, hints: Hints::Delivered };
-        let shared = Shared {
-            schedule: Mutex::new(schedule),
-            frozen: watch::Sender::new(false),
-            forged_hints: WakeupRegistry::default(),
+        let schedule = Schedule {
+            rules: Vec::new(),
+            dice: Dice::seeded(seed),
+            is_cut: false,
+            is_frozen: false,
+            hints: Hints::Delivered,
         };
+        let shared =
+            Shared { schedule: Mutex::new(schedule), thawed: Notify::new(), forged_hints: WakeupRegistry::default() };
         Self { inner, clock, shared: Arc::new(shared) }
     }
 
@@ -93,12 +97,13 @@ impl ChaosStore {
 
     /// Stops answering: connections stay open, requests are kept, and delivered at [`ChaosStore::thaw`].
     pub fn freeze(&self) {
-        self.shared.frozen.send_replace(true);
+        self.schedule().is_frozen = true;
     }
 
     /// Answers again, first of all what was asked meanwhile.
     pub fn thaw(&self) {
-        self.shared.frozen.send_replace(false);
+        self.schedule().is_frozen = false;
+        self.shared.thawed.notify_waiters();
     }
 
     /// Refuses every call at once: `Unavailable`.
@@ -140,6 +145,18 @@ impl ChaosStore {
         Some(fault)
     }
 
+    /// All who wait go on in the order of their coming, so that a schedule can be repeated.
+    async fn until_thawed(&self) {
+        loop {
+            let mut thawed = pin!(self.shared.thawed.notified());
+            thawed.as_mut().enable();
+            if !self.schedule().is_frozen {
+                return;
+            }
+            thawed.await;
+        }
+    }
+
     /// Delivers a call, or does to it what the rules say.
     async fn pass<T: Send + 'static>(
         &self,
@@ -150,16 +167,13 @@ impl ChaosStore {
     ) -> T {
         let failed = |kind| fail(Error::new(kind, operation.as_str(), "injected by the test").in_store("chaos"));
         let fault = self.decide(operation, names);
-        if *self.shared.frozen.borrow() {
-            let mut frozen = self.shared.frozen.subscribe();
-            let late = async move {
-                // The sender lives in the store, of which the caller may be the last owner: then it never thaws.
-                if frozen.wait_for(|frozen| !frozen).await.is_err() {
-                    pending::<()>().await;
-                }
+        if self.schedule().is_frozen {
+            let frozen = self.clone();
+            return in_background(async move {
+                frozen.until_thawed().await;
                 deliver().await
-            };
-            return in_background(late).await;
+            })
+            .await;
         }
         let clock = Arc::clone(&self.clock);
         match fault {

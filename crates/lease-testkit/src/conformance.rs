@@ -102,6 +102,7 @@ macro_rules! conformance {
             waking::s20_the_first_hint_comes_with_the_subscription,
             waking::l01_a_release_is_hinted,
             waking::l01_a_release_in_a_batch_is_hinted,
+            waking::l01_a_hand_over_is_hinted,
             waking::s22_a_break_is_hinted,
             waking::an_announced_grant_is_hinted,
             waking::l01_every_release_is_hinted,
@@ -209,5 +210,15 @@ mod tests {
         listed.sort_unstable();
         assert_eq!(listed, written);
         assert!(CASES.len() >= 50, "{}", CASES.len());
+    }
+
+    /// S2 and L3 are reserved; L8 is of elections.
+    #[test]
+    fn every_rule_is_cited_by_a_case() {
+        let rules = (1..=24).map(|rule| ('s', rule)).chain((1..=9).map(|rule| ('l', rule)));
+        for (letter, rule) in rules.filter(|rule| ![('s', 2), ('l', 3), ('l', 8)].contains(rule)) {
+            let prefix = format!("{letter}{rule:02}_");
+            assert!(CASES.iter().any(|case| case.starts_with(&prefix)), "no case proves {prefix}");
+        }
     }
 }

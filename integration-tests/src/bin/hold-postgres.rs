@@ -1,12 +1,16 @@
 //! Starts a PostgreSQL server, prints its URL, and waits to be killed.
-//! With `frozen` as its argument it freezes the server first.
+//! Its argument: `running`, `frozen` (it freezes the server first), or `any` (whichever server the environment has).
 
 use integration_tests::Postgres;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let postgres = Postgres::start_local(&[]).await.unwrap_or_else(|error| panic!("{error}"));
-    if std::env::args().any(|argument| argument == "frozen") {
+    let argument = std::env::args().nth(1).unwrap_or_default();
+    let postgres = match argument.as_str() {
+        "any" => Postgres::start().await,
+        _ => Postgres::start_local(&[]).await.unwrap_or_else(|error| panic!("{error}")),
+    };
+    if argument == "frozen" {
         postgres.freeze().await.unwrap_or_else(|error| panic!("{error}"));
     }
     println!("{}", postgres.url());

@@ -35,7 +35,9 @@ impl EtcdCluster {
     /// When there is no binary, with a message that says what to install.
     pub async fn start() -> Self {
         Self::try_start().await.unwrap_or_else(|error| {
-            panic!("No etcd cluster for this test: install a server (Debian, Ubuntu: apt-get install etcd-server). {error}")
+            panic!(
+                "No etcd cluster for this test: install a server (Debian, Ubuntu: apt-get install etcd-server). {error}"
+            )
         })
     }
 
@@ -179,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_member_is_found_by_its_name() {
-        let members = r#"[{"id":10,"peerURLs":["http://a"],"name":"member-1"},{"id":255,"peerURLs":[],"name":"member-2"}]"#;
+        let members =
+            r#"[{"id":10,"peerURLs":["http://a"],"name":"member-1"},{"id":255,"peerURLs":[],"name":"member-2"}]"#;
         assert_eq!(id_of(members, "member-2").as_deref(), Some("ff"));
         assert_eq!(id_of(members, "member-1").as_deref(), Some("a"));
         assert_eq!(id_of(members, "member-3"), None);

@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn a_request_says_who_sends_it() {
-        assert_eq!(sender("GET /raft/stream HTTP/1.1\r\nHost: a\r\nX-Server-From: 8e9e05c52164694d\r\n\r\n"), "8e9e05c52164694d");
+        assert_eq!(
+            sender("GET /raft/stream HTTP/1.1\r\nHost: a\r\nX-Server-From: 8e9e05c52164694d\r\n\r\n"),
+            "8e9e05c52164694d"
+        );
         assert_eq!(sender("GET /version HTTP/1.1\r\nHost: a\r\n\r\n"), "");
         let cut_off = CutOff(Some(("a1".into(), 7)));
         assert!(cut_off.hits("a1", 8) && cut_off.hits("b2", 7) && !cut_off.hits("b2", 8) && !cut_off.hits("", 8));

@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::process::Signal;
@@ -39,7 +42,7 @@ impl LocalPostgres {
 
     fn start_on(port: u16, binaries: &Path, settings: &[String]) -> Result<Self, ServerError> {
         let mut keeper = new_keeper()?;
-        keeper.run(&["cp", "-R", "-p", path(&template(binaries)?)?, "data"])?;
+        make_data_directory(&mut keeper, binaries)?;
         let port_argument = port.to_string();
         let mut command: Vec<String> =
             [path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into).into();
@@ -119,7 +122,16 @@ fn remove_shared_memory(directory: &Path) {
     }
 }
 
-/// A fresh data directory, made once a process: copying is several times faster than making.
+/// Makes a fresh `data`. Most test processes have one server, which gets one of its own; if there is a second, a template
+/// is made for that and all later ones: copying is faster than making.
+fn make_data_directory(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {
+    static FIRST: AtomicBool = AtomicBool::new(true);
+    if FIRST.swap(false, Ordering::SeqCst) {
+        return run_initdb(keeper, binaries);
+    }
+    keeper.run(&["cp", "-R", "-p", path(&template(binaries)?)?, "data"])
+}
+
 fn template(binaries: &Path) -> Result<PathBuf, ServerError> {
     static TEMPLATE: Mutex<Option<Keeper>> = Mutex::new(None);
     let mut template = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,24 +139,27 @@ fn template(binaries: &Path) -> Result<PathBuf, ServerError> {
         return Ok(keeper.directory().join("data"));
     }
     let mut keeper = new_keeper()?;
+    run_initdb(&mut keeper, binaries)?;
+    Ok(template.insert(keeper).directory().join("data"))
+}
+
+fn run_initdb(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {
     let initdb = binaries.join("initdb");
     let plain =
         [path(&initdb)?, "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C"];
     // An order of words rather than of bytes, as in most databases: a test then notices who relies on bytes.
     let words = [&plain[..], &["--locale-provider=icu", "--icu-locale=en-US"]].concat();
     // From version 15 on, and only if built so.
-    if keeper.run(&words).is_err() {
-        keeper.run(&plain)?;
-    }
-    Ok(template.insert(keeper).directory().join("data"))
+    keeper.run(&words).or_else(|_| keeper.run(&plain))
 }
 
 /// The directory with the binaries of the newest version.
 fn newest_binaries() -> Result<PathBuf, ServerError> {
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
-    // Debian keeps them out of the PATH.
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    // Debian keeps them out of the PATH. The variable is for a test of this package.
+    let debian = std::env::var_os("LEASE_TEST_DEBIAN_POSTGRES").unwrap_or("/usr/lib/postgresql".into());
+    let debian = std::fs::read_dir(debian).into_iter().flatten().flatten();
     directories.extend(debian.map(|version| version.path().join("bin")));
     let found = directories.into_iter().filter(|directory| directory.join("initdb").exists());
     found

@@ -140,10 +140,8 @@ impl Pump {
         if let Queued::Bytes(bytes) = &queued {
             self.bytes_under_way += bytes.len();
         }
-        let due = SystemClock.now() + path.delay;
-        // A shorter delay than before must not overtake.
-        let due = self.under_way.back().map_or(due, |&(before, _)| due.max(before));
-        self.under_way.push_back((due, queued));
+        // A queue: what has a shorter delay than its predecessor does not overtake it.
+        self.under_way.push_back((SystemClock.now() + path.delay, queued));
     }
 
     /// The next piece; at a cut, as much of it as may still pass.

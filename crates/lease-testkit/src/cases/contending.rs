@@ -364,15 +364,19 @@ pub async fn s09_the_history_of_many_clients_is_sound(bench: &Bench) {
                 let Ok(lease) = client.acquire(dice.pick(&names), &options).await else { continue };
                 let tenure = history.began(lease.name(), lease.holder(), lease.token(), clock.now());
                 tenures += 1;
-                let work = clock.sleep_until(clock.now() + dice.between(Duration::ZERO, ttl / 2));
+                let works_until = clock.now() + dice.between(Duration::ZERO, ttl / 2);
                 let mut deadline = lease.valid_until();
-                tokio::select! {
-                    biased;
-                    () = work => deadline = deadline.max(lease.valid_until()),
-                    _ = lease.lost() => {}
+                while lease.is_held() && clock.now() < works_until {
+                    deadline = deadline.max(lease.valid_until());
+                    tokio::select! {
+                        biased;
+                        _ = lease.lost() => {}
+                        () = clock.sleep_until(works_until.min(clock.now() + ttl / 50)) => {}
+                    }
                 }
                 tenure.ended(clock.now());
                 if !lease.is_held() {
+                    // The signal may have been late on a busy machine; whoever asks knows better.
                     tenure.ended(deadline);
                 }
                 match dice.below(4) {

@@ -16,7 +16,7 @@ pub async fn an_inspection_says_who_holds_the_lease(bench: &Bench) {
     assert_eq!((&record.name, &record.holder, record.token), (&request.name, &request.holder, grant.token));
     assert!(record.ttl >= bench.ttl && record.ttl <= longest, "{:?}", record.ttl);
     assert!(record.remaining > Duration::ZERO && record.remaining <= longest, "{:?}", record.remaining);
-    assert!(record.metadata.is_empty());
+    assert!(record.metadata.is_empty() && !record.released);
 }
 
 /// What is left gets less as time passes, and an inspection changes nothing.

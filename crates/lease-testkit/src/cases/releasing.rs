@@ -106,7 +106,7 @@ pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
     refused(&*store, &again).await;
     refused(&*other, &bench.request(&request.name)).await;
     let record = inspected(&*other, &request.name).await.expect("a blocked name says who blocks it");
-    assert_eq!(record.holder, request.holder);
+    assert_eq!((&record.holder, record.released), (&request.holder, true));
     let limit = bench.ttl + bench.patience();
     bench
         .poll("the name is free when its time is over", limit, async || {

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Break, LeaseStore, Wakeups};
+use lease_core::{Break, LeaseStore, ReleaseRequest, Wakeups};
 
-use crate::bench::{Bench, acquire, claim, granted, name, release};
+use crate::bench::{Bench, acquire, claim, granted, name, plain_release, release};
 
 /// The first hint comes as soon as the subscription stands: what happened before it is not missed.
 pub async fn s20_the_first_hint_comes_with_the_subscription(bench: &Bench) {
@@ -34,11 +34,26 @@ pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
         let mut request = bench.request(&name(job));
         request.ttl = bench.ttl * 30;
         let claim = claim(&request, &granted(&*store, &request).await);
-        releases.push(crate::bench::plain_release(&claim));
+        releases.push(plain_release(&claim));
     }
     let mut wakeups = quiet(bench, &other).await;
     store.release(&releases).await;
     expect_hint(bench, &store, "the release", &mut wakeups).await;
+}
+
+/// A hand-over is hinted: the successor need not wait for a poll.
+pub async fn l01_a_hand_over_is_hinted(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let mut request = bench.request(&name("job"));
+    request.ttl = bench.ttl * 30;
+    let successor = bench.request(&request.name);
+    let claim = claim(&request, &granted(&*store, &request).await);
+    let mut wakeups = quiet(bench, &other).await;
+    let reserved_for = Some(successor.holder.clone());
+    let hand_over = ReleaseRequest { hold_for: bench.ttl * 20, reserved_for, ..plain_release(&claim) };
+    store.release(&[hand_over]).await;
+    expect_hint(bench, &store, "the hand-over", &mut wakeups).await;
+    granted(&*other, &successor).await;
 }
 
 /// A break that frees the name is hinted.

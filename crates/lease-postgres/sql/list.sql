@@ -1,0 +1,11 @@
+-- A page of the leases in force. Names that other software wrote and this library cannot hold are passed over.
+-- $1 prefix, $2 the end of its range or null, $3 the last name of the page before or null, $4 the size of the page
+select {state}
+from {table} as l
+where l.lease_name collate "C" >= $1
+    and ($2::text is null or l.lease_name collate "C" < $2::text)
+    and ($3::text is null or l.lease_name collate "C" > $3::text)
+    and l.expires_at_utc > clock_timestamp()
+    and l.lease_name collate "C" ~ '^[!-~]{1,255}$'
+order by l.lease_name collate "C"
+limit $4

@@ -1,0 +1,166 @@
+//! One `LISTEN` for all who wait.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lease_core::{Clock, LeaseName, SystemClock, WakeupRegistry, Wakeups};
+use sqlx::{
+    Executor, PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+/// How long to wait before connecting again; doubled each time up to the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// A connection on which nothing came for this long is tried: it may have died without a sign.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long connecting, or a heartbeat, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Hands notifications to those who wait for them.
+///
+/// A task that the first subscription starts keeps the connection, which is none of the pool's, and ends with the store.
+/// What it misses costs waiters time, never safety (S20): they poll, too.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listening: Listening,
+    /// Of the last runtime in which somebody subscribed, if that is gone.
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Listening {
+    pool: PgPool,
+    channel: String,
+    registry: WakeupRegistry,
+    /// Whether the channel is listened to at this moment.
+    stands: Arc<AtomicBool>,
+}
+
+impl Listener {
+    pub(crate) fn new(pool: PgPool, channel: String) -> Self {
+        let listening = Listening { pool, channel, registry: WakeupRegistry::default(), stands: Arc::default() };
+        Self { listening, task: Mutex::default() }
+    }
+
+    pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        let wakeups = self.listening.registry.subscribe(name);
+        self.ensure_task();
+        // In this order: either it stands, or the one who makes it stand finds the subscription.
+        if self.listening.stands.load(Ordering::SeqCst) {
+            self.listening.registry.wake(name);
+        }
+        wakeups
+    }
+
+    /// Starts the task, also where the runtime of the last one has ended. Outside a runtime nobody can wait.
+    fn ensure_task(&self) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_none_or(JoinHandle::is_finished)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            *task = Some(runtime.spawn(self.listening.clone().run()));
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
+impl Listening {
+    /// Listens until the pool is closed, connecting again as often as it takes.
+    async fn run(self) {
+        let clock = SystemClock;
+        let mut closed = self.pool.close_event();
+        let mut backoff = FIRST_BACKOFF;
+        let work = async {
+            loop {
+                let outcome = self.listen(&mut backoff).await;
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, channel = self.channel, "waiters poll until notifications are back");
+                }
+                clock.sleep_until(clock.now() + backoff).await;
+                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            }
+        };
+        // The result says only that the pool was closed.
+        let _: Result<(), _> = closed.do_until(work).await;
+    }
+
+    /// Listens until the connection is lost.
+    async fn listen(&self, backoff: &mut Duration) -> Result<(), sqlx::Error> {
+        let options = (*self.pool.connect_options()).clone();
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&own).await?;
+        // What happens while it is away is not seen afterwards, so it must not come back unnoticed.
+        listener.eager_reconnect(false);
+        in_time(listener.listen(&self.channel)).await?;
+
+        let _standing = Standing::set(&self.stands);
+        *backoff = FIRST_BACKOFF;
+        // Hints may have been missed before.
+        self.registry.wake_all();
+        let clock = SystemClock;
+        loop {
+            tokio::select! {
+                message = listener.try_recv() => match message? {
+                    Some(message) => self.hint(message.payload()),
+                    None => return Ok(()),
+                },
+                () = clock.sleep_until(clock.now() + HEARTBEAT) => {
+                    in_time(listener.execute("select 1")).await?;
+                }
+            }
+        }
+    }
+
+    /// The payload is a name. Anything else comes from other software: somebody may have meant anybody.
+    fn hint(&self, payload: &str) {
+        match LeaseName::new(payload) {
+            Ok(name) => self.registry.wake(&name),
+            Err(_) => self.registry.wake_all(),
+        }
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let clock = SystemClock;
+    tokio::select! {
+        outcome = work => outcome,
+        () = clock.sleep_until(clock.now() + PATIENCE) => Err(sqlx::Error::PoolTimedOut),
+    }
+}
+
+/// Says that the channel is listened to, until it is dropped: also when the task is cut short.
+struct Standing<'a>(&'a AtomicBool);
+
+impl<'a> Standing<'a> {
+    fn set(stands: &'a AtomicBool) -> Self {
+        stands.store(true, Ordering::SeqCst);
+        Self(stands)
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}

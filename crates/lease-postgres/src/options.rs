@@ -1,0 +1,147 @@
+//! How a store is configured.
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{ErrorKind, Result};
+use sqlx::PgPool;
+
+use crate::{PostgresStore, connections, error, schema::Table, store::Inner};
+
+/// How a [`PostgresStore`] is configured: plain data.
+///
+/// ```no_run
+/// # async fn example() -> lease_core::Result<()> {
+/// use lease_postgres::PostgresStoreOptions;
+///
+/// let store = PostgresStoreOptions::new()
+///     .with_schema("coordination")
+///     .with_max_connections(4)
+///     .connect("postgres://app@db.example/app?sslmode=verify-full")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresStoreOptions {
+    /// The schema of the table; `public` by default. Any name of 1 to 63 bytes: it is quoted.
+    pub schema: String,
+    /// The table of the leases; `app_runtime_leases` by default. Any name of 1 to 63 bytes: it is quoted.
+    pub table: String,
+    /// Whether waiters are told of releases by `LISTEN`, on a connection of its own, and releases are told by `NOTIFY`.
+    /// On by default. A pooler in transaction mode cannot carry `LISTEN`: turn it off there, and waiters poll.
+    pub notifications: bool,
+    /// Whether statements are prepared once per connection. On by default. Off for a pooler in transaction mode that
+    /// does not keep prepared statements: every operation is then a transaction of four round trips.
+    pub prepared_statements: bool,
+    /// The largest number of connections that [`PostgresStoreOptions::connect`] opens, the one of `LISTEN` not counted;
+    /// 8 by default.
+    pub max_connections: u32,
+    /// How long [`PostgresStoreOptions::connect`], and later an operation, waits for a connection; 5 s by default.
+    pub connect_timeout: Duration,
+}
+
+impl Default for PostgresStoreOptions {
+    fn default() -> Self {
+        Self {
+            schema: "public".to_owned(),
+            table: "app_runtime_leases".to_owned(),
+            notifications: true,
+            prepared_statements: true,
+            max_connections: 8,
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl PostgresStoreOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`PostgresStoreOptions::schema`].
+    #[must_use]
+    pub fn with_schema(self, schema: impl Into<String>) -> Self {
+        Self { schema: schema.into(), ..self }
+    }
+
+    /// Sets [`PostgresStoreOptions::table`].
+    #[must_use]
+    pub fn with_table(self, table: impl Into<String>) -> Self {
+        Self { table: table.into(), ..self }
+    }
+
+    /// Sets [`PostgresStoreOptions::notifications`].
+    #[must_use]
+    pub fn with_notifications(self, notifications: bool) -> Self {
+        Self { notifications, ..self }
+    }
+
+    /// Sets [`PostgresStoreOptions::prepared_statements`].
+    #[must_use]
+    pub fn with_prepared_statements(self, prepared_statements: bool) -> Self {
+        Self { prepared_statements, ..self }
+    }
+
+    /// Sets [`PostgresStoreOptions::max_connections`].
+    #[must_use]
+    pub fn with_max_connections(self, max_connections: u32) -> Self {
+        Self { max_connections, ..self }
+    }
+
+    /// Sets [`PostgresStoreOptions::connect_timeout`].
+    #[must_use]
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// Connects to `postgres://user:password@host:port/database?sslmode=…` with a pool of the store's own.
+    ///
+    /// The URL's `sslmode` decides about TLS, as everywhere with PostgreSQL. One connection is tried at once; the table is
+    /// not looked for yet.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: the URL cannot be read, the database does not exist, or the options cannot be. `Denied`: the server refuses
+    /// the user or the password. `Unavailable`: there is no answer. No error repeats the URL or the password.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind when it is dropped.
+    pub async fn connect(&self, url: &str) -> Result<PostgresStore> {
+        let table = Table::new(&self.schema, &self.table)?;
+        if self.max_connections == 0 {
+            return Err(error::here(ErrorKind::Invalid, "connect", "max_connections must be at least 1"));
+        }
+        let pool = connections::open(url, self).await?;
+        Ok(self.build(table, pool))
+    }
+
+    /// Uses a pool that the application has.
+    ///
+    /// The pool's own settings count: its `acquire_timeout` bounds the wait for a connection (the default, 30 s, is too
+    /// long for most leases), and its `test_before_acquire`, which is on by default, costs a round trip per operation.
+    /// `LISTEN` does not use a connection of the pool, but opens one of its own with the pool's connection options.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: the schema or the table cannot be a name.
+    pub fn with_pool(&self, pool: PgPool) -> Result<PostgresStore> {
+        Ok(self.build(Table::new(&self.schema, &self.table)?, pool))
+    }
+
+    /// The text that creates the table, or upgrades one that has the contract's columns only: for people who manage schemas
+    /// themselves. It can be run again.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: the schema or the table cannot be a name.
+    pub fn ddl(&self) -> Result<String> {
+        Ok(Table::new(&self.schema, &self.table)?.ddl())
+    }
+
+    fn build(&self, table: Table, pool: PgPool) -> PostgresStore {
+        PostgresStore(Arc::new(Inner::new(self, table, pool)))
+    }
+}

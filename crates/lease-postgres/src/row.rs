@@ -1,0 +1,163 @@
+//! A row of the table as a statement saw it, and what it means to a request.
+
+use std::time::{Duration, SystemTime};
+
+use lease_core::{
+    AcquireRequest, Acquired, Claim, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason,
+    Metadata,
+};
+use sqlx::{Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+/// The columns of `sql/state.sql`.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    name: String,
+    holder: HolderId,
+    token: FencingToken,
+    acquired_at: SystemTime,
+    ttl: Duration,
+    /// Zero when it has expired.
+    remaining: Duration,
+    metadata: Option<String>,
+    grant: Option<GrantId>,
+    /// Whether this library granted what is in force; else other software did, and the columns of ours are stale.
+    is_ours: bool,
+    ended: Option<Ended>,
+    reserved_for: Option<HolderId>,
+}
+
+/// How a grant of ours was ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Released,
+    Broken,
+}
+
+impl State {
+    /// The state in a row; nothing where the row has none, because it was joined to nothing.
+    pub(crate) fn read(row: &PgRow) -> Result<Option<Self>, sqlx::Error> {
+        let Some(name) = row.try_get::<Option<String>, _>("lease_name")? else {
+            return Ok(None);
+        };
+        let token = row.try_get::<i64, _>("token")?;
+        Ok(Some(Self {
+            name,
+            holder: HolderId::from_store(row.try_get("holder_id")?),
+            // The statement says at least 1.
+            token: token_from(token)?,
+            acquired_at: SystemTime::UNIX_EPOCH + microseconds(row.try_get("acquired_us")?),
+            ttl: microseconds(row.try_get("ttl_us")?),
+            remaining: microseconds(row.try_get("remaining_us")?),
+            metadata: row.try_get("metadata")?,
+            grant: row.try_get::<Option<Uuid>, _>("grant_id")?.map(|id| GrantId::from_u128(id.as_u128())),
+            is_ours: row.try_get("is_ours")?,
+            ended: row.try_get::<Option<&str>, _>("grant_ended")?.map(|ended| match ended {
+                "released" => Ended::Released,
+                _ => Ended::Broken,
+            }),
+            reserved_for: row.try_get::<Option<&str>, _>("reserved_for")?.map(HolderId::from_store),
+        }))
+    }
+
+    /// What stands in the way of a request; nothing when nothing does any more, so that it may be tried again.
+    pub(crate) fn answer(&self, request: &AcquireRequest) -> Option<Acquired> {
+        if self.grant == Some(request.grant) {
+            return Some(match self.is_grant_in_force() {
+                true if self.holder == request.holder => Acquired::Granted(self.grant_of(self.remaining)),
+                true => self.held(),
+                false => Acquired::Spent,
+            });
+        }
+        let is_reserved_for_it =
+            self.is_ours && self.ended == Some(Ended::Released) && self.reserved_for.as_ref() == Some(&request.holder);
+        (!self.remaining.is_zero() && !is_reserved_for_it).then(|| self.held())
+    }
+
+    /// Why a claim does not hold; nothing when, by what was seen, it does.
+    pub(crate) fn loss(&self, claim: &Claim) -> Option<LossReason> {
+        if !(self.is_ours && self.grant == Some(claim.grant) && self.holder == claim.holder) {
+            return Some(LossReason::TakenOver { by: Some(self.holder.clone()), token: Some(self.token) });
+        }
+        match self.ended {
+            Some(Ended::Broken) => Some(LossReason::Broken),
+            Some(Ended::Released) => Some(LossReason::Released),
+            None if self.remaining.is_zero() => Some(LossReason::Expired),
+            None => None,
+        }
+    }
+
+    /// The lease in force; nothing when it has expired, or when its name is none of this library's.
+    pub(crate) fn record(&self) -> Option<LeaseRecord> {
+        if self.remaining.is_zero() {
+            return None;
+        }
+        Some(LeaseRecord {
+            name: LeaseName::new(&self.name).ok()?,
+            holder: self.holder.clone(),
+            token: self.token,
+            acquired_at: self.acquired_at,
+            ttl: self.ttl,
+            remaining: self.remaining,
+            metadata: self.metadata(),
+            released: self.is_ours && self.ended == Some(Ended::Released),
+        })
+    }
+
+    fn held(&self) -> Acquired {
+        Acquired::Held { by: self.record(), retry_after: Some(self.remaining) }
+    }
+
+    fn grant_of(&self, remaining: Duration) -> Grant {
+        Grant { token: self.token, remaining, handle: self.token.get() }
+    }
+
+    fn is_grant_in_force(&self) -> bool {
+        self.is_ours && self.ended.is_none() && !self.remaining.is_zero()
+    }
+
+    /// What other software wrote there is not shown as the holder's: neither its own kind of metadata, nor what is left of a
+    /// grant of ours that it took over.
+    fn metadata(&self) -> Metadata {
+        let text = self.metadata.as_deref().filter(|_| self.is_ours);
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+}
+
+pub(crate) fn token_from(version: i64) -> Result<FencingToken, sqlx::Error> {
+    u64::try_from(version).ok().and_then(FencingToken::new).ok_or_else(|| sqlx::Error::Decode("a token below 1".into()))
+}
+
+/// Microseconds as a duration; below zero, none.
+pub(crate) fn microseconds(count: i64) -> Duration {
+    Duration::from_micros(u64::try_from(count).unwrap_or(0))
+}
+
+/// A duration in microseconds, rounded up, as a ttl is; at most a hundred years, so that the server can count with it.
+pub(crate) fn in_microseconds(duration: Duration) -> i64 {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    i64::try_from(duration.min(CENTURY).as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn uuid(grant: GrantId) -> Uuid {
+    Uuid::from_u128(grant.as_u128())
+}
+
+/// As the column has it: nothing, where there is nothing to say.
+pub(crate) fn metadata_text(metadata: &Metadata) -> Option<String> {
+    if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_rounded_up_to_a_microsecond() {
+        assert_eq!(in_microseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(in_microseconds(Duration::from_nanos(1000)), 1);
+        assert_eq!(in_microseconds(Duration::from_nanos(1001)), 2);
+        assert_eq!(in_microseconds(Duration::MAX), 3_153_600_000_000_000);
+        assert_eq!(microseconds(-5), Duration::ZERO);
+    }
+}

@@ -1,0 +1,179 @@
+//! The store: a handle on what all operations share.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use lease_core::{
+    AcquireRequest, Acquired, Break, Capabilities, Error, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
+};
+use sqlx::{PgPool, SqlStr};
+
+use crate::{
+    PostgresStoreOptions, STORE,
+    acquire::Acquire,
+    batch::perform,
+    connections::{Connections, Failure},
+    error::classify,
+    listener::Listener,
+    release::Release,
+    renew::Renew,
+    schema::Table,
+    statements::Statements,
+};
+
+/// The smallest ttl: the trips of a renewal must fit in.
+pub(crate) const MIN_TTL: Duration = Duration::from_millis(10);
+
+/// The largest ttl.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Keeps leases in a table of PostgreSQL.
+///
+/// Cheap to clone; clones share the connections. See the [crate's page](crate) for what it promises.
+#[derive(Clone)]
+pub struct PostgresStore(pub(crate) Arc<Inner>);
+
+impl PostgresStore {
+    /// Connects to `postgres://user:password@host:port/database?sslmode=…` with the default options: see
+    /// [`PostgresStoreOptions::connect`].
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: the URL cannot be read, or the database does not exist. `Denied`: the server refuses the user or the
+    /// password. `Unavailable`: there is no answer. No error repeats the URL or the password.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind when it is dropped.
+    pub async fn connect(url: &str) -> Result<Self> {
+        PostgresStoreOptions::new().connect(url).await
+    }
+
+    /// Uses a pool that the application has, with the default options: see [`PostgresStoreOptions::with_pool`].
+    ///
+    /// # Errors
+    ///
+    /// None with the default options.
+    pub fn with_pool(pool: PgPool) -> Result<Self> {
+        PostgresStoreOptions::new().with_pool(pool)
+    }
+
+    /// The pool: of the store's own, or the one that it was given.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        self.0.connections.pool()
+    }
+
+    /// The channel of this table's notifications. Other software that frees leases in the table may wake waiters with
+    /// `pg_notify(channel, lease_name)`.
+    #[must_use]
+    pub fn notification_channel(&self) -> String {
+        self.0.table.channel()
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the connections: what they were made from has the password.
+        f.debug_struct("PostgresStore")
+            .field("table", &self.0.table.quoted())
+            .field("notifications", &self.0.notifies())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl LeaseStore for PostgresStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            store: STORE,
+            min_ttl: MIN_TTL,
+            max_ttl: MAX_TTL,
+            ttl_granularity: Duration::from_micros(1),
+            expiry_judge: ExpiryJudge::ServerWallClock,
+            // All by S10: tokens follow the server's clock.
+            tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: true },
+            push: self.0.notifies(),
+            remembers_last_grant: true,
+        }
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        perform(&Acquire(&self.0), &self.0, requests).await
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        perform(&Renew(&self.0), &self.0, requests).await
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        perform(&Release(&self.0), &self.0, requests).await
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        self.0.inspect(name).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        self.0.list(prefix, after, limit).await
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        self.0.break_lease(name, token, how).await
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        match &self.0.listener {
+            Some(listener) => listener.subscribe(name),
+            None => Wakeups::never(),
+        }
+    }
+}
+
+/// What all clones share.
+pub(crate) struct Inner {
+    table: Table,
+    statements: Statements,
+    connections: Connections,
+    listener: Option<Listener>,
+}
+
+impl Inner {
+    pub(crate) fn new(options: &PostgresStoreOptions, table: Table, pool: PgPool) -> Self {
+        Self {
+            statements: Statements::new(&table, options.notifications),
+            listener: options.notifications.then(|| Listener::new(pool.clone(), table.channel())),
+            connections: Connections::new(pool, options.prepared_statements),
+            table,
+        }
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn statements(&self) -> &Statements {
+        &self.statements
+    }
+
+    pub(crate) fn columns_statement(&self) -> SqlStr {
+        self.statements.columns.clone()
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    pub(crate) fn notifies(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    pub(crate) fn prepares(&self) -> bool {
+        self.connections.prepares()
+    }
+
+    pub(crate) fn error(&self, operation: &'static str, failure: Failure) -> Error {
+        classify(operation, &format!("the table {}", self.table.quoted()), failure)
+    }
+}

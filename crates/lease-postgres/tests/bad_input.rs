@@ -1,0 +1,280 @@
+//! What can be wrong with a server, a URL or a user, and that it is said without secrets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{acquire, claim, granted, name, renewal, request, sleep, unique};
+use integration_tests::{Direction, Postgres, Proxy};
+use lease_core::{Clock, Error, ErrorKind, LeaseStore, SystemClock};
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
+use sqlx::AssertSqlSafe;
+
+const SECRET: &str = "s3cr3t";
+
+fn assert_no_secret(error: &Error) {
+    let mut text = format!("{error} {error:?}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(" {cause} {cause:?}"));
+        source = cause.source();
+    }
+    assert!(!text.contains(SECRET), "{text}");
+}
+
+async fn refused(url: &str) -> Error {
+    let options = PostgresStoreOptions::new().with_connect_timeout(Duration::from_millis(500));
+    let error = options.connect(url).await.unwrap_err();
+    assert_no_secret(&error);
+    assert_eq!((error.store(), error.operation()), (Some("postgres"), "connect"));
+    error
+}
+
+#[tokio::test]
+async fn a_malformed_url_is_invalid_and_not_repeated() {
+    for url in [
+        "",
+        "nonsense",
+        "mysql://app:s3cr3t@db/app",
+        "postgres://app:s3cr3t@db:port/app",
+        "postgres://app:x/s3cr3t@db/app",
+        "postgres://app:1?s3cr3t@db/app",
+        "postgres://app:s3cr3t@[::1/app",
+        "postgres://app:s3cr3t@db/app?sslmode=s3cr3t",
+        "postgres://app:s3cr3t@db/app?statement-cache-capacity=s3cr3t",
+        "postgres://app:s3cr3t%FF@db/app",
+    ] {
+        let error = refused(url).await;
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("percent-encoded"), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_unavailable_and_named() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = refused(&format!("postgres://app:{SECRET}@127.0.0.1:{port}/app")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.to_string().contains(&format!("127.0.0.1:{port}")) && error.to_string().contains("refused"),
+        "{error}"
+    );
+    let error = refused(&format!("postgres://app:{SECRET}@no-such-host.invalid/app")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable_in_time() {
+    // Accepts, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = SystemClock.now();
+    let error = refused(&format!("postgres://app:{SECRET}@{}/app", silent.local_addr().unwrap())).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_database_that_is_missing_is_invalid() {
+    let error = refused(&Postgres::shared().await.url_for("no_such_database")).await;
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("no_such_database"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_when_tls_is_asked_for() {
+    let url = format!("{}?sslmode=require", Postgres::shared().await.url());
+    let error = refused(&url).await;
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("sslmode"), "{error}");
+}
+
+/// The harness's servers trust everybody; this one asks for passwords.
+#[tokio::test]
+async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
+    let postgres = Postgres::start_local(&[("log_connections", "on")]).await.unwrap();
+    let admin = sqlx::PgPool::connect(postgres.url()).await.unwrap();
+    for statement in [
+        "create role app login password 'right'",
+        "create temp table hba (line text)",
+        "create table hba_file (line text)",
+    ] {
+        sqlx::raw_sql(statement).execute(&admin).await.unwrap();
+    }
+    // The first line that fits counts.
+    let hba: String = sqlx::query_scalar("show hba_file").fetch_one(&admin).await.unwrap();
+    let write = format!(
+        "copy (select unnest(array['host all app 127.0.0.1/32 scram-sha-256', 'host all all 127.0.0.1/32 trust'])) to '{hba}'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(write)).execute(&admin).await.unwrap();
+    sqlx::raw_sql("select pg_reload_conf()").execute(&admin).await.unwrap();
+
+    let url = |password: &str| postgres.url().replace("postgres://postgres@", &format!("postgres://app:{password}@"));
+    common::eventually(async || PostgresStore::connect(&url("wrong")).await.is_err()).await;
+    let start = SystemClock.now();
+    let error = PostgresStore::connect(&url(SECRET)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(2), "retried");
+    assert_no_secret(&error);
+    assert!(!error.is_transient());
+    let store = PostgresStore::connect(&url("right")).await.unwrap();
+
+    // The rights of a user that may log in only.
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert!(error.to_string().contains("migrate()"), "{error}");
+    let error = store.migrate().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    PostgresStore::with_pool(admin.clone()).unwrap().migrate().await.unwrap();
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+
+    // What is needed is little, and it is enough.
+    sqlx::raw_sql("grant select, insert, update, delete on app_runtime_leases to app").execute(&admin).await.unwrap();
+    let grant = granted(&store, &request("job", "a")).await;
+    store.migrate().await.unwrap();
+    store.break_lease(&name("job"), grant.token, lease_core::Break::Now).await.unwrap();
+    store.purge(Duration::ZERO).await.unwrap();
+    let text = format!("{store:?} {:?}", store.pool());
+    assert!(!text.contains("right"), "{text}");
+}
+
+#[tokio::test]
+async fn a_closed_pool_is_closed() {
+    let store = common::store().await;
+    store.pool().close().await;
+    assert_eq!(acquire(&store, &request("job", "a")).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_pool_without_connections_is_unavailable() {
+    let store = common::store().await;
+    let narrow = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_millis(50))
+        .connect(common::url().await)
+        .await
+        .unwrap();
+    let narrow_store = common::options_of(&store).with_pool(narrow.clone()).unwrap();
+    let taken = narrow.acquire().await.unwrap();
+    let error = acquire(&narrow_store, &request("job", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    drop(taken);
+    granted(&narrow_store, &request("job", "a")).await;
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_unavailable() {
+    let store = common::store().await;
+    let options: sqlx::postgres::PgConnectOptions = common::url().await.parse().unwrap();
+    let read_only =
+        sqlx::PgPool::connect_with(options.options([("default_transaction_read_only", "on")])).await.unwrap();
+    let replica = common::options_of(&store).with_pool(read_only).unwrap();
+    let error = acquire(&replica, &request("job", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.is_transient() && error.to_string().contains("read-only"), "{error}");
+    assert_eq!(replica.inspect(&name("job")).await.unwrap(), None);
+}
+
+/// The answer is lost on its way: done or not, nobody knows. The same nonce finds out.
+#[tokio::test]
+async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
+    let server = Postgres::shared().await;
+    let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
+    let options = PostgresStoreOptions::new().with_table(unique("leases"));
+    let store = options.connect(&server.url_through(&proxy)).await.unwrap();
+    let direct = options.with_pool(common::pool().await).unwrap();
+    direct.migrate().await.unwrap();
+    granted(&store, &request("warm", "a")).await;
+
+    let request = request("job", "a");
+    proxy.drop_answers();
+    let cut = async {
+        common::eventually(async || direct.inspect(&request.name).await.unwrap().is_some()).await;
+        proxy.reset_connections();
+    };
+    let (answer, ()) = tokio::join!(acquire(&store, &request), cut);
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Indeterminate);
+    proxy.heal();
+    let record = direct.inspect(&request.name).await.unwrap().unwrap();
+    let grant = granted(&store, &request).await;
+    assert_eq!(grant.token, record.token);
+
+    // A look that fails is only a look.
+    proxy.drop_answers();
+    let cut = async {
+        sleep(Duration::from_millis(50)).await;
+        proxy.reset_connections();
+    };
+    let (answer, ()) = tokio::join!(store.inspect(&request.name), cut);
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+    proxy.refuse_connections();
+    proxy.reset_connections();
+    sleep(Duration::from_millis(20)).await;
+    for error in [
+        acquire(&store, &common::request("other", "a")).await.unwrap_err(),
+        store.renew(&[renewal(&claim(&request, grant), common::TTL)]).await.pop().unwrap().unwrap_err(),
+    ] {
+        assert!(error.is_transient(), "{error}");
+        assert_no_secret(&error);
+    }
+}
+
+#[tokio::test]
+async fn s24_a_black_holed_call_harms_no_other() {
+    let server = Postgres::shared().await;
+    let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
+    let options =
+        PostgresStoreOptions::new().with_table(unique("leases")).with_max_connections(1).with_notifications(false);
+    let store = options.connect(&server.url_through(&proxy)).await.unwrap();
+    store.migrate().await.unwrap();
+    granted(&store, &request("warm", "a")).await;
+    proxy.black_hole(Direction::Both);
+    let hanging = request("job", "a");
+    tokio::select! {
+        answer = acquire(&store, &hanging) => panic!("{answer:?}"),
+        () = sleep(Duration::from_millis(100)) => {}
+    }
+    proxy.heal();
+    let start = SystemClock.now();
+    granted(&store, &request("other", "a")).await;
+    assert!(
+        SystemClock.now().saturating_since(start) < Duration::from_secs(2),
+        "the pool's only place was still taken"
+    );
+    granted(&store, &hanging).await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_found_again() {
+    let postgres = Postgres::start_local(&[]).await.unwrap();
+    let store = PostgresStore::connect(postgres.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let before = request("job", "a");
+    let grant = granted(&store, &before).await;
+    postgres.kill().await.unwrap();
+    let error = acquire(&store, &request("other", "a")).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    postgres.start_again().await.unwrap();
+    common::eventually(async || acquire(&store, &request("other", "a")).await.is_ok()).await;
+    let answer = common::renew(&store, &renewal(&claim(&before, grant), common::TTL)).await.unwrap();
+    assert!(matches!(answer, lease_core::Renewed::Extended { .. }), "{answer:?}");
+}
+
+/// Nothing of it needs a runtime any more, and nothing panics.
+#[test]
+fn s16_a_call_can_be_dropped_outside_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let store = runtime.block_on(common::store());
+    let mut lock = runtime.block_on(store.pool().begin()).unwrap();
+    runtime.block_on(granted(&store, &request("job", "a")));
+    let text = format!("select from {} for update", common::table_of(&store));
+    runtime.block_on(sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *lock)).unwrap();
+    let blocked = request("job", "b");
+    let mut call = Box::pin(acquire(&store, &blocked));
+    runtime.block_on(async {
+        tokio::select! {
+            answer = &mut call => panic!("{answer:?}"),
+            () = sleep(Duration::from_millis(20)) => {}
+        }
+    });
+    drop(call);
+    runtime.block_on(async { lock.rollback().await }).unwrap();
+}

@@ -1,0 +1,378 @@
+//! Other services use the same table, and know its five contract columns only: they insert rows, take over what has expired
+//! with `version + 1`, and delete the row on release.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{
+    TTL, acquire, another, claim, expired, granted, is_held, name, release, renew, renewal, request, sleep, sql, store,
+    value,
+};
+use lease_core::{
+    AcquireRequest, Acquired, Break, Clock, ErrorKind, LeaseStore, LossReason, Moment, Released, Renewed, SystemClock,
+};
+use lease_postgres::PostgresStore;
+use sqlx::{AssertSqlSafe, PgPool};
+
+/// Another service's client.
+struct ContractClient {
+    pool: PgPool,
+    table: String,
+    holder: String,
+}
+
+impl ContractClient {
+    fn of(store: &PostgresStore, holder: &str) -> Self {
+        Self { pool: store.pool().clone(), table: common::table_of(store), holder: holder.to_owned() }
+    }
+
+    /// The version of the grant, if it is one.
+    async fn acquire(&self, name: &str, ttl: Duration) -> Option<i64> {
+        let text = format!(
+            "insert into {table} as l (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
+             values ($1, $2, 1, now(), now() + $3 * interval '1 millisecond')
+             on conflict (lease_name) do update set
+                 holder_id = excluded.holder_id, version = l.version + 1,
+                 acquired_at_utc = excluded.acquired_at_utc, expires_at_utc = excluded.expires_at_utc
+             where l.expires_at_utc <= now() or l.holder_id = excluded.holder_id
+             returning version",
+            table = self.table
+        );
+        sqlx::query_scalar(AssertSqlSafe(text))
+            .bind(name)
+            .bind(&self.holder)
+            .bind(i64::try_from(ttl.as_millis()).unwrap())
+            .fetch_optional(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    async fn renew(&self, name: &str, version: i64) -> bool {
+        let text = format!(
+            "update {} set expires_at_utc = now() + interval '30 seconds'
+             where lease_name = $1 and holder_id = $2 and version = $3 and expires_at_utc > now()",
+            self.table
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(name).bind(&self.holder).bind(version);
+        query.execute(&self.pool).await.unwrap().rows_affected() == 1
+    }
+
+    async fn release(&self, name: &str) {
+        let text = format!("delete from {} where lease_name = $1 and holder_id = $2", self.table);
+        sqlx::query(AssertSqlSafe(text)).bind(name).bind(&self.holder).execute(&self.pool).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn each_respects_the_grants_of_the_other() {
+    let store = store().await;
+    let service = ContractClient::of(&store, "service");
+    let mine = request("mine", "a");
+    let grant = granted(&store, &mine).await;
+    assert_eq!(service.acquire("mine", TTL).await, None);
+    release(&store, &claim(&mine, grant)).await;
+    let version = service.acquire("mine", TTL).await.unwrap();
+    assert!(u64::try_from(version).unwrap() > grant.token.get());
+
+    for look_first in [false, true] {
+        let answer = acquire(&store, &AcquireRequest { look_first, ..request("mine", "a") }).await.unwrap();
+        let Acquired::Held { by: Some(by), .. } = answer else { panic!("{answer:?}") };
+        assert_eq!((by.holder.as_str(), i64::try_from(by.token.get()).unwrap()), ("service", version));
+        assert!(by.metadata.is_empty());
+    }
+    service.release("mine").await;
+    assert!(granted(&store, &request("mine", "a")).await.token > grant.token);
+}
+
+#[tokio::test]
+async fn s9_tokens_rise_over_grants_of_other_services_though_they_delete() {
+    let store = store().await;
+    let service = ContractClient::of(&store, "service");
+    let mut last = 0;
+    for _ in 0..5 {
+        let mine = request("job", "a");
+        let grant = granted(&store, &mine).await;
+        assert!(grant.token.get() > last);
+        release(&store, &claim(&mine, grant)).await;
+        let theirs = u64::try_from(service.acquire("job", TTL).await.unwrap()).unwrap();
+        assert!(theirs > grant.token.get());
+        service.release("job").await;
+        last = theirs;
+    }
+}
+
+/// Our nonce is still in the row after their take-over.
+#[tokio::test]
+async fn a_stale_nonce_of_ours_is_worth_nothing_after_a_take_over() {
+    let store = store().await;
+    // They may even go by our holder's name.
+    for their_name in ["service", "a"] {
+        let service = ContractClient::of(&store, their_name);
+        let job = format!("job-{their_name}");
+        let mine = AcquireRequest { ttl: Duration::from_millis(60), ..request(&job, "a") };
+        let grant = granted(&store, &mine).await;
+        expired(&store, &job).await;
+        let version = service.acquire(&job, TTL).await.unwrap();
+        let claim = claim(&mine, grant);
+        let taken = LossReason::TakenOver {
+            by: Some(common::holder(their_name)),
+            token: lease_core::FencingToken::new(u64::try_from(version).unwrap()),
+        };
+        assert_eq!(renew(&store, &renewal(&claim, TTL)).await.unwrap(), Renewed::Lost(taken.clone()));
+        let both = [renewal(&claim, TTL), renewal(&lease_core::Claim { name: name("none"), ..claim.clone() }, TTL)];
+        assert_eq!(store.renew(&both).await[0].as_ref().unwrap(), &Renewed::Lost(taken));
+        assert_eq!(release(&store, &claim).await, Released::NotHeld);
+        assert_eq!(acquire(&store, &mine).await.unwrap(), Acquired::Spent);
+        assert!(is_held(&store, &request(&job, "a")).await);
+        let record = store.inspect(&mine.name).await.unwrap().unwrap();
+        assert_eq!((record.holder.as_str(), record.token.get()), (their_name, u64::try_from(version).unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
+    let store = store().await;
+    let service = ContractClient::of(&store, "service");
+    let mine = request("job", "a");
+    let grant = granted(&store, &mine).await;
+    let hold = lease_core::ReleaseRequest {
+        hold_for: Duration::from_millis(20),
+        reserved_for: Some(common::holder("heir")),
+        ..common::releasing(&claim(&mine, grant))
+    };
+    store.release(&[hold]).await;
+    assert_eq!(service.acquire("job", TTL).await, None);
+    expired(&store, "job").await;
+    service.acquire("job", TTL).await.unwrap();
+    for look_first in [false, true] {
+        assert!(is_held(&store, &AcquireRequest { look_first, ..request("job", "heir") }).await);
+    }
+}
+
+#[tokio::test]
+async fn s22_grants_of_other_services_can_be_broken() {
+    let store = store().await;
+    let service = ContractClient::of(&store, "service");
+    for how in [Break::AfterExpiry, Break::Now] {
+        let job = format!("job-{how:?}");
+        let version = service.acquire(&job, TTL).await.unwrap();
+        let token = store.inspect(&name(&job)).await.unwrap().unwrap().token;
+        assert_eq!(store.break_lease(&name(&job), token, how).await.unwrap(), Released::Freed);
+        assert!(!service.renew(&job, version).await, "{how:?}");
+        match how {
+            Break::AfterExpiry => assert!(is_held(&store, &request(&job, "b")).await),
+            Break::Now => assert!(granted(&store, &request(&job, "b")).await.token > token),
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_that_only_others_would_write_are_read_all_the_same() {
+    let store = store().await;
+    sql(
+        &store,
+        "insert into {table} (lease_name, holder_id, version, acquired_at_utc, expires_at_utc) values
+         ('zero', '', 0, now(), now() + interval '1 hour'),
+         ('negative', E'two\\nlines', -5, now(), now() + interval '1 hour'),
+         ('for-ever', 'x', 1, '-infinity', 'infinity'),
+         ('never', 'x', 1, 'infinity', '-infinity')",
+    )
+    .await;
+    for job in ["zero", "negative", "for-ever"] {
+        for look_first in [false, true] {
+            assert!(is_held(&store, &AcquireRequest { look_first, ..request(job, "a") }).await, "{job}");
+        }
+        assert_eq!(store.inspect(&name(job)).await.unwrap().unwrap().token.get(), 1);
+    }
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 3);
+    granted(&store, &request("never", "a")).await;
+    for job in ["zero", "negative", "for-ever"] {
+        let token = lease_core::FencingToken::new(1).unwrap();
+        assert_eq!(store.break_lease(&name(job), token, Break::Now).await.unwrap(), Released::Freed, "{job}");
+        assert!(granted(&store, &request(job, "a")).await.token.get() > 1);
+    }
+}
+
+/// What happened in the race, judged by the one clock of this process.
+#[derive(Default)]
+struct Referee {
+    /// Until when somebody may believe that it holds a name, with which token, and who.
+    believed: Mutex<HashMap<String, (Moment, u64, String)>>,
+    last_tokens: Mutex<HashMap<String, u64>>,
+    ours: AtomicU64,
+    theirs: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Referee {
+    /// Somebody was granted the name, as it learned just now. `who` may be granted again what it has, as other services do.
+    fn granted(&self, name: &str, token: u64, who: &str, valid_until: Moment) {
+        let now = SystemClock.now();
+        let mut believed = self.believed.lock().unwrap();
+        if let Some((until, other, holder)) = believed.get(name) {
+            let overlap = until.saturating_since(now);
+            assert!(
+                overlap.is_zero() || *other == token || holder == who,
+                "{name}: {token} of {who} overlaps {other} of {holder} by {overlap:?}"
+            );
+        }
+        if valid_until > now {
+            believed.insert(name.to_owned(), (valid_until, token, who.to_owned()));
+        }
+    }
+
+    /// Called before the release is sent.
+    fn ends(&self, name: &str, token: u64) {
+        let mut believed = self.believed.lock().unwrap();
+        if believed.get(name).is_some_and(|(_, current, _)| *current == token) {
+            believed.remove(name);
+        }
+    }
+
+    /// Tokens of this library's own grants rise, whatever others did in between.
+    fn rises(&self, name: &str, token: u64) {
+        let last = self.last_tokens.lock().unwrap().insert(name.to_owned(), token).unwrap_or(0);
+        assert!(token > last, "{name}: {token} after {last}");
+    }
+}
+
+/// Five of ours, with batches and single requests, lost answers and short leases, against three of theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
+    const NAMES: u64 = 24;
+    let store = store().await;
+    let referee = Arc::new(Referee::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for who in 0..5_u64 {
+        let (store, referee, stop) = (another(&store).await, Arc::clone(&referee), Arc::clone(&stop));
+        tasks.push(tokio::spawn(async move { race_as_ours(&store, who, NAMES, &referee, &stop).await }));
+    }
+    for who in 0..3_u64 {
+        let client = ContractClient::of(&store, &format!("service-{who}"));
+        let (referee, stop) = (Arc::clone(&referee), Arc::clone(&stop));
+        tasks.push(tokio::spawn(async move { race_as_theirs(&client, who, NAMES, &referee, &stop).await }));
+    }
+    sleep(Duration::from_secs(4)).await;
+    stop.store(true, Ordering::SeqCst);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+    let (ours, theirs, retries) = (count(&referee.ours), count(&referee.theirs), count(&referee.retries));
+    println!("{ours} grants of ours, {theirs} of theirs, {retries} met again by their nonce");
+    assert!(ours > 200 && theirs > 100 && retries > 10, "{ours} {theirs} {retries}");
+    let rows: i64 = value(&store, "select count(*) from {table}").await;
+    assert!(rows <= i64::try_from(NAMES).unwrap());
+}
+
+/// A small generator, so that a run needs no more than its seed.
+fn dice(state: &mut u64, sides: u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state % sides
+}
+
+async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
+    let mut seed = 0x9e37_79b9 + who * 7919;
+    while !stop.load(Ordering::SeqCst) {
+        let count = if dice(&mut seed, 3) == 0 { 1 } else { 1 + dice(&mut seed, 8) };
+        let first = dice(&mut seed, names);
+        let requests: Vec<_> = (0..count)
+            .map(|at| AcquireRequest {
+                ttl: Duration::from_millis(if dice(&mut seed, 3) == 0 { 15 } else { 400 }),
+                look_first: dice(&mut seed, 2) == 0,
+                ..request(&format!("job-{}", (first + at * 5) % names), &format!("ours-{who}"))
+            })
+            .collect();
+        let mut requests: Vec<_> = requests;
+        requests.sort_by(|one, two| one.name.cmp(&two.name));
+        requests.dedup_by(|one, two| one.name == two.name);
+        let mut sent = SystemClock.now();
+        let mut answers = store.acquire(&requests).await;
+        let lost = dice(&mut seed, 6) == 0;
+        if lost {
+            // The answers never arrived, as far as anybody knows.
+            let before = answers;
+            sent = SystemClock.now();
+            answers = store.acquire(&requests).await;
+            for (before, after) in before.iter().zip(&answers) {
+                if let (Ok(Acquired::Granted(before)), Ok(Acquired::Granted(after))) = (before, after) {
+                    assert_eq!(before.token, after.token);
+                    assert!(after.remaining <= before.remaining);
+                    referee.retries.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+        let mut won = Vec::new();
+        for (request, answer) in requests.iter().zip(answers) {
+            match answer {
+                Ok(Acquired::Granted(grant)) => {
+                    let token = grant.token.get();
+                    referee.granted(request.name.as_str(), token, &request.grant.to_string(), sent + grant.remaining);
+                    referee.rises(request.name.as_str(), token);
+                    referee.ours.fetch_add(1, Ordering::SeqCst);
+                    won.push((request, grant));
+                }
+                Ok(Acquired::Held { .. }) => {}
+                Ok(Acquired::Spent) => assert!(lost || request.ttl < Duration::from_millis(100)),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+            }
+        }
+        sleep(Duration::from_millis(dice(&mut seed, 12))).await;
+        let renewals: Vec<_> =
+            won.iter().map(|(request, grant)| renewal(&claim(request, *grant), request.ttl)).collect();
+        let sent = SystemClock.now();
+        for ((request, grant), answer) in won.iter().zip(store.renew(&renewals).await) {
+            match answer {
+                Ok(Renewed::Extended { remaining }) => {
+                    referee.granted(
+                        request.name.as_str(),
+                        grant.token.get(),
+                        &request.grant.to_string(),
+                        sent + remaining,
+                    );
+                }
+                Ok(Renewed::Lost(reason)) => {
+                    assert!(request.ttl < Duration::from_millis(100), "{}: {reason}", request.name);
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+            }
+        }
+        // Some are left to expire.
+        won.retain(|_| dice(&mut seed, 4) != 0);
+        for (request, grant) in &won {
+            referee.ends(request.name.as_str(), grant.token.get());
+        }
+        let releases: Vec<_> = won.iter().map(|(request, grant)| common::releasing(&claim(request, *grant))).collect();
+        store.release(&releases).await;
+    }
+}
+
+async fn race_as_theirs(client: &ContractClient, who: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
+    let mut seed = 0x85eb_ca6b + who * 104_729;
+    while !stop.load(Ordering::SeqCst) {
+        let name = format!("job-{}", dice(&mut seed, names));
+        let ttl = Duration::from_millis(if dice(&mut seed, 2) == 0 { 15 } else { 300 });
+        let sent = SystemClock.now();
+        let Some(version) = client.acquire(&name, ttl).await else { continue };
+        let token = u64::try_from(version).unwrap();
+        referee.granted(&name, token, &client.holder, sent + ttl);
+        referee.theirs.fetch_add(1, Ordering::SeqCst);
+        sleep(Duration::from_millis(dice(&mut seed, 8))).await;
+        if dice(&mut seed, 4) != 0 {
+            referee.ends(&name, token);
+            client.release(&name).await;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The guard inside the application's own transaction.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    TTL, acquire, claim, eventually, expired, granted, holder, name, release, releasing, renew, renewal, request,
+    sleep, sql, store,
+};
+use lease_core::{
+    AcquireRequest, Acquired, Break, ErrorKind, FencingToken, LeaseStore, ReleaseRequest, Released, Renewed,
+};
+
+fn short(name: &str, holder: &str, milliseconds: u64) -> AcquireRequest {
+    AcquireRequest { ttl: Duration::from_millis(milliseconds), ..request(name, holder) }
+}
+
+#[tokio::test]
+async fn passes_while_the_lease_is_held_and_only_with_its_token() {
+    let store = store().await;
+    let request = request("job", "a");
+    let grant = granted(&store, &request).await;
+    let mut transaction = store.pool().begin().await.unwrap();
+    store.fence(&mut transaction, &request.name, grant.token).await.unwrap();
+    for (other_name, token) in [("job", grant.token.get() + 1), ("job", 1), ("job", u64::MAX), ("none", 1)] {
+        let token = FencingToken::new(token).unwrap();
+        let error = store.fence(&mut transaction, &name(other_name), token).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Lost && error.to_string().contains("roll back"), "{error}");
+    }
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn refuses_a_grant_that_expired_or_was_released_broken_or_taken_over() {
+    let store = store().await;
+    let refused = async |name: &lease_core::LeaseName, token| {
+        let mut transaction = store.pool().begin().await.unwrap();
+        let error = store.fence(&mut transaction, name, token).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Lost, "{name}: {error}");
+    };
+    let old = short("expired", "a", 60);
+    let grant = granted(&store, &old).await;
+    expired(&store, "expired").await;
+    refused(&old.name, grant.token).await;
+    granted(&store, &request("expired", "b")).await;
+    refused(&old.name, grant.token).await;
+
+    let released = request("released", "a");
+    let grant = granted(&store, &released).await;
+    let hold = ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..releasing(&claim(&released, grant)) };
+    assert_eq!(store.release(&[hold]).await.pop().unwrap().unwrap(), Released::Freed);
+    refused(&released.name, grant.token).await;
+
+    let broken = request("broken", "a");
+    let grant = granted(&store, &broken).await;
+    store.break_lease(&broken.name, grant.token, Break::AfterExpiry).await.unwrap();
+    refused(&broken.name, grant.token).await;
+
+    let taken = request("taken", "a");
+    let grant = granted(&store, &taken).await;
+    // Other software, with our holder's own name.
+    sql(&store, "update {table} set version = version + 1 where lease_name = 'taken'").await;
+    refused(&taken.name, grant.token).await;
+}
+
+#[tokio::test]
+async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() {
+    let store = store().await;
+    let old = short("job", "a", 150);
+    let grant = granted(&store, &old).await;
+    let mut transaction = store.pool().begin().await.unwrap();
+    store.fence(&mut transaction, &old.name, grant.token).await.unwrap();
+    expired(&store, "job").await;
+    for look_first in [false, true] {
+        let rival = AcquireRequest { look_first, ..request("job", "b") };
+        assert_eq!(acquire(&store, &rival).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        let answers = store.acquire(&[rival, request(&common::unique("other"), "b")]).await;
+        assert_eq!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::Unavailable, "{answers:?}");
+        assert!(matches!(answers[1], Ok(Acquired::Granted(_))), "{answers:?}");
+    }
+    // Nor does other software's.
+    let table = common::table_of(&store);
+    let take_over = format!(
+        "set local lock_timeout = '50ms';
+         update {table} set holder_id = 'c', version = version + 1, expires_at_utc = now() + interval '1 hour'
+         where lease_name = 'job' and expires_at_utc < now()"
+    );
+    let error = sqlx::raw_sql(sqlx::AssertSqlSafe(take_over)).execute(store.pool()).await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().unwrap(), "55P03");
+    transaction.commit().await.unwrap();
+    assert!(granted(&store, &request("job", "b")).await.token > grant.token);
+}
+
+#[tokio::test]
+async fn held_longer_it_is_in_the_way_of_the_renewal_and_no_longer() {
+    let store = store().await;
+    let request = request("job", "a");
+    let grant = granted(&store, &request).await;
+    let mine = claim(&request, grant);
+    let mut transaction = store.pool().begin().await.unwrap();
+    store.fence(&mut transaction, &request.name, grant.token).await.unwrap();
+    // Not lost: not done.
+    assert_eq!(renew(&store, &renewal(&mine, TTL)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    // A short one only delays it.
+    let end = async {
+        sleep(Duration::from_millis(15)).await;
+        transaction.commit().await.unwrap();
+    };
+    let renewal = renewal(&mine, TTL);
+    let (answer, ()) = tokio::join!(renew(&store, &renewal), end);
+    assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
+}
+
+/// The paused holder: it wakes up after a take-over and finishes its write. Every write that is committed is by the
+/// holder whose token was the newest at that moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
+    let store = store().await;
+    let table = common::table_of(&store);
+    let writes = format!("{}_writes\"", table.trim_end_matches('"'));
+    sql(&store, &format!("create table {writes} (id bigserial primary key, token bigint not null)")).await;
+    let worker = async |who: usize| {
+        let (mut committed, mut refused) = (0, 0);
+        for round in 0..40 {
+            let attempt = short("job", &format!("worker-{who}"), 20);
+            let Ok(Acquired::Granted(grant)) = acquire(&store, &attempt).await else {
+                sleep(Duration::from_millis(3)).await;
+                continue;
+            };
+            // Sometimes for longer than the lease lasts.
+            sleep(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
+            let mut transaction = store.pool().begin().await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(format!("insert into {writes} (token) values ($1)")))
+                .bind(i64::try_from(grant.token.get()).unwrap())
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
+            match store.fence(&mut transaction, &attempt.name, grant.token).await {
+                Ok(()) => {
+                    transaction.commit().await.unwrap();
+                    committed += 1;
+                    release(&store, &claim(&attempt, grant)).await;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
+                    transaction.rollback().await.unwrap();
+                    refused += 1;
+                }
+            }
+        }
+        (committed, refused)
+    };
+    let (one, two, three) = tokio::join!(worker(0), worker(1), worker(2));
+    let disorder: i64 = common::value(
+        &store,
+        &format!(
+            "select count(*) from (select token, lag(token) over (order by id) as before from {writes}) w where token < before"
+        ),
+    )
+    .await;
+    let committed = one.0 + two.0 + three.0;
+    let refused = one.1 + two.1 + three.1;
+    assert!(committed > 10 && refused > 0, "{committed} committed, {refused} refused");
+    // Ids are taken when the row is written, so a refused writer leaves a gap, and the others stand in their order.
+    assert_eq!(disorder, 0);
+    eventually(async || store.inspect(&name("job")).await.unwrap().is_none()).await;
+}

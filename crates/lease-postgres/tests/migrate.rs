@@ -1,0 +1,170 @@
+//! The table: how it is made, upgraded, and what is said of one that does not fit.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{acquire, granted, is_held, name, pool, request, sql, unique, value};
+use lease_core::{ErrorKind, LeaseStore};
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
+
+const CONTRACT: &str = "create table {table} (
+    lease_name text primary key, holder_id text not null, version bigint not null,
+    acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null)";
+
+async fn unmigrated() -> PostgresStore {
+    PostgresStoreOptions::new().with_table(unique("leases")).with_pool(pool().await).unwrap()
+}
+
+#[tokio::test]
+async fn several_replicas_may_migrate_at_the_same_time_and_again() {
+    for contract_only in [false, true] {
+        let store = unmigrated().await;
+        if contract_only {
+            sql(&store, CONTRACT).await;
+        }
+        let others = futures::future::join_all((0..8).map(|_| common::another(&store))).await;
+        for outcome in futures::future::join_all(others.iter().map(PostgresStore::migrate)).await {
+            outcome.unwrap();
+        }
+        store.migrate().await.unwrap();
+        granted(&store, &request("job", "a")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_contract_table_is_upgraded_with_its_rows_in_force() {
+    let store = unmigrated().await;
+    sql(&store, CONTRACT).await;
+    sql(
+        &store,
+        "insert into {table} values ('held', 'other', 7, now(), now() + interval '1 hour'), ('free', 'other', 8, now(), now())",
+    )
+    .await;
+    store.migrate().await.unwrap();
+    assert!(is_held(&store, &request("held", "a")).await);
+    let record = store.inspect(&name("held")).await.unwrap().unwrap();
+    assert_eq!((record.holder.as_str(), record.token.get(), record.ttl.as_secs()), ("other", 7, 3600));
+    granted(&store, &request("free", "a")).await;
+}
+
+#[tokio::test]
+async fn a_complete_table_is_not_touched() {
+    let store = common::store().await;
+    // An ALTER would wait for this transaction, and everybody else for the ALTER.
+    let mut reader = store.pool().begin().await.unwrap();
+    let look = format!("select from {}", common::table_of(&store));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(look)).execute(&mut *reader).await.unwrap();
+    store.migrate().await.unwrap();
+    reader.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_printed_text_makes_the_same_table_and_can_be_run_again() {
+    let (by_hand, by_call) = (unmigrated().await, common::store().await);
+    for _ in 0..2 {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(by_hand.ddl())).execute(by_hand.pool()).await.unwrap();
+    }
+    let columns =
+        "select string_agg(attname || ' ' || format_type(atttypid, null) || ' ' || attnotnull, ', ' order by attnum)
+         || (select reloptions::text from pg_class where oid = attrelid)
+         from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 group by attrelid";
+    let by_hand_columns: String = value(&by_hand, columns).await;
+    assert_eq!(by_hand_columns, value::<String>(&by_call, columns).await);
+    assert!(
+        by_hand_columns.contains("expires_at_utc timestamp with time zone true")
+            && by_hand_columns.contains("fillfactor=50")
+    );
+    assert_eq!(by_hand.ddl(), common::options_of(&by_hand).ddl().unwrap());
+    granted(&by_hand, &request("job", "a")).await;
+}
+
+#[tokio::test]
+async fn a_missing_table_is_named_with_its_remedy() {
+    let store = unmigrated().await;
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    let words = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{words}");
+    assert!(
+        words.contains(&common::table_of(&store)) && words.contains("migrate()") && words.contains("ddl()"),
+        "{words}"
+    );
+    for error in [
+        store.inspect(&name("job")).await.unwrap_err(),
+        store.list("", None, 5).await.unwrap_err(),
+        store.purge(common::TTL).await.unwrap_err(),
+        store.acquire(&[request("a", "a"), request("b", "a")]).await.swap_remove(1).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("migrate()"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_schema_is_not_created() {
+    let store = PostgresStoreOptions::new().with_schema(unique("none")).with_pool(pool().await).unwrap();
+    let error = store.migrate().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("needs the schema to exist"), "{error}");
+}
+
+#[tokio::test]
+async fn missing_columns_are_named_with_their_remedy() {
+    let store = unmigrated().await;
+    sql(&store, CONTRACT).await;
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("migrate() adds"), "{error}");
+
+    let store = unmigrated().await;
+    sql(&store, "create table {table} (lease_name text primary key, owner text, version bigint)").await;
+    for error in [store.migrate().await.unwrap_err(), acquire(&store, &request("job", "a")).await.unwrap_err()] {
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("holder_id"), "{error}");
+    }
+
+    let store = unmigrated().await;
+    sql(&store, &CONTRACT.replace("expires_at_utc timestamptz", "expires_at_utc timestamp")).await;
+    let error = store.migrate().await.unwrap_err();
+    assert!(error.to_string().contains("expires_at_utc is timestamp without time zone and must be"), "{error}");
+
+    let store = unmigrated().await;
+    sql(&store, &CONTRACT.replace("text primary key", "text")).await;
+    store.migrate().await.unwrap();
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("no primary key"), "{error}");
+}
+
+#[tokio::test]
+async fn any_name_of_a_schema_or_table_is_only_a_name() {
+    let pool = pool().await;
+    let evil = unique("\"; drop table x; --\n{table}{notify} %s 'é");
+    let quoted = format!("\"{}\"", evil.replace('"', "\"\""));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create schema {quoted}"))).execute(&pool).await.unwrap();
+    let options = PostgresStoreOptions::new().with_schema(&evil).with_table("a \"b\" $1 --");
+    let store = options.with_pool(pool.clone()).unwrap();
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    let request = request("job", "a");
+    granted(&store, &request).await;
+    assert!(is_held(&store, &common::request("job", "b")).await);
+    let schema: String = sqlx::query_scalar(
+        "select schemaname::text from pg_tables where tablename = 'a \"b\" $1 --' and schemaname = $1",
+    )
+    .bind(&evil)
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(schema, evil);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop schema {quoted} cascade"))).execute(&pool).await.unwrap();
+
+    for options in [PostgresStoreOptions::new().with_table(""), PostgresStoreOptions::new().with_schema("s".repeat(64))]
+    {
+        let error = options.with_pool(pool.clone()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("1 to 63 bytes"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn other_software_s_constraints_are_told() {
+    let store = common::store().await;
+    sql(&store, "alter table {table} add column team text not null").await;
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("team"), "{error}");
+}

@@ -1,0 +1,265 @@
+//! Hints by `LISTEN`: when they come, and that they come again after harm.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    TTL, another, claim, eventually, granted, is_hinted_within, name, release, releasing, renew, renewal, request,
+    store, store_with,
+};
+use integration_tests::{Direction, Postgres, Proxy};
+use lease_core::{AcquireRequest, Break, LeaseStore, ReleaseRequest, Wakeups};
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
+
+/// Far below what a poll takes, far above what a hint takes.
+const SOON: Duration = Duration::from_secs(5);
+/// Long enough for a hint that should not come.
+const QUIET: Duration = Duration::from_millis(150);
+
+async fn subscribed(store: &PostgresStore, name_text: &str) -> Wakeups {
+    let mut wakeups = store.subscribe(&name(name_text));
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription stood");
+    wakeups
+}
+
+async fn listeners(store: &PostgresStore) -> i64 {
+    sqlx::query_scalar("select count(*) from pg_stat_activity where query = 'LISTEN \"' || $1 || '\"'")
+        .bind(store.notification_channel())
+        .fetch_one(store.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
+    let store = store().await;
+    let other = another(&store).await;
+    let mut wakeups = subscribed(&other, "job").await;
+    let mut elsewhere = subscribed(&other, "elsewhere").await;
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await);
+
+    let one = request("job", "a");
+    let grant = granted(&store, &one).await;
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant is not announced unasked");
+    renew(&store, &renewal(&claim(&one, grant), TTL)).await.unwrap();
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal is no news");
+    release(&store, &claim(&one, grant)).await;
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
+    release(&store, &claim(&one, grant)).await;
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "nothing was freed");
+
+    let (many, long) = (request("job", "a"), request(&"x".repeat(255), "a"));
+    let claims = [claim(&many, granted(&store, &many).await), claim(&long, granted(&store, &long).await)];
+    let mut long_wakeups = subscribed(&other, long.name.as_str()).await;
+    store.release(&claims.map(|claim| releasing(&claim))).await;
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "many");
+    assert!(is_hinted_within(&mut long_wakeups, SOON).await, "the longest name");
+
+    for how in [Break::AfterExpiry, Break::Now] {
+        let name_text = format!("broken-{how:?}");
+        let broken = request(&name_text, "a");
+        let grant = granted(&store, &broken).await;
+        let mut wakeups = subscribed(&other, &name_text).await;
+        store.break_lease(&broken.name, grant.token, how).await.unwrap();
+        assert!(is_hinted_within(&mut wakeups, SOON).await, "{how:?}");
+    }
+
+    let handed = request("job", "a");
+    let grant = granted(&store, &handed).await;
+    let hold =
+        ReleaseRequest { hold_for: TTL, reserved_for: Some(common::holder("b")), ..releasing(&claim(&handed, grant)) };
+    store.release(&[hold]).await;
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
+    assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
+}
+
+#[tokio::test]
+async fn a_batch_of_the_longest_names_is_hinted_in_full() {
+    let store = store().await;
+    let requests: Vec<_> = (0..256).map(|at| request(&format!("{at:0>255}"), "a")).collect();
+    let claims: Vec<_> = requests
+        .iter()
+        .zip(store.acquire(&requests).await)
+        .map(|(request, answer)| match answer.unwrap() {
+            lease_core::Acquired::Granted(grant) => claim(request, grant),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let mut wakeups = Vec::new();
+    for request in &requests {
+        wakeups.push(subscribed(&store, request.name.as_str()).await);
+    }
+    store.release(&claims.iter().map(releasing).collect::<Vec<_>>()).await;
+    for wakeups in &mut wakeups {
+        assert!(is_hinted_within(wakeups, SOON).await);
+    }
+}
+
+#[tokio::test]
+async fn a_grant_is_announced_when_it_asks_for_that() {
+    let store = store().await;
+    for look_first in [false, true] {
+        let mut wakeups = subscribed(&store, "job").await;
+        let one = AcquireRequest { announce: true, look_first, ..request("job", "a") };
+        let grant = granted(&store, &one).await;
+        assert!(is_hinted_within(&mut wakeups, SOON).await, "one, {look_first}");
+        release(&store, &claim(&one, grant)).await;
+        assert!(is_hinted_within(&mut wakeups, SOON).await);
+
+        let (loud, quiet) = (common::unique("loud"), common::unique("quiet"));
+        let (mut hears, mut hears_not) = (subscribed(&store, &loud).await, subscribed(&store, &quiet).await);
+        let many = [
+            AcquireRequest { announce: true, look_first, ..request(&loud, "a") },
+            AcquireRequest { look_first, ..request(&quiet, "a") },
+        ];
+        store.acquire(&many).await;
+        assert!(is_hinted_within(&mut hears, SOON).await, "many, {look_first}");
+        assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many, {look_first}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_serves_all_and_ends_with_the_store() {
+    let store = store().await;
+    let watcher = another(&store).await;
+    let mut all = Vec::new();
+    for at in 0..20 {
+        all.push(subscribed(&store, &format!("job-{at}")).await);
+        all.push(subscribed(&store.clone(), "job-0").await);
+    }
+    assert_eq!(listeners(&watcher).await, 1);
+    drop(store);
+    eventually(async || listeners(&watcher).await == 0).await;
+}
+
+#[tokio::test]
+async fn it_ends_with_the_pool() {
+    let store = store().await;
+    let watcher = another(&store).await;
+    let _wakeups = subscribed(&store, "job").await;
+    store.pool().close().await;
+    eventually(async || listeners(&watcher).await == 0).await;
+}
+
+#[tokio::test]
+async fn turned_off_there_is_no_connection_and_no_notification() {
+    let store = store_with(PostgresStoreOptions::new().with_notifications(false)).await;
+    let listening = another(&store).await;
+    let mut wakeups = subscribed(&listening, "job").await;
+    let mut never = store.subscribe(&name("job"));
+    let announced = AcquireRequest { announce: true, ..request("job", "a") };
+    let grant = granted(&store, &announced).await;
+    release(&store, &claim(&announced, grant)).await;
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await);
+    assert!(!is_hinted_within(&mut never, QUIET).await);
+    assert_eq!(listeners(&store).await, 1);
+}
+
+#[tokio::test]
+async fn s20_a_forged_hint_grants_nothing_and_breaks_nothing() {
+    let store = store().await;
+    let mut wakeups = subscribed(&store, "job").await;
+    granted(&store, &request("job", "a")).await;
+    for payload in ["job", "", "no name of ours", &"x".repeat(7999)] {
+        sqlx::query("select pg_notify($1, $2)")
+            .bind(store.notification_channel())
+            .bind(payload)
+            .execute(store.pool())
+            .await
+            .unwrap();
+        assert!(is_hinted_within(&mut wakeups, SOON).await, "{payload:?}");
+        assert!(common::is_held(&store, &request("job", "b")).await);
+    }
+}
+
+#[tokio::test]
+async fn s20_everybody_is_hinted_after_a_reconnect_and_hints_come_again() {
+    let store = store().await;
+    let (mut one, mut two) = (subscribed(&store, "one").await, subscribed(&store, "two").await);
+    for _ in 0..3 {
+        let ended: i64 = sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where query = 'LISTEN \"' || $1 || '\"'",
+        )
+        .bind(store.notification_channel())
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+        assert_eq!(ended, 1);
+        assert!(is_hinted_within(&mut one, SOON).await && is_hinted_within(&mut two, SOON).await);
+        let request = request("one", "a");
+        let grant = granted(&store, &request).await;
+        release(&store, &claim(&request, grant)).await;
+        assert!(is_hinted_within(&mut one, SOON).await);
+    }
+}
+
+#[tokio::test]
+async fn s20_hints_come_again_after_the_server_was_away() {
+    let postgres = Postgres::start_local(&[]).await.unwrap();
+    let store = PostgresStore::connect(postgres.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let mut wakeups = subscribed(&store, "job").await;
+    postgres.kill().await.unwrap();
+    // Also one who comes while it is away.
+    let mut late = store.subscribe(&name("late"));
+    assert!(!is_hinted_within(&mut late, QUIET).await);
+    postgres.start_again().await.unwrap();
+    let reconnect = SOON + Duration::from_secs(5);
+    assert!(is_hinted_within(&mut wakeups, reconnect).await && is_hinted_within(&mut late, reconnect).await);
+}
+
+#[tokio::test]
+async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
+    let proxy = Proxy::start(Postgres::shared().await.address().unwrap()).await.unwrap();
+    let url = Postgres::shared().await.url_through(&proxy);
+    let table = common::unique("leases");
+    let store = PostgresStoreOptions::new().with_table(&table).connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let mut wakeups = subscribed(&store, "job").await;
+    proxy.black_hole(Direction::Both);
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await);
+    proxy.heal();
+    // Whether the proxy goes on with the old connection or the store makes a new one: hints come again.
+    let other = PostgresStoreOptions::new().with_table(&table).with_pool(common::pool().await).unwrap();
+    let hinted = async {
+        loop {
+            let request = request("job", "a");
+            let grant = granted(&other, &request).await;
+            release(&other, &claim(&request, grant)).await;
+            if is_hinted_within(&mut wakeups, Duration::from_millis(200)).await {
+                return true;
+            }
+        }
+    };
+    tokio::select! {
+        hinted = hinted => assert!(hinted),
+        () = common::sleep(Duration::from_secs(30)) => panic!("no hint after the network was there again"),
+    }
+}
+
+#[test]
+fn it_survives_the_runtime_of_the_first_subscription() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = runtime();
+    let (store, _wakeups) = first.block_on(async {
+        let store = store().await;
+        let wakeups = subscribed(&store, "job").await;
+        (store, wakeups)
+    });
+    drop(first);
+    // Outside a runtime: nothing happens, and nothing panics.
+    let mut outside = store.subscribe(&name("job"));
+    runtime().block_on(async {
+        let mut wakeups = store.subscribe(&name("job"));
+        assert!(is_hinted_within(&mut wakeups, SOON).await);
+        assert!(is_hinted_within(&mut outside, SOON).await);
+        let other = common::options_of(&store).with_pool(common::pool().await).unwrap();
+        let request = request("job", "a");
+        let grant = granted(&other, &request).await;
+        release(&other, &claim(&request, grant)).await;
+        assert!(is_hinted_within(&mut wakeups, SOON).await);
+    });
+    drop((store, outside));
+}

@@ -1,0 +1,793 @@
+//! What each statement does to a row, in its single and its batched form alike.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    TTL, acquire, another, claim, eventually, expired, granted, holder, is_held, name, release, releasing, renew,
+    renewal, request, sleep, sql, store, store_with, value,
+};
+use lease_core::{
+    AcquireRequest, Acquired, Break, Claim, ErrorKind, FencingToken, Grant, GrantId, LeaseStore, LossReason, Metadata,
+    MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+};
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
+
+/// How a request is sent: alone, alone by a waiter, among others, among others by a waiter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    One,
+    OneLooking,
+    Many,
+    ManyLooking,
+}
+
+const FORMS: [Form; 4] = [Form::One, Form::OneLooking, Form::Many, Form::ManyLooking];
+
+impl Form {
+    fn is_many(self) -> bool {
+        matches!(self, Self::Many | Self::ManyLooking)
+    }
+
+    async fn acquire(self, store: &PostgresStore, request: &AcquireRequest) -> Result<Acquired> {
+        let looking =
+            AcquireRequest { look_first: matches!(self, Self::OneLooking | Self::ManyLooking), ..request.clone() };
+        if !self.is_many() {
+            return store.acquire(&[looking]).await.pop().unwrap();
+        }
+        let (before, after) = (common::request(&common::unique("a"), "x"), common::request(&common::unique("z"), "x"));
+        let mut answers = store.acquire(&[after, looking, before]).await;
+        assert!(
+            matches!(answers[0], Ok(Acquired::Granted(_))) && matches!(answers[2], Ok(Acquired::Granted(_))),
+            "{answers:?}"
+        );
+        answers.swap_remove(1)
+    }
+
+    async fn granted(self, store: &PostgresStore, request: &AcquireRequest) -> Grant {
+        match self.acquire(store, request).await.unwrap() {
+            Acquired::Granted(grant) => grant,
+            other => panic!("{self:?}: {other:?}"),
+        }
+    }
+
+    async fn renew(self, store: &PostgresStore, renewal: &RenewRequest) -> Result<Renewed> {
+        if !self.is_many() {
+            return renew(store, renewal).await;
+        }
+        let neighbour = request(&common::unique("n"), "x");
+        let grant = granted(store, &neighbour).await;
+        let mut answers = store.renew(&[renewal.clone(), common::renewal(&claim(&neighbour, grant), TTL)]).await;
+        assert!(matches!(answers[1], Ok(Renewed::Extended { .. })), "{answers:?}");
+        answers.swap_remove(0)
+    }
+
+    async fn release(self, store: &PostgresStore, releasing: &ReleaseRequest) -> Released {
+        let mut requests = vec![releasing.clone()];
+        if self.is_many() {
+            let neighbour = request(&common::unique("n"), "x");
+            let grant = granted(store, &neighbour).await;
+            requests.push(common::releasing(&claim(&neighbour, grant)));
+        }
+        let answers = store.release(&requests).await;
+        assert!(answers[1..].iter().all(|answer| matches!(answer, Ok(Released::Freed))), "{answers:?}");
+        *answers[0].as_ref().unwrap()
+    }
+}
+
+fn retry(request: &AcquireRequest) -> AcquireRequest {
+    request.clone()
+}
+
+fn with_ttl(request: AcquireRequest, milliseconds: u64) -> AcquireRequest {
+    AcquireRequest { ttl: Duration::from_millis(milliseconds), ..request }
+}
+
+/// A name for each form.
+fn job(form: Form) -> String {
+    format!("job-{form:?}")
+}
+
+#[tokio::test]
+async fn s9_tokens_rise_over_release_expiry_and_take_over() {
+    let store = store().await;
+    for form in FORMS {
+        let job = job(form);
+        let mut last = 0;
+        for round in 0..4 {
+            let request = with_ttl(request(&job, &format!("h{round}")), if round % 2 == 0 { 60 } else { 30_000 });
+            let grant = form.granted(&store, &request).await;
+            assert!(grant.token.get() > last, "{form:?}: {} after {last}", grant.token);
+            assert_eq!((grant.remaining, grant.handle), (request.ttl, grant.token.get()));
+            last = grant.token.get();
+            if round % 2 == 0 {
+                expired(&store, &job).await;
+            } else {
+                assert_eq!(form.release(&store, &releasing(&claim(&request, grant))).await, Released::Freed);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn s10_tokens_follow_the_clock_after_the_row_is_gone_or_older() {
+    let store = store().await;
+    for form in FORMS {
+        let job = job(form);
+        let first = request(&job, "a");
+        let before = form.granted(&store, &first).await;
+        sql(&store, &format!("delete from {{table}} where lease_name = '{job}'")).await;
+        let second = request(&job, "b");
+        let after = form.granted(&store, &second).await;
+        assert!(after.token > before.token, "{form:?}");
+        // An older state of the table comes back.
+        sql(&store, &format!("update {{table}} set version = 7, expires_at_utc = 'epoch' where lease_name = '{job}'"))
+            .await;
+        assert!(form.granted(&store, &request(&job, "c")).await.token > after.token, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn s9_tokens_rise_also_from_a_version_ahead_of_the_clock() {
+    let store = store().await;
+    for form in FORMS {
+        let job = job(form);
+        form.granted(&store, &with_ttl(request(&job, "a"), 60)).await;
+        sql(&store, &format!("update {{table}} set version = 9000000000000000 where lease_name = '{job}'")).await;
+        expired(&store, &job).await;
+        assert_eq!(form.granted(&store, &request(&job, "b")).await.token.get(), 9_000_000_000_000_001, "{form:?}");
+    }
+}
+
+/// The row is inserted by a transaction that is granted a token and then deletes it, while an attempt waits for it.
+#[tokio::test]
+async fn s9_an_insert_that_waited_is_not_granted_an_older_token() {
+    let store = store().await;
+    let table = common::table_of(&store);
+    for form in FORMS {
+        let job = job(form);
+        let mut other = store.pool().begin().await.unwrap();
+        let insert = format!(
+            "insert into {table} (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
+             values ('{job}', 'other', 1, now(), now() + interval '1 hour')"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut *other).await.unwrap();
+        let minted = async {
+            // The attempt is waiting by now; it waits for 50 ms at most.
+            sleep(Duration::from_millis(20)).await;
+            let mint = format!(
+                "update {table} set version = (date_part('epoch', clock_timestamp()) * 1000000)::bigint where lease_name = '{job}'
+                 returning version"
+            );
+            let version: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(mint)).fetch_one(&mut *other).await.unwrap();
+            let delete = format!("delete from {table} where lease_name = '{job}'");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(delete)).execute(&mut *other).await.unwrap();
+            other.commit().await.unwrap();
+            u64::try_from(version).unwrap()
+        };
+        let request = request(&job, "a");
+        let (grant, minted) = tokio::join!(form.granted(&store, &request), minted);
+        assert!(grant.token.get() > minted, "{form:?}: {} is not above {minted}", grant.token);
+        let record = store.inspect(&name(&job)).await.unwrap().unwrap();
+        assert_eq!(record.token, grant.token);
+        assert!(matches!(
+            form.renew(&store, &renewal(&claim(&request, grant), TTL)).await,
+            Ok(Renewed::Extended { .. })
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_held_name_is_told_with_its_holder() {
+    let store = store().await;
+    for form in FORMS {
+        let job = job(form);
+        let first = AcquireRequest {
+            metadata: Metadata::new([("address", "10.0.0.7")]).unwrap(),
+            ..request(&job, "the holder")
+        };
+        let grant = form.granted(&store, &first).await;
+        let answer = form.acquire(&store, &request(&job, "b")).await.unwrap();
+        let Acquired::Held { by: Some(by), retry_after: Some(retry_after) } = answer else {
+            panic!("{form:?}: {answer:?}")
+        };
+        assert_eq!((by.holder.as_str(), by.token, by.ttl), ("the holder", grant.token, TTL), "{form:?}");
+        assert_eq!(by.metadata.get("address"), Some("10.0.0.7"));
+        assert_eq!(by.remaining, retry_after);
+        assert!(retry_after <= TTL && retry_after > TTL - Duration::from_secs(5), "{retry_after:?}");
+    }
+}
+
+#[tokio::test]
+async fn l2_a_loser_that_looks_first_writes_nothing() {
+    let store = store().await;
+    granted(&store, &request("job", "a")).await;
+    let before: String =
+        value(&store, "select xmin::text || ' ' || xmax::text || ' ' || ctid::text from {table}").await;
+    for look_first in [true, false] {
+        let other = request("other", "b");
+        let loser = AcquireRequest { look_first, ..request("job", "b") };
+        let answers = store.acquire(std::slice::from_ref(&loser)).await;
+        assert!(matches!(answers[0], Ok(Acquired::Held { .. })));
+        let answers = store.acquire(&[loser, AcquireRequest { look_first, ..other }]).await;
+        assert!(matches!(answers[0], Ok(Acquired::Held { .. })));
+        let after: String = value(
+            &store,
+            "select xmin::text || ' ' || xmax::text || ' ' || ctid::text from {table} where lease_name = 'job'",
+        )
+        .await;
+        assert_eq!(after == before, look_first, "{before} {after}");
+    }
+}
+
+#[tokio::test]
+async fn s13_a_retry_meets_its_own_grant_with_what_is_left_of_it() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let first = form.granted(&store, &request).await;
+        sleep(Duration::from_millis(30)).await;
+        let again = form.granted(&store, &retry(&request)).await;
+        assert_eq!(again.token, first.token, "{form:?}");
+        assert!(again.remaining <= TTL - Duration::from_millis(30), "{form:?} refreshed: {:?}", again.remaining);
+    }
+}
+
+#[tokio::test]
+async fn s13_a_nonce_is_spent_after_release_expiry_and_break() {
+    let store = store().await;
+    for form in FORMS {
+        let released = request(&format!("{}-released", job(form)), "a");
+        let grant = form.granted(&store, &released).await;
+        form.release(&store, &releasing(&claim(&released, grant))).await;
+
+        let held_for = request(&format!("{}-held-for", job(form)), "a");
+        let grant = form.granted(&store, &held_for).await;
+        let release =
+            ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("a")), ..releasing(&claim(&held_for, grant)) };
+        form.release(&store, &release).await;
+
+        let expiring = with_ttl(request(&format!("{}-expired", job(form)), "a"), 60);
+        form.granted(&store, &expiring).await;
+        expired(&store, expiring.name.as_str()).await;
+
+        let mut ended = vec![released, held_for, expiring];
+        for how in [Break::AfterExpiry, Break::Now] {
+            let broken = request(&format!("{}-{how:?}", job(form)), "a");
+            let grant = form.granted(&store, &broken).await;
+            assert_eq!(store.break_lease(&broken.name, grant.token, how).await.unwrap(), Released::Freed);
+            ended.push(broken);
+        }
+        for request in ended {
+            assert_eq!(form.acquire(&store, &request).await.unwrap(), Acquired::Spent, "{form:?}: {}", request.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn s7_a_renewal_extends_keeps_the_token_and_never_shortens() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        let claim = claim(&request, grant);
+        let longer = form.renew(&store, &renewal(&claim, TTL * 2)).await.unwrap();
+        let Renewed::Extended { remaining } = longer else { panic!("{form:?}: {longer:?}") };
+        assert!(remaining >= TTL * 2 && remaining < TTL * 2 + Duration::from_secs(1), "{remaining:?}");
+        let shorter = form.renew(&store, &renewal(&claim, Duration::from_secs(1))).await.unwrap();
+        let Renewed::Extended { remaining } = shorter else { panic!("{form:?}: {shorter:?}") };
+        assert!(remaining > TTL, "{remaining:?}");
+        let record = store.inspect(&request.name).await.unwrap().unwrap();
+        assert!(record.token == grant.token && record.remaining > TTL && record.ttl == TTL, "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn s7_a_renewal_never_revives_an_expired_lease() {
+    let store = store().await;
+    for form in FORMS {
+        let request = with_ttl(request(&job(form), "a"), 60);
+        let grant = form.granted(&store, &request).await;
+        expired(&store, request.name.as_str()).await;
+        let answer = form.renew(&store, &renewal(&claim(&request, grant), TTL)).await.unwrap();
+        assert_eq!(answer, Renewed::Lost(LossReason::Expired), "{form:?}");
+        assert_eq!(store.inspect(&request.name).await.unwrap(), None);
+        form.granted(&store, &common::request(request.name.as_str(), "b")).await;
+    }
+}
+
+/// The lease expires while its renewal waits for a lock: what counts is the time after the wait.
+#[tokio::test]
+async fn s7_a_renewal_that_waited_past_the_expiry_revives_nothing() {
+    let store = store().await;
+    for form in FORMS {
+        let request = with_ttl(request(&job(form), "a"), 40);
+        let grant = form.granted(&store, &request).await;
+        let mut fence = store.pool().begin().await.unwrap();
+        let lock = format!("select from {} where lease_name = '{}' for share", common::table_of(&store), request.name);
+        let locked = sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *fence).await;
+        locked.unwrap();
+        let unlock = async {
+            expired(&store, request.name.as_str()).await;
+            fence.commit().await.unwrap();
+        };
+        let renewals = [renewal(&claim(&request, grant), TTL)];
+        let (mut answers, ()) = tokio::join!(store.renew(&renewals), unlock);
+        match answers.pop().unwrap() {
+            Ok(answer) => assert_eq!(answer, Renewed::Lost(LossReason::Expired), "{form:?}"),
+            // The wait was too long for it.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{form:?}: {error}"),
+        }
+        assert_eq!(store.inspect(&request.name).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn s7_a_strangers_renewal_changes_nothing() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        let mine = claim(&request, grant);
+        for stranger in
+            [Claim { holder: holder("b"), ..mine.clone() }, Claim { grant: GrantId::random(), ..mine.clone() }]
+        {
+            let answer = form.renew(&store, &renewal(&stranger, TTL * 10)).await.unwrap();
+            let expected = LossReason::TakenOver { by: Some(holder("a")), token: Some(grant.token) };
+            assert_eq!(answer, Renewed::Lost(expected), "{form:?}");
+        }
+        assert!(store.inspect(&request.name).await.unwrap().unwrap().remaining <= TTL);
+    }
+}
+
+#[tokio::test]
+async fn l6_a_loss_has_its_reason() {
+    let store = store().await;
+    for form in FORMS {
+        let lose = async |job: &str| {
+            let request = request(&format!("{job}-{form:?}"), "a");
+            let grant = form.granted(&store, &request).await;
+            (request.clone(), claim(&request, grant), grant)
+        };
+        let lost = async |claim: &Claim| match form.renew(&store, &renewal(claim, TTL)).await.unwrap() {
+            Renewed::Lost(reason) => reason,
+            other => panic!("{form:?}: {other:?}"),
+        };
+
+        let (request, mine, grant) = lose("broken").await;
+        store.break_lease(&request.name, grant.token, Break::AfterExpiry).await.unwrap();
+        assert_eq!(lost(&mine).await, LossReason::Broken, "{form:?}");
+
+        let (request, mine, grant) = lose("taken").await;
+        store.break_lease(&request.name, grant.token, Break::Now).await.unwrap();
+        assert_eq!(lost(&mine).await, LossReason::Broken, "{form:?}");
+        let next = form.granted(&store, &common::request(request.name.as_str(), "b")).await;
+        let by_b = LossReason::TakenOver { by: Some(holder("b")), token: Some(next.token) };
+        assert_eq!(lost(&mine).await, by_b, "{form:?}");
+
+        let (_, mine, _) = lose("released").await;
+        release(&store, &mine).await;
+        assert_eq!(lost(&mine).await, LossReason::Released, "{form:?}");
+
+        let (request, mine, _) = lose("gone").await;
+        sql(&store, &format!("delete from {{table}} where lease_name = '{}'", request.name)).await;
+        assert_eq!(lost(&mine).await, LossReason::Gone, "{form:?}");
+        let rows: i64 =
+            value(&store, &format!("select count(*) from {{table}} where lease_name = '{}'", request.name)).await;
+        assert_eq!(rows, 0, "{form:?} left a row behind");
+    }
+}
+
+#[tokio::test]
+async fn of_metadata_the_higher_revision_stays() {
+    let store = store().await;
+    let data = |text: &str| Metadata::new([("k", text)]).unwrap();
+    for form in FORMS {
+        let request = AcquireRequest { metadata: data("0"), ..request(&job(form), "a") };
+        let grant = form.granted(&store, &request).await;
+        for (revision, expected) in [(2, "2"), (1, "2"), (3, "3")] {
+            let update = MetadataUpdate { revision, metadata: data(&revision.to_string()) };
+            let renewal = RenewRequest { metadata: Some(update), ..renewal(&claim(&request, grant), TTL) };
+            form.renew(&store, &renewal).await.unwrap();
+            form.renew(&store, &common::renewal(&claim(&request, grant), TTL)).await.unwrap();
+            assert_eq!(store.inspect(&request.name).await.unwrap().unwrap().metadata, data(expected), "{form:?}");
+        }
+        let update = MetadataUpdate { revision: 4, metadata: Metadata::default() };
+        form.renew(&store, &RenewRequest { metadata: Some(update), ..renewal(&claim(&request, grant), TTL) })
+            .await
+            .unwrap();
+        assert!(store.inspect(&request.name).await.unwrap().unwrap().metadata.is_empty(), "{form:?}");
+        // A new grant counts from the beginning.
+        release(&store, &claim(&request, grant)).await;
+        let request = common::request(&job(form), "b");
+        let grant = form.granted(&store, &request).await;
+        let update = MetadataUpdate { revision: 1, metadata: data("new") };
+        form.renew(&store, &RenewRequest { metadata: Some(update), ..renewal(&claim(&request, grant), TTL) })
+            .await
+            .unwrap();
+        assert_eq!(store.inspect(&request.name).await.unwrap().unwrap().metadata, data("new"), "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn s11_only_the_owner_releases_and_only_once() {
+    let store = store().await;
+    for form in FORMS {
+        let first = with_ttl(request(&job(form), "a"), 60);
+        let grant = form.granted(&store, &first).await;
+        let late = claim(&first, grant);
+        expired(&store, first.name.as_str()).await;
+        assert_eq!(form.release(&store, &releasing(&late)).await, Released::NotHeld, "{form:?}: expired");
+        // The same holder again: the nonce tells the two apart.
+        let second = request(&job(form), "a");
+        let grant = form.granted(&store, &second).await;
+        assert_eq!(form.release(&store, &releasing(&late)).await, Released::NotHeld, "{form:?}");
+        let mine = claim(&second, grant);
+        let other_holder = Claim { holder: holder("b"), ..mine.clone() };
+        assert_eq!(form.release(&store, &releasing(&other_holder)).await, Released::NotHeld, "{form:?}");
+        assert_eq!(store.inspect(&second.name).await.unwrap().unwrap().token, grant.token);
+        // Also when the answer, and so the token, never arrived.
+        let unanswered = Claim { handle: 0, ..mine.clone() };
+        assert_eq!(form.release(&store, &releasing(&unanswered)).await, Released::Freed, "{form:?}");
+        assert_eq!(form.release(&store, &releasing(&mine)).await, Released::NotHeld, "{form:?}");
+        assert_eq!(store.inspect(&second.name).await.unwrap(), None);
+        let version: i64 =
+            value(&store, &format!("select version from {{table}} where lease_name = '{}'", second.name)).await;
+        assert_eq!(u64::try_from(version).unwrap(), grant.token.get(), "{form:?} forgot the token");
+    }
+}
+
+#[tokio::test]
+async fn s11_a_release_of_a_name_that_is_gone_leaves_no_row() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        sql(&store, &format!("delete from {{table}} where lease_name = '{}'", request.name)).await;
+        assert_eq!(form.release(&store, &releasing(&claim(&request, grant))).await, Released::NotHeld);
+        let rows: i64 =
+            value(&store, &format!("select count(*) from {{table}} where lease_name = '{}'", request.name)).await;
+        assert_eq!(rows, 0, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_can_keep_the_name_blocked_but_for_one() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        let hold = ReleaseRequest {
+            hold_for: Duration::from_secs(20),
+            reserved_for: Some(holder("heir")),
+            ..releasing(&claim(&request, grant))
+        };
+        assert_eq!(form.release(&store, &hold).await, Released::Freed, "{form:?}");
+        let answer = form.acquire(&store, &common::request(&job(form), "b")).await.unwrap();
+        let Acquired::Held { by: Some(by), retry_after: Some(after) } = answer else { panic!("{form:?}: {answer:?}") };
+        assert!(by.holder == request.holder && after <= Duration::from_secs(20) && after > Duration::from_secs(15));
+        let answer = form.renew(&store, &renewal(&claim(&request, grant), TTL)).await.unwrap();
+        assert_eq!(answer, Renewed::Lost(LossReason::Released), "{form:?}");
+        let heir = form.granted(&store, &common::request(&job(form), "heir")).await;
+        assert!(heir.token > grant.token, "{form:?}");
+        assert!(is_held(&store, &common::request(&job(form), "heir")).await, "{form:?}: reserved twice");
+    }
+}
+
+#[tokio::test]
+async fn a_blocked_name_is_free_after_its_time() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        let hold = ReleaseRequest { hold_for: Duration::from_millis(60), ..releasing(&claim(&request, grant)) };
+        form.release(&store, &hold).await;
+        assert!(is_held(&store, &common::request(&job(form), "b")).await, "{form:?}");
+        expired(&store, request.name.as_str()).await;
+        form.granted(&store, &common::request(&job(form), "b")).await;
+    }
+}
+
+#[tokio::test]
+async fn s22_a_break_after_expiry_refuses_renewals_and_leaves_the_name_blocked() {
+    let store = store().await;
+    let request = request("job", "a");
+    let grant = granted(&store, &request).await;
+    assert_eq!(store.break_lease(&request.name, grant.token, Break::AfterExpiry).await.unwrap(), Released::Freed);
+    assert_eq!(renew(&store, &renewal(&claim(&request, grant), TTL)).await.unwrap(), Renewed::Lost(LossReason::Broken));
+    assert_eq!(release(&store, &claim(&request, grant)).await, Released::NotHeld);
+    assert!(is_held(&store, &common::request("job", "b")).await);
+    assert!(is_held(&store, &common::request("job", "a")).await);
+    // It can be freed all the same.
+    assert_eq!(store.break_lease(&request.name, grant.token, Break::AfterExpiry).await.unwrap(), Released::NotHeld);
+    assert_eq!(store.break_lease(&request.name, grant.token, Break::Now).await.unwrap(), Released::Freed);
+    granted(&store, &common::request("job", "b")).await;
+}
+
+#[tokio::test]
+async fn s22_a_break_hits_only_the_token_that_it_names() {
+    let store = store().await;
+    let first = with_ttl(request("job", "a"), 60);
+    let old = granted(&store, &first).await;
+    expired(&store, "job").await;
+    assert_eq!(store.break_lease(&first.name, old.token, Break::Now).await.unwrap(), Released::NotHeld);
+    let second = request("job", "b");
+    let grant = granted(&store, &second).await;
+    for how in [Break::AfterExpiry, Break::Now] {
+        assert_eq!(store.break_lease(&first.name, old.token, how).await.unwrap(), Released::NotHeld);
+        let never = FencingToken::new(u64::MAX).unwrap();
+        assert_eq!(store.break_lease(&first.name, never, how).await.unwrap(), Released::NotHeld);
+    }
+    assert!(matches!(renew(&store, &renewal(&claim(&second, grant), TTL)).await.unwrap(), Renewed::Extended { .. }));
+}
+
+#[tokio::test]
+async fn l7_a_locked_row_holds_up_no_neighbour() {
+    let store = store().await;
+    let requests: Vec<_> = (0..6).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let grants: Vec<_> = store.acquire(&requests).await;
+    let claims: Vec<_> = requests
+        .iter()
+        .zip(grants)
+        .map(|(request, grant)| match grant.unwrap() {
+            Acquired::Granted(grant) => claim(request, grant),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let lock = format!("select from {} where lease_name = 'job-3' for update", common::table_of(&store));
+    let mut other = store.pool().begin().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock.clone())).execute(&mut *other).await.unwrap();
+
+    let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL)).collect();
+    let releases: Vec<_> = claims.iter().map(releasing).collect();
+    for (at, answer) in store.renew(&renewals).await.into_iter().enumerate() {
+        match answer {
+            Ok(Renewed::Extended { .. }) => assert_ne!(at, 3),
+            Err(error) => assert!(at == 3 && error.kind() == ErrorKind::Unavailable, "{at}: {error}"),
+            Ok(lost) => panic!("{at}: {lost:?}"),
+        }
+    }
+    for (at, answer) in store.release(&releases).await.into_iter().enumerate() {
+        match answer {
+            Ok(freed) => assert!(at != 3 && freed == Released::Freed),
+            Err(error) => assert!(at == 3 && error.kind() == ErrorKind::Unavailable, "{at}: {error}"),
+        }
+    }
+    let again: Vec<_> = (0..6).map(|at| request(&format!("job-{at}"), "b")).collect();
+    for (at, answer) in store.acquire(&again).await.into_iter().enumerate() {
+        match answer {
+            Ok(Acquired::Granted(_)) => assert_ne!(at, 3),
+            Err(error) => assert!(at == 3 && error.kind() == ErrorKind::Unavailable, "{at}: {error}"),
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    other.rollback().await.unwrap();
+    assert!(matches!(renew(&store, &renewals[3]).await.unwrap(), Renewed::Extended { .. }));
+}
+
+/// A row that nobody can see yet cannot be left out beforehand.
+#[tokio::test]
+async fn l7_an_uncommitted_row_holds_up_no_neighbour() {
+    let store = store().await;
+    let mut other = store.pool().begin().await.unwrap();
+    let insert = format!(
+        "insert into {} (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
+         values ('job-1', 'other', 1, now(), now() + interval '1 hour')",
+        common::table_of(&store)
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut *other).await.unwrap();
+    let requests: Vec<_> = (0..3).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let answers = store.acquire(&requests).await;
+    assert!(matches!(answers[0], Ok(Acquired::Granted(_))), "{answers:?}");
+    assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(matches!(answers[2], Ok(Acquired::Granted(_))), "{answers:?}");
+    drop(other);
+}
+
+#[tokio::test]
+async fn l7_a_poisonous_row_harms_no_neighbour() {
+    let store = store().await;
+    granted(&store, &with_ttl(request("job-1", "a"), 60)).await;
+    expired(&store, "job-1").await;
+    // There is no higher version.
+    sql(&store, "update {table} set version = 9223372036854775807").await;
+    let requests: Vec<_> = (0..3).map(|at| request(&format!("job-{at}"), "b")).collect();
+    let answers = store.acquire(&requests).await;
+    assert!(matches!(answers[0], Ok(Acquired::Granted(_))), "{answers:?}");
+    assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(matches!(answers[2], Ok(Acquired::Granted(_))), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_ttl_beyond_the_limits_is_refused_by_itself() {
+    let store = store().await;
+    let limits = store.capabilities();
+    let ttls =
+        [limits.min_ttl, Duration::ZERO, limits.max_ttl, limits.max_ttl + Duration::from_nanos(1), Duration::MAX];
+    let requests: Vec<_> = ttls
+        .into_iter()
+        .enumerate()
+        .map(|(at, ttl)| AcquireRequest { ttl, ..request(&format!("job-{at}"), "a") })
+        .collect();
+    for answers in [store.acquire(&requests).await, {
+        let mut answers = Vec::new();
+        for request in &requests {
+            answers.push(
+                acquire(&store, &AcquireRequest { name: name(&format!("{}-one", request.name)), ..request.clone() })
+                    .await,
+            );
+        }
+        answers
+    }] {
+        let fits: Vec<_> = answers.iter().map(Result::is_ok).collect();
+        assert_eq!(fits, [true, false, true, false, false], "{answers:?}");
+        let error = answers[1].as_ref().unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("between 10ms"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn list_pages_in_byte_order_and_takes_prefixes_literally() {
+    let store = store().await;
+    let names = ["a", "A", "a%b", "a_b", "aXb", "a/b", "a~", "b", "a.b"];
+    for name in names {
+        granted(&store, &request(name, "h")).await;
+    }
+    let mut expected: Vec<_> = names.to_vec();
+    expected.sort_unstable();
+    let list = async |prefix: &str, after: Option<&str>, limit: usize| -> Vec<String> {
+        let after = after.map(name);
+        let records = store.list(prefix, after.as_ref(), limit).await.unwrap();
+        records.into_iter().map(|record| record.name.to_string()).collect()
+    };
+    assert_eq!(list("", None, 100).await, expected);
+    assert_eq!(list("a_", None, 100).await, ["a_b"]);
+    assert_eq!(list("a%", None, 100).await, ["a%b"]);
+    assert_eq!(list("a~", None, 100).await, ["a~"]);
+    assert_eq!(list("A", None, 100).await, ["A"]);
+    assert!(
+        list("", None, 0).await.is_empty()
+            && list("ä", None, 9).await.is_empty()
+            && list("a\0", None, 9).await.is_empty()
+    );
+
+    // Other software's names, which are none of ours, are passed over, and paging goes on behind them.
+    sql(
+        &store,
+        "insert into {table} (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
+         select n, 'x', 1, now(), now() + interval '1 hour' from unnest(array['a b', 'a b2', 'aé', '', repeat('a', 256)]) n",
+    )
+    .await;
+    let mut paged: Vec<String> = Vec::new();
+    loop {
+        let page = list("", paged.last().map(String::as_str), 2).await;
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, expected);
+    release(&store, &Claim { name: name("b"), holder: holder("h"), grant: GrantId::random(), handle: 0 }).await;
+    sql(&store, "update {table} set expires_at_utc = now() where lease_name = 'b'").await;
+    assert!(!list("", None, 100).await.contains(&"b".to_owned()));
+}
+
+#[tokio::test]
+async fn purge_removes_what_has_long_ended_and_tokens_keep_rising() {
+    let store = store().await;
+    let mut tokens = Vec::new();
+    let requests: Vec<_> = (0..2500).map(|at| request(&format!("old-{at}"), "a")).collect();
+    for answer in store.acquire(&requests).await {
+        let Acquired::Granted(grant) = answer.unwrap() else { panic!() };
+        tokens.push(grant.token);
+    }
+    granted(&store, &request("held", "a")).await;
+    granted(&store, &with_ttl(request("ahead", "a"), 60)).await;
+    sql(&store, "update {table} set version = 9000000000000000 where lease_name = 'ahead'").await;
+    expired(&store, "ahead").await;
+    sql(&store, "update {table} set expires_at_utc = now() where lease_name like 'old-%'").await;
+    assert_eq!(store.purge(Duration::from_secs(3600)).await.unwrap(), 0);
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.purge(Duration::from_millis(1)).await.unwrap(), 2500);
+    let left: i64 = value(&store, "select count(*) from {table}").await;
+    assert_eq!(left, 2, "the held one, and the one whose token is ahead of the clock");
+    assert!(granted(&store, &request("old-7", "b")).await.token > tokens[7]);
+    assert_eq!(store.purge(Duration::MAX).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn s21_names_differ_by_any_byte() {
+    let store = store().await;
+    let names = ["job", "Job", "job/", "job%", "job_", "job}", "job*", "job\\", "job'", "job\"", "jo", "job--", "$1"];
+    let requests: Vec<_> =
+        names.iter().map(|name| request(name, "a")).chain([request(&"x".repeat(255), "a")]).collect();
+    for answer in store.acquire(&requests).await {
+        assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
+    }
+    for request in requests {
+        assert_eq!(store.inspect(&request.name).await.unwrap().unwrap().name, request.name);
+        assert!(is_held(&store, &common::request(request.name.as_str(), "b")).await);
+    }
+}
+
+/// An abandoned call takes its connection with it: the next one must not read its answer.
+#[tokio::test]
+async fn s24_the_connection_of_an_abandoned_call_is_closed() {
+    let store = store().await;
+    let one_connection =
+        sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(common::url().await).await.unwrap();
+    let alone = common::options_of(&store).with_pool(one_connection).unwrap();
+    granted(&alone, &request("locked", "a")).await;
+    let session =
+        || async { sqlx::query_scalar::<_, i32>("select pg_backend_pid()").fetch_one(alone.pool()).await.unwrap() };
+    let before = session().await;
+    let lock = format!("select from {} where lease_name = 'locked' for update", common::table_of(&store));
+    let mut other = store.pool().begin().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let abandoned = request("locked", "b");
+    tokio::select! {
+        answer = acquire(&alone, &abandoned) => panic!("{answer:?}"),
+        () = sleep(Duration::from_millis(20)) => {}
+    }
+    let after = session().await;
+    assert_ne!(before, after);
+    assert_eq!(alone.pool().size(), 1);
+    other.rollback().await.unwrap();
+    // A call that was not abandoned leaves its connection where it was.
+    granted(&alone, &request("job", "a")).await;
+    assert_eq!(session().await, after);
+    eventually(async || {
+        sqlx::query_scalar::<_, bool>("select not exists (select from pg_stat_activity where pid = $1)")
+            .bind(before)
+            .fetch_one(store.pool())
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_works_without_prepared_statements_too() {
+    let prepared = store().await;
+    let store = common::options_of(&prepared).with_prepared_statements(false).with_pool(common::pool().await).unwrap();
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        assert!(matches!(
+            form.acquire(&store, &common::request(&job(form), "b")).await.unwrap(),
+            Acquired::Held { .. }
+        ));
+        assert!(matches!(
+            form.renew(&store, &renewal(&claim(&request, grant), TTL)).await,
+            Ok(Renewed::Extended { .. })
+        ));
+        assert_eq!(form.release(&store, &releasing(&claim(&request, grant))).await, Released::Freed);
+    }
+    let lock = format!("select from {} where lease_name = 'job-One' for update", common::table_of(&store));
+    let mut other = store.pool().begin().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let error = acquire(&store, &request("job-One", "c")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    other.rollback().await.unwrap();
+    granted(&store, &request("job-One", "c")).await;
+    let prepared: i64 =
+        sqlx::query_scalar("select count(*) from pg_prepared_statements where statement like '%expires_at' || '_utc%'")
+            .fetch_one(store.pool())
+            .await
+            .unwrap();
+    assert_eq!(prepared, 0);
+}
+
+#[tokio::test]
+async fn clones_and_other_stores_see_the_same_leases() {
+    let store = store_with(PostgresStoreOptions::new().with_notifications(false)).await;
+    assert!(!store.capabilities().push);
+    let other = another(&store).await;
+    assert!(other.capabilities().push);
+    let request = request("job", "a");
+    granted(&store.clone(), &request).await;
+    assert!(is_held(&other, &common::request("job", "b")).await);
+}
