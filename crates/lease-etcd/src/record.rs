@@ -127,6 +127,7 @@ impl Entry {
             ttl: Duration::from_secs(record.ttl_seconds),
             remaining,
             metadata: record.metadata.clone(),
+            released: record.ended.as_ref().is_some_and(|ended| ended.how == How::Released),
         })
     }
 }
