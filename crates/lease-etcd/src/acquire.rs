@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
-use lease_core::{AcquireRequest, Acquired, FencingToken, Grant, LeaseRecord, Moment, Result};
+use lease_core::{AcquireRequest, Acquired, FencingToken, Grant, Moment, Result};
 
 use crate::{
     buckets::Bucket,
     error::{Access, Cure, Failure},
     handle,
-    names::Remaining,
+    names::{Left, Remaining},
     record::{Entry, Record, Seen},
     store::Inner,
     transactions::Step,
@@ -163,7 +163,7 @@ impl Progress {
             // It came and went between all looks.
             Self::TryFree | Self::TryReserved { .. } => Ok(Acquired::Held { by: None, retry_after: None }),
             Self::Own(entry) => match left(&entry) {
-                Ok(Some(left)) => granted(request, entry.token, left),
+                Ok(Some(left)) => granted(request, entry.token, left.at_least),
                 // It has expired just now.
                 Ok(None) => Ok(Acquired::Spent),
                 Err(failure) => Err(failure.error),
@@ -183,11 +183,9 @@ fn granted(request: &AcquireRequest, token: u64, remaining: Duration) -> Result<
 }
 
 /// Who has it is told only with what is left of it.
-fn held(request: &AcquireRequest, entry: &Entry, left: Option<Duration>) -> Acquired {
-    let by: Option<LeaseRecord> = left.and_then(|left| entry.as_lease(&request.name, left));
-    // The server tells whole seconds, rounded down.
-    let retry_after = by.as_ref().map(|by| by.remaining.saturating_add(Duration::from_secs(1)).min(by.ttl));
-    Acquired::Held { by, retry_after }
+fn held(request: &AcquireRequest, entry: &Entry, left: Option<Left>) -> Acquired {
+    let by = left.and_then(|left| entry.as_lease(&request.name, left));
+    Acquired::Held { retry_after: by.as_ref().map(|by| by.remaining), by }
 }
 
 /// For people who inspect a lease; nothing is decided by it (S3).

@@ -34,7 +34,7 @@ pub(crate) type Reply<T> = BoxFuture<'static, Result<T, etcd_client::Error>>;
 /// Where connections come from.
 pub(crate) enum Source {
     /// The application's own client: it is used as it is, for ever.
-    Given(Client),
+    Given(Box<Client>),
     /// These endpoints, in turn.
     Endpoints { urls: Vec<String>, options: Box<ConnectOptions> },
 }
@@ -49,7 +49,7 @@ struct Current {
 impl Connections {
     pub(crate) fn new(source: Source, clock: Arc<dyn Clock>, request_timeout: Duration) -> Self {
         let client = match &source {
-            Source::Given(client) => Some(client.clone()),
+            Source::Given(client) => Some((**client).clone()),
             Source::Endpoints { .. } => None,
         };
         let current = Mutex::new(Current { client, ..Current::default() });
@@ -117,7 +117,8 @@ impl Connections {
         let url = {
             let current = self.lock();
             match (&current.client, &self.source) {
-                (Some(client), _) | (None, Source::Given(client)) => return Ok(client.clone()),
+                (Some(client), _) => return Ok(client.clone()),
+                (None, Source::Given(client)) => return Ok((**client).clone()),
                 (None, Source::Endpoints { urls, .. }) => urls[current.endpoint % urls.len()].clone(),
             }
         };
@@ -133,7 +134,7 @@ impl Connections {
     /// A client for this endpoint alone. Without a user it connects with its first call; with one it logs in now.
     async fn connect(&self, operation: &'static str, url: &str) -> Result<Client, Failure> {
         match &self.source {
-            Source::Given(client) => Ok(client.clone()),
+            Source::Given(client) => Ok((**client).clone()),
             Source::Endpoints { options, .. } => Client::connect([url], Some((**options).clone()))
                 .await
                 .map_err(|error| classify(operation, Access::Read, error)),

@@ -17,8 +17,23 @@ use crate::{
 /// How many questions for what is left go out at a time.
 const LOOKUPS: usize = 16;
 
+/// What is left of an etcd lease. The server tells whole seconds, rounded down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    /// On this its holder can rely.
+    pub(crate) at_least: Duration,
+    /// So long everybody else has to wait, perhaps.
+    pub(crate) at_most: Duration,
+}
+
+impl Left {
+    fn exactly(left: Duration) -> Self {
+        Self { at_least: left, at_most: left }
+    }
+}
+
 /// What is left of etcd leases, by their ids; nothing of those that are gone, and their keys with them.
-pub(crate) type Remaining = HashMap<i64, Result<Option<Duration>, Failure>>;
+pub(crate) type Remaining = HashMap<i64, Result<Option<Left>, Failure>>;
 
 impl Inner {
     /// Both keys of a name, in this order.
@@ -52,8 +67,7 @@ impl Inner {
         seen
     }
 
-    /// What is left of these etcd leases, at the least, for somebody who began at this moment. Of this store's own ones that
-    /// is known; of the others the server tells whole seconds.
+    /// What is left of these etcd leases for somebody who began at this moment. Of this store's own ones that is known.
     pub(crate) async fn remaining(
         &self,
         operation: &'static str,
@@ -74,7 +88,7 @@ impl Inner {
             if known.is_zero() {
                 unknown.push(lease);
             }
-            remaining.insert(lease, Ok(Some(known)));
+            remaining.insert(lease, Ok(Some(Left::exactly(known))));
         }
         let lookups: Vec<BoxFuture<'_, _>> = unknown
             .into_iter()
@@ -84,13 +98,15 @@ impl Inner {
         remaining
     }
 
-    async fn remaining_by_server(&self, operation: &'static str, lease: i64) -> Result<Option<Duration>, Failure> {
+    async fn remaining_by_server(&self, operation: &'static str, lease: i64) -> Result<Option<Left>, Failure> {
         let answer = self.connections.call(operation, Access::Read, |client| {
             Box::pin(async move { client.lease_client().time_to_live(lease, None).await })
         });
         let answer = answer.await?;
         // One that has expired, and is not revoked yet, may have less than nothing left.
-        let left = Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or_default());
-        Ok((answer.granted_ttl() > 0).then_some(left))
+        let at_least = Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or_default());
+        let granted = Duration::from_secs(u64::try_from(answer.granted_ttl()).unwrap_or_default());
+        let at_most = (at_least + Duration::from_secs(1)).min(granted);
+        Ok((!granted.is_zero()).then_some(Left { at_least, at_most }))
     }
 }

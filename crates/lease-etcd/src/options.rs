@@ -157,7 +157,7 @@ impl EtcdStoreOptions {
     ///
     /// Nothing is left behind when it is dropped but an empty etcd lease of a few seconds.
     pub async fn with_client(&self, client: Client) -> Result<EtcdStore> {
-        self.open(Source::Given(client)).await
+        self.open(Source::Given(Box::new(client))).await
     }
 
     async fn open(&self, source: Source) -> Result<EtcdStore> {

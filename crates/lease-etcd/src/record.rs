@@ -6,6 +6,8 @@ use etcd_client::KeyValue;
 use lease_core::{AcquireRequest, Claim, FencingToken, GrantId, HolderId, LeaseName, LeaseRecord, Metadata};
 use serde::{Deserialize, Serialize};
 
+use crate::names::Left;
+
 /// The value of a grant's key, or of what keeps a name blocked after a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -117,7 +119,7 @@ impl Entry {
     }
 
     /// As anybody can see it, with what is left of its etcd lease.
-    pub(crate) fn as_lease(&self, name: &LeaseName, remaining: Duration) -> Option<LeaseRecord> {
+    pub(crate) fn as_lease(&self, name: &LeaseName, left: Left) -> Option<LeaseRecord> {
         let record = self.record.as_ref()?;
         Some(LeaseRecord {
             name: name.clone(),
@@ -125,7 +127,7 @@ impl Entry {
             token: FencingToken::new(self.token)?,
             acquired_at: UNIX_EPOCH + Duration::from_micros(record.acquired_at_us),
             ttl: Duration::from_secs(record.ttl_seconds),
-            remaining,
+            remaining: left.at_most,
             metadata: record.metadata.clone(),
             released: record.ended.as_ref().is_some_and(|ended| ended.how == How::Released),
         })

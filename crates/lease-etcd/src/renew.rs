@@ -156,10 +156,8 @@ impl Inner {
             return Ok(if left >= left_in_bucket { (true, left) } else { (false, left_in_bucket) });
         }
         let left = self.remaining(OPERATION, [entry.lease], began).await.remove(&entry.lease);
-        let left = left.transpose()?.flatten().unwrap_or_default();
-        // The server tells whole seconds, rounded down.
-        let at_most = left.saturating_add(Duration::from_secs(1));
-        Ok(if at_most > left_in_bucket { (true, left) } else { (false, left_in_bucket) })
+        let Some(left) = left.transpose()?.flatten() else { return Ok((false, left_in_bucket)) };
+        Ok(if left.at_most > left_in_bucket { (true, left.at_least) } else { (false, left_in_bucket) })
     }
 }
 
