@@ -120,10 +120,11 @@ async fn an_application_may_bring_its_own_client() {
     assert!(!is_free(&store, "job").await);
     extended(&store, &claim, LONG).await;
     // An abandoned call does no harm to a connection that is not ours.
+    let job = name("job");
     tokio::select! {
         biased;
         () = pass(Duration::from_micros(50)) => {}
-        _ = store.inspect(&name("job")) => {}
+        _ = store.inspect(&job) => {}
     }
     assert_eq!(release(&store, &claim).await.unwrap(), Released::Freed);
     drop(EtcdStore::with_client(driver).await.unwrap());

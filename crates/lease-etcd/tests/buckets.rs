@@ -76,8 +76,9 @@ async fn s07_a_renewal_that_arrives_late_moves_nothing_back() {
     });
     pass(Duration::from_millis(50)).await;
     // A call that is abandoned makes the store use the other endpoint.
+    let job = name("job");
     tokio::select! {
-        record = store.inspect(&name("job")) => panic!("through a black hole: {record:?}"),
+        record = store.inspect(&job) => panic!("through a black hole: {record:?}"),
         () = pass(Duration::from_millis(100)) => {}
     }
     pass(ttl / 8).await;
