@@ -68,9 +68,15 @@ impl Connections {
         call: impl Fn(Client) -> Reply<T> + Send + Sync,
     ) -> Result<T, Failure> {
         let deadline = self.clock.now() + self.request_timeout;
+        let share = self.request_timeout / u32::try_from(self.endpoints()).unwrap_or(u32::MAX);
         let mut attempts = self.endpoints().max(2);
         loop {
-            let failure = match self.call_once(operation, access, deadline, &call).await {
+            let attempt_deadline = match access {
+                // An endpoint that does not answer leaves time for the others.
+                Access::Read => deadline.min(self.clock.now() + share),
+                Access::Write => deadline,
+            };
+            let failure = match self.call_once(operation, access, attempt_deadline, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

@@ -2,14 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
 use lease_core::{Clock, ErrorKind, Result, SystemClock};
 
 use crate::{
     EtcdStore,
     buckets::Buckets,
     connections::{Connections, Source},
-    error::{Access, here},
+    error::{Access, Failure, here},
     keys::Keys,
     limits::Limits,
 };
@@ -166,16 +166,9 @@ impl EtcdStoreOptions {
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connections = Connections::new(source, clock, self.request_timeout);
-        // The server grants its minimum where less is asked for.
-        let smallest = Buckets::new().fresh(&connections, "connect", Duration::from_secs(1)).await;
-        let smallest = smallest.map_err(|failure| failure.error)?;
-        let revoke = connections.call("connect", Access::Read, |client| {
-            Box::pin(async move { client.lease_client().revoke(smallest.id).await })
-        });
-        // If it stays, it expires in a moment.
-        drop(revoke.await);
-        let limits = Limits { min_ttl: smallest.ttl };
-        Ok(EtcdStore::new(connections, Keys::new(&self.key_prefix), limits))
+        let keys = Keys::new(&self.key_prefix);
+        let limits = probe(&connections, &keys).await.map_err(|failure| failure.error)?;
+        Ok(EtcdStore::new(connections, keys, limits))
     }
 
     fn connect_options(&self, is_secure: bool) -> ConnectOptions {
@@ -217,6 +210,25 @@ impl EtcdStoreOptions {
     fn has_certificates(&self) -> bool {
         self.ca_certificate.is_some() || self.client_certificate.is_some() || self.server_name.is_some()
     }
+}
+
+/// Whether the servers answer and let us in, and what they grant.
+async fn probe(connections: &Connections, keys: &Keys) -> Result<Limits, Failure> {
+    let (first, end) = keys.all();
+    let look = connections.call("connect", Access::Read, |client| {
+        let options = GetOptions::new().with_range(end.as_slice()).with_limit(1).with_keys_only();
+        let first = first.clone();
+        Box::pin(async move { client.kv_client().get(first, Some(options)).await })
+    });
+    look.await?;
+    // The server grants its minimum where less is asked for.
+    let smallest = Buckets::new().fresh(connections, "connect", Duration::from_secs(1)).await?;
+    let revoke = connections.call("connect", Access::Read, |client| {
+        Box::pin(async move { client.lease_client().revoke(smallest.id).await })
+    });
+    // If it stays, it expires in a moment.
+    drop(revoke.await);
+    Ok(Limits { min_ttl: smallest.ttl })
 }
 
 impl fmt::Debug for EtcdStoreOptions {

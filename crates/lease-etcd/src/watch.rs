@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{WatchFilterType, WatchOptions, WatchStream};
+use etcd_client::{EventType, WatchFilterType, WatchOptions, WatchStream};
 use lease_core::{LeaseName, WakeupRegistry, Wakeups};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     connections::{Connections, Reply},
     error::{Access, Failure, classify},
-    keys::Keys,
+    keys::{Keys, Role},
 };
 
 /// How long to wait before watching again; doubled each time up to the longest.
@@ -151,7 +151,11 @@ impl Watching {
                 }
             }
             for event in message.events() {
-                if let Some((name, _)) = event.kv().and_then(|pair| self.keys.parse(pair.key())) {
+                let parsed = event.kv().and_then(|pair| self.keys.parse(pair.key()));
+                // That an announcement itself expires is no news.
+                if let Some((name, role)) = parsed
+                    && (role != Role::Announcement || event.event_type() == EventType::Put)
+                {
                     self.registry.wake(&name);
                 }
             }

@@ -152,7 +152,8 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
     }
     pass(SHORT + Duration::from_millis(100)).await;
     granted(&store, &request("newest", SHORT * 10)).await;
-    driver.lease_revoke(pair(&mut driver, &store, "newest").await.unwrap().lease()).await.unwrap();
+    let newest = pair(&mut driver, &store, "newest").await.unwrap().lease();
+    driver.lease_revoke(newest).await.unwrap();
     let renewals: Vec<_> =
         claims.iter().map(|claim| RenewRequest { claim: claim.clone(), ttl: SHORT * 10, metadata: None }).collect();
     for answer in store.renew(&renewals).await {

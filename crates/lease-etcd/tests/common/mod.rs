@@ -12,34 +12,34 @@ use lease_core::{
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
 
 /// Longer than any test needs to have what it waits for.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The server's minimum.
-pub const SHORT: Duration = Duration::from_secs(2);
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
 
 /// Longer than any test lasts.
-pub const LONG: Duration = Duration::from_secs(300);
+pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 /// Options with a key prefix that nobody else has.
-pub fn options() -> EtcdStoreOptions {
+pub(crate) fn options() -> EtcdStoreOptions {
     EtcdStoreOptions::new().with_key_prefix(format!("leases-{}/", GrantId::random()))
 }
 
 /// A store on the shared server, with a prefix of its own.
-pub async fn store() -> EtcdStore {
+pub(crate) async fn store() -> EtcdStore {
     options().connect([Etcd::shared().await.url()]).await.unwrap()
 }
 
 /// A client of the driver, on the shared server.
-pub async fn driver() -> Client {
+pub(crate) async fn driver() -> Client {
     Client::connect([Etcd::shared().await.url()], None).await.unwrap()
 }
 
-pub fn name(name: &str) -> LeaseName {
+pub(crate) fn name(name: &str) -> LeaseName {
     LeaseName::new(name).unwrap()
 }
 
-pub fn request(job: &str, ttl: Duration) -> AcquireRequest {
+pub(crate) fn request(job: &str, ttl: Duration) -> AcquireRequest {
     AcquireRequest {
         name: name(job),
         holder: HolderId::new(format!("holder-{}", GrantId::random())).unwrap(),
@@ -51,30 +51,30 @@ pub fn request(job: &str, ttl: Duration) -> AcquireRequest {
     }
 }
 
-pub fn only<T>(mut answers: Vec<Result<T>>) -> Result<T> {
+pub(crate) fn only<T>(mut answers: Vec<Result<T>>) -> Result<T> {
     assert_eq!(answers.len(), 1);
     answers.remove(0)
 }
 
-pub async fn acquire(store: &EtcdStore, request: &AcquireRequest) -> Result<Acquired> {
+pub(crate) async fn acquire(store: &EtcdStore, request: &AcquireRequest) -> Result<Acquired> {
     only(store.acquire(std::slice::from_ref(request)).await)
 }
 
 /// Acquires what must be free.
-pub async fn granted(store: &EtcdStore, request: &AcquireRequest) -> (Claim, Grant) {
+pub(crate) async fn granted(store: &EtcdStore, request: &AcquireRequest) -> (Claim, Grant) {
     match acquire(store, request).await.unwrap() {
         Acquired::Granted(grant) => (claim(request, &grant), grant),
         other => panic!("{} must be granted: {other:?}", request.name),
     }
 }
 
-pub fn claim(request: &AcquireRequest, grant: &Grant) -> Claim {
+pub(crate) fn claim(request: &AcquireRequest, grant: &Grant) -> Claim {
     let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
     Claim { name, holder, grant: nonce, handle: grant.handle }
 }
 
 /// Whether a stranger is granted this name at this moment. If so, it is released again.
-pub async fn is_free(store: &EtcdStore, job: &str) -> bool {
+pub(crate) async fn is_free(store: &EtcdStore, job: &str) -> bool {
     let stranger = request(job, LONG);
     match acquire(store, &stranger).await.unwrap() {
         Acquired::Granted(grant) => {
@@ -85,43 +85,43 @@ pub async fn is_free(store: &EtcdStore, job: &str) -> bool {
     }
 }
 
-pub async fn renew(store: &EtcdStore, claim: &Claim, ttl: Duration) -> Result<Renewed> {
+pub(crate) async fn renew(store: &EtcdStore, claim: &Claim, ttl: Duration) -> Result<Renewed> {
     only(store.renew(&[RenewRequest { claim: claim.clone(), ttl, metadata: None }]).await)
 }
 
-pub async fn extended(store: &EtcdStore, claim: &Claim, ttl: Duration) -> Duration {
+pub(crate) async fn extended(store: &EtcdStore, claim: &Claim, ttl: Duration) -> Duration {
     match renew(store, claim, ttl).await.unwrap() {
         Renewed::Extended { remaining } => remaining,
         Renewed::Lost(reason) => panic!("{} must be renewed: {reason}", claim.name),
     }
 }
 
-pub async fn lost(store: &EtcdStore, claim: &Claim, ttl: Duration) -> LossReason {
+pub(crate) async fn lost(store: &EtcdStore, claim: &Claim, ttl: Duration) -> LossReason {
     match renew(store, claim, ttl).await.unwrap() {
         Renewed::Lost(reason) => reason,
         other => panic!("{} must be lost: {other:?}", claim.name),
     }
 }
 
-pub async fn release(store: &EtcdStore, claim: &Claim) -> Result<Released> {
+pub(crate) async fn release(store: &EtcdStore, claim: &Claim) -> Result<Released> {
     only(store.release(&[ReleaseRequest { claim: claim.clone(), hold_for: Duration::ZERO, reserved_for: None }]).await)
 }
 
 /// What there is under the key of a lease.
-pub async fn pair(driver: &mut Client, store: &EtcdStore, job: &str) -> Option<KeyValue> {
+pub(crate) async fn pair(driver: &mut Client, store: &EtcdStore, job: &str) -> Option<KeyValue> {
     driver.get(store.key(&name(job)), None).await.unwrap().kvs().first().cloned()
 }
 
-pub fn token(number: u64) -> FencingToken {
+pub(crate) fn token(number: u64) -> FencingToken {
     FencingToken::new(number).unwrap()
 }
 
-pub async fn pass(duration: Duration) {
+pub(crate) async fn pass(duration: Duration) {
     SystemClock.sleep_until(SystemClock.now() + duration).await;
 }
 
 /// The outcome of what must not hang.
-pub async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T>) -> T {
     tokio::select! {
         outcome = work => outcome,
         () = pass(limit) => panic!("{what}: nothing happened within {limit:?}"),
@@ -129,7 +129,7 @@ pub async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T
 }
 
 /// Asks again and again until there is an answer.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = SystemClock.now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
