@@ -23,7 +23,6 @@ pub struct EtcdCluster {
 #[derive(Debug)]
 struct Member {
     server: Arc<LocalEtcd>,
-    name: String,
     peer_port: u16,
 }
 
@@ -62,7 +61,7 @@ impl EtcdCluster {
             let membership = Membership { cluster: all.join(","), ..membership };
             tokio::spawn(blocking(move || {
                 let server = Arc::new(LocalEtcd::start_member(&membership, &[])?);
-                Ok(Member { server, name: membership.name, peer_port: membership.peer_port })
+                Ok(Member { server, peer_port: membership.peer_port })
             }))
         });
         // None is ready before most of them are there.
@@ -152,10 +151,10 @@ impl EtcdCluster {
     ///
     /// When it does not say who it is.
     pub async fn cut_off(&self, member: usize) -> Result<(), ServerError> {
-        let (name, port) = (self.members[member].name.clone(), self.members[member].peer_port);
+        let (address, port) = (self.address(member), self.members[member].peer_port);
         let id = blocking(move || {
-            let members = get(([127, 0, 0, 1], port).into(), "/members").unwrap_or_default();
-            id_of(&members, &name).ok_or_else(|| ServerError::Failed(format!("no id of {name} in {members:?}")))
+            let metrics = get(address, "/metrics").unwrap_or_default();
+            id_in(&metrics).ok_or_else(|| ServerError::Failed(format!("the member at {address} does not say its id")))
         });
         let id = id.await?;
         self.cut_off.send_replace(CutOff(Some((id, port))));
@@ -168,11 +167,10 @@ impl EtcdCluster {
     }
 }
 
-/// The id of a member, in hexadecimal, in `[{"id":10276657743932975437,"peerURLs":["…"],"name":"member-1",…},…]`.
-fn id_of(members: &str, name: &str) -> Option<String> {
-    let member = members.split("{\"id\":").find(|member| member.contains(&format!("\"name\":\"{name}\"")))?;
-    let id: u64 = member.split(',').next()?.trim().parse().ok()?;
-    Some(format!("{id:x}"))
+/// The id of a member in its metrics, in hexadecimal: `etcd_server_id{server_id="8e9e05c52164694d"} 1`.
+fn id_in(metrics: &str) -> Option<String> {
+    let id = metrics.lines().find_map(|line| line.strip_prefix("etcd_server_id{server_id=\""))?;
+    Some(id.split('"').next()?.to_owned())
 }
 
 #[cfg(test)]
@@ -180,11 +178,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_is_found_by_its_name() {
-        let members =
-            r#"[{"id":10,"peerURLs":["http://a"],"name":"member-1"},{"id":255,"peerURLs":[],"name":"member-2"}]"#;
-        assert_eq!(id_of(members, "member-2").as_deref(), Some("ff"));
-        assert_eq!(id_of(members, "member-1").as_deref(), Some("a"));
-        assert_eq!(id_of(members, "member-3"), None);
+    fn a_member_says_its_id() {
+        let metrics = "# TYPE etcd_server_id gauge\netcd_server_id{server_id=\"8e9e05c52164694d\"} 1\n";
+        assert_eq!(id_in(metrics).as_deref(), Some("8e9e05c52164694d"));
+        assert_eq!(id_in(""), None);
     }
 }
