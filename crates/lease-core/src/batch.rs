@@ -151,8 +151,8 @@ struct Traffic<O: Operation> {
     /// Whether a caller is polling a call of its own.
     alone: bool,
     couriers: usize,
-    /// When the newest call of a courier began.
-    newest_call: Moment,
+    /// Those of them whose calls have been under way for longer than [`PATIENCE`].
+    away: usize,
     /// By the time at which they give up, then in the order of their coming.
     queue: BTreeMap<Place, Item<O>>,
     arrivals: u64,
@@ -170,13 +170,7 @@ type Done<A> = Box<dyn FnOnce(Answered<A>) + Send>;
 
 impl<O: Operation> Lane<O> {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
-        let traffic = Traffic {
-            alone: false,
-            couriers: 0,
-            newest_call: Moment::from_origin(Duration::ZERO),
-            queue: BTreeMap::new(),
-            arrivals: 0,
-        };
+        let traffic = Traffic { alone: false, couriers: 0, away: 0, queue: BTreeMap::new(), arrivals: 0 };
         Self { store, clock, traffic: Mutex::new(traffic) }
     }
 
@@ -234,31 +228,24 @@ impl<O: Operation> Lane<O> {
     fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>, runtime: &Handle) {
         let mut traffic = self.lock();
         traffic.queue.insert(place, item);
-        let now = self.clock.now();
-        let urgent = place.0.saturating_since(now) < PATIENCE * 2;
-        if urgent || traffic.couriers == 0 {
-            self.send_courier(traffic, now, runtime);
+        let urgent = place.0.saturating_since(self.clock.now()) < PATIENCE * 2;
+        if urgent {
+            self.send_courier(traffic, runtime);
         } else {
-            self.send_courier_if_all_are_away(traffic, now, runtime);
+            self.send_courier_if_all_are_away(traffic, runtime);
         }
     }
 
-    /// Starts a courier if all that are there have been away for too long.
-    fn send_courier_if_all_are_away(
-        self: &Arc<Self>,
-        traffic: MutexGuard<'_, Traffic<O>>,
-        now: Moment,
-        runtime: &Handle,
-    ) {
-        if now.saturating_since(traffic.newest_call) >= PATIENCE {
-            self.send_courier(traffic, now, runtime);
+    /// Starts a courier if there is none, or none that will come back soon.
+    fn send_courier_if_all_are_away(self: &Arc<Self>, traffic: MutexGuard<'_, Traffic<O>>, runtime: &Handle) {
+        if traffic.couriers == traffic.away {
+            self.send_courier(traffic, runtime);
         }
     }
 
-    fn send_courier(self: &Arc<Self>, mut traffic: MutexGuard<'_, Traffic<O>>, now: Moment, runtime: &Handle) {
+    fn send_courier(self: &Arc<Self>, mut traffic: MutexGuard<'_, Traffic<O>>, runtime: &Handle) {
         if traffic.couriers < MOST_COURIERS && !traffic.queue.is_empty() {
             traffic.couriers += 1;
-            traffic.newest_call = now;
             drop(traffic);
             let courier = Courier { lane: Arc::clone(self), runtime: runtime.clone(), on_duty: true };
             runtime.spawn(courier.run());
@@ -448,7 +435,6 @@ impl<O: Operation> Courier<O> {
                     self.on_duty = false;
                     return None;
                 }
-                traffic.newest_call = self.lane.clock.now();
                 traffic.take_batch()
             };
             let now = self.lane.clock.now();
@@ -491,8 +477,26 @@ impl<O: Operation> Courier<O> {
             called = &mut call => return called,
             () = clock.sleep_until(clock.now() + PATIENCE) => {}
         }
-        self.lane.send_courier_if_all_are_away(self.lane.lock(), clock.now(), &self.runtime);
+        // From now on nobody counts on this one: whatever comes while it is away finds somebody else.
+        let _away = Away::begin(&self.lane);
+        self.lane.send_courier_if_all_are_away(self.lane.lock(), &self.runtime);
         call.await
+    }
+}
+
+/// While it lives, the call of a courier is taking long.
+struct Away<'a, O: Operation>(&'a Lane<O>);
+
+impl<'a, O: Operation> Away<'a, O> {
+    fn begin(lane: &'a Lane<O>) -> Self {
+        lane.lock().away += 1;
+        Self(lane)
+    }
+}
+
+impl<O: Operation> Drop for Away<'_, O> {
+    fn drop(&mut self) {
+        self.0.lock().away -= 1;
     }
 }
 

@@ -95,6 +95,12 @@ impl LeaseClient {
         &self.core.holder
     }
 
+    /// The clock by which this client measures and waits.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.core.clock
+    }
+
     /// What the store can do.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {

@@ -21,25 +21,7 @@ granted as (
     from (
         select clock_timestamp() as now from settings where lock_timeout is not null and not exists (select from seen) offset 0
     ) as c
-    on conflict (lease_name) do update set
-        holder_id = excluded.holder_id,
-        version = greatest(l.version + 1, excluded.version),
-        acquired_at_utc = excluded.acquired_at_utc,
-        expires_at_utc = clock_timestamp() + excluded.ttl_us * interval '1 microsecond',
-        grant_id = excluded.grant_id,
-        grant_version = greatest(l.version + 1, excluded.version),
-        grant_ended = null,
-        ttl_us = excluded.ttl_us,
-        metadata = excluded.metadata,
-        metadata_revision = 0,
-        reserved_for = null
-    where (l.expires_at_utc <= clock_timestamp()
-            or (l.reserved_for = excluded.holder_id and l.grant_ended = 'released' and l.grant_version = l.version))
-        and l.grant_id is distinct from excluded.grant_id
-    returning
-        l.lease_name,
-        l.version,
-        case when l.xmax = 0 then (date_part('epoch', clock_timestamp() - l.acquired_at_utc) * 1000000)::bigint end as lag_us
+    {take_over}
 )
 select
     g.version, g.lag_us, s.*,

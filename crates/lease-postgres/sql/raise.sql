@@ -1,6 +1,8 @@
 -- Raises the token of a fresh grant, before anybody was told of it.
 -- The token of an inserted row is older than the row when the insert had to wait for somebody else, who may have granted a
 -- higher one and deleted the row meanwhile (S9).
+-- Should the answer be lost right here, a retry of the same attempt meets the grant with the lower token: two accidents in one
+-- millisecond, on a name whose row was deleted.
 -- $1 name, $2 holder, $3 nonce
 update {table} as l set
     version = greatest(l.version + 1, c.now_us),

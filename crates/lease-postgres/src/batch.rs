@@ -59,45 +59,70 @@ pub(crate) async fn perform<O: Operation>(
 }
 
 async fn perform_many<O: Operation>(operation: &O, store: &Inner, requests: &[O::Request]) -> Vec<Result<O::Answer>> {
-    let mut slots = Slots(requests.iter().map(|_| None).collect());
-    let mut open: Vec<usize> = (0..requests.len()).collect();
-    let mut outcome = operation.many(&pick(requests, &open)).await;
-    if outcome.as_ref().is_err_and(is_locked) {
-        // Nothing was done. The rows that somebody else has locked are left out, and the others tried again.
-        let names: Vec<_> = requests.iter().map(|request| request.name().as_str()).collect();
-        match store.locked(&names).await {
-            Ok(locked) => {
-                for at in locked {
-                    let message = format!("the lease {} is locked by another transaction", names[at]);
-                    slots.0[at] = Some(Err(here(ErrorKind::Unavailable, O::NAME, message)));
+    let mut answers: Vec<Option<Result<O::Answer>>> = requests.iter().map(|_| None).collect();
+    let mut groups: Vec<Vec<usize>> = vec![(0..requests.len()).collect()];
+    while let Some(group) = groups.pop() {
+        if let [at] = group[..] {
+            answers[at] = Some(operation.one(&requests[at]).await);
+            continue;
+        }
+        let failure = match operation.many(&pick(requests, &group)).await {
+            Ok(answered) => {
+                for (place, answer) in answered {
+                    answers[group[place]] = Some(answer);
                 }
-                open = slots.open();
-                outcome = if open.is_empty() { Ok(Vec::new()) } else { operation.many(&pick(requests, &open)).await };
+                continue;
             }
-            Err(failure) => outcome = Err(failure),
-        }
-    }
-    match outcome {
-        Ok(answers) => {
-            for (place, answer) in answers {
-                slots.0[open[place]] = Some(answer);
-            }
-        }
-        // One of them is to blame, or is locked in a way that cannot be seen: the others must not suffer.
-        Err(failure) if is_locked(&failure) || is_about_data(&failure) => {}
-        Err(failure) => {
+            Err(failure) => failure,
+        };
+        // Nothing of the group was done.
+        let outcome = if is_locked(&failure) {
+            leave_out_locked::<O>(store, requests, group, &mut answers, &mut groups).await
+        } else if is_about_data(&failure) {
+            // One of them is to blame; the others must not suffer.
+            let (one, other) = group.split_at(group.len() / 2);
+            groups.extend([one.to_vec(), other.to_vec()]);
+            Ok(())
+        } else {
+            Err(failure)
+        };
+        if let Err(failure) = outcome {
             let error = store.error(O::NAME, failure);
-            return slots.0.into_iter().map(|slot| slot.unwrap_or_else(|| Err(error.clone()))).collect();
+            return answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(error.clone()))).collect();
         }
     }
-    let mut answers = Vec::with_capacity(requests.len());
-    for (request, slot) in requests.iter().zip(slots.0) {
-        answers.push(match slot {
+    let mut complete = Vec::with_capacity(requests.len());
+    for (request, answer) in requests.iter().zip(answers) {
+        complete.push(match answer {
             Some(answer) => answer,
             None => operation.one(request).await,
         });
     }
-    answers
+    complete
+}
+
+/// Answers those of a group whose rows somebody else has locked, and queues the others again. Where no lock is to be seen,
+/// somebody has a new row that is not committed: then each waits for itself, rather than all again and again.
+async fn leave_out_locked<O: Operation>(
+    store: &Inner,
+    requests: &[O::Request],
+    group: Vec<usize>,
+    answers: &mut [Option<Result<O::Answer>>],
+    groups: &mut Vec<Vec<usize>>,
+) -> Result<(), Failure> {
+    let names: Vec<_> = group.iter().map(|at| requests[*at].name().as_str()).collect();
+    let locked = store.locked(&names).await?;
+    for place in &locked {
+        let message = format!("the lease {} is locked by another transaction", names[*place]);
+        answers[group[*place]] = Some(Err(here(ErrorKind::Unavailable, O::NAME, message)));
+    }
+    let free: Vec<usize> = group.into_iter().filter(|at| answers[*at].is_none()).collect();
+    if locked.is_empty() {
+        groups.extend(free.into_iter().map(|at| vec![at]));
+    } else if !free.is_empty() {
+        groups.push(free);
+    }
+    Ok(())
 }
 
 /// Where a row's request is among those that the statement was given.
@@ -105,14 +130,6 @@ pub(crate) fn place(row: &PgRow) -> Result<usize, Failure> {
     let position: i64 = row.try_get("position").map_err(Failure::unreadable)?;
     // Counted from 1 by the server.
     usize::try_from(position - 1).map_err(|error| Failure::unreadable(sqlx::Error::Decode(error.into())))
-}
-
-struct Slots<A>(Vec<Option<Result<A>>>);
-
-impl<A> Slots<A> {
-    fn open(&self) -> Vec<usize> {
-        self.0.iter().enumerate().filter(|(_, slot)| slot.is_none()).map(|(at, _)| at).collect()
-    }
 }
 
 fn pick<'a, R>(requests: &'a [R], places: &[usize]) -> Vec<&'a R> {

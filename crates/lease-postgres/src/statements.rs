@@ -59,6 +59,7 @@ impl Statements {
 pub(crate) fn text(source: &str, table: &Table, notify: &str) -> String {
     without_comments(source)
         .replace("{state}", without_comments(include_str!("../sql/state.sql")).trim_end())
+        .replace("{take_over}", without_comments(include_str!("../sql/take_over.sql")).trim_end())
         .replace("{notify}", notify)
         .replace("{lock_timeout}", LOCK_TIMEOUT)
         .replace("{channel}", &table.channel())
@@ -78,8 +79,7 @@ mod tests {
         let table = Table::new("public", "app_runtime_leases").unwrap();
         for notifications in [true, false] {
             let all = format!("{:?}", Statements::new(&table, notifications));
-            assert!(!all.contains('{') || !all.contains("{state}"), "{all}");
-            for placeholder in ["{table}", "{state}", "{notify}", "{channel}", "{lock_timeout}", "--"] {
+            for placeholder in ["{table}", "{state}", "{take_over}", "{notify}", "{channel}", "{lock_timeout}", "--"] {
                 assert!(!all.contains(placeholder), "{placeholder} in {all}");
             }
         }

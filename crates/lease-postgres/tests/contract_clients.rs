@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -145,7 +145,7 @@ async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
     let mine = request("job", "a");
     let grant = granted(&store, &mine).await;
     let hold = lease_core::ReleaseRequest {
-        hold_for: Duration::from_millis(20),
+        hold_for: Duration::from_millis(300),
         reserved_for: Some(common::holder("heir")),
         ..common::releasing(&claim(&mine, grant))
     };
@@ -207,7 +207,8 @@ async fn rows_that_only_others_would_write_are_read_all_the_same() {
 struct Referee {
     /// Until when somebody may believe that it holds a name, with which token, and who.
     believed: Mutex<HashMap<String, (Moment, u64, String)>>,
-    last_tokens: Mutex<HashMap<String, u64>>,
+    /// The last one that was learned in time, and all of them.
+    tokens: Mutex<HashMap<String, (u64, HashSet<u64>)>>,
     ours: AtomicU64,
     theirs: AtomicU64,
     retries: AtomicU64,
@@ -218,6 +219,13 @@ impl Referee {
     fn granted(&self, name: &str, token: u64, who: &str, valid_until: Moment) {
         let now = SystemClock.now();
         let mut believed = self.believed.lock().unwrap();
+        if valid_until <= now {
+            // Learned too late to believe in it. It may have replaced a longer one of the same holder.
+            if believed.get(name).is_some_and(|(_, _, holder)| holder == who) {
+                believed.remove(name);
+            }
+            return;
+        }
         if let Some((until, other, holder)) = believed.get(name) {
             let overlap = until.saturating_since(now);
             assert!(
@@ -225,9 +233,7 @@ impl Referee {
                 "{name}: {token} of {who} overlaps {other} of {holder} by {overlap:?}"
             );
         }
-        if valid_until > now {
-            believed.insert(name.to_owned(), (valid_until, token, who.to_owned()));
-        }
+        believed.insert(name.to_owned(), (valid_until, token, who.to_owned()));
     }
 
     /// Called before the release is sent.
@@ -238,10 +244,16 @@ impl Referee {
         }
     }
 
-    /// Tokens of this library's own grants rise, whatever others did in between.
-    fn rises(&self, name: &str, token: u64) {
-        let last = self.last_tokens.lock().unwrap().insert(name.to_owned(), token).unwrap_or(0);
-        assert!(token > last, "{name}: {token} after {last}");
+    /// Tokens of this library's own grants rise, whatever others did in between. Judged by those that were learned in time: others
+    /// may be learned in any order. None comes twice.
+    fn rises(&self, name: &str, token: u64, valid_until: Moment) {
+        let mut tokens = self.tokens.lock().unwrap();
+        let (last, all) = tokens.entry(name.to_owned()).or_default();
+        assert!(all.insert(token), "{name}: {token} came twice");
+        if valid_until > SystemClock.now() {
+            assert!(token > *last, "{name}: {token} after {last}");
+            *last = token;
+        }
     }
 }
 
@@ -298,7 +310,11 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
         let mut requests: Vec<_> = requests;
         requests.sort_by(|one, two| one.name.cmp(&two.name));
         requests.dedup_by(|one, two| one.name == two.name);
-        let mut sent = SystemClock.now();
+        // In no order: the store sees to that.
+        let middle = dice(&mut seed, requests.len() as u64 + 1);
+        requests.rotate_left(usize::try_from(middle).unwrap());
+        let first_sent = SystemClock.now();
+        let mut sent = first_sent;
         let mut answers = store.acquire(&requests).await;
         let lost = dice(&mut seed, 6) == 0;
         if lost {
@@ -306,11 +322,15 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
             let before = answers;
             sent = SystemClock.now();
             answers = store.acquire(&requests).await;
-            for (before, after) in before.iter().zip(&answers) {
-                if let (Ok(Acquired::Granted(before)), Ok(Acquired::Granted(after))) = (before, after) {
-                    assert_eq!(before.token, after.token);
+            for ((request, before), after) in requests.iter().zip(&before).zip(&answers) {
+                let (Ok(Acquired::Granted(before)), Ok(Acquired::Granted(after))) = (before, after) else { continue };
+                if after.token == before.token {
                     assert!(after.remaining <= before.remaining);
                     referee.retries.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    // It ran out, and a service that took over has deleted the row, and the nonce with it.
+                    let since = SystemClock.now().saturating_since(first_sent);
+                    assert!(after.token > before.token && since >= request.ttl, "{before:?} {after:?} after {since:?}");
                 }
             }
         }
@@ -320,7 +340,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                 Ok(Acquired::Granted(grant)) => {
                     let token = grant.token.get();
                     referee.granted(request.name.as_str(), token, &request.grant.to_string(), sent + grant.remaining);
-                    referee.rises(request.name.as_str(), token);
+                    referee.rises(request.name.as_str(), token, sent + grant.remaining);
                     referee.ours.fetch_add(1, Ordering::SeqCst);
                     won.push((request, grant));
                 }

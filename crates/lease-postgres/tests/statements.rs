@@ -601,6 +601,73 @@ async fn l7_a_poisonous_row_harms_no_neighbour() {
     assert!(matches!(answers[2], Ok(Acquired::Granted(_))), "{answers:?}");
 }
 
+/// Two batches lock the same rows, in whatever order they were given: neither waits for the other in a circle, which would end
+/// with the lock timeout. On a busy machine some waits are that long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_batches_that_cross_do_not_block_each_other() {
+    const ROUNDS: usize = 25;
+    let store = store().await;
+    let troubled_rounds = async |store: PostgresStore, who: &str, reversed: bool| {
+        let mut troubled = 0;
+        for _ in 0..ROUNDS {
+            let mut requests: Vec<_> = (0..64).map(|at| request(&format!("job-{at:02}"), who)).collect();
+            if reversed {
+                requests.reverse();
+            }
+            let mut errors = 0;
+            let mut won = Vec::new();
+            for (request, answer) in requests.iter().zip(store.acquire(&requests).await) {
+                match answer {
+                    Ok(Acquired::Granted(grant)) => won.push(claim(request, grant)),
+                    Ok(_) => {}
+                    Err(_) => errors += 1,
+                }
+            }
+            let renewals: Vec<_> = won.iter().map(|claim| renewal(claim, TTL)).collect();
+            errors += store.renew(&renewals).await.iter().filter(|answer| answer.is_err()).count();
+            let releases: Vec<_> = won.iter().map(releasing).collect();
+            errors += store.release(&releases).await.iter().filter(|answer| answer.is_err()).count();
+            troubled += usize::from(errors > 0);
+        }
+        troubled
+    };
+    let mut rounds = Vec::new();
+    for (who, reversed) in [("a", false), ("b", true), ("c", false), ("d", true)] {
+        rounds.push(troubled_rounds(another(&store).await, who, reversed));
+    }
+    let troubled: usize = futures::future::join_all(rounds).await.into_iter().sum();
+    assert!(troubled <= 2, "{troubled} of {} rounds had errors", 4 * ROUNDS);
+}
+
+#[tokio::test]
+async fn l7_many_kinds_of_trouble_in_one_batch_are_told_apart() {
+    let store = store().await;
+    let job = |at: usize| format!("job-{at:03}");
+    let first: Vec<_> = (0..200).map(|at| request(&job(at), "a")).collect();
+    assert!(store.acquire(&first).await.iter().all(Result::is_ok));
+    sql(&store, "update {table} set expires_at_utc = now()").await;
+    for poisoned in [17, 18, 130] {
+        let poison =
+            format!("update {{table}} set version = 9223372036854775807 where lease_name = '{}'", job(poisoned));
+        sql(&store, &poison).await;
+    }
+    let mut other = store.pool().begin().await.unwrap();
+    let lock =
+        format!("select from {} where lease_name in ('job-040', 'job-199') for update", common::table_of(&store));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let second: Vec<_> =
+        (0..200).map(|at| AcquireRequest { look_first: at % 2 == 0, ..request(&job(at), "b") }).collect();
+    for (at, answer) in store.acquire(&second).await.into_iter().enumerate() {
+        match answer {
+            Ok(Acquired::Granted(_)) => assert!(![17, 18, 130, 40, 199].contains(&at), "{at}"),
+            Err(error) if error.kind() == ErrorKind::Invalid => assert!([17, 18, 130].contains(&at), "{at}: {error}"),
+            Err(error) if error.kind() == ErrorKind::Unavailable => assert!([40, 199].contains(&at), "{at}: {error}"),
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    other.rollback().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_ttl_beyond_the_limits_is_refused_by_itself() {
     let store = store().await;
@@ -732,6 +799,8 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
         answer = acquire(&alone, &abandoned) => panic!("{answer:?}"),
         () = sleep(Duration::from_millis(20)) => {}
     }
+    // At once, and not when somebody has found out that it is of no use any more.
+    assert_eq!(alone.pool().size(), 0);
     let after = session().await;
     assert_ne!(before, after);
     assert_eq!(alone.pool().size(), 1);

@@ -58,6 +58,8 @@
 //! harness of its own, in parallel with others, and wants an empty store: give it a schema or a key prefix of its own, and
 //! a server or a proxy of its own for what it does to it.
 //!
+//! [`elections!`](crate::elections!) runs what `lease-election` promises over the same harness.
+//!
 //! # The parts, for tests of your own
 //!
 //! * [`ChaosStore`] wraps a store and fails on purpose: delays, lost requests and answers, duplicates, errors; by
@@ -67,11 +69,13 @@
 //! * [`History`] collects who believed to hold what, and finds two holders at once and tokens that do not rise.
 //! * [`Dice`] are seeded. The simulation in this crate's tests shows how all of them work together.
 mod bench;
+mod calls;
 #[doc(hidden)]
 pub mod cases;
 mod chaos;
 mod conformance;
 mod dice;
+mod elections;
 mod fault;
 mod harness;
 mod history;
@@ -79,6 +83,7 @@ mod operation;
 mod recording;
 #[doc(hidden)]
 pub mod run;
+mod seen;
 mod skewed_clock;
 
 pub use bench::Bench;

@@ -7,8 +7,9 @@ use lease_core::{
     Renewed,
 };
 
-use crate::bench::{
-    Bench, acquire, claim, extended, granted, inspected, lost, name, plain_release, refused, release, renewal,
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, extended, granted, inspected, lost, name, plain_release, refused, release, renewal},
 };
 
 /// The most elements that core puts into one call.

@@ -2,7 +2,10 @@
 
 use lease_core::{Acquired, Break, FencingToken, LossReason, Released};
 
-use crate::bench::{Bench, acquire, claim, extended, granted, inspected, lost, name, refused, release};
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, extended, granted, inspected, lost, name, refused, release},
+};
 
 const BOTH: [Break; 2] = [Break::AfterExpiry, Break::Now];
 

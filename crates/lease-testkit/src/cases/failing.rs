@@ -4,7 +4,10 @@ use std::{fmt::Debug, slice::from_ref};
 
 use lease_core::{Acquired, Break, LeaseStore, Renewed, Result};
 
-use crate::bench::{Bench, claim, extended, granted, inspected, name, only, plain_release, renewal};
+use crate::{
+    bench::Bench,
+    calls::{claim, extended, granted, inspected, name, only, plain_release, renewal},
+};
 
 /// Cut off, every operation fails, says that it may be tried again, and says nothing of the lease.
 pub async fn s19_a_store_that_is_cut_off_says_nothing(bench: &Bench) {

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 
 use crate::{
     Harm,
-    bench::{Bench, acquire, claim, extended, granted, inspected, lost, name, only, release},
+    bench::Bench,
+    calls::{acquire, claim, extended, granted, inspected, lost, name, only, release},
 };
 
 /// A free name is granted, for about as long as it was asked for.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use lease_core::{LeaseName, LeaseStore, ReleaseRequest};
 
-use crate::bench::{Bench, claim, granted, inspected, name, only, plain_release, release};
+use crate::{
+    bench::Bench,
+    calls::{claim, granted, inspected, name, only, plain_release, release},
+};
 
 /// An inspection says who holds a lease, since when and for how long.
 pub async fn an_inspection_says_who_holds_the_lease(bench: &Bench) {

@@ -3,15 +3,22 @@
 
 pub mod batching;
 pub mod breaking;
-pub mod contending;
-pub mod ending;
+pub mod deadlines;
+pub mod electing;
 pub mod failing;
 pub mod granting;
-pub mod holding;
+pub mod keeping;
+pub mod leaving;
+pub mod loading;
 pub mod looking;
+pub mod losing;
 pub mod naming;
 pub mod releasing;
 pub mod renewing;
 pub mod repeating;
 pub mod rolling;
+pub mod scoping;
+pub mod trying;
+pub mod waiting;
 pub mod waking;
+pub mod watching;

@@ -4,7 +4,10 @@ use std::slice::from_ref;
 
 use lease_core::{Acquired, HolderId, LeaseName};
 
-use crate::bench::{Bench, claim, granted, inspected, name, only, refused, release};
+use crate::{
+    bench::Bench,
+    calls::{claim, granted, inspected, name, only, refused, release},
+};
 
 /// Names that some store may fold, cut, escape, or take for something else.
 fn awkward_names() -> Vec<LeaseName> {

@@ -2,8 +2,9 @@
 
 use lease_core::{Acquired, GrantId, ReleaseRequest, Released};
 
-use crate::bench::{
-    Bench, acquire, claim, extended, granted, inspected, lost, name, only, plain_release, refused, release,
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, extended, granted, inspected, lost, name, only, plain_release, refused, release},
 };
 
 /// A released name is free at once.

@@ -2,7 +2,10 @@
 
 use lease_core::{Acquired, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
 
-use crate::bench::{Bench, acquire, claim, extended, granted, inspected, lost, name, only, refused, release, renewal};
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, extended, granted, inspected, lost, name, only, refused, release, renewal},
+};
 
 /// Renewed in time, a lease outlives its ttl.
 pub async fn s07_a_renewed_lease_outlives_its_ttl(bench: &Bench) {

@@ -2,7 +2,10 @@
 
 use lease_core::{Acquired, Break, GrantId};
 
-use crate::bench::{Bench, acquire, claim, extended, granted, name, refused, release, spent};
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, extended, granted, name, refused, release, spent},
+};
 
 /// A repeated request meets its own grant: same token, in whichever process, and what is left is no more than before.
 pub async fn s13_a_repeated_request_meets_its_own_grant(bench: &Bench) {

@@ -11,7 +11,8 @@ use lease_core::{
 
 use crate::{
     Dice,
-    bench::{Bench, acquire, claim, inspected, name, release, renew},
+    bench::Bench,
+    calls::{acquire, claim, inspected, name, release, renew},
 };
 
 const STEPS: usize = 400;

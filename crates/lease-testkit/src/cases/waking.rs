@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use lease_core::{Break, LeaseStore, ReleaseRequest, Wakeups};
 
-use crate::bench::{Bench, acquire, claim, granted, name, plain_release, release};
+use crate::{
+    bench::Bench,
+    calls::{acquire, claim, granted, name, only, plain_release, release},
+};
 
 /// The first hint comes as soon as the subscription stands: what happened before it is not missed.
 pub async fn s20_the_first_hint_comes_with_the_subscription(bench: &Bench) {
@@ -126,7 +129,7 @@ pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
     let limit = bench.ttl * 2 + bench.patience();
     let grant = bench
         .poll("the store serves again", limit, async || {
-            match crate::bench::only(store.acquire(std::slice::from_ref(&request)).await) {
+            match only(store.acquire(std::slice::from_ref(&request)).await) {
                 Ok(lease_core::Acquired::Granted(grant)) => Some(grant),
                 _ => None,
             }

@@ -1,0 +1,334 @@
+//! The task of a candidate: rests, campaigns, leads, and ends its terms in order.
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{
+    Error, ErrorKind, FencingToken, HolderId, Lease, LeaseOptions, LeaseState, LossReason, Metadata, Moment, Result,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{CandidateOptions, Election, Health, health::Gate, pause::Pause, registration, term::Term};
+
+/// What a candidate's handles, its streams and its task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) status: watch::Sender<Status>,
+    /// The term, from its beginning to its end.
+    pub(crate) leadership: watch::Sender<Option<Term>>,
+    pub(crate) standing: watch::Sender<Standing>,
+    pub(crate) health: watch::Sender<Health>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    NotStarted,
+    Running,
+    Stopped,
+}
+
+/// How a candidate stands to the leadership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    NeverLed,
+    Leads { term: FencingToken },
+    Led { term: FencingToken, reason: LossReason },
+}
+
+/// What a candidate is told to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    StepDown { stay_away: Duration, done: Done },
+    HandOver { to: HolderId, done: Done },
+    Stop { done: Done },
+}
+
+type Done = oneshot::Sender<Result<()>>;
+
+/// How a term ends.
+#[derive(Debug)]
+enum Ending {
+    /// The lease is lost.
+    Lost,
+    StepDown {
+        stay_away: Duration,
+        done: Option<Done>,
+    },
+    HandOver {
+        to: HolderId,
+        done: Option<Done>,
+    },
+    Stop {
+        done: Option<Done>,
+    },
+}
+
+pub(crate) struct Campaign {
+    election: Election,
+    id: HolderId,
+    options: CandidateOptions,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    health: watch::Receiver<Health>,
+    gate: Gate,
+    is_fit: bool,
+    card: watch::Sender<Metadata>,
+    pause: Pause,
+    /// Not to campaign before then.
+    away_until: Option<Moment>,
+    /// Who was offered the leadership for its priority, and until when it is not offered it again.
+    offered: Option<(HolderId, Moment)>,
+}
+
+impl Campaign {
+    pub(crate) fn new(
+        election: Election,
+        id: HolderId,
+        options: CandidateOptions,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let settings = election.options();
+        let clock = Arc::clone(election.client().clock());
+        let pause = Pause::new(clock, settings.retry_interval, (election.leader_name(), &id));
+        let gate = Gate::new(settings.minimum_health, settings.health_hysteresis);
+        let health = shared.health.subscribe();
+        let card = watch::Sender::new(Metadata::empty());
+        let mut campaign = Self {
+            election,
+            id,
+            options,
+            shared,
+            commands,
+            health,
+            gate,
+            is_fit: true,
+            card,
+            pause,
+            away_until: None,
+            offered: None,
+        };
+        campaign.judge_health();
+        campaign
+    }
+
+    pub(crate) async fn run(mut self, name: lease_core::LeaseName) {
+        let options = self.lease_options();
+        let client = self.election.client().clone();
+        let publishing = registration::publish(client, name, options, self.card.subscribe(), self.pause.clone());
+        let publishing = tokio::spawn(publishing);
+        let stopped = self.campaign_until_stopped().await;
+        // Without its sender the card is taken away.
+        drop(self);
+        let _ = publishing.await;
+        if let Some(done) = stopped {
+            let _ = done.send(Ok(()));
+        }
+    }
+
+    /// Who stopped it, if anybody waits for that.
+    async fn campaign_until_stopped(&mut self) -> Option<Done> {
+        loop {
+            let lease = match self.win().await {
+                Ok(lease) => lease,
+                Err(done) => return done,
+            };
+            let term = Term::new(lease.handle());
+            self.shared.standing.send_replace(Standing::Leads { term: term.token() });
+            self.shared.leadership.send_replace(Some(term.clone()));
+            let ending = self.lead(&lease, &term).await;
+            if let Some(done) = self.end(lease, &term, ending).await {
+                return done;
+            }
+        }
+    }
+
+    /// Campaigns, whenever it is fit and need not stay away, until it wins.
+    async fn win(&mut self) -> Result<Lease, Option<Done>> {
+        loop {
+            let client = self.election.client().clone();
+            let clock = Arc::clone(client.clock());
+            let resting = self.away_until.filter(|until| *until > clock.now());
+            let campaigning = self.is_fit && resting.is_none();
+            let options = self.lease_options().with_metadata(self.options.metadata.clone()).with_announce(true);
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Stop { done }) => return Err(Some(done)),
+                    Some(Command::StepDown { stay_away, done }) => {
+                        self.away_until = Some(clock.now() + stay_away);
+                        let _ = done.send(Ok(()));
+                    }
+                    Some(Command::HandOver { done, .. }) => {
+                        let _ = done.send(Err(not_leading()));
+                    }
+                    None => return Err(None),
+                },
+                Ok(()) = self.health.changed() => self.judge_health(),
+                () = clock.sleep_until(resting.unwrap_or(Moment::from_origin(Duration::MAX))), if resting.is_some() => {}
+                won = client.acquire(self.election.leader_name(), options), if campaigning => match won {
+                    Ok(lease) => return Ok(lease),
+                    Err(error) if error.kind() == ErrorKind::Closed => return Err(None),
+                    Err(error) => {
+                        tracing::warn!(target: "lease", candidate = %self.id, %error, "cannot campaign");
+                        self.away_until = Some(self.pause.end());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Leads, until there is a reason to end.
+    async fn lead(&mut self, lease: &Lease, term: &Term) -> Ending {
+        let settings = self.election.options().clone();
+        let clock = Arc::clone(self.election.client().clock());
+        let mut states = lease.states();
+        let better = self.better_candidate();
+        tokio::pin!(better);
+        loop {
+            let drain_at = match *states.borrow_and_update() {
+                LeaseState::Jeopardy { until } => Some(until - settings.grace),
+                _ => None,
+            };
+            tokio::select! {
+                biased;
+                _ = lease.lost() => return Ending::Lost,
+                command = self.commands.recv() => return match command {
+                    Some(Command::StepDown { stay_away, done }) => Ending::StepDown { stay_away, done: Some(done) },
+                    Some(Command::HandOver { to, done }) => Ending::HandOver { to, done: Some(done) },
+                    Some(Command::Stop { done }) => Ending::Stop { done: Some(done) },
+                    None => Ending::Stop { done: None },
+                },
+                () = lease.closing() => return Ending::Stop { done: None },
+                Ok(()) = self.health.changed() => {
+                    self.judge_health();
+                    if !self.is_fit && settings.step_down_when_unhealthy {
+                        return self.step_down();
+                    }
+                }
+                () = term.is_given_up() => return self.step_down(),
+                _ = states.changed() => {}
+                () = clock.sleep_until(drain_at.unwrap_or(Moment::from_origin(Duration::MAX))), if drain_at.is_some() => {
+                    return self.step_down();
+                }
+                to = &mut better => {
+                    self.offered = Some((to.clone(), clock.now() + settings.lease_duration));
+                    return Ending::HandOver { to, done: None };
+                }
+            }
+        }
+    }
+
+    fn step_down(&mut self) -> Ending {
+        Ending::StepDown { stay_away: self.pause.length(), done: None }
+    }
+
+    /// Ends a term in order: the work is asked to end, then dropped, and only when it has ended the lease is released (S17).
+    /// With the stop of the candidate, says who asked for it.
+    async fn end(&mut self, lease: Lease, term: &Term, ending: Ending) -> Option<Option<Done>> {
+        let settings = self.election.options().clone();
+        let clock = Arc::clone(self.election.client().clock());
+        if !matches!(ending, Ending::Lost) {
+            term.drain();
+            let grace_ends = clock.now() + settings.grace;
+            tokio::select! {
+                biased;
+                () = term.is_idle() => {}
+                _ = lease.lost() => {}
+                () = clock.sleep_until(grace_ends) => {}
+            }
+        }
+        term.cut();
+        // Work that is not polled, or blocks, cannot be dropped. Then the lease runs out, rather than being released.
+        let patience_ends = clock.now() + settings.lease_duration;
+        let drained = tokio::select! {
+            biased;
+            () = term.is_idle() => true,
+            _ = lease.lost() => false,
+            () = clock.sleep_until(patience_ends) => false,
+        };
+        let handle = lease.handle();
+        let (outcome, stay_away, done, stop) = match ending {
+            _ if !drained => {
+                lease.abandon();
+                let (done, stop) = match ending {
+                    Ending::Lost => (None, false),
+                    Ending::StepDown { done, .. } | Ending::HandOver { done, .. } => (done, false),
+                    Ending::Stop { done } => (done, true),
+                };
+                (Ok(()), Duration::ZERO, done, stop)
+            }
+            Ending::Lost => {
+                drop(lease);
+                (Ok(()), Duration::ZERO, None, false)
+            }
+            Ending::StepDown { stay_away, done } => (lease.release().await.map(drop), stay_away, done, false),
+            Ending::HandOver { to, done } => {
+                (lease.hand_over(to, settings.retry_interval * 2).await.map(drop), Duration::ZERO, done, false)
+            }
+            Ending::Stop { done } => (lease.release().await.map(drop), Duration::ZERO, done, true),
+        };
+        let reason = handle.lost().await;
+        self.shared.leadership.send_replace(None);
+        self.shared.standing.send_replace(Standing::Led { term: handle.token(), reason });
+        self.away_until = (!stay_away.is_zero()).then(|| clock.now() + stay_away);
+        if stop {
+            return Some(done);
+        }
+        if let Some(done) = done {
+            let _ = done.send(outcome);
+        }
+        None
+    }
+
+    /// Waits for a better candidate: healthy, alive a moment ago, and of a higher priority.
+    fn better_candidate(&self) -> impl Future<Output = HolderId> + use<> {
+        let (election, mut pause) = (self.election.clone(), self.pause.clone());
+        let (own, offered) = (self.options.priority, self.offered.clone());
+        async move {
+            loop {
+                pause.wait().await;
+                let Ok(candidates) = election.candidates().await else { continue };
+                let now = election.client().clock().now();
+                let declined = |id: &HolderId| offered.as_ref().is_some_and(|(who, until)| who == id && now < *until);
+                let fresh = election.options().renew_interval * 2;
+                let better = candidates
+                    .into_iter()
+                    .filter(|other| {
+                        other.priority > own && other.is_fit && other.last_seen <= fresh && !declined(&other.id)
+                    })
+                    .max_by_key(|other| other.priority);
+                if let Some(better) = better {
+                    return better.id;
+                }
+            }
+        }
+    }
+
+    fn judge_health(&mut self) {
+        let health = self.health.borrow_and_update().clone();
+        self.is_fit = self.gate.is_fit(health.score());
+        // Too many details are left out; whoever sets them by hand is told before.
+        let plain = Health::with_score(health.score());
+        let card = registration::card(&self.options, &health, self.is_fit)
+            .or_else(|_| registration::card(&self.options, &plain, self.is_fit));
+        if let Ok(card) = card {
+            self.card.send_replace(card);
+        }
+    }
+
+    fn lease_options(&self) -> LeaseOptions {
+        self.election.options().lease_options().with_holder(self.id.clone())
+    }
+}
+
+/// Also when its runtime ends: nobody campaigns any more.
+impl Drop for Campaign {
+    fn drop(&mut self) {
+        self.shared.leadership.send_replace(None);
+        self.shared.status.send_replace(Status::Stopped);
+    }
+}
+
+pub(crate) fn not_leading() -> Error {
+    Error::new(ErrorKind::Lost, "hand over", "this candidate does not lead")
+}

@@ -1,0 +1,292 @@
+//! A candidate, as its application has it.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use lease_core::{Clock, Error, ErrorKind, HolderId, LeaseName, Result};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+};
+
+use crate::{
+    CandidateOptions, Election, Health, HealthCheck, Leader, LeadershipChanges, Term,
+    campaign::{Campaign, Command, Shared, Standing, Status, not_leading},
+    registration,
+};
+
+/// A candidate of an election. Cheap to clone; when the last clone is dropped, it drains, releases and withdraws in the
+/// background, as by [`Candidate::stop`].
+#[derive(Clone)]
+pub struct Candidate(Arc<Inner>);
+
+struct Inner {
+    election: Election,
+    id: HolderId,
+    name: LeaseName,
+    options: CandidateOptions,
+    shared: Arc<Shared>,
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+}
+
+impl Candidate {
+    pub(crate) fn new(election: Election, options: CandidateOptions) -> Result<Self> {
+        let id = options.id.clone().unwrap_or_else(|| election.client().holder().clone());
+        let name = election.candidate_name(&id)?;
+        registration::card(&options, &Health::healthy(), false)?;
+        let shared = Arc::new(Shared {
+            status: watch::Sender::new(Status::NotStarted),
+            leadership: watch::Sender::new(None),
+            standing: watch::Sender::new(Standing::NeverLed),
+            health: watch::Sender::new(Health::healthy()),
+        });
+        let start = !options.start_later;
+        let candidate = Self(Arc::new(Inner { election, id, name, options, shared, commands: Mutex::default() }));
+        if start {
+            candidate.start()?;
+        }
+        Ok(candidate)
+    }
+
+    /// The election in which it stands.
+    #[must_use]
+    pub fn election(&self) -> &Election {
+        &self.0.election
+    }
+
+    /// Who it is to others.
+    #[must_use]
+    pub fn id(&self) -> &HolderId {
+        &self.0.id
+    }
+
+    /// Begins to campaign, if it does not already.
+    ///
+    /// # Errors
+    ///
+    /// When it is called outside a tokio runtime.
+    pub fn start(&self) -> Result<()> {
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Invalid, "campaign", "called outside a tokio runtime: call it within one")
+                .with_source(error)
+        })?;
+        let mut running = self.commands();
+        if running.is_some() && *self.0.shared.status.borrow() == Status::Running {
+            return Ok(());
+        }
+        let (sender, receiver) = mpsc::channel(4);
+        *running = Some(sender);
+        let Inner { election, id, name, options, shared, .. } = &*self.0;
+        shared.status.send_replace(Status::Running);
+        let campaign = Campaign::new(election.clone(), id.clone(), options.clone(), Arc::clone(shared), receiver);
+        runtime.spawn(campaign.run(name.clone()));
+        Ok(())
+    }
+
+    /// Stops in order: the work gets the grace to end, then the leadership is released and the candidate withdraws. Does
+    /// nothing if it does not run; it may be started again.
+    ///
+    /// # Errors
+    ///
+    /// None at present: what the store could not be told ends with the lease duration.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the stop goes on in the background.
+    pub async fn stop(&self) -> Result<()> {
+        match self.order(|done| Command::Stop { done }).await {
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether it leads: at most one candidate of a group says so at any time (see `lease-core` for what that rests on).
+    /// Local, no I/O. Work that asks only now and then may act too late; [`Candidate::lead`] does not.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.leadership().is_some()
+    }
+
+    /// Its term, while it leads.
+    #[must_use]
+    pub fn leadership(&self) -> Option<Term> {
+        self.0.shared.leadership.borrow().clone().filter(Term::is_held)
+    }
+
+    /// Who leads the group now.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn current_leader(&self) -> Result<Option<Leader>> {
+        self.0.election.current_leader().await
+    }
+
+    /// Runs `work` while this candidate leads, every time that it wins, until it is stopped. This is the way to do what
+    /// only the leader may do.
+    ///
+    /// * The work is told of jeopardy ([`Term::lease`], its state) and of draining ([`Term::draining`]): a step-down, a
+    ///   stop, or renewals that keep failing with only the grace left. After the grace it is dropped.
+    /// * At a definite loss, or at the deadline, it is dropped at once.
+    /// * Only after it has ended is the leadership released (S17): nobody else wins before.
+    /// * Work that ends by itself gives the leadership up, so that others may have it.
+    ///
+    /// Dropping takes effect at the next `.await` of the work. Work that never yields cannot be stopped, and writes on when
+    /// another one leads: it must check [`Term::is_held`] between its steps, and send the token with every write. Let
+    /// blocking work run in `spawn_blocking`, wait for it, and do the same. Work that cannot be dropped within the lease
+    /// duration keeps the group without a leader until its lease has run out.
+    ///
+    /// # Panics
+    ///
+    /// When the work does. The leadership is released, and the panic goes to the caller.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the work, and gives the leadership up.
+    pub async fn lead<W, F>(&self, mut work: W)
+    where
+        W: FnMut(Term) -> F,
+        F: Future<Output = ()>,
+    {
+        let shared = Arc::clone(&self.0.shared);
+        let mut terms = shared.leadership.subscribe();
+        let mut statuses = shared.status.subscribe();
+        loop {
+            let term = terms.borrow_and_update().clone();
+            if let Some((term, scope)) = term.and_then(|term| term.enter().map(|scope| (term, scope))) {
+                {
+                    let mut work = pin!(term.lease().while_held(work(term.clone())));
+                    tokio::select! {
+                        biased;
+                        () = term.was_cut() => {}
+                        _ = &mut work => {}
+                    }
+                }
+                // The work has ended: now the term may.
+                drop(scope);
+            }
+            tokio::select! {
+                biased;
+                changed = terms.changed() => if changed.is_err() {
+                    return;
+                },
+                _ = statuses.wait_for(|status| *status == Status::Stopped) => return,
+            }
+        }
+    }
+
+    /// Gives the leadership up, in order, and does not campaign for the time `stay_away`. If it does not lead, it only
+    /// stays away.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] when it does not run; otherwise as [`Lease::release`](lease_core::Lease::release).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the step-down goes on in the background.
+    pub async fn step_down(&self, stay_away: Duration) -> Result<()> {
+        self.order(|done| Command::StepDown { stay_away, done }).await
+    }
+
+    /// Gives the leadership up in favour of one candidate: for twice the retry interval nobody else can win, afterwards
+    /// everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`] when this candidate does not lead; [`ErrorKind::Closed`] when it does not run; otherwise as
+    /// [`Lease::hand_over`](lease_core::Lease::hand_over).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the hand-over goes on in the background.
+    pub async fn hand_over_to(&self, candidate: HolderId) -> Result<()> {
+        if !self.is_leader() {
+            return Err(not_leading());
+        }
+        self.order(|done| Command::HandOver { to: candidate, done }).await
+    }
+
+    /// Says how well it is. Below the minimum of the election it does not campaign, and steps down.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when the details, with the candidate's metadata, are too large or have control characters.
+    pub fn set_health(&self, health: impl Into<Health>) -> Result<()> {
+        let health = health.into();
+        registration::card(&self.0.options, &health, false)?;
+        self.0.shared.health.send_replace(health);
+        Ok(())
+    }
+
+    /// Lets a check say how well it is, once in each interval, until the last handle of the candidate is dropped. A check
+    /// that takes longer than the interval counts as unhealthy.
+    ///
+    /// # Errors
+    ///
+    /// When it is called outside a tokio runtime.
+    pub fn watch_health(&self, interval: Duration, check: impl HealthCheck) -> Result<()> {
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Invalid, "check health", "called outside a tokio runtime").with_source(error)
+        })?;
+        let (candidate, clock) = (Arc::downgrade(&self.0), Arc::clone(self.0.election.client().clock()));
+        runtime.spawn(async move {
+            loop {
+                let next = clock.now() + interval;
+                let health = tokio::select! {
+                    biased;
+                    health = check.check() => health,
+                    () = clock.sleep_until(next) => {
+                        Health::unhealthy().with_detail("check", format!("no answer within {interval:?}"))
+                    }
+                };
+                let Some(inner) = candidate.upgrade() else { return };
+                inner.shared.health.send_replace(health);
+                drop(inner);
+                clock.sleep_until(next).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// The changes of leadership as this candidate sees them: the current state first, then the latest one after each
+    /// change. Whoever is slow misses what lies in between, never the last state.
+    ///
+    /// # Errors
+    ///
+    /// When the client is closed, or it is called outside a tokio runtime.
+    pub fn changes(&self) -> Result<LeadershipChanges> {
+        LeadershipChanges::new(&self.0.election, Some(self.0.shared.standing.subscribe()))
+    }
+
+    async fn order(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
+        let stopped = || Error::new(ErrorKind::Closed, "campaign", "this candidate does not run: start it");
+        let commands = self.commands().clone().ok_or_else(stopped)?;
+        let (done, outcome) = oneshot::channel();
+        commands.send(command(done)).await.map_err(|_| stopped())?;
+        outcome.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
+        self.0.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate")
+            .field("id", &self.0.id)
+            .field("status", &*self.0.shared.status.borrow())
+            .field("standing", &*self.0.shared.standing.borrow())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! The stream of leadership changes, and what can be made of it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use lease_core::{FencingToken, LeaseWatch, Result};
+use tokio::sync::watch;
+use tokio_stream::{StreamExt, wrappers::WatchStream};
+
+use crate::{ChangeKind, Election, Leader, LeadershipChange, campaign::Standing};
+
+/// The changes of leadership, from [`Election::changes`](crate::Election::changes) or
+/// [`Candidate::changes`](crate::Candidate::changes).
+///
+/// The current state first, then the latest one after each change; terms never go down (L5). Trouble with the store is an
+/// item, not an end. The stream ends when the client closes.
+#[derive(Debug)]
+pub struct LeadershipChanges {
+    watch: LeaseWatch,
+    own: Option<WatchStream<Standing>>,
+    last_own: Standing,
+    leader: Option<Leader>,
+    highest: Option<FencingToken>,
+    begun: bool,
+}
+
+impl LeadershipChanges {
+    pub(crate) fn new(election: &Election, own: Option<watch::Receiver<Standing>>) -> Result<Self> {
+        Ok(Self {
+            watch: election.client().watch(election.leader_name())?,
+            own: own.map(WatchStream::new),
+            last_own: Standing::NeverLed,
+            leader: None,
+            highest: None,
+            begun: false,
+        })
+    }
+
+    /// The next change; nothing after the client was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Result<LeadershipChange>> {
+        StreamExt::next(self).await
+    }
+
+    fn own_change(&mut self, standing: Standing) -> Option<LeadershipChange> {
+        if standing == self.last_own {
+            return None;
+        }
+        self.last_own = standing.clone();
+        match standing {
+            Standing::NeverLed => None,
+            Standing::Leads { term } => Some(LeadershipChange::Acquired { term }),
+            Standing::Led { term, reason } => Some(LeadershipChange::Lost { term, reason }),
+        }
+    }
+
+    fn change(&mut self, new: Option<Leader>) -> Option<LeadershipChange> {
+        let stale = new.as_ref().is_some_and(|leader| self.highest.is_some_and(|highest| leader.term < highest));
+        if stale || (self.begun && new == self.leader) {
+            return None;
+        }
+        self.begun = true;
+        self.highest = new.as_ref().map(|leader| leader.term).or(self.highest);
+        let old = std::mem::replace(&mut self.leader, new.clone());
+        Some(LeadershipChange::Changed { old, new })
+    }
+}
+
+impl Stream for LeadershipChanges {
+    type Item = Result<LeadershipChange>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match self.own.as_mut().map(|own| Pin::new(own).poll_next(context)) {
+                Some(Poll::Ready(Some(standing))) => match self.own_change(standing) {
+                    Some(change) => return Poll::Ready(Some(Ok(change))),
+                    None => continue,
+                },
+                Some(Poll::Ready(None)) => self.own = None,
+                Some(Poll::Pending) | None => {}
+            }
+            match std::task::ready!(Pin::new(&mut self.watch).poll_next(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(record)) => {
+                    if let Some(change) = self.change(record.and_then(Leader::of)) {
+                        return Poll::Ready(Some(Ok(change)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What can be made of a stream of changes, beside all that `tokio-stream` and `futures` offer. Trouble passes through.
+pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
+    /// Only changes of this kind.
+    fn only(self, kind: ChangeKind) -> impl Stream<Item = Result<LeadershipChange>> {
+        StreamExt::filter(self, move |change| change.as_ref().map_or(true, |change| change.kind() == kind))
+    }
+
+    /// Until this candidate leads; that is the last item.
+    fn until_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
+        Until { stream: Box::pin(self), last: ChangeKind::Acquired, ended: false }
+    }
+
+    /// From when this candidate leads until it leads no more, both included.
+    fn while_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
+        let mut leads = false;
+        let since = StreamExt::filter(self, move |change| {
+            leads |= change.as_ref().is_ok_and(|change| change.kind() == ChangeKind::Acquired);
+            leads || change.is_err()
+        });
+        Until { stream: Box::pin(since), last: ChangeKind::Lost, ended: false }
+    }
+
+    /// Without repetitions of the last change, as they follow trouble.
+    fn distinct(self) -> impl Stream<Item = Result<LeadershipChange>> {
+        let mut last = None;
+        StreamExt::filter(self, move |change| {
+            let Ok(change) = change else { return true };
+            last.replace(change.clone()).as_ref() != Some(change)
+        })
+    }
+
+    /// Only the transitions from one leader to another, or to or from none: from whom, to whom. What a leader changes of
+    /// itself is none.
+    fn on_transition(self) -> impl Stream<Item = Result<(Option<Leader>, Option<Leader>)>> {
+        StreamExt::filter_map(self, |change| match change {
+            Err(error) => Some(Err(error)),
+            Ok(LeadershipChange::Changed { old, new }) => {
+                let term = |leader: &Option<Leader>| leader.as_ref().map(|leader| leader.term);
+                (term(&old) != term(&new)).then_some(Ok((old, new)))
+            }
+            Ok(_) => None,
+        })
+    }
+}
+
+impl<S: Stream<Item = Result<LeadershipChange>>> LeadershipStream for S {}
+
+/// Ends after the first change of a kind.
+struct Until<S> {
+    stream: Pin<Box<S>>,
+    last: ChangeKind,
+    ended: bool,
+}
+
+impl<S: Stream<Item = Result<LeadershipChange>>> Stream for Until<S> {
+    type Item = Result<LeadershipChange>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let item = std::task::ready!(self.stream.as_mut().poll_next(context));
+        self.ended = matches!(&item, Some(Ok(change)) if change.kind() == self.last);
+        Poll::Ready(item)
+    }
+}

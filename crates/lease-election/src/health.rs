@@ -1,0 +1,116 @@
+//! Who is fit to lead.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use async_trait::async_trait;
+
+/// How well a candidate is, from 0 (dead) to 1 (well), with details that everybody can read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    score: f64,
+    details: BTreeMap<String, String>,
+}
+
+impl Health {
+    /// Well.
+    #[must_use]
+    pub fn healthy() -> Self {
+        Self { score: 1.0, details: BTreeMap::new() }
+    }
+
+    /// Not fit to lead.
+    #[must_use]
+    pub fn unhealthy() -> Self {
+        Self { score: 0.0, details: BTreeMap::new() }
+    }
+
+    /// In between. What lies outside of 0 to 1, or is no number, is taken as the nearest, or 0.
+    #[must_use]
+    pub fn with_score(score: f64) -> Self {
+        let score = if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) };
+        Self { score, details: BTreeMap::new() }
+    }
+
+    /// With one more detail, for example `("disk", "97 % full")`.
+    #[must_use]
+    pub fn with_detail(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.details.insert(key.into(), value.into());
+        self
+    }
+
+    /// From 0 to 1.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        self.score
+    }
+
+    /// The details, in the order of their keys.
+    #[must_use]
+    pub fn details(&self) -> &BTreeMap<String, String> {
+        &self.details
+    }
+}
+
+impl From<bool> for Health {
+    fn from(healthy: bool) -> Self {
+        if healthy { Self::healthy() } else { Self::unhealthy() }
+    }
+}
+
+impl From<f64> for Health {
+    fn from(score: f64) -> Self {
+        Self::with_score(score)
+    }
+}
+
+/// Asked for the health of its candidate at an interval. An answer that takes longer than the interval counts as unhealthy.
+#[async_trait]
+pub trait HealthCheck: Debug + Send + Sync + 'static {
+    /// How well is it now?
+    async fn check(&self) -> Health;
+}
+
+/// Decides who is fit, with hysteresis (L8).
+#[derive(Debug)]
+pub(crate) struct Gate {
+    minimum: f64,
+    recovered: f64,
+    fit: bool,
+}
+
+impl Gate {
+    pub(crate) fn new(minimum: f64, hysteresis: f64) -> Self {
+        Self { minimum, recovered: (minimum + hysteresis).min(1.0), fit: true }
+    }
+
+    pub(crate) fn is_fit(&mut self, score: f64) -> bool {
+        self.fit = score >= if self.fit { self.minimum } else { self.recovered };
+        self.fit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l08_the_gate_does_not_flap() {
+        let mut gate = Gate::new(0.8, 0.1);
+        let scores = [1.0, 0.8, 0.79, 0.81, 0.89, 0.9, 0.8, 0.5];
+        let fit = scores.map(|score| gate.is_fit(score));
+        assert_eq!(fit, [true, true, false, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_perfect_minimum_can_be_reached_again() {
+        let mut gate = Gate::new(1.0, 0.5);
+        assert!(!gate.is_fit(0.99) && gate.is_fit(1.0));
+    }
+
+    #[test]
+    fn a_score_is_a_share() {
+        for (given, score) in [(-1.0, 0.0), (2.0, 1.0), (f64::NAN, 0.0), (0.5, 0.5)] {
+            assert_eq!(Health::from(given).score(), score);
+        }
+    }
+}

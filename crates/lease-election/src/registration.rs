@@ -1,0 +1,150 @@
+//! What everybody can see of a candidate: a lease of its own, which ends with it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lease_core::{ErrorKind, HolderId, InvalidMetadata, LeaseClient, LeaseName, LeaseOptions, LeaseRecord, Metadata};
+use tokio::sync::watch;
+
+use crate::{CandidateOptions, Health, pause::Pause};
+
+const PRIORITY: &str = "priority";
+const HEALTH: &str = "health";
+const FIT: &str = "fit";
+/// Before the keys of the details of the health.
+const DETAIL: &str = "detail.";
+/// Before the keys of the candidate's own metadata.
+const OWN: &str = "own.";
+
+/// A live candidate of a group, as anybody can see it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CandidateInfo {
+    /// Who it is.
+    pub id: HolderId,
+    /// Its health when it last said so.
+    pub health: Health,
+    /// Whether it campaigns, or would: it is healthy enough.
+    pub is_fit: bool,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// Its priority.
+    pub priority: i64,
+    /// What it says about itself.
+    pub metadata: Metadata,
+    /// How long ago it gave a sign of life. Those that give none disappear after the lease duration.
+    pub last_seen: Duration,
+}
+
+impl CandidateInfo {
+    pub(crate) fn of(record: LeaseRecord, leader: Option<&HolderId>) -> Self {
+        let parts = |prefix: &str| -> BTreeMap<String, String> {
+            let entries = record.metadata.iter();
+            entries.filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.to_owned()))).collect()
+        };
+        let score = record.metadata.get(HEALTH).and_then(|score| score.parse().ok()).unwrap_or(0.0);
+        let health = parts(DETAIL)
+            .into_iter()
+            .fold(Health::with_score(score), |health, (key, value)| health.with_detail(key, value));
+        Self {
+            health,
+            is_fit: record.metadata.get(FIT) == Some("true"),
+            is_leader: leader == Some(&record.holder),
+            priority: record.metadata.get(PRIORITY).and_then(|priority| priority.parse().ok()).unwrap_or(0),
+            metadata: Metadata::new(parts(OWN)).unwrap_or_default(),
+            last_seen: record.ttl.saturating_sub(record.remaining),
+            id: record.holder,
+        }
+    }
+}
+
+/// What a candidate publishes of itself.
+pub(crate) fn card(options: &CandidateOptions, health: &Health, is_fit: bool) -> Result<Metadata, InvalidMetadata> {
+    let details = health.details().iter().map(|(key, value)| (format!("{DETAIL}{key}"), value.clone()));
+    let own = options.metadata.iter().map(|(key, value)| (format!("{OWN}{key}"), value.to_owned()));
+    let fixed = [
+        (PRIORITY.to_owned(), options.priority.to_string()),
+        (HEALTH.to_owned(), health.score().to_string()),
+        (FIT.to_owned(), is_fit.to_string()),
+    ];
+    Metadata::new(fixed.into_iter().chain(details).chain(own))
+}
+
+/// Keeps the card published until its sender is gone, then takes it away.
+pub(crate) async fn publish(
+    client: LeaseClient,
+    name: LeaseName,
+    options: LeaseOptions,
+    mut cards: watch::Receiver<Metadata>,
+    mut pause: Pause,
+) {
+    loop {
+        let card = cards.borrow_and_update().clone();
+        let registering = client.acquire(&name, options.clone().with_metadata(card.clone()));
+        let lease = tokio::select! {
+            biased;
+            lease = registering => lease,
+            () = gone(&mut cards) => return,
+        };
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => {
+                tracing::warn!(target: "lease", %name, %error, "a candidate cannot be published");
+                pause.wait().await;
+                continue;
+            }
+        };
+        let mut published = card;
+        loop {
+            let card = cards.borrow_and_update().clone();
+            if card != published {
+                // After a failure the change goes along with the next renewal.
+                if let Err(error) = lease.set_metadata(card.clone()).await {
+                    tracing::debug!(target: "lease", %name, %error, "a change of a candidate is late");
+                }
+                published = card;
+            }
+            tokio::select! {
+                biased;
+                changed = cards.changed() => if changed.is_err() {
+                    let _ = lease.release().await;
+                    return;
+                },
+                _ = lease.lost() => break,
+            }
+        }
+    }
+}
+
+async fn gone(cards: &mut watch::Receiver<Metadata>) {
+    while cards.changed().await.is_ok() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use lease_core::FencingToken;
+
+    use super::*;
+
+    #[test]
+    fn a_card_says_everything_and_is_read_again() {
+        let own = Metadata::new([("address", "10.0.0.7:443")]).unwrap();
+        let options = CandidateOptions::new().with_priority(-3).with_metadata(own.clone());
+        let health = Health::with_score(0.93).with_detail("disk", "61 % full");
+        let record = LeaseRecord {
+            name: LeaseName::new("elections/g/candidates/a").unwrap(),
+            holder: HolderId::new("a").unwrap(),
+            token: FencingToken::new(7).unwrap(),
+            acquired_at: SystemTime::UNIX_EPOCH,
+            ttl: Duration::from_secs(15),
+            remaining: Duration::from_secs(11),
+            metadata: card(&options, &health, true).unwrap(),
+            released: false,
+        };
+        let info = CandidateInfo::of(record, Some(&HolderId::new("a").unwrap()));
+        assert_eq!((info.priority, info.is_fit, info.is_leader), (-3, true, true));
+        assert_eq!((info.health, info.metadata, info.last_seen), (health, own, Duration::from_secs(4)));
+    }
+}

@@ -1,0 +1,51 @@
+//! The memory store on the test bench.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use lease_core::{Clock, LeaseName, LeaseStore, TokioClock};
+use lease_memory::MemoryStore;
+use lease_testkit::{Harm, Harness};
+
+pub(crate) struct MemoryHarness {
+    clock: TokioClock,
+    store: MemoryStore,
+    ttl: Duration,
+    patience: Duration,
+}
+
+impl MemoryHarness {
+    pub(crate) fn paused() -> Self {
+        let clock = TokioClock::new();
+        let store = MemoryStore::with_clock(clock);
+        Self { clock, store, ttl: Duration::from_secs(10), patience: Duration::from_millis(100) }
+    }
+
+    pub(crate) async fn real() -> Self {
+        Self { ttl: Duration::from_millis(600), patience: Duration::from_secs(3), ..Self::paused() }
+    }
+}
+
+#[async_trait]
+impl Harness for MemoryHarness {
+    async fn store(&self) -> Arc<dyn LeaseStore> {
+        Arc::new(self.store.clone())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.clock)
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    async fn remove_record(&self, name: &LeaseName) -> Harm {
+        self.store.remove(name);
+        Harm::Done
+    }
+}

@@ -1,0 +1,525 @@
+//! Elections over any store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use lease_core::{HolderId, LeaseClient, LossReason, Metadata, Moment, Result};
+use lease_election::{
+    Candidate, CandidateOptions, ChangeKind, Election, ElectionOptions, Health, HealthCheck, Leader, LeadershipChange,
+    LeadershipStream, Term,
+};
+use tokio_stream::{Stream, StreamExt};
+
+use crate::{ChaosStore, bench::Bench};
+
+const GROUP: &str = "dispatcher";
+
+/// How long a leader's lease lasts in these cases.
+fn lease_duration(bench: &Bench) -> Duration {
+    bench.ttl * 3
+}
+
+fn options(bench: &Bench) -> ElectionOptions {
+    ElectionOptions::with_lease_duration(lease_duration(bench))
+}
+
+/// Longer than anything here may take that waits for an expiry.
+fn limit(bench: &Bench) -> Duration {
+    lease_duration(bench) * 2 + bench.patience()
+}
+
+/// The election, as one more process would take part in it.
+async fn election(bench: &Bench) -> Election {
+    election_of(bench, bench.client().await)
+}
+
+fn election_of(bench: &Bench, client: LeaseClient) -> Election {
+    Election::new(client, GROUP, options(bench)).expect("a valid election")
+}
+
+fn id(name: &str) -> HolderId {
+    HolderId::new(name).expect("a valid id")
+}
+
+fn named(name: &str) -> CandidateOptions {
+    CandidateOptions::new().with_id(id(name))
+}
+
+async fn candidate(bench: &Bench, options: CandidateOptions) -> Candidate {
+    election(bench).await.candidate(options).expect("a valid candidate")
+}
+
+/// A candidate whose store can be cut off: as good as dead, then.
+async fn mortal(bench: &Bench, name: &str) -> (Candidate, ChaosStore) {
+    let chaos = bench.chaos().await;
+    let election = election_of(bench, bench.client_of(chaos.clone()));
+    (election.candidate(named(name)).expect("a valid candidate"), chaos)
+}
+
+async fn leads(bench: &Bench, candidate: &Candidate) -> Term {
+    let what = format!("{} leads", candidate.id());
+    bench.poll(&what, limit(bench), async || candidate.leadership()).await
+}
+
+async fn next(bench: &Bench, stream: &mut (impl Stream<Item = Result<LeadershipChange>> + Unpin)) -> LeadershipChange {
+    let change = bench.within("a change", limit(bench), stream.next()).await;
+    change.expect("the stream goes on").expect("nothing is wrong with the store")
+}
+
+/// Waits for the change to this leader, or to none.
+async fn sees(
+    bench: &Bench,
+    stream: &mut (impl Stream<Item = Result<LeadershipChange>> + Unpin),
+    leader: Option<&str>,
+) {
+    let is_it = |new: &Option<Leader>| new.as_ref().map(|new| new.id.as_str()) == leader;
+    bench
+        .within(&format!("the leader is {leader:?}"), limit(bench), async {
+            while !matches!(stream.next().await, Some(Ok(LeadershipChange::Changed { new, .. })) if is_it(&new)) {}
+        })
+        .await;
+}
+
+/// Of several candidates one leads, and all agree who.
+pub async fn exactly_one_candidate_leads(bench: &Bench) {
+    let mut candidates = Vec::new();
+    for name in ["a", "b", "c"] {
+        candidates.push(candidate(bench, named(name)).await);
+    }
+    let leader = async || candidates.iter().find(|candidate| candidate.is_leader()).cloned();
+    let leader = bench.poll("somebody leads", limit(bench), leader).await;
+    let watched = bench.now();
+    while bench.now().saturating_since(watched) < lease_duration(bench) {
+        bench.pass(bench.ttl / 8).await;
+        let leading = candidates.iter().filter(|candidate| candidate.is_leader()).count();
+        assert_eq!(leading, 1, "the leader stays, and is alone");
+    }
+    for candidate in &candidates {
+        let seen = candidate.current_leader().await.expect("the store answers").expect("somebody leads");
+        assert_eq!(&seen.id, leader.id());
+        assert_eq!(Some(seen.term), leader.leadership().map(|term| term.token()));
+    }
+}
+
+/// When a leader dies, another one leads within the lease duration and a little, with a greater term.
+pub async fn a_crash_is_followed_by_another_leader(bench: &Bench) {
+    let (first, network) = mortal(bench, "first").await;
+    let old = leads(bench, &first).await;
+    let second = candidate(bench, named("second")).await;
+    network.cut();
+    let new = leads(bench, &second).await;
+    assert!(!old.is_held() && !first.is_leader(), "the old leader knows before");
+    assert!(new.token() > old.token());
+}
+
+/// A leader that stops in order is followed at once, not after the lease duration.
+pub async fn a_clean_stop_hands_over_at_once(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    leads(bench, &first).await;
+    let second = candidate(bench, named("second")).await;
+    bench.poll("the second one is seen", limit(bench), async || seen(&second, 2).await).await;
+    let stopped = bench.now();
+    first.stop().await.expect("stopped");
+    leads(bench, &second).await;
+    let took = bench.now().saturating_since(stopped);
+    let polled = Duration::from_secs(2);
+    assert!(!bench.capabilities().await.push || took < bench.patience().max(polled), "followed only after {took:?}");
+    let left: Vec<_> = election(bench).await.candidates().await.expect("the store answers");
+    assert!(left.iter().all(|candidate| candidate.id == id("second")), "who stops withdraws: {left:?}");
+}
+
+/// Waits until so many candidates are listed.
+async fn seen(candidate: &Candidate, number: usize) -> Option<()> {
+    let listed = candidate.election().candidates().await.expect("the store answers");
+    (listed.len() == number).then_some(())
+}
+
+/// A leader that becomes unhealthy steps down, and does not come back before it is well again (L8).
+pub async fn l08_an_unhealthy_leader_steps_down_and_a_healthy_one_follows(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let old = leads(bench, &first).await;
+    let second = candidate(bench, named("second")).await;
+    first.set_health(Health::with_score(0.5).with_detail("disk", "full")).expect("small enough");
+    let new = leads(bench, &second).await;
+    assert!(new.token() > old.token());
+    let listed = election(bench).await.candidates().await.expect("the store answers");
+    let sick = listed.iter().find(|candidate| candidate.id == id("first")).expect("listed, though not fit");
+    assert!(!sick.is_fit && !sick.is_leader);
+    assert_eq!(sick.health.details().get("disk").map(String::as_str), Some("full"));
+    second.stop().await.expect("stopped");
+    // Above the minimum, but within the hysteresis: not yet.
+    first.set_health(0.85).expect("small enough");
+    bench.pass(bench.ttl).await;
+    assert!(!first.is_leader(), "it flaps");
+    first.set_health(true).expect("small enough");
+    leads(bench, &first).await;
+}
+
+/// When nobody is healthy nobody leads, and the stream says so (L8, S19).
+pub async fn l08_nobody_leads_when_nobody_is_healthy(bench: &Bench) {
+    let (first, second) = (candidate(bench, named("first")).await, candidate(bench, named("second")).await);
+    let mut changes = election(bench).await.changes().expect("a stream");
+    let somebody = async || [&first, &second].into_iter().find(|candidate| candidate.is_leader()).cloned();
+    let leader = bench.poll("somebody leads", limit(bench), somebody).await;
+    sees(bench, &mut changes, Some(leader.id().as_str())).await;
+    for candidate in [&first, &second] {
+        candidate.set_health(false).expect("small enough");
+    }
+    sees(bench, &mut changes, None).await;
+    bench.pass(bench.ttl).await;
+    assert!(!first.is_leader() && !second.is_leader());
+    assert_eq!(first.current_leader().await.expect("the store answers"), None);
+    second.set_health(true).expect("small enough");
+    sees(bench, &mut changes, Some("second")).await;
+}
+
+/// A check that is polled decides; one that hangs counts as unhealthy (L8).
+pub async fn l08_a_check_decides_about_health(bench: &Bench) {
+    #[derive(Debug)]
+    struct Hangs;
+    #[async_trait]
+    impl HealthCheck for Hangs {
+        async fn check(&self) -> Health {
+            std::future::pending().await
+        }
+    }
+    let first = candidate(bench, named("first")).await;
+    leads(bench, &first).await;
+    let second = candidate(bench, named("second")).await;
+    first.watch_health(bench.ttl / 4, Hangs).expect("in a runtime");
+    leads(bench, &second).await;
+    assert!(!first.is_leader());
+}
+
+/// A candidate of a higher priority takes over by a hand-over: nobody leads in between but for a moment, and nobody else.
+pub async fn a_better_candidate_takes_over_in_order(bench: &Bench) {
+    let low = candidate(bench, named("low")).await;
+    let old = leads(bench, &low).await;
+    let middle = candidate(bench, named("middle")).await;
+    let high = candidate(bench, named("high").with_priority(7)).await;
+    let new = leads(bench, &high).await;
+    assert!(new.token() > old.token() && !old.is_held());
+    assert_eq!(old.lease().lost().await, LossReason::Released, "it was no race");
+    assert!(!middle.is_leader());
+}
+
+/// Equal priorities leave the leader where it is.
+pub async fn ties_stay_with_the_leader(bench: &Bench) {
+    let first = candidate(bench, named("first").with_priority(3)).await;
+    let term = leads(bench, &first).await;
+    let _equal = candidate(bench, named("equal").with_priority(3)).await;
+    let _lower = candidate(bench, named("lower").with_priority(-1)).await;
+    bench.pass(lease_duration(bench)).await;
+    assert!(term.is_held());
+}
+
+/// A leader hands over to the candidate that it names, though others wait longer.
+pub async fn a_named_candidate_gets_the_leadership(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    leads(bench, &first).await;
+    let waiting = candidate(bench, named("waiting")).await;
+    bench.poll("two are seen", limit(bench), async || seen(&first, 2).await).await;
+    let chosen = candidate(bench, named("chosen")).await;
+    bench.poll("three are seen", limit(bench), async || seen(&first, 3).await).await;
+    assert!(waiting.hand_over_to(id("chosen")).await.is_err(), "only the leader can hand over");
+    first.hand_over_to(id("chosen")).await.expect("handed over");
+    leads(bench, &chosen).await;
+    assert!(!waiting.is_leader() && !first.is_leader());
+}
+
+/// A hand-over to somebody who is not there blocks the group for a short time only.
+pub async fn a_hand_over_to_a_dead_candidate_leaves_the_group_to_the_others(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let old = leads(bench, &first).await;
+    let mut changes = election(bench).await.changes().expect("a stream");
+    sees(bench, &mut changes, Some("first")).await;
+    first.hand_over_to(id("nobody")).await.expect("handed over");
+    // Somebody wins, be it the old one.
+    let second = candidate(bench, named("second")).await;
+    let winner = async || [&first, &second].into_iter().find_map(Candidate::leadership);
+    let new = bench.poll("somebody leads again", limit(bench), winner).await;
+    assert!(new.token() > old.token());
+}
+
+/// Who steps down stays away for the time it said, then campaigns again.
+pub async fn a_step_down_stays_away(bench: &Bench) {
+    let only = candidate(bench, named("only")).await;
+    leads(bench, &only).await;
+    let away = lease_duration(bench);
+    only.step_down(away).await.expect("stepped down");
+    assert!(!only.is_leader());
+    let since = bench.now();
+    leads(bench, &only).await;
+    let stayed = bench.now().saturating_since(since);
+    assert!(stayed >= away.mul_f64(0.95), "came back after {stayed:?}");
+}
+
+/// A candidate can be stopped, and started again; one that was not started does nothing.
+pub async fn a_candidate_stops_and_starts_again(bench: &Bench) {
+    let only = candidate(bench, named("only").with_start_later()).await;
+    bench.pass(bench.ttl / 2).await;
+    assert!(!only.is_leader() && only.step_down(bench.ttl).await.is_err());
+    for _ in 0..2 {
+        only.start().expect("in a runtime");
+        only.start().expect("twice is once");
+        leads(bench, &only).await;
+        only.stop().await.expect("stopped");
+        assert!(!only.is_leader());
+        only.stop().await.expect("twice is once");
+    }
+}
+
+/// Everybody sees all live candidates and what they say about themselves; the dead disappear.
+pub async fn candidates_are_listed_and_the_dead_disappear(bench: &Bench) {
+    let metadata = Metadata::new([("address", "10.0.0.7:443"), ("region", "north")]).expect("valid metadata");
+    let (mortal, network) = mortal(bench, "mortal / 1").await;
+    leads(bench, &mortal).await;
+    let second = candidate(bench, named("second").with_metadata(metadata.clone()).with_priority(-2)).await;
+    bench.poll("both are listed", limit(bench), async || seen(&second, 2).await).await;
+    let listed = election(bench).await.candidates().await.expect("the store answers");
+    let find = |name: &str| listed.iter().find(|candidate| candidate.id == id(name)).expect("listed");
+    assert!(find("mortal / 1").is_leader && !find("second").is_leader);
+    assert_eq!((&find("second").metadata, find("second").priority), (&metadata, -2));
+    assert!(find("second").is_fit && find("second").last_seen <= lease_duration(bench));
+    network.cut();
+    leads(bench, &second).await;
+    bench.poll("the dead one disappears", limit(bench), async || seen(&second, 1).await).await;
+    let leader = second.current_leader().await.expect("the store answers").expect("somebody leads");
+    assert_eq!(leader.metadata, metadata, "a leader shows its metadata");
+}
+
+/// Observers, who never campaign, see each leader, and terms that rise (L5).
+pub async fn l05_observers_see_each_leader(bench: &Bench) {
+    let mut changes = election(bench).await.changes().expect("a stream");
+    assert_eq!(
+        next(bench, &mut changes).await,
+        LeadershipChange::Changed { old: None, new: None },
+        "the current state"
+    );
+    let mut last = None;
+    for name in ["a", "b", "c"] {
+        let candidate = candidate(bench, named(name)).await;
+        let term = leads(bench, &candidate).await.token();
+        sees(bench, &mut changes, Some(name)).await;
+        assert!(last.replace(term) < Some(term));
+        candidate.stop().await.expect("stopped");
+        sees(bench, &mut changes, None).await;
+    }
+    let mut own = candidate(bench, named("d")).await.changes().expect("a stream");
+    let _ = next(bench, &mut own).await;
+}
+
+/// Who reads slowly misses what lies in between, never the last state (L5).
+pub async fn l05_slow_consumers_see_the_last_state(bench: &Bench) {
+    let mut changes = election(bench).await.changes().expect("a stream");
+    let candidate = candidate(bench, named("only")).await;
+    for _ in 0..3 {
+        leads(bench, &candidate).await;
+        candidate.stop().await.expect("stopped");
+        candidate.start().expect("in a runtime");
+    }
+    let term = leads(bench, &candidate).await.token();
+    let mut last = None;
+    bench
+        .within("the last state", limit(bench), async {
+            while last != Some(term) {
+                let change = changes.next().await.expect("the stream goes on").expect("the store answers");
+                let LeadershipChange::Changed { new, .. } = change else { continue };
+                assert!(new.as_ref().is_none_or(|new| last <= Some(new.term)), "a term went down");
+                last = new.map(|new| new.term).or(last);
+            }
+        })
+        .await;
+}
+
+/// Trouble with the store is told, and is not the end (L5, S19).
+pub async fn l05_trouble_is_an_item(bench: &Bench) {
+    let candidate = candidate(bench, named("only")).await;
+    leads(bench, &candidate).await;
+    let chaos = bench.chaos().await;
+    let mut changes = election_of(bench, bench.client_of(chaos.clone())).changes().expect("a stream");
+    sees(bench, &mut changes, Some("only")).await;
+    chaos.cut();
+    let longest = Duration::from_secs(10) + limit(bench);
+    let trouble = bench.within("trouble", longest, changes.next()).await.expect("the stream goes on");
+    assert!(trouble.is_err_and(|error| error.is_transient()), "silence is no answer");
+    chaos.heal();
+    candidate.stop().await.expect("stopped");
+    bench
+        .within("the end of the leadership", longest, async {
+            while !matches!(changes.next().await, Some(Ok(LeadershipChange::Changed { new: None, .. }))) {}
+        })
+        .await;
+}
+
+/// Streams of changes can be narrowed to what is of interest.
+pub async fn l05_streams_can_be_narrowed(bench: &Bench) {
+    let candidate = candidate(bench, named("only").with_start_later()).await;
+    let stream = || candidate.changes().expect("a stream");
+    let (until, during) = (stream().until_leader(), stream().while_leader());
+    let acquired = stream().only(ChangeKind::Acquired).distinct();
+    let transitions = stream().on_transition();
+    tokio::pin!(until, during, acquired, transitions);
+    candidate.start().expect("in a runtime");
+    let term = leads(bench, &candidate).await.token();
+    assert_eq!(next(bench, &mut acquired).await, LeadershipChange::Acquired { term });
+    let until: Vec<_> = bench.within("the stream ends", limit(bench), until.collect::<Vec<_>>()).await;
+    assert!(matches!(until.last(), Some(Ok(LeadershipChange::Acquired { .. }))), "{until:?}");
+    // A store may show a grant with a smaller token before it is sure of it.
+    let to_this_term = |to: &Option<Leader>| to.as_ref().is_some_and(|to| to.id == id("only") && to.term == term);
+    bench
+        .within("the transition", limit(bench), async {
+            while !matches!(transitions.next().await, Some(Ok((_, to))) if to_this_term(&to)) {}
+        })
+        .await;
+    assert_eq!(next(bench, &mut during).await, LeadershipChange::Acquired { term });
+    candidate.stop().await.expect("stopped");
+    let during: Vec<_> = bench.within("the stream ends", limit(bench), during.collect::<Vec<_>>()).await;
+    assert!(matches!(during.last(), Some(Ok(LeadershipChange::Lost { .. }))), "{during:?}");
+}
+
+/// Leads with this work, in a task of its own.
+fn lead<F>(candidate: &Candidate, work: impl FnMut(Term) -> F + Send + 'static) -> tokio::task::JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    let candidate = candidate.clone();
+    tokio::spawn(async move { candidate.lead(work).await })
+}
+
+/// A contender's win is never earlier than the end of the leader's work (S17).
+pub async fn s17_nobody_wins_before_the_work_has_ended(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let ended = Arc::new(std::sync::Mutex::new(None));
+    let (clock, drains_for, told) = (Arc::clone(&bench.clock), bench.ttl / 2, Arc::clone(&ended));
+    let work = lead(&first, move |term| {
+        let (clock, told) = (Arc::clone(&clock), Arc::clone(&told));
+        async move {
+            term.draining().await;
+            // Winds up, within the grace.
+            clock.sleep_until(clock.now() + drains_for).await;
+            *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(clock.now());
+        }
+    });
+    leads(bench, &first).await;
+    let second = candidate(bench, named("second")).await;
+    bench.poll("both are listed", limit(bench), async || seen(&second, 2).await).await;
+    let stopped = bench.now();
+    let (stop, won) = tokio::join!(first.stop(), async {
+        leads(bench, &second).await;
+        bench.now()
+    });
+    stop.expect("stopped");
+    bench.soon("the work ends with its candidate", work).await.expect("no panic");
+    let ended = ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("the work came to its end");
+    assert!(ended.saturating_since(stopped) >= drains_for.mul_f64(0.9), "it was given the time");
+    assert!(won >= ended, "won {:?} before the work had ended", ended.saturating_since(won));
+}
+
+/// Work that does not listen is dropped when the grace is over, and only then somebody else wins (S17).
+pub async fn s17_work_that_ignores_the_end_is_dropped_after_the_grace(bench: &Bench) {
+    struct Drops(Arc<dyn lease_core::Clock>, Arc<std::sync::Mutex<Option<Moment>>>);
+    impl Drop for Drops {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(self.0.now());
+        }
+    }
+    let first = candidate(bench, named("first")).await;
+    let dropped = Arc::new(std::sync::Mutex::new(None));
+    let (clock, told) = (Arc::clone(&bench.clock), Arc::clone(&dropped));
+    let _work = lead(&first, move |_| {
+        let ends = Drops(Arc::clone(&clock), Arc::clone(&told));
+        async move {
+            let _ends = ends;
+            std::future::pending::<()>().await;
+        }
+    });
+    leads(bench, &first).await;
+    bench.pass(bench.ttl / 4).await;
+    let second = candidate(bench, named("second")).await;
+    let stepped_down = bench.now();
+    first.step_down(limit(bench)).await.expect("stepped down");
+    leads(bench, &second).await;
+    let won = bench.now();
+    let dropped = dropped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("it was dropped");
+    let grace = options(bench).grace;
+    assert!(dropped.saturating_since(stepped_down) >= grace.mul_f64(0.9), "it was given the grace");
+    assert!(won >= dropped);
+}
+
+/// Panicking work gives the leadership up, and the panic reaches who called `lead` (S17).
+pub async fn s17_panicking_work_releases_the_leadership(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let work = lead(&first, |_| async { panic!("a defect in the work") });
+    let second = candidate(bench, named("second")).await;
+    let outcome = bench.within("the panic is reported", limit(bench), work).await;
+    assert!(outcome.is_err_and(|error| error.is_panic()), "the panic was swallowed");
+    leads(bench, &second).await;
+    assert!(!first.is_leader());
+}
+
+/// Work that ends by itself leaves the leadership to others, and is run again with the next term.
+pub async fn work_that_ends_gives_the_leadership_up(bench: &Bench) {
+    let only = candidate(bench, named("only")).await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&runs);
+    let work = lead(&only, move |term| {
+        let count = Arc::clone(&count);
+        async move {
+            assert!(term.is_held() && !term.is_draining());
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let again = async || (runs.load(Ordering::SeqCst) >= 3).then_some(());
+    bench.poll("it ran three times", limit(bench) * 2, again).await;
+    only.stop().await.expect("stopped");
+    bench.soon("lead ends with its candidate", work).await.expect("no panic");
+}
+
+/// When renewals keep failing, the work is told the grace before the deadline: a step-down, not a loss (L9).
+pub async fn l09_draining_begins_before_the_deadline(bench: &Bench) {
+    let (first, network) = mortal(bench, "first").await;
+    let drained = Arc::new(std::sync::Mutex::new(None));
+    let told = Arc::clone(&drained);
+    let work = lead(&first, move |term| {
+        let told = Arc::clone(&told);
+        async move {
+            term.draining().await;
+            *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                Some((term.is_held(), term.lease().remaining()));
+        }
+    });
+    let term = leads(bench, &first).await;
+    network.cut();
+    bench.within("the end of the term", limit(bench), term.lease().lost()).await;
+    let told = async || *drained.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (held, remaining) = bench.poll("the work was told", limit(bench), told).await;
+    assert!(held, "told only after the loss");
+    assert!(remaining > options(bench).grace / 4, "told only {remaining:?} before the deadline");
+    network.heal();
+    first.stop().await.expect("stopped");
+    bench.soon("lead ends with its candidate", work).await.expect("no panic");
+}
+
+/// Candidates of many groups share a client, and know nothing of each other.
+pub async fn groups_share_a_client(bench: &Bench) {
+    let client = bench.client().await;
+    let mut candidates = Vec::new();
+    for group in 0..10 {
+        let election =
+            Election::new(client.clone(), &format!("shard/{group}"), options(bench)).expect("a valid election");
+        candidates.push(election.candidate(CandidateOptions::new()).expect("a valid candidate"));
+    }
+    for candidate in &candidates {
+        leads(bench, candidate).await;
+    }
+    candidates[3].stop().await.expect("stopped");
+    let leading = candidates.iter().filter(|candidate| candidate.is_leader()).count();
+    assert_eq!(leading, 9);
+}

@@ -1,0 +1,99 @@
+//! Many operations at a time, and calls that hang (S24).
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{LeaseOptions, Released};
+use tokio::task::JoinSet;
+
+use crate::{
+    Fault, Operation, Outcome, RecordingStore,
+    bench::Bench,
+    calls::{held, name},
+};
+
+/// Alone an operation is one call of one element; under load many share a call.
+pub async fn operations_under_load_share_their_calls(bench: &Bench) {
+    const NAMES: usize = 200;
+    let chaos = bench.chaos().await;
+    let recorded = RecordingStore::new(Arc::new(chaos.clone()));
+    let client = bench.client_of(recorded.clone());
+    let ttl = bench.ttl * 30;
+    held(&client, &name("alone"), ttl).await.release().await.expect("release answers");
+    assert_eq!((recorded.count(Operation::Acquire), recorded.count(Operation::Release)), (1, 1));
+    recorded.clear();
+    for operation in [Operation::Acquire, Operation::Release] {
+        chaos.inject(Fault::DelayAnswer(bench.ttl / 20).on(operation));
+    }
+    let mut acquires = JoinSet::new();
+    for number in 0..NAMES {
+        let client = client.clone();
+        acquires.spawn(async move { client.try_acquire(format!("job/{number}"), ttl).await });
+    }
+    let leases = bench.soon("all are acquired", acquires.join_all()).await;
+    let mut releases = JoinSet::new();
+    for lease in leases {
+        let lease = lease.expect("answers").expect("free");
+        releases.spawn(async move { lease.release().await });
+    }
+    let released = bench.soon("all are released", releases.join_all()).await;
+    assert!(released.into_iter().all(|released| released.is_ok_and(|released| released == Released::Freed)));
+    for operation in [Operation::Acquire, Operation::Release] {
+        let calls = recorded.count(operation);
+        assert_eq!(recorded.elements(operation), NAMES, "{operation:?}");
+        assert!(calls <= NAMES / 5, "{calls} calls of {operation:?} for {NAMES} names");
+    }
+    assert_eq!(recorded.outcomes(Operation::Acquire, |outcome| matches!(outcome, Outcome::Granted(_))), NAMES);
+}
+
+/// Calls that hang are given up by each item in its own time, and there are never many of them.
+pub async fn s24_hanging_calls_are_bounded_and_given_up(bench: &Bench) {
+    let chaos = bench.chaos().await;
+    let recorded = RecordingStore::new(Arc::new(chaos.clone()));
+    let client = bench.client_of(recorded.clone());
+    held(&client, &name("warm-up"), bench.ttl).await.release().await.expect("release answers");
+    bench.freeze().await;
+    let mut attempts = JoinSet::new();
+    let mut most = 0;
+    for number in 0..40 {
+        let (client, options) = (client.clone(), LeaseOptions::new(bench.ttl * 30));
+        attempts.spawn(async move { client.try_acquire(format!("job/{number}"), options).await });
+        // So long that every one is tempted to a call of its own.
+        bench.pass(Duration::from_millis(55)).await;
+        most = most.max(recorded.under_way());
+    }
+    // The longest attempt timeout.
+    let end = bench.now() + Duration::from_secs(5) + bench.patience();
+    while !attempts.is_empty() {
+        assert!(bench.now() < end, "{} attempts are still waiting", attempts.len());
+        if let Some(Some(outcome)) = bench.or_timeout(Duration::from_millis(5), attempts.join_next()).await {
+            let outcome = outcome.expect("no panic");
+            assert!(outcome.is_err_and(|error| error.is_transient()), "an answer from nowhere");
+        }
+    }
+    assert!(most <= 16, "{most} calls hung at a time");
+    bench.thaw().await;
+    // What was asked before may still be granted to nobody, until its ttl is over (S15); other names are served.
+    bench.taken(&bench.client().await, &name("afterwards"), bench.ttl * 3 + bench.patience()).await.abandon();
+}
+
+/// An item with little time left does not wait for a call that hangs beside it.
+pub async fn s24_a_healthy_name_is_not_held_up_by_a_hanging_one(bench: &Bench) {
+    let chaos = bench.chaos().await;
+    let client = bench.client_of(chaos.clone());
+    let mut hanging = Vec::new();
+    for number in 0..2 {
+        let job = name(&format!("hangs/{number}"));
+        chaos.inject(Fault::DelayAnswer(Duration::MAX).on(Operation::Acquire).for_name(&job));
+        let (client, options) = (client.clone(), LeaseOptions::new(bench.ttl * 30));
+        hanging.push(tokio::spawn(async move { client.try_acquire(job, options).await }));
+        bench.pass(Duration::from_millis(5)).await;
+    }
+    for number in 0..10 {
+        let began = bench.now();
+        let lease = held(&client, &name(&format!("healthy/{number}")), bench.ttl).await;
+        let took = bench.now().saturating_since(began);
+        assert!(took < bench.ttl / 2 && hanging.iter().all(|it| !it.is_finished()), "held up for {took:?}");
+        lease.release().await.expect("release answers");
+    }
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+}

@@ -1,0 +1,171 @@
+//! What is a loss, what is a warning, and what is told of it (S6, L6, L7, L9).
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use lease_core::{Break, ErrorKind, Lease, LeaseEvent, LeaseOptions, LeaseState, LossReason, Renewal};
+
+use crate::{
+    ChaosStore, Fault, Operation, RecordingStore,
+    bench::Bench,
+    calls::{held, name},
+    seen::Seen,
+};
+
+fn by_hand(ttl: Duration) -> LeaseOptions {
+    LeaseOptions::new(ttl).with_renewal(Renewal::Manual)
+}
+
+/// Failed renewals are no loss as long as the deadline has not come; a good one mends all.
+pub async fn s06_transient_failures_are_no_loss(bench: &Bench) {
+    let (chaos, seen) = (bench.chaos().await, Seen::default());
+    let client = bench.client_of(chaos.clone()).with_observer(seen.clone());
+    let ttl = bench.ttl * 2;
+    let lease = held(&client, &name("job"), ttl).await;
+    for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::LoseRequest, Fault::Fail(ErrorKind::Unavailable)] {
+        chaos.inject(fault.on(Operation::Renew).once());
+    }
+    let first = lease.valid_until();
+    bench.poll("a good renewal", ttl * 2, async || (lease.valid_until() > first).then_some(())).await;
+    assert!(lease.is_held());
+    assert_eq!(seen.count(|event| matches!(event, LeaseEvent::RenewalFailed { .. })), 3);
+    assert_eq!(seen.losses(), []);
+}
+
+/// An administrator's break is a loss at the next renewal, long before the deadline; it is told why.
+pub async fn s06_a_definite_no_is_a_loss_at_once(bench: &Bench) {
+    let (client, operator) = (bench.client().await, bench.client().await);
+    let ttl = bench.ttl * 20;
+    let lease = held(&client, &name("job"), LeaseOptions::new(ttl).with_renewal_interval(bench.ttl / 3)).await;
+    operator.break_lease(lease.name(), lease.token(), Break::Now).await.expect("break answers");
+    let reason = bench.within("the loss", bench.ttl / 3 + bench.patience(), lease.lost()).await;
+    assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}");
+    assert!(!lease.is_held());
+}
+
+/// Who lost its lease to somebody else is told so, and to whom, as far as the store knows.
+pub async fn l06_a_take_over_is_told(bench: &Bench) {
+    let (client, rival) = (bench.client().await, bench.client().await);
+    let ttl = bench.ttl * 20;
+    let lease = held(&client, &name("job"), LeaseOptions::new(ttl).with_renewal_interval(bench.ttl)).await;
+    rival.break_lease(lease.name(), lease.token(), Break::Now).await.expect("break answers");
+    let taken = held(&rival, lease.name(), bench.ttl).await;
+    assert!(taken.token() > lease.token());
+    match bench.within("the loss", bench.ttl + bench.patience(), lease.lost()).await {
+        LossReason::TakenOver { by, token } => {
+            assert!(by.is_none_or(|by| by == *rival.holder()) && token.is_none_or(|token| token == taken.token()));
+        }
+        reason => assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}"),
+    }
+    drop(lease);
+    bench.pass(bench.ttl / 2).await;
+    assert!(taken.is_held(), "the old holder's release hit the new one");
+}
+
+/// Held, then in jeopardy, then held again: a warning that comes with a failed renewal and goes with a good one.
+pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
+    let (chaos, seen) = (bench.chaos().await, Seen::default());
+    let client = bench.client_of(chaos.clone()).with_observer(seen.clone());
+    let ttl = bench.ttl * 2;
+    let lease = held(&client, &name("job"), ttl).await;
+    let mut states = lease.states();
+    for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::DelayAnswer(Duration::MAX)] {
+        chaos.inject(fault.on(Operation::Renew));
+        let until = bench
+            .within("jeopardy", ttl, states.wait_for(|state| matches!(state, LeaseState::Jeopardy { .. })))
+            .await
+            .expect("the lease is there")
+            .clone();
+        assert!(lease.is_held(), "it is a warning, not a loss");
+        assert!(matches!(until, LeaseState::Jeopardy { until } if until > bench.now() && until <= bench.now() + ttl));
+        chaos.calm();
+        let held = states.wait_for(|state| *state == LeaseState::Held);
+        bench.within("held again", ttl, held).await.expect("the lease is there");
+    }
+    assert!(lease.is_held() && seen.losses().is_empty());
+    assert_eq!(seen.count(|event| matches!(event, LeaseEvent::Jeopardy { .. })), 2);
+    let recovered = async || (seen.count(|event| matches!(event, LeaseEvent::Recovered { .. })) == 2).then_some(());
+    bench.poll("observers are told", bench.patience(), recovered).await;
+}
+
+/// Every loss is reported once, with its reason.
+pub async fn l06_a_loss_is_reported_once_with_its_reason(bench: &Bench) {
+    let (seen, operator) = (Seen::default(), bench.client().await);
+    let client = bench.client().await.with_observer(seen.clone());
+    let take = async |job: &str, options: LeaseOptions| -> Lease { held(&client, &name(job), options).await };
+
+    let expired = take("expired", by_hand(bench.ttl)).await;
+    bench.within("the expiry", bench.ttl + bench.patience(), expired.lost()).await;
+    assert_eq!(expired.lost().await, LossReason::Expired);
+    drop(expired);
+    take("released", LeaseOptions::new(bench.ttl)).await.release().await.expect("release answers");
+    drop(take("dropped", LeaseOptions::new(bench.ttl)).await);
+    take("abandoned", LeaseOptions::new(bench.ttl)).await.abandon();
+    let broken = take("broken", LeaseOptions::new(bench.ttl)).await;
+    operator.break_lease(broken.name(), broken.token(), Break::AfterExpiry).await.expect("break answers");
+    bench.within("the break", bench.ttl + bench.patience(), broken.lost()).await;
+    broken.release().await.expect("release answers");
+    bench.pass(bench.ttl).await;
+
+    let losses = seen.losses();
+    assert_eq!(losses.len(), 5, "{losses:?}");
+    assert_eq!(losses[0], LossReason::Expired);
+    assert_eq!(losses[1..4], [LossReason::Released, LossReason::Released, LossReason::Released]);
+    assert!(matches!(losses[4], LossReason::Broken | LossReason::Gone), "{losses:?}");
+}
+
+/// One item of many that spoils every call it is in: the others are renewed all the same.
+pub async fn l07_a_poisonous_item_cannot_expire_the_others(bench: &Bench) {
+    a_bad_item_cannot_expire_the_others(bench, Fault::Fail(ErrorKind::Internal)).await;
+}
+
+/// One item of many for which every call hangs that it is in: the others are renewed all the same.
+pub async fn l07_a_hanging_item_cannot_expire_the_others(bench: &Bench) {
+    a_bad_item_cannot_expire_the_others(bench, Fault::DelayAnswer(Duration::MAX)).await;
+}
+
+/// It loses its own lease by its deadline, and costs nobody else's.
+async fn a_bad_item_cannot_expire_the_others(bench: &Bench, fault: Fault) {
+    let ttl = bench.ttl * 2;
+    let chaos: ChaosStore = bench.chaos().await;
+    let client = bench.client_of(chaos.clone());
+    let bad = held(&client, &name("bad"), ttl).await;
+    let mut good = Vec::new();
+    for number in 0..24 {
+        good.push(held(&client, &name(&format!("good/{number}")), ttl).await);
+    }
+    chaos.inject(fault.on(Operation::Renew).for_name(bad.name()));
+    let began = bench.now();
+    while bench.now().saturating_since(began) < ttl * 2 {
+        bench.pass(ttl / 8).await;
+        let lost: Vec<_> = good.iter().filter(|lease| !lease.is_held()).map(|lease| lease.name()).collect();
+        assert!(lost.is_empty(), "{fault:?} of one name has cost {lost:?}");
+    }
+    assert_eq!(bad.state(), LeaseState::Lost(LossReason::Expired));
+    chaos.calm();
+    for lease in good {
+        lease.release().await.expect("release answers");
+    }
+    drop(bad);
+    let limit = ttl * 2 + bench.patience();
+    bench.taken(&bench.client().await, &name("bad"), limit).await.release().await.expect("release answers");
+}
+
+/// Many leases of one client share their renewals: a few calls an interval, of a bounded size.
+pub async fn l07_many_leases_share_few_renewals(bench: &Bench) {
+    const LEASES: usize = 300;
+    let store = RecordingStore::new(bench.store().await);
+    let client = bench.client_of(store.clone());
+    let ttl = bench.ttl * 3;
+    let names: Vec<_> = (0..LEASES).map(|number| name(&format!("job/{number}"))).collect();
+    let leases = names.iter().map(|job| client.try_acquire(job, ttl));
+    let leases: Vec<_> = bench.soon("all are acquired", join_all(leases)).await;
+    let leases: Vec<_> = leases.into_iter().map(|lease| lease.expect("acquire answers").expect("free")).collect();
+    store.clear();
+    bench.pass(ttl).await;
+    assert!(leases.iter().all(|lease| lease.is_held()));
+    let (calls, elements) = (store.count(Operation::Renew), store.elements(Operation::Renew));
+    assert!(elements >= LEASES * 2, "only {elements} renewals");
+    assert!(calls * 10 <= elements, "{calls} calls for {elements} renewals");
+    assert!(store.calls().iter().all(|call| call.names.len() <= 256));
+}

@@ -1,0 +1,208 @@
+//! A suite that cannot fail proves nothing: stores with one defect each must be caught, by the case that is there for it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use lease_core::{
+    AcquireRequest, Acquired, Break, Capabilities, Clock, ExpiryJudge, FencingToken, Grant, LeaseName, LeaseRecord,
+    LeaseStore, Metadata, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+};
+use lease_memory::MemoryStore;
+use lease_testkit::{Harness, cases, run};
+
+/// What is wrong with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    None,
+    /// It says that a grant lasts longer than it does.
+    GrantsSayTooMuch,
+    RenewalsSayTooMuch,
+    /// All grants have one token.
+    TokensRepeat,
+    AnswersOutOfOrder,
+    /// A renewal of an expired lease succeeds.
+    RenewalsRevive,
+    /// A repeated request is a new one.
+    NoncesAreForgotten,
+    /// Whoever releases, releases.
+    ReleasesOfAnybody,
+    /// It hints at nothing, although it says that it has push.
+    NoHints,
+    NamesAreFolded,
+    MetadataIsLost,
+    /// It lists what is not in force.
+    ListsAreEndless,
+    BreaksHitAnybody,
+    /// It says that it has a server, and its harness does it no harm.
+    NobodyHarmsIt,
+}
+
+#[derive(Debug, Clone)]
+struct DefectiveStore {
+    inner: MemoryStore,
+    defect: Defect,
+}
+
+impl DefectiveStore {
+    fn is(&self, defect: Defect) -> bool {
+        self.defect == defect
+    }
+
+    fn name(&self, name: &LeaseName) -> LeaseName {
+        if self.is(Defect::NamesAreFolded) {
+            LeaseName::new(name.as_str().to_lowercase()).unwrap()
+        } else {
+            name.clone()
+        }
+    }
+
+    fn grant(&self, grant: Grant) -> Grant {
+        match self.defect {
+            Defect::GrantsSayTooMuch => Grant { remaining: grant.remaining * 2, ..grant },
+            Defect::TokensRepeat => Grant { token: FencingToken::new(7).unwrap(), ..grant },
+            _ => grant,
+        }
+    }
+}
+
+#[async_trait]
+impl LeaseStore for DefectiveStore {
+    fn capabilities(&self) -> Capabilities {
+        let capabilities = self.inner.capabilities();
+        let expiry_judge =
+            if self.is(Defect::NobodyHarmsIt) { ExpiryJudge::ServerWallClock } else { capabilities.expiry_judge };
+        Capabilities { expiry_judge, ..capabilities }
+    }
+
+    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        let mut requests = requests.to_vec();
+        for request in &mut requests {
+            request.name = self.name(&request.name);
+            if self.is(Defect::MetadataIsLost) {
+                request.metadata = Metadata::default();
+            }
+            if self.is(Defect::NoncesAreForgotten) {
+                request.grant = lease_core::GrantId::random();
+            }
+        }
+        let mut answers = self.inner.acquire(&requests).await;
+        for answer in &mut answers {
+            if let Ok(Acquired::Granted(grant)) = answer {
+                *grant = self.grant(*grant);
+            }
+        }
+        if self.is(Defect::AnswersOutOfOrder) {
+            answers.reverse();
+        }
+        answers
+    }
+
+    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        let mut answers = self.inner.renew(requests).await;
+        for (request, answer) in requests.iter().zip(&mut answers) {
+            match answer {
+                Ok(Renewed::Extended { remaining }) if self.is(Defect::RenewalsSayTooMuch) => *remaining *= 2,
+                Ok(renewed @ Renewed::Lost(lease_core::LossReason::Expired)) if self.is(Defect::RenewalsRevive) => {
+                    *renewed = Renewed::Extended { remaining: request.ttl };
+                }
+                _ => {}
+            }
+        }
+        answers
+    }
+
+    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
+        for request in requests.iter().filter(|_| self.is(Defect::ReleasesOfAnybody)) {
+            if let Some(record) = self.inner.inspect(&request.claim.name).await.unwrap() {
+                self.inner.break_lease(&record.name, record.token, Break::Now).await.unwrap();
+            }
+        }
+        self.inner.release(requests).await
+    }
+
+    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        self.inner.inspect(&self.name(name)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        let limit = if self.is(Defect::ListsAreEndless) { usize::MAX } else { limit };
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        let record = self.inner.inspect(name).await?;
+        let token = record.filter(|_| self.is(Defect::BreaksHitAnybody)).map_or(token, |record| record.token);
+        self.inner.break_lease(name, token, how).await
+    }
+
+    fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        if self.is(Defect::NoHints) { Wakeups::never() } else { self.inner.subscribe(name) }
+    }
+}
+
+struct DefectiveHarness {
+    clock: TokioClock,
+    store: DefectiveStore,
+}
+
+#[async_trait]
+impl Harness for DefectiveHarness {
+    async fn store(&self) -> Arc<dyn LeaseStore> {
+        Arc::new(self.store.clone())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.clock)
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+}
+
+fn harness(defect: Defect) -> DefectiveHarness {
+    let clock = TokioClock::new();
+    DefectiveHarness { clock, store: DefectiveStore { inner: MemoryStore::with_clock(clock), defect } }
+}
+
+macro_rules! caught {
+    ($($defect:ident by $module:ident::$case:ident,)*) => {
+        $(
+            let case = || run::paused(|| harness(Defect::None), cases::$module::$case);
+            assert!(catch_unwind(AssertUnwindSafe(case)).is_ok(), "{} fails a sound store", stringify!($case));
+            let case = || run::paused(|| harness(Defect::$defect), cases::$module::$case);
+            assert!(catch_unwind(AssertUnwindSafe(case)).is_err(), "{} is not caught", stringify!($defect));
+        )*
+    };
+}
+
+#[test]
+fn stores_with_a_defect_are_caught() {
+    caught! {
+        GrantsSayTooMuch by granting::s01_nobody_gets_the_name_before_what_is_left_has_passed,
+        RenewalsSayTooMuch by granting::s01_nobody_gets_the_name_before_a_renewal_has_passed,
+        TokensRepeat by granting::s09_tokens_rise_over_releases,
+        TokensRepeat by granting::s09_tokens_rise_over_expiry,
+        TokensRepeat by trying::s09_the_history_of_many_clients_is_sound,
+        AnswersOutOfOrder by batching::acquires_of_every_outcome_in_one_batch,
+        RenewalsRevive by renewing::s07_a_renewal_never_revives_an_expired_lease,
+        NoncesAreForgotten by repeating::s13_a_repeated_request_meets_its_own_grant,
+        NoncesAreForgotten by trying::s13_a_lost_answer_costs_no_ttl,
+        ReleasesOfAnybody by releasing::s11_a_release_never_frees_a_successor,
+        ReleasesOfAnybody by releasing::s11_a_strangers_release_changes_nothing,
+        NoHints by waking::l01_a_release_is_hinted,
+        NoHints by waking::s20_the_first_hint_comes_with_the_subscription,
+        NoHints by waiting::l01_a_waiter_wins_as_soon_as_the_lease_is_released,
+        NamesAreFolded by naming::s21_names_are_byte_exact,
+        MetadataIsLost by renewing::metadata_is_kept_with_the_grant,
+        ListsAreEndless by looking::a_list_comes_in_pages,
+        BreaksHitAnybody by breaking::s22_a_break_must_name_the_token,
+        NobodyHarmsIt by failing::s19_a_store_that_is_frozen_says_nothing,
+        NobodyHarmsIt by granting::s09_tokens_rise_over_a_restart,
+    }
+}
