@@ -11,7 +11,7 @@ use lease_memory::MemoryStore;
 #[derive(Debug, Clone, Parser)]
 pub struct Arguments {
     /// Where the leases are kept: `memory:` within this process, or `postgres://user:password@host/database` when built with
-    /// `--features postgres`.
+    /// `--features postgres`, or `etcd://host:port,host:port` when built with `--features etcd`.
     #[arg(long, default_value = "memory:")]
     pub store: String,
 }
@@ -34,7 +34,8 @@ async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "memory" => Ok(Arc::new(MEMORY.clone())),
         "postgres" | "postgresql" => postgres(url).await,
-        scheme => bail!("no store is known by {scheme:?}: use memory: or postgres://…"),
+        "etcd" => etcd(url).await,
+        scheme => bail!("no store is known by {scheme:?}: use memory:, postgres://… or etcd://…"),
     }
 }
 
@@ -48,4 +49,15 @@ async fn postgres(url: &str) -> Result<Arc<dyn LeaseStore>> {
 #[cfg(not(feature = "postgres"))]
 async fn postgres(_url: &str) -> Result<Arc<dyn LeaseStore>> {
     bail!("PostgreSQL is not built in: run with `--features postgres`")
+}
+
+#[cfg(feature = "etcd")]
+async fn etcd(url: &str) -> Result<Arc<dyn LeaseStore>> {
+    let endpoints = url.trim_start_matches("etcd://").trim_end_matches('/').split(',');
+    Ok(Arc::new(lease_etcd::EtcdStore::connect(endpoints).await?))
+}
+
+#[cfg(not(feature = "etcd"))]
+async fn etcd(_url: &str) -> Result<Arc<dyn LeaseStore>> {
+    bail!("etcd is not built in: run with `--features etcd`")
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 const TTL: Duration = Duration::from_secs(10);
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 3;
 /// As many as core puts into a call.
 const BATCH: usize = 256;
 
@@ -32,7 +32,7 @@ async fn main() {
         "{:>26} {:>7} {:>12} {:>12} {:>10} {:>12}",
         "", "grants", "acquire all", "renew all", "requests", "raft writes"
     );
-    for grants in [1, 100, 1000, 5000] {
+    for grants in [1, 100, 1000, 2000] {
         let store = EtcdStoreOptions::new().with_key_prefix(format!("b{grants}/")).connect([etcd.url()]).await.unwrap();
         let began = now();
         let claims = acquire(&store, grants).await;
@@ -202,7 +202,7 @@ async fn counters(address: SocketAddr) -> BTreeMap<&'static str, f64> {
     };
     BTreeMap::from([
         ("requests", sum(&|line| line.starts_with("grpc_server_msg_received_total{"))),
-        ("raft writes", sum(&|line| line.starts_with("etcd_server_proposals_committed_total "))),
+        ("raft writes", sum(&|line| line.starts_with("etcd_server_proposals_applied_total "))),
     ])
 }
 
