@@ -148,7 +148,7 @@ impl Connections {
     }
 
     /// Uses the connection with this number for nothing more.
-    fn leave(&self, number: u64) {
+    pub(crate) fn leave(&self, number: u64) {
         if matches!(self.source, Source::Given(_)) {
             return;
         }
@@ -158,14 +158,6 @@ impl Connections {
             current.endpoint += 1;
             current.client = None;
             self.number.send_replace(current.number);
-        }
-    }
-
-    /// A stream on the connection in use has failed like this.
-    pub(crate) fn left_by(&self, failure: &Failure) {
-        if failure.cure == Cure::Reconnect {
-            let number = self.lock().number;
-            self.leave(number);
         }
     }
 

@@ -62,7 +62,7 @@
 //! # What keeps a name blocked
 //!
 //! A name that stays blocked after its grant has ended has a second key, `app-runtime-leases/job blocked` (names have no blanks, so
-//! it is no other name's). After a release with `hold_for` it is on an etcd lease of its own, for that time; after a break
+//! it is no other name's). After a release with `hold_for` it is on an etcd lease of its own, for that time (whole seconds and the servers' minimum, here too); after a break
 //! with [`AfterExpiry`](lease_core::Break::AfterExpiry) it is on the one that the grant was on, for what is left of it. The
 //! grant's own key is gone at once, and with it every right to renew, to release and to pass the fence.
 //!

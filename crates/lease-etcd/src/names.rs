@@ -10,7 +10,7 @@ use crate::{
     error::{Access, Failure},
     keys::Role,
     record::{Entry, Seen},
-    store::Inner,
+    store::{Inner, MAX_TTL},
     transactions::{Outcome, Step},
 };
 
@@ -82,7 +82,7 @@ impl Inner {
             }
             let known = match lease {
                 // It never expires.
-                0 => Duration::MAX,
+                0 => MAX_TTL,
                 _ => self.buckets.known(lease).map_or(Duration::ZERO, |bucket| bucket.remaining(began)),
             };
             if known.is_zero() {

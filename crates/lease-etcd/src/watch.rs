@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     connections::{Connections, Reply},
-    error::{Access, Failure, classify},
+    error::{Access, Cure, Failure, classify},
     keys::{Keys, Role},
 };
 
@@ -84,35 +84,29 @@ impl Drop for Watch {
 impl Watching {
     /// Watches, beginning anew as often as it takes.
     async fn run(self) {
+        let mut numbers = self.connections.numbers();
         let mut backoff = FIRST_BACKOFF;
         loop {
-            let mut numbers = self.connections.numbers();
-            numbers.mark_unchanged();
-            tokio::select! {
-                failure = self.watch(&mut backoff) => {
-                    tracing::warn!(error = %failure.error, "waiters poll until the watch is back");
-                    let clock = self.connections.clock();
-                    clock.sleep_until(clock.now() + backoff).await;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                }
-                // Calls have found the connection dead: so may be this stream, without a sign.
-                _ = numbers.changed() => {}
-            }
-        }
-    }
-
-    /// Watches until the stream ends.
-    async fn watch(&self, backoff: &mut Duration) -> Failure {
-        match self.open().await {
-            Ok(stream) => match self.follow(stream, backoff).await {
-                Ok(()) => classify(OPERATION, Access::Read, etcd_client::Error::WatchError("the stream ended".into())),
-                Err(error) => {
-                    let failure = classify(OPERATION, Access::Read, error);
-                    self.connections.left_by(&failure);
+            let failure = match self.open().await {
+                Ok(stream) => {
+                    let number = *numbers.borrow_and_update();
+                    let end = tokio::select! {
+                        end = self.follow(stream, &mut backoff) => end,
+                        // Calls have found the connection dead: so may be this stream, without a sign.
+                        _ = numbers.changed() => continue,
+                    };
+                    let failure = classify(OPERATION, Access::Read, end);
+                    if failure.cure == Cure::Reconnect {
+                        self.connections.leave(number);
+                    }
                     failure
                 }
-            },
-            Err(failure) => failure,
+                Err(failure) => failure,
+            };
+            tracing::warn!(error = %failure.error, "waiters poll until the watch is back");
+            let clock = self.connections.clock();
+            clock.sleep_until(clock.now() + backoff).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
@@ -133,18 +127,24 @@ impl Watching {
         self.connections.call(OPERATION, Access::Read, call).await
     }
 
-    async fn follow(&self, mut stream: WatchStream, backoff: &mut Duration) -> Result<(), etcd_client::Error> {
-        let mut standing = None;
+    /// Hands on what comes, until the stream ends.
+    async fn follow(&self, mut stream: WatchStream, backoff: &mut Duration) -> etcd_client::Error {
+        let mut _standing = None;
         let mut created = 0;
-        while let Some(message) = stream.message().await? {
+        loop {
+            let message = match stream.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return etcd_client::Error::WatchError("the stream ended".to_owned()),
+                Err(error) => return error,
+            };
             if message.canceled() {
                 // Compacted away from under a slow reader, or without the right to read: the reason says it.
-                return Err(etcd_client::Error::WatchError(format!("canceled: {}", message.cancel_reason())));
+                return etcd_client::Error::WatchError(format!("canceled: {}", message.cancel_reason()));
             }
             if message.created() {
                 created += 1;
                 if created == 2 {
-                    standing = Some(Standing::set(&self.stands));
+                    _standing = Some(Standing::set(&self.stands));
                     *backoff = FIRST_BACKOFF;
                     // Hints may have been missed before.
                     self.registry.wake_all();
@@ -160,8 +160,6 @@ impl Watching {
                 }
             }
         }
-        drop(standing);
-        Ok(())
     }
 }
 
