@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::*;
 use integration_tests::{Direction, Etcd, Proxy};
 use lease_core::{
-    Acquired, Break, GrantId, LeaseClient, LeaseOptions, LeaseStore, LossReason, Metadata, MetadataUpdate, Released,
-    RenewRequest, Renewed,
+    Acquired, Break, GrantId, LeaseClient, LeaseOptions, LeaseStore, LossReason, Metadata, MetadataUpdate,
+    ReleaseRequest, Released, RenewRequest, Renewed,
 };
 
 #[tokio::test]
@@ -187,6 +187,18 @@ async fn a_blocked_name_can_be_freed_by_the_token_of_its_last_grant() {
     assert_eq!(store.break_lease(&job, wrong, Break::Now).await.unwrap(), Released::NotHeld);
     assert_eq!(store.break_lease(&job, grant.token, Break::Now).await.unwrap(), Released::Freed);
     assert!(is_free(&store, "job").await);
+}
+
+/// It lasts for the whole time from the release on, which the newest bucket does not.
+#[tokio::test]
+async fn s11_what_is_held_for_a_while_has_an_etcd_lease_of_its_own() {
+    let (store, mut driver) = (store().await, driver().await);
+    let ttl = Duration::from_secs(30);
+    let (claim, _) = granted(&store, &request("job", ttl)).await;
+    let bucket = pair(&mut driver, &store, "job").await.unwrap().lease();
+    only(store.release(&[ReleaseRequest { claim, hold_for: ttl, reserved_for: None }]).await).unwrap();
+    let block = driver.get(format!("{} blocked", store.key(&name("job"))), None).await.unwrap();
+    assert_ne!(block.kvs()[0].lease(), bucket);
 }
 
 /// A delayed duplicate of an acquire whose bucket is gone grants nothing; one whose bucket lives makes a grant that dies
