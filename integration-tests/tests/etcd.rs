@@ -78,8 +78,8 @@ async fn a_leader_that_is_cut_off_or_killed_leads_no_more() {
     cluster.heal();
     cluster.kill(second).await.unwrap();
     another_leader(&cluster, second).await;
+    // It returns once the member serves again.
     cluster.start_again(second).await.unwrap();
-    assert!(is_healthy(cluster.address(second)));
 }
 
 async fn another_leader(cluster: &EtcdCluster, before: usize) -> usize {
