@@ -1,10 +1,13 @@
-//! What all examples share: the choice of the store.
+//! What all examples share: the choice of the store, and pauses.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use lease_core::{LeaseClient, LeaseStore};
+use lease_core::{Clock, LeaseClient, LeaseStore, SystemClock};
 use lease_memory::MemoryStore;
 
 /// The arguments of every example.
@@ -25,6 +28,11 @@ impl Arguments {
     pub async fn client(&self) -> Result<LeaseClient> {
         Ok(LeaseClient::new(open(&self.store).await?))
     }
+}
+
+/// Waits this long.
+pub async fn pause(duration: Duration) {
+    SystemClock.sleep_until(SystemClock.now() + duration).await;
 }
 
 /// All that is opened as `memory:` is one store, as if it were on a server.

@@ -247,33 +247,30 @@ impl Campaign {
             () = clock.sleep_until(patience_ends) => false,
         };
         let handle = lease.handle();
-        let (outcome, stay_away, done, stop) = match ending {
+        let outcome = match &ending {
             _ if !drained => {
                 lease.abandon();
-                let (done, stop) = match ending {
-                    Ending::Lost => (None, false),
-                    Ending::StepDown { done, .. } | Ending::HandOver { done, .. } => (done, false),
-                    Ending::Stop { done } => (done, true),
-                };
-                (Ok(()), Duration::ZERO, done, stop)
+                Ok(())
             }
             Ending::Lost => {
                 drop(lease);
-                (Ok(()), Duration::ZERO, None, false)
+                Ok(())
             }
-            Ending::StepDown { stay_away, done } => (lease.release().await.map(drop), stay_away, done, false),
-            Ending::HandOver { to, done } => {
-                (lease.hand_over(to, settings.retry_interval * 2).await.map(drop), Duration::ZERO, done, false)
-            }
-            Ending::Stop { done } => (lease.release().await.map(drop), Duration::ZERO, done, true),
+            Ending::HandOver { to, .. } => lease.hand_over(to.clone(), settings.retry_interval * 2).await.map(drop),
+            Ending::StepDown { .. } | Ending::Stop { .. } => lease.release().await.map(drop),
         };
         let reason = handle.lost().await;
         self.shared.leadership.send_replace(None);
         self.shared.standing.send_replace(Standing::Led { term: handle.token(), reason });
-        self.away_until = (!stay_away.is_zero()).then(|| clock.now() + stay_away);
-        if stop {
-            return Some(done);
-        }
+        let done = match ending {
+            Ending::Lost => None,
+            Ending::HandOver { done, .. } => done,
+            Ending::StepDown { stay_away, done } => {
+                self.away_until = Some(clock.now() + stay_away);
+                done
+            }
+            Ending::Stop { done } => return Some(done),
+        };
         if let Some(done) = done {
             let _ = done.send(outcome);
         }

@@ -21,7 +21,13 @@ use crate::{ChangeKind, Election, Leader, LeadershipChange, campaign::Standing};
 pub struct LeadershipChanges {
     watch: LeaseWatch,
     own: Option<WatchStream<Standing>>,
-    last_own: Standing,
+    told: Told,
+}
+
+/// What the reader has been told.
+#[derive(Debug)]
+struct Told {
+    standing: Standing,
     leader: Option<Leader>,
     highest: Option<FencingToken>,
     begun: bool,
@@ -32,10 +38,7 @@ impl LeadershipChanges {
         Ok(Self {
             watch: election.client().watch(election.leader_name())?,
             own: own.map(WatchStream::new),
-            last_own: Standing::NeverLed,
-            leader: None,
-            highest: None,
-            begun: false,
+            told: Told { standing: Standing::NeverLed, leader: None, highest: None, begun: false },
         })
     }
 
@@ -47,29 +50,6 @@ impl LeadershipChanges {
     pub async fn next(&mut self) -> Option<Result<LeadershipChange>> {
         StreamExt::next(self).await
     }
-
-    fn own_change(&mut self, standing: Standing) -> Option<LeadershipChange> {
-        if standing == self.last_own {
-            return None;
-        }
-        self.last_own = standing.clone();
-        match standing {
-            Standing::NeverLed => None,
-            Standing::Leads { term } => Some(LeadershipChange::Acquired { term }),
-            Standing::Led { term, reason } => Some(LeadershipChange::Lost { term, reason }),
-        }
-    }
-
-    fn change(&mut self, new: Option<Leader>) -> Option<LeadershipChange> {
-        let stale = new.as_ref().is_some_and(|leader| self.highest.is_some_and(|highest| leader.term < highest));
-        if stale || (self.begun && new == self.leader) {
-            return None;
-        }
-        self.begun = true;
-        self.highest = new.as_ref().map(|leader| leader.term).or(self.highest);
-        let old = std::mem::replace(&mut self.leader, new.clone());
-        Some(LeadershipChange::Changed { old, new })
-    }
 }
 
 impl Stream for LeadershipChanges {
@@ -78,7 +58,7 @@ impl Stream for LeadershipChanges {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match self.own.as_mut().map(|own| Pin::new(own).poll_next(context)) {
-                Some(Poll::Ready(Some(standing))) => match self.own_change(standing) {
+                Some(Poll::Ready(Some(standing))) => match self.told.own_change(standing) {
                     Some(change) => return Poll::Ready(Some(Ok(change))),
                     None => continue,
                 },
@@ -89,12 +69,39 @@ impl Stream for LeadershipChanges {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(record)) => {
-                    if let Some(change) = self.change(record.and_then(Leader::of)) {
+                    if let Some(change) = self.told.change(record.and_then(Leader::of)) {
                         return Poll::Ready(Some(Ok(change)));
                     }
                 }
             }
         }
+    }
+}
+
+impl Told {
+    /// The news in how the candidate stands itself.
+    fn own_change(&mut self, standing: Standing) -> Option<LeadershipChange> {
+        if standing == self.standing {
+            return None;
+        }
+        self.standing = standing.clone();
+        match standing {
+            Standing::NeverLed => None,
+            Standing::Leads { term } => Some(LeadershipChange::Acquired { term }),
+            Standing::Led { term, reason } => Some(LeadershipChange::Lost { term, reason }),
+        }
+    }
+
+    /// The news in who leads, if it is not older than what was told before (L5).
+    fn change(&mut self, new: Option<Leader>) -> Option<LeadershipChange> {
+        let stale = new.as_ref().is_some_and(|leader| self.highest.is_some_and(|highest| leader.term < highest));
+        if stale || (self.begun && new == self.leader) {
+            return None;
+        }
+        self.begun = true;
+        self.highest = new.as_ref().map(|leader| leader.term).or(self.highest);
+        let old = std::mem::replace(&mut self.leader, new.clone());
+        Some(LeadershipChange::Changed { old, new })
     }
 }
 
@@ -162,5 +169,37 @@ impl<S: Stream<Item = Result<LeadershipChange>>> Stream for Until<S> {
         let item = std::task::ready!(self.stream.as_mut().poll_next(context));
         self.ended = matches!(&item, Some(Ok(change)) if change.kind() == self.last);
         Poll::Ready(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use lease_core::{HolderId, Metadata};
+
+    use super::*;
+
+    fn leader(term: u64) -> Leader {
+        let (id, term) = (HolderId::new("a").unwrap(), FencingToken::new(term).unwrap());
+        Leader { id, term, metadata: Metadata::empty(), since: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn l05_terms_never_go_down_whatever_the_store_shows() {
+        let mut told = Told { standing: Standing::NeverLed, leader: None, highest: None, begun: false };
+        let mut changed = |shown| match told.change(shown) {
+            Some(LeadershipChange::Changed { old, new }) => {
+                Some((old.map(|it| it.term.get()), new.map(|it| it.term.get())))
+            }
+            _ => None,
+        };
+        assert_eq!(changed(None), Some((None, None)), "the current state comes first, also if nobody leads");
+        assert_eq!(changed(Some(leader(7))), Some((None, Some(7))));
+        assert_eq!(changed(Some(leader(7))), None);
+        assert_eq!(changed(Some(leader(6))), None, "a stale read");
+        assert_eq!(changed(None), Some((Some(7), None)));
+        assert_eq!(changed(Some(leader(6))), None, "a stale read");
+        assert_eq!(changed(Some(leader(8))), Some((None, Some(8))));
     }
 }

@@ -203,6 +203,24 @@ async fn a_client_leaves_a_member_that_is_cut_off() {
     assert!(other.is_ok(), "{:?}", other.map(|_| ()).map_err(|error: Error| error.to_string()));
 }
 
+/// The server tells a watch that it has lost its leader, so that it goes elsewhere, though no call would notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_leaves_a_member_that_is_cut_off() {
+    let cluster = EtcdCluster::start().await;
+    let leader = cluster.leader().await.unwrap();
+    let member = (leader + 1) % 3;
+    let options = options();
+    let waiting = connect(&options, &urls_from(&cluster, member)).await;
+    let store = connect(&options, &urls_from(&cluster, leader)).await;
+    let mut hints = waiting.subscribe(&name("job"));
+    within("the watch stands", LATE, hints.next()).await;
+    cluster.cut_off(member).await.unwrap();
+    within("the watch stands elsewhere", LATE, hints.next()).await;
+    let (claim, _) = granted(&store, &request("job", LONG)).await;
+    release(&store, &claim).await.unwrap();
+    within("the release", LATE, hints.next()).await;
+}
+
 /// How late a crashed holder's name is free: the rest of its ttl, and what etcd needs to notice; when the leader goes, too, an
 /// election and the whole ttl anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,6 +26,7 @@ macro_rules! elections {
             electing::l05_streams_can_be_narrowed,
             electing::s17_nobody_wins_before_the_work_has_ended,
             electing::s17_work_that_ignores_the_end_is_dropped_after_the_grace,
+            electing::s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out,
             electing::s17_panicking_work_releases_the_leadership,
             electing::work_that_ends_gives_the_leadership_up,
             electing::l09_draining_begins_before_the_deadline,

@@ -240,6 +240,8 @@ pub async fn a_hand_over_to_a_dead_candidate_leaves_the_group_to_the_others(benc
     let mut changes = election(bench).await.changes().expect("a stream");
     sees(bench, &mut changes, Some("first")).await;
     first.hand_over_to(id("nobody")).await.expect("handed over");
+    let leader = first.current_leader().await.expect("the store answers");
+    assert!(leader.is_none_or(|leader| leader.term > old.token()), "whoever has handed over leads no more");
     // Somebody wins, be it the old one.
     let second = candidate(bench, named("second")).await;
     let winner = async || [&first, &second].into_iter().find_map(Candidate::leadership);
@@ -449,8 +451,37 @@ pub async fn s17_work_that_ignores_the_end_is_dropped_after_the_grace(bench: &Be
     let won = bench.now();
     let dropped = dropped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("it was dropped");
     let grace = options(bench).grace;
-    assert!(dropped.saturating_since(stepped_down) >= grace.mul_f64(0.9), "it was given the grace");
+    let worked = dropped.saturating_since(stepped_down);
+    assert!(worked >= grace.mul_f64(0.9), "it was given the grace");
+    assert!(worked <= grace + bench.patience(), "it was dropped only after {worked:?}");
     assert!(won >= dropped);
+}
+
+/// Work that cannot be dropped, because nobody polls it, keeps the lease until it has run out: it is not released (S17).
+pub async fn s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
+    let mut leading = Box::pin(first.lead(|_| {
+        begins.notify_one();
+        std::future::pending()
+    }));
+    tokio::select! {
+        () = &mut leading => panic!("it was not stopped"),
+        () = bench.within("the work begins", limit(bench), begun.notified()) => {}
+    }
+    // From here on nobody polls the work.
+    let second = candidate(bench, named("second")).await;
+    let stepping_down = bench.now();
+    let stepper = first.clone();
+    let away = limit(bench) * 4;
+    let step_down = tokio::spawn(async move { stepper.step_down(away).await });
+    let longest = options(bench).grace + lease_duration(bench) * 3 + bench.patience();
+    bench.poll("the second one leads", longest, async || second.leadership()).await;
+    let took = bench.now().saturating_since(stepping_down);
+    assert!(took >= lease_duration(bench), "the lease was released after {took:?}, under the work");
+    step_down.await.expect("no panic").expect("stepped down");
+    drop(leading);
 }
 
 /// Panicking work gives the leadership up, and the panic reaches who called `lead` (S17).

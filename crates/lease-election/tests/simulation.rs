@@ -1,0 +1,182 @@
+//! Many schedules of an election with troubles, in paused time: at most one leader works at any time, terms rise, and
+//! somebody leads soon after the trouble is over.
+//!
+//! A schedule is its seed: `LEASE_SIMULATION_SEED=42 cargo test -p lease-election --test simulation` replays one.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{env, sync::Arc, time::Duration};
+
+use lease_core::{Clock, ErrorKind, HolderId, LeaseClient, LeaseName, LeaseStore, Moment, TokioClock};
+use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Term};
+use lease_memory::MemoryStore;
+use lease_testkit::{ChaosStore, Dice, Fault, History, OpenTenure, Operation, SkewedClock};
+
+const SCHEDULES: u64 = 60;
+
+#[test]
+fn at_most_one_leader_and_rising_terms_in_any_schedule() {
+    let replay = env::var("LEASE_SIMULATION_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
+    let seeds = replay.map_or(0..SCHEDULES, |seed| seed..seed + 1);
+    let (mut terms, schedules) = (0, seeds.end - seeds.start);
+    for seed in seeds {
+        let history = simulate(seed);
+        if replay.is_some() {
+            history.tenures().iter().for_each(|tenure| println!("{tenure}"));
+        }
+        let violations = history.violations();
+        assert!(violations.is_empty(), "LEASE_SIMULATION_SEED={seed}: {violations:?}");
+        terms += history.tenures().len() as u64;
+    }
+    println!("{schedules} schedules, {terms} terms");
+    assert!(replay.is_some() || terms > schedules * 3, "too little happened: {terms} terms");
+}
+
+#[test]
+fn a_schedule_can_be_replayed() {
+    for seed in 0..5 {
+        let tell = || simulate(seed).tenures().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(tell(), tell(), "seed {seed}");
+    }
+}
+
+fn simulate(seed: u64) -> History {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(schedule(seed))
+}
+
+async fn schedule(seed: u64) -> History {
+    let mut dice = Dice::seeded(seed);
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+    let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
+    let lease = Duration::from_secs(15);
+    let (history, trouble_ends) = (History::default(), clock.now() + lease * 12);
+    let mut everybody = Vec::new();
+    for number in 0..2 + dice.below(3) {
+        let chaos = ChaosStore::new(Arc::clone(&store), Arc::clone(&clock), dice.below(u64::MAX));
+        for operation in [Operation::Acquire, Operation::Renew, Operation::Release] {
+            let delay = dice.between(Duration::ZERO, lease / 2);
+            for fault in
+                [Fault::LoseAnswer, Fault::LoseRequest, Fault::DelayAnswer(delay), Fault::Fail(ErrorKind::Unavailable)]
+            {
+                chaos.inject(fault.on(operation).with_chance(0.05));
+            }
+        }
+        let rate = i32::try_from(dice.below(20_001)).unwrap() - 10_000;
+        let skewed = SkewedClock::new(Arc::clone(&clock), rate, dice.between(Duration::ZERO, lease * 1000));
+        let id = HolderId::new(format!("candidate-{number}")).unwrap();
+        let client = LeaseClient::new(chaos.clone()).with_holder(id.clone()).with_clock(skewed);
+        let election = Election::new(client, "group", ElectionOptions::default()).unwrap();
+        let priority = i64::try_from(dice.below(3)).unwrap();
+        let candidate = election.candidate(CandidateOptions::new().with_priority(priority)).unwrap();
+        let worker = Worker {
+            id,
+            clock: Arc::clone(&clock),
+            history: history.clone(),
+            dice: Dice::seeded(dice.below(u64::MAX)),
+        };
+        tokio::spawn(worker.lead(candidate.clone(), trouble_ends));
+        let nemesis = Dice::seeded(dice.below(u64::MAX));
+        tokio::spawn(make_trouble(candidate.clone(), chaos.clone(), Arc::clone(&clock), nemesis, trouble_ends));
+        everybody.push((candidate, chaos));
+    }
+    clock.sleep_until(trouble_ends).await;
+    for (candidate, chaos) in &everybody {
+        chaos.calm();
+        chaos.heal();
+        chaos.thaw();
+        candidate.set_health(true).unwrap();
+        candidate.start().unwrap();
+    }
+    // What was delayed may still arrive; then the lease duration, a poll, and a hand-over.
+    let bound = clock.now() + lease * 3;
+    while !everybody.iter().any(|(candidate, _)| candidate.is_leader()) {
+        assert!(clock.now() < bound, "LEASE_SIMULATION_SEED={seed}: nobody leads after the trouble");
+        clock.sleep_until(clock.now() + lease / 50).await;
+    }
+    for (candidate, _) in &everybody {
+        candidate.stop().await.unwrap();
+    }
+    history
+}
+
+struct Worker {
+    id: HolderId,
+    clock: Arc<dyn Clock>,
+    history: History,
+    dice: Dice,
+}
+
+/// Notes the end of the work, however it ends.
+struct Working {
+    tenure: Option<OpenTenure>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if let Some(tenure) = self.tenure.take() {
+            tenure.ended(self.clock.now());
+        }
+    }
+}
+
+impl Worker {
+    async fn lead(mut self, candidate: Candidate, until: Moment) {
+        // Who is stopped by the trouble is started again.
+        while self.clock.now() < until + Duration::from_secs(60) {
+            candidate.lead(|term| self.work(term)).await;
+            self.clock.sleep_until(self.clock.now() + Duration::from_secs(1)).await;
+        }
+    }
+
+    fn work(&mut self, term: Term) -> impl Future<Output = ()> + use<> {
+        let name = LeaseName::new("group").unwrap();
+        let tenure = self.history.began(&name, &self.id, term.token(), self.clock.now());
+        let working = Working { tenure: Some(tenure), clock: Arc::clone(&self.clock) };
+        let (listens, ends_after) = (self.dice.chance(0.6), self.dice.between(Duration::ZERO, Duration::from_secs(90)));
+        let clock = Arc::clone(&self.clock);
+        async move {
+            let _working = working;
+            let end = clock.now() + ends_after;
+            tokio::select! {
+                biased;
+                () = term.draining(), if listens => {}
+                () = clock.sleep_until(end) => {}
+            }
+        }
+    }
+}
+
+async fn make_trouble(candidate: Candidate, chaos: ChaosStore, clock: Arc<dyn Clock>, mut dice: Dice, until: Moment) {
+    while clock.now() < until {
+        clock.sleep_until(clock.now() + dice.between(Duration::ZERO, Duration::from_secs(20))).await;
+        let pause = clock.now() + dice.between(Duration::ZERO, Duration::from_secs(30));
+        match dice.below(6) {
+            0 => {
+                chaos.cut();
+                clock.sleep_until(pause).await;
+                chaos.heal();
+            }
+            1 => {
+                chaos.freeze();
+                clock.sleep_until(pause).await;
+                chaos.thaw();
+            }
+            2 => {
+                candidate.set_health(0.3).unwrap();
+                clock.sleep_until(pause).await;
+                candidate.set_health(true).unwrap();
+            }
+            3 => {
+                candidate.stop().await.unwrap();
+                clock.sleep_until(pause).await;
+                candidate.start().unwrap();
+            }
+            4 => drop(candidate.step_down(Duration::from_secs(5)).await),
+            _ => {
+                let to = HolderId::new(format!("candidate-{}", dice.below(5))).unwrap();
+                drop(candidate.hand_over_to(to).await);
+            }
+        }
+    }
+}
