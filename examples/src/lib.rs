@@ -14,8 +14,8 @@ use lease_memory::MemoryStore;
 #[derive(Debug, Clone, Parser)]
 pub struct Arguments {
     /// Where the leases are kept: `memory:` within this process, `postgres://user:password@host/database` when built with
-    /// `--features postgres`, or `redis://user:password@host/0` (also `rediss:`, `redis-sentinel:`, `redis-cluster:`) when
-    /// built with `--features redis`.
+    /// `--features postgres`, `redis://user:password@host/0` (also `rediss:`, `redis-sentinel:`, `redis-cluster:`) with
+    /// `--features redis`, `etcd://host:port,host:port` with `--features etcd`.
     #[arg(long, default_value = "memory:")]
     pub store: String,
 }
@@ -44,7 +44,8 @@ async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
         "memory" => Ok(Arc::new(MEMORY.clone())),
         "postgres" | "postgresql" => postgres(url).await,
         scheme if scheme.starts_with("redis") || scheme.starts_with("valkey") => redis(url).await,
-        scheme => bail!("no store is known by {scheme:?}: use memory:, postgres://… or redis://…"),
+        "etcd" => etcd(url).await,
+        scheme => bail!("no store is known by {scheme:?}: use memory:, postgres://…, redis://… or etcd://…"),
     }
 }
 
@@ -68,4 +69,15 @@ async fn redis(url: &str) -> Result<Arc<dyn LeaseStore>> {
 #[cfg(not(feature = "redis"))]
 async fn redis(_url: &str) -> Result<Arc<dyn LeaseStore>> {
     bail!("Redis is not built in: run with `--features redis`")
+}
+
+#[cfg(feature = "etcd")]
+async fn etcd(url: &str) -> Result<Arc<dyn LeaseStore>> {
+    let endpoints = url.trim_start_matches("etcd://").trim_end_matches('/').split(',');
+    Ok(Arc::new(lease_etcd::EtcdStore::connect(endpoints).await?))
+}
+
+#[cfg(not(feature = "etcd"))]
+async fn etcd(_url: &str) -> Result<Arc<dyn LeaseStore>> {
+    bail!("etcd is not built in: run with `--features etcd`")
 }

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::ServerError;
 
-/// Lists servers that must be there: `LEASE_TEST_REQUIRE=postgres,redis`.
+/// Lists servers that must be there: `LEASE_TEST_REQUIRE=postgres,redis,etcd`.
 const REQUIRE: &str = "LEASE_TEST_REQUIRE";
 
 /// A server that the environment promises to have.
@@ -17,6 +17,8 @@ pub enum Required {
     Postgres,
     /// Redis or Valkey.
     Redis,
+    /// etcd.
+    Etcd,
 }
 
 /// The servers that `LEASE_TEST_REQUIRE` lists, separated by commas.
@@ -34,7 +36,8 @@ fn parse_required(list: &str) -> Result<Vec<Required>, ServerError> {
         .map(|name| match name {
             "postgres" => Ok(Required::Postgres),
             "redis" => Ok(Required::Redis),
-            _ => Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}; known are: postgres, redis"))),
+            "etcd" => Ok(Required::Etcd),
+            _ => Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}; known are: postgres, redis, etcd"))),
         })
         .collect()
 }

@@ -21,7 +21,8 @@
 //!
 //! A server is found in this order:
 //!
-//! 1. the URL in `LEASE_TEST_POSTGRES_URL` or `LEASE_TEST_REDIS_URL`: a server that you run; the harness does not harm it;
+//! 1. the URL in `LEASE_TEST_POSTGRES_URL`, `LEASE_TEST_REDIS_URL` or `LEASE_TEST_ETCD_URL`: a server that you run; the harness does
+//!    not harm it;
 //! 2. a binary of this machine, in `PATH` or where Debian puts it, started on a free port in a temporary directory. It ends
 //!    with the test process, also when that is killed with SIGKILL;
 //!    `LEASE_TEST_REDIS_SERVER=valkey-server` has Valkey started where Redis would be;
@@ -30,13 +31,14 @@
 //! Where there is none, the test fails and says what to install: no test is skipped in silence.
 //! The way through a container has a test of its own, for machines with an engine:
 //! `cargo test -p integration-tests --features containers --test containers`.
-//! `LEASE_TEST_REQUIRE=postgres,redis` lists what an environment promises to have; a test of this package holds it to that.
+//! `LEASE_TEST_REQUIRE=postgres,redis,etcd` lists what an environment promises to have; a test of this package holds it to that.
 
 mod account;
 mod container;
 mod deadline;
 mod environment;
 mod error;
+mod etcd;
 mod keeper;
 mod local_server;
 mod ports;
@@ -47,6 +49,7 @@ mod redis;
 
 pub use environment::{Required, required_servers};
 pub use error::ServerError;
+pub use etcd::{Etcd, EtcdCluster};
 pub use postgres::Postgres;
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel, Reply};

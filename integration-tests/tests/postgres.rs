@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{Postgres, Redis, Required, ServerError, required_servers};
+use integration_tests::{Etcd, Postgres, Redis, Required, ServerError, required_servers};
 use lease_core::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -20,6 +20,7 @@ async fn whatever_the_environment_promises_is_there() {
         match required {
             Required::Postgres => drop(Postgres::shared().await.url()),
             Required::Redis => drop(Redis::shared().await.url()),
+            Required::Etcd => drop(Etcd::shared().await.url()),
             other => panic!("no test knows how to start {other:?}"),
         }
     }

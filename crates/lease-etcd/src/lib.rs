@@ -1,0 +1,109 @@
+//! Leases in etcd, for [`lease_core`].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use lease_core::LeaseClient;
+//! use lease_etcd::EtcdStore;
+//!
+//! # async fn example() -> lease_core::Result<()> {
+//! let store = EtcdStore::connect(["http://etcd-1:2379", "http://etcd-2:2379", "http://etcd-3:2379"]).await?;
+//!
+//! let client = LeaseClient::new(store);
+//! if let Some(lease) = client.try_acquire("nightly-report", Duration::from_secs(30)).await? {
+//!     println!("mine, with the token {}", lease.token());
+//!     lease.release().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! User and password, TLS, key prefix and timeouts are in [`EtcdStoreOptions`]; a driver's client that the application has will
+//! do as well: [`EtcdStore::with_client`].
+//!
+//! **To build** it needs `protoc` (Debian, Ubuntu: `apt-get install protobuf-compiler libprotobuf-dev`).
+//!
+//! # What it promises
+//!
+//! * **One key a name**, `app-runtime-leases/` and the name, by default. Its create revision is the fencing token; its value, JSON that
+//!   people can read, says who holds it. It is read and compared by its exact name, never by a prefix (S21).
+//! * **One transaction an operation**, for one lease or for about a hundred at a time, in nested transactions; larger batches are split, as are those
+//!   that the server refuses (L7).
+//! * **The leader's clock judges expiry**, and it does not jump (S3). Ttls are whole seconds, rounded up, and no shorter
+//!   than the servers grant: one and a half election timeouts, 2 s by default.
+//!   [`min_ttl`](lease_core::Capabilities::min_ttl) says it, and the grant says what was granted.
+//! * **Nothing lives on through its neighbours.** Grants share etcd leases, but these are never kept alive: a renewal *moves* the key to
+//!   a newer one, in a transaction that compares the create revision and that the key moves forwards (S7). What is not
+//!   renewed, whatever the reason, dies with the etcd lease that it is on.
+//! * **Fencing tokens** are revisions of the cluster: they rise over releases, expiry, deleted keys and restarts (S9). A cluster that
+//!   is made anew from a snapshot goes back to the snapshot's revision, unless it is restored with `--bump-revision`.
+//! * **Waiters are woken** by a watch, of releases, breaks and expiries, over one stream a store. Renewals are left out by the
+//!   server. When the stream ends, on whichever endpoint, it begins anew and hints once to everybody, so nothing
+//!   depends on the history that may have been compacted (S20).
+//! * **Endpoints are used one at a time.** A call that fails, has no answer in time or is abandoned by its caller takes the use of
+//!   its connection with it: the next one goes to the next endpoint on a new connection. HTTP/2 cannot close a connection
+//!   for one call without harm to the others on it, so the old one closes when the calls that are still on it have ended (S24).
+//! * **Mutual exclusion for data in the same cluster** with [`EtcdStore::fence`].
+//!
+//! # What it does not promise
+//!
+//! * Exclusion of *effects* elsewhere: send the token with the write. See [`lease_core`]'s page.
+//! * That a **crashed holder's** name is free the moment its ttl is over: etcd looks for expired leases every half second. And a **new
+//!   leader starts the full time of every lease anew**, since it does not know how much was left: a crash together with
+//!   a leader change takes what had passed until then, the election, and the whole ttl. Measured with a ttl of 3 s:
+//!   3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. It is never early.
+//! * That the **nonce of a grant is remembered** after its end (S13): the key is gone. A delayed duplicate of an acquire, after the
+//!   release, is a new grant with a new token, which nobody claims or renews; it is gone within a ttl.
+//! * That a loss is told **before the next renewal**. A key that was deleted, or an etcd lease that was revoked by hand, is a loss then
+//!   ([`LossReason::Gone`](lease_core::LossReason::Gone): etcd keeps nothing that would tell it from an expiry).
+//! * That a **revoked etcd lease** hits one grant only: the others on it are lost as well, and told so.
+//! * That rights are checked by every etcd: old versions did not look into nested transactions.
+//!
+//! # What keeps a name blocked
+//!
+//! A name that stays blocked after its grant has ended has a second key, `app-runtime-leases/job blocked` (names have no blanks, so
+//! it is no other name's). After a release with `hold_for` it is on an etcd lease of its own, for that time (whole seconds and the servers' minimum, here too); after a break
+//! with [`AfterExpiry`](lease_core::Break::AfterExpiry) it is on the one that the grant was on, for what is left of it. The
+//! grant's own key is gone at once, and with it every right to renew, to release and to pass the fence.
+//!
+//! # What an operator types
+//!
+//! ```sh
+//! etcdctl get --prefix app-runtime-leases/                            # who holds what, and since when
+//! etcdctl get -w json app-runtime-leases/job                          # create_revision is the token, lease the etcd lease
+//! etcdctl lease timetolive $(printf %x $LEASE) --keys                 # what is left, and who shares it
+//!
+//! # break one now, by its token: exclusion is given up until the old holder's next renewal
+//! printf 'create("app-runtime-leases/job") = "1234"\n\ndel app-runtime-leases/job\n\n\n' | etcdctl txn
+//! ```
+//!
+//! To end a grant and keep exclusion use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with `AfterExpiry`. Do not revoke the etcd
+//! lease: it is shared.
+//!
+//! # Rights
+//!
+//! `readwrite` on the prefix. Granting etcd leases needs a user, but no right.
+
+mod acquire;
+mod admin;
+mod buckets;
+mod connections;
+mod error;
+mod fence;
+mod handle;
+mod keys;
+mod limits;
+mod names;
+mod options;
+mod record;
+mod release;
+mod renew;
+mod store;
+mod transactions;
+mod watch;
+
+pub use options::EtcdStoreOptions;
+pub use store::EtcdStore;
+
+/// The store's name in errors and capabilities.
+const STORE: &str = "etcd";

@@ -1,0 +1,168 @@
+//! What is kept under a key: JSON that people can read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use etcd_client::KeyValue;
+use lease_core::{AcquireRequest, Claim, FencingToken, GrantId, HolderId, LeaseName, LeaseRecord, Metadata};
+use serde::{Deserialize, Serialize};
+
+use crate::names::Left;
+
+/// The value of a grant's key, or of what keeps a name blocked after a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) holder: HolderId,
+    /// The nonce (S13), in hexadecimal.
+    grant: String,
+    pub(crate) ttl_seconds: u64,
+    /// For people (S3): by the clock of whoever acquired it, since etcd shows none.
+    acquired_at_us: u64,
+    #[serde(default)]
+    metadata_revision: u64,
+    #[serde(default)]
+    metadata: Metadata,
+    /// Under the key of a block: how the grant ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How a grant ended whose name stays blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// The token of the grant that it was.
+    pub(crate) token: u64,
+    pub(crate) how: How,
+    /// Who may acquire the name all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reserved_for: Option<HolderId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum How {
+    Broken,
+    Released,
+}
+
+impl Record {
+    pub(crate) fn new(request: &AcquireRequest, ttl: Duration, acquired_at: SystemTime) -> Self {
+        let acquired_at = acquired_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            holder: request.holder.clone(),
+            grant: request.grant.to_string(),
+            ttl_seconds: ttl.as_secs(),
+            acquired_at_us: u64::try_from(acquired_at.as_micros()).unwrap_or(u64::MAX),
+            metadata_revision: 0,
+            metadata: request.metadata.clone(),
+            ended: None,
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // A map with text as keys has a form in JSON.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Whether it is of the grant of that holder and nonce.
+    pub(crate) fn belongs_to(&self, holder: &HolderId, grant: GrantId) -> bool {
+        self.holder == *holder && self.grant == grant.to_string()
+    }
+
+    pub(crate) fn is_claimed_by(&self, claim: &Claim) -> bool {
+        self.belongs_to(&claim.holder, claim.grant)
+    }
+
+    /// What keeps the name blocked after the grant with this token.
+    pub(crate) fn block(&self, token: u64, how: How, reserved_for: Option<HolderId>) -> Self {
+        Self { ended: Some(Ended { token, how, reserved_for }), ..self.clone() }
+    }
+
+    /// Takes over metadata of a higher revision; says whether it did.
+    pub(crate) fn update(&mut self, revision: u64, metadata: &Metadata) -> bool {
+        let is_newer = revision > self.metadata_revision;
+        if is_newer {
+            self.metadata_revision = revision;
+            self.metadata = metadata.clone();
+        }
+        is_newer
+    }
+}
+
+/// A key as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Nothing where the value is not of this library.
+    pub(crate) record: Option<Record>,
+    pub(crate) token: u64,
+    pub(crate) changed_at: i64,
+    /// Zero where it has none and never expires.
+    pub(crate) lease: i64,
+}
+
+impl Entry {
+    pub(crate) fn of_grant(pair: &KeyValue) -> Self {
+        let record = serde_json::from_slice(pair.value()).ok();
+        let token = u64::try_from(pair.create_revision()).unwrap_or_default();
+        Self { record, token, changed_at: pair.mod_revision(), lease: pair.lease() }
+    }
+
+    pub(crate) fn of_block(pair: &KeyValue) -> Self {
+        let mut entry = Self::of_grant(pair);
+        if let Some(ended) = entry.record.as_ref().and_then(|record| record.ended.as_ref()) {
+            entry.token = ended.token;
+        }
+        entry
+    }
+
+    pub(crate) fn is_claimed_by(&self, claim: &Claim) -> bool {
+        self.record.as_ref().is_some_and(|record| record.is_claimed_by(claim))
+    }
+
+    /// As anybody can see it, with what is left of its etcd lease.
+    pub(crate) fn as_lease(&self, name: &LeaseName, left: Left) -> Option<LeaseRecord> {
+        let record = self.record.as_ref()?;
+        Some(LeaseRecord {
+            name: name.clone(),
+            holder: record.holder.clone(),
+            token: FencingToken::new(self.token)?,
+            acquired_at: UNIX_EPOCH + Duration::from_micros(record.acquired_at_us),
+            ttl: Duration::from_secs(record.ttl_seconds),
+            remaining: left.at_most,
+            metadata: record.metadata.clone(),
+            released: record.ended.as_ref().is_some_and(|ended| ended.how == How::Released),
+        })
+    }
+}
+
+/// All that there is of a name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) grant: Option<Entry>,
+    pub(crate) block: Option<Entry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_a_foreign_value_is_none() {
+        let request = AcquireRequest {
+            name: LeaseName::new("job").unwrap(),
+            holder: HolderId::new("Zoë \"1\"").unwrap(),
+            grant: GrantId::from_u128(7),
+            ttl: Duration::from_secs(30),
+            metadata: Metadata::new([("address", "10.0.0.7:443")]).unwrap(),
+            announce: false,
+            look_first: false,
+        };
+        let mut record = Record::new(&request, request.ttl, UNIX_EPOCH + Duration::from_secs(1));
+        assert_eq!(serde_json::from_slice::<Record>(&record.to_bytes()).unwrap(), record);
+        assert!(record.belongs_to(&request.holder, request.grant));
+        assert!(!record.belongs_to(&request.holder, GrantId::from_u128(8)));
+        assert!(record.update(2, &Metadata::empty()) && !record.update(1, &request.metadata));
+        for foreign in ["", "hello", "{}", "[]", r#"{"holder":""}"#] {
+            assert!(serde_json::from_str::<Record>(foreign).is_err(), "{foreign}");
+        }
+    }
+}

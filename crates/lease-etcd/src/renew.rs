@@ -1,0 +1,184 @@
+//! Renewing: moving a key to a newer etcd lease.
+
+use std::time::Duration;
+
+use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use lease_core::{ErrorKind, FencingToken, LossReason, Moment, RenewRequest, Renewed, Result};
+
+use crate::{
+    buckets::Bucket,
+    error::{Access, Cure, Failure, here},
+    handle,
+    record::{Entry, How, Seen},
+    store::Inner,
+    transactions::Step,
+};
+
+const OPERATION: &str = "renew";
+
+/// How often a renewal is tried that reads first, when the key changes meanwhile.
+const ROUNDS: usize = 5;
+
+/// How many of those are under way at a time.
+const CAREFUL: usize = 16;
+
+/// What is next for a renewal.
+enum Progress {
+    /// One transaction will do.
+    Move,
+    /// The key must be read first.
+    Careful,
+    Done(Result<Renewed>),
+}
+
+impl Inner {
+    pub(crate) async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        let began = self.connections.clock().now();
+        let mut progress: Vec<_> = requests.iter().map(|request| self.first(request)).collect();
+        for is_first in [true, false] {
+            self.move_all(requests, &mut progress, began, is_first).await;
+        }
+        let answers: Vec<BoxFuture<'_, _>> = requests
+            .iter()
+            .zip(progress)
+            .map(|(request, progress)| match progress {
+                Progress::Done(answer) => std::future::ready(answer).boxed(),
+                _ => self.renew_carefully(request, began).boxed(),
+            })
+            .collect();
+        stream::iter(answers).buffered(CAREFUL).collect().await
+    }
+
+    fn first(&self, request: &RenewRequest) -> Progress {
+        match self.limits.check(OPERATION, request.ttl) {
+            Err(error) => Progress::Done(Err(error)),
+            Ok(_) if request.metadata.is_some() || handle::open(&request.claim).is_none() => Progress::Careful,
+            Ok(_) => Progress::Move,
+        }
+    }
+
+    /// Moves keys to the newest bucket, in one request if they fit: those that are still of the same grant (S7), and that
+    /// would move forwards.
+    async fn move_all(&self, requests: &[RenewRequest], progress: &mut [Progress], began: Moment, is_first: bool) {
+        let (mut moved, mut steps) = (Vec::new(), Vec::new());
+        for (index, request) in requests.iter().enumerate() {
+            let Progress::Move = progress[index] else { continue };
+            let Some(token) = handle::open(&request.claim) else { continue };
+            let ttl = self.limits.rounded(request.ttl);
+            match self.buckets.newest(&self.connections, OPERATION, ttl).await {
+                Ok(bucket) => {
+                    let key = self.keys.grant(&request.claim.name);
+                    let bytes = 6 * key.len();
+                    let when = vec![
+                        Compare::create_revision(key.as_str(), CompareOp::Equal, token),
+                        Compare::lease(key.as_str(), CompareOp::Less, bucket.id),
+                    ];
+                    let then = vec![TxnOp::put(key, "", Some(moved_to(bucket).with_ignore_value()))];
+                    steps.push(Step { when, then, otherwise: self.gets(&request.claim.name), bytes });
+                    moved.push((index, bucket));
+                }
+                Err(failure) => progress[index] = Progress::Done(Err(failure.error)),
+            }
+        }
+        let outcomes = self.transactions.commit(&self.connections, OPERATION, Access::Write, steps).await;
+        for ((index, bucket), outcome) in moved.into_iter().zip(outcomes) {
+            progress[index] = match outcome {
+                Ok(outcome) if outcome.succeeded => {
+                    Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
+                }
+                Ok(outcome) => match own_or_lost(&requests[index], self.seen(&outcome)) {
+                    Ok(entry) if entry.lease == bucket.id => {
+                        Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
+                    }
+                    Ok(_) => Progress::Careful,
+                    Err(lost) => Progress::Done(Ok(lost)),
+                },
+                // The bucket is gone, and nothing was done: once more with another one.
+                Err(Failure { cure: Cure::NewLease, .. }) if is_first => {
+                    self.buckets.forget(bucket.id);
+                    Progress::Move
+                }
+                Err(failure) => Progress::Done(Err(failure.error)),
+            };
+        }
+    }
+
+    /// Reads first, and then changes exactly what it has read: new metadata, a claim without a handle, a key on an etcd lease
+    /// that may last longer.
+    async fn renew_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Renewed> {
+        for _ in 0..ROUNDS {
+            match self.try_carefully(request, began).await {
+                Ok(Some(answer)) => return Ok(answer),
+                // The key has changed, or the bucket was gone.
+                Ok(None) | Err(Failure { cure: Cure::NewLease, .. }) => {}
+                Err(failure) => return Err(failure.error),
+            }
+        }
+        Err(here(ErrorKind::Unavailable, OPERATION, "the key changes all the time"))
+    }
+
+    async fn try_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Option<Renewed>, Failure> {
+        let name = &request.claim.name;
+        let mut entry = match own_or_lost(request, self.look_at(OPERATION, name).await?) {
+            Ok(entry) => entry,
+            Err(lost) => return Ok(Some(lost)),
+        };
+        let bucket = self.buckets.newest(&self.connections, OPERATION, self.limits.rounded(request.ttl)).await?;
+        let (stays, remaining) = self.stays(&entry, bucket, began).await?;
+        let update = match (&request.metadata, &mut entry.record) {
+            (Some(update), Some(record)) => record.update(update.revision, &update.metadata).then(|| record.to_bytes()),
+            _ => None,
+        };
+        if stays && update.is_none() {
+            return Ok(Some(Renewed::Extended { remaining }));
+        }
+        let options = if stays { PutOptions::new().with_ignore_lease() } else { moved_to(bucket) };
+        let options = if update.is_none() { options.with_ignore_value() } else { options };
+        let key = self.keys.grant(name);
+        let step = Step {
+            when: vec![Compare::mod_revision(key.as_str(), CompareOp::Equal, entry.changed_at)],
+            then: vec![TxnOp::put(key, update.unwrap_or_default(), Some(options))],
+            ..Step::default()
+        };
+        let outcome = self.transactions.commit_one(&self.connections, OPERATION, Access::Write, step).await;
+        if let Err(Failure { cure: Cure::NewLease, .. }) = outcome {
+            self.buckets.forget(bucket.id);
+        }
+        Ok(outcome?.succeeded.then_some(Renewed::Extended { remaining }))
+    }
+
+    /// Whether the key stays where it is, since it may last longer there than in the bucket (S7), and what is left then.
+    async fn stays(&self, entry: &Entry, bucket: Bucket, began: Moment) -> Result<(bool, Duration), Failure> {
+        let left_in_bucket = bucket.remaining(began);
+        if let Some(own) = self.buckets.known(entry.lease) {
+            let left = own.remaining(began);
+            return Ok(if left >= left_in_bucket { (true, left) } else { (false, left_in_bucket) });
+        }
+        let left = self.remaining(OPERATION, [entry.lease], began).await.remove(&entry.lease);
+        let Some(left) = left.transpose()?.flatten() else { return Ok((false, left_in_bucket)) };
+        Ok(if left.at_most > left_in_bucket { (true, left.at_least) } else { (false, left_in_bucket) })
+    }
+}
+
+fn moved_to(bucket: Bucket) -> PutOptions {
+    PutOptions::new().with_lease(bucket.id)
+}
+
+/// The key, if it still is of this grant; or else why it is lost.
+fn own_or_lost(request: &RenewRequest, seen: Seen) -> Result<Entry, Renewed> {
+    if let Some(entry) = seen.grant {
+        if entry.is_claimed_by(&request.claim) {
+            return Ok(entry);
+        }
+        let by = entry.record.map(|record| record.holder);
+        return Err(Renewed::Lost(LossReason::TakenOver { by, token: FencingToken::new(entry.token) }));
+    }
+    let own_block = seen.block.filter(|block| block.is_claimed_by(&request.claim)).and_then(|block| block.record);
+    Err(Renewed::Lost(match own_block.and_then(|record| record.ended).map(|ended| ended.how) {
+        Some(How::Broken) => LossReason::Broken,
+        Some(How::Released) => LossReason::Released,
+        // Expired, deleted or broken: etcd keeps nothing that would tell.
+        None => LossReason::Gone,
+    }))
+}

@@ -1,0 +1,249 @@
+//! Three members, of which some are killed, frozen or cut off.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use common::*;
+use integration_tests::EtcdCluster;
+use lease_core::{Clock, Error, LeaseClient, LeaseOptions, LeaseStore, LossReason, Moment, SystemClock};
+use lease_etcd::{EtcdStore, EtcdStoreOptions};
+use lease_testkit::{History, Tenure};
+use tokio::task::JoinSet;
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// A leader change takes an election, and restarts the time of every lease: so much later than it should a name may be free.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The members' URLs, this one first.
+fn urls_from(cluster: &EtcdCluster, first: usize) -> Vec<String> {
+    let mut urls = cluster.urls();
+    urls.rotate_left(first);
+    urls
+}
+
+async fn connect(options: &EtcdStoreOptions, urls: &[String]) -> EtcdStore {
+    options.connect(urls).await.unwrap()
+}
+
+/// Contenders for a few names, each with all endpoints in an order of its own: they hold a name for a while and release it,
+/// over and over.
+struct Contest {
+    history: History,
+    contenders: JoinSet<usize>,
+    stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl Contest {
+    async fn start(cluster: &EtcdCluster, options: &EtcdStoreOptions) -> Self {
+        let history = History::default();
+        let stop = tokio::sync::watch::Sender::new(false);
+        let mut contenders = JoinSet::new();
+        for number in 0..6 {
+            let store = connect(options, &urls_from(cluster, number % 3)).await;
+            contenders.spawn(contend(store, number % 2, history.clone(), stop.subscribe()));
+        }
+        Self { history, contenders, stop }
+    }
+
+    /// Ends it: nobody hangs, and nothing that happened is against the rules. Returns how many grants there were.
+    async fn finish(self) -> usize {
+        self.stop.send_replace(true);
+        let grants = within("all contenders end", TTL * 2 + LATE, self.contenders.join_all()).await;
+        self.history.assert_sound();
+        grants.iter().sum()
+    }
+
+    /// Waits for some grants of every name that come after now.
+    async fn goes_on(&self) {
+        let since = SystemClock.now();
+        for job in ["job/0", "job/1"] {
+            within("grants go on", TTL * 2 + LATE, async {
+                let is_new = |tenure: &Tenure| tenure.name.as_str() == job && tenure.from > since;
+                while self.history.tenures().iter().filter(|tenure| is_new(tenure)).count() < 5 {
+                    pass(Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+        }
+    }
+}
+
+async fn contend(store: EtcdStore, job: usize, history: History, stop: tokio::sync::watch::Receiver<bool>) -> usize {
+    let client = LeaseClient::new(store);
+    let options = LeaseOptions::new(TTL).with_wait_limit(Duration::from_secs(2));
+    let mut grants = 0;
+    while !*stop.borrow() {
+        // Trouble and lost races are what this is about.
+        let Ok(lease) = client.acquire(format!("job/{job}"), options.clone()).await else { continue };
+        let open = history.began(lease.name(), lease.holder(), lease.token(), SystemClock.now());
+        grants += 1;
+        let work = lease.while_held(pass(Duration::from_millis(150))).await;
+        let end = SystemClock.now();
+        open.ended(if work.is_ok() { end } else { end.min(lease.valid_until()) });
+        drop(lease.release().await);
+    }
+    drop(client.close().await);
+    grants
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leader_stops_nobody_for_long() {
+    let cluster = EtcdCluster::start().await;
+    let contest = Contest::start(&cluster, &options()).await;
+    contest.goes_on().await;
+    let leader = cluster.leader().await.unwrap();
+    cluster.kill(leader).await.unwrap();
+    contest.goes_on().await;
+    cluster.start_again(leader).await.unwrap();
+    contest.goes_on().await;
+    println!("{} grants", contest.finish().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_leader_stops_nobody_for_long() {
+    let cluster = EtcdCluster::start().await;
+    let contest = Contest::start(&cluster, &options()).await;
+    contest.goes_on().await;
+    let leader = cluster.leader().await.unwrap();
+    cluster.freeze(leader).await.unwrap();
+    contest.goes_on().await;
+    cluster.thaw(leader).await.unwrap();
+    contest.goes_on().await;
+    println!("{} grants", contest.finish().await);
+}
+
+/// A lease of a few seconds outlives the end of the very member that its client talks to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_outlives_the_member_of_its_client() {
+    let cluster = EtcdCluster::start().await;
+    let leader = cluster.leader().await.unwrap();
+    // Not the leader: no election is to be waited for.
+    let member = (leader + 1) % 3;
+    let options = options();
+    let client = LeaseClient::new(connect(&options, &urls_from(&cluster, member)).await);
+    let ttl = TTL * 2;
+    for is_frozen in [false, true] {
+        let lease = client.acquire("job", LeaseOptions::new(ttl)).await.unwrap();
+        // Whichever is in use by now, all but the leader are harmed in turn.
+        for harmed in [member, (leader + 2) % 3] {
+            if is_frozen {
+                cluster.freeze(harmed).await.unwrap()
+            } else {
+                cluster.kill(harmed).await.unwrap()
+            }
+            pass(ttl + ttl / 2).await;
+            assert!(lease.is_held(), "lost: {:?}", lease.state());
+            if is_frozen { cluster.thaw(harmed).await.unwrap() } else { cluster.start_again(harmed).await.unwrap() }
+        }
+        lease.release().await.unwrap();
+    }
+}
+
+/// A member that is cut off from the others still takes calls. Its clients are told in time that their leases are lost, get
+/// none, and hang in nothing; where the quorum lives, grants go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_cut_off_grants_nothing() {
+    let cluster = EtcdCluster::start().await;
+    let options = options();
+    let minority = cluster.leader().await.unwrap();
+    let cut_off = connect(&options, &[urls_from(&cluster, minority)[0].clone()]).await;
+    let majority = connect(&options, &urls_from(&cluster, (minority + 1) % 3)[..2]).await;
+    let client = LeaseClient::new(cut_off.clone());
+    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+
+    cluster.cut_off(minority).await.unwrap();
+    let began = SystemClock.now();
+    let rival = tokio::spawn({
+        let client = LeaseClient::new(majority.clone());
+        async move {
+            let lease = client.acquire("job", LeaseOptions::new(TTL)).await.unwrap();
+            (SystemClock.now(), lease)
+        }
+    });
+    let reason = within("the loss", TTL + Duration::from_millis(500), lease.lost()).await;
+    let lost: Moment = SystemClock.now().min(lease.valid_until());
+    assert_eq!(reason, LossReason::Expired);
+    let (won, rivals) = within("the majority grants it", TTL * 2 + LATE, rival).await.unwrap();
+    assert!(won >= lost, "an overlap");
+    println!("taken over {:?} after the cut", won.saturating_since(began));
+    assert!(rivals.token() > lease.token());
+
+    let attempt = within("an attempt at the minority", PATIENCE, acquire(&cut_off, &request("other", LONG))).await;
+    assert!(matches!(&attempt, Err(error) if error.is_transient()), "{attempt:?}");
+    let look = within("a look at the minority", PATIENCE, cut_off.inspect(&name("job"))).await;
+    assert!(matches!(&look, Err(error) if error.is_transient()), "{look:?}");
+
+    cluster.heal();
+    rivals.release().await.unwrap();
+    within("the minority is back", LATE, async {
+        while !matches!(client.try_acquire("job", TTL).await, Ok(Some(_))) {
+            pass(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+/// A client that knows all members does not stay with one that has lost the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_leaves_a_member_that_is_cut_off() {
+    let cluster = EtcdCluster::start().await;
+    let leader = cluster.leader().await.unwrap();
+    let member = (leader + 1) % 3;
+    let client = LeaseClient::new(connect(&options(), &urls_from(&cluster, member)).await);
+    let ttl = TTL * 2;
+    let lease = client.try_acquire("job", ttl).await.unwrap().unwrap();
+    let waiting = LeaseClient::new(connect(&options(), &urls_from(&cluster, member)).await);
+    cluster.cut_off(member).await.unwrap();
+    pass(ttl + ttl / 2).await;
+    assert!(lease.is_held(), "lost: {:?}", lease.state());
+    let other = within("another member grants", LATE, waiting.acquire("other", LeaseOptions::new(ttl))).await;
+    assert!(other.is_ok(), "{:?}", other.map(|_| ()).map_err(|error: Error| error.to_string()));
+}
+
+/// The server tells a watch that it has lost its leader, so that it goes elsewhere, though no call would notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_leaves_a_member_that_is_cut_off() {
+    let cluster = EtcdCluster::start().await;
+    let leader = cluster.leader().await.unwrap();
+    let member = (leader + 1) % 3;
+    let options = options();
+    let waiting = connect(&options, &urls_from(&cluster, member)).await;
+    let store = connect(&options, &urls_from(&cluster, leader)).await;
+    let mut hints = waiting.subscribe(&name("job"));
+    within("the watch stands", LATE, hints.next()).await;
+    cluster.cut_off(member).await.unwrap();
+    within("the watch stands elsewhere", LATE, hints.next()).await;
+    let (claim, _) = granted(&store, &request("job", LONG)).await;
+    release(&store, &claim).await.unwrap();
+    within("the release", LATE, hints.next()).await;
+}
+
+/// How late a crashed holder's name is free: the rest of its ttl, and what etcd needs to notice; when the leader goes, too, an
+/// election and the whole ttl anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l01_a_take_over_after_a_crash_takes_the_ttl_and_a_leader_change_starts_it_anew() {
+    let cluster = EtcdCluster::start().await;
+    let options = options();
+    let holder = Arc::new(connect(&options, &cluster.urls()).await);
+    let client = LeaseClient::new(connect(&options, &cluster.urls()).await);
+    for is_leader_killed in [false, false, false, true] {
+        granted(&holder, &request("job", TTL)).await;
+        let began = SystemClock.now();
+        let bound = if is_leader_killed {
+            pass(TTL / 2).await;
+            let leader = cluster.leader().await.unwrap();
+            cluster.kill(leader).await.unwrap();
+            TTL + TTL / 2 + LATE
+        } else {
+            TTL + Duration::from_secs(2)
+        };
+        let lease = within("the take-over", bound, client.acquire("job", TTL)).await.unwrap();
+        let after = SystemClock.now().saturating_since(began);
+        println!("leader killed: {is_leader_killed}; taken over {after:?} after the last sign of life, ttl {TTL:?}");
+        assert!(after >= TTL.mul_f64(0.99), "too early: {after:?}");
+        lease.release().await.unwrap();
+    }
+}

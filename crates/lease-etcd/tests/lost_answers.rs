@@ -1,0 +1,52 @@
+//! What was done, and whose answer never arrived.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use integration_tests::{Etcd, Proxy};
+use lease_core::{Acquired, ErrorKind, Released};
+
+/// An unknown outcome is told, and repeated by nobody but the caller: a second attempt in secret would say that a release
+/// which was done was not.
+#[tokio::test]
+async fn an_unknown_outcome_is_told_as_such() {
+    let etcd = Etcd::shared().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network), etcd.url().to_owned()]).await.unwrap();
+    let (claim, _) = granted(&store, &request("job", LONG)).await;
+    network.drop_answers();
+    let breaks = async {
+        pass(Duration::from_millis(300)).await;
+        network.reset_connections();
+    };
+    let (released, ()) = tokio::join!(release(&store, &claim), breaks);
+    assert_eq!(released.unwrap_err().kind(), ErrorKind::Indeterminate);
+    assert_eq!(release(&store, &claim).await.unwrap(), Released::NotHeld);
+    assert!(is_free(&store, "job").await);
+}
+
+/// The same nonce meets its own grant, on whichever connection (S13).
+#[tokio::test]
+async fn s13_an_acquire_whose_answer_was_lost_is_found_again() {
+    let etcd = Etcd::shared().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network), etcd.url().to_owned()]).await.unwrap();
+    // So that the bucket is there, and only the grant's answer can be lost.
+    granted(&store, &request("other", LONG)).await;
+    let wish = request("job", LONG);
+    network.drop_answers();
+    let breaks = async {
+        pass(Duration::from_millis(300)).await;
+        network.reset_connections();
+    };
+    let (acquired, ()) = tokio::join!(acquire(&store, &wish), breaks);
+    assert_eq!(acquired.unwrap_err().kind(), ErrorKind::Indeterminate);
+    let (claim, grant) = granted(&store, &wish).await;
+    assert!(grant.remaining > LONG.mul_f64(0.85), "{:?}", grant.remaining);
+    assert!(matches!(acquire(&store, &request("job", LONG)).await, Ok(Acquired::Held { by: Some(_), .. })));
+    // The token of the lost answer is the one of the repeated one: its handle releases.
+    assert_eq!(release(&store, &claim).await.unwrap(), Released::Freed);
+}

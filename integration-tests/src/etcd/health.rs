@@ -1,0 +1,27 @@
+//! Asking a server whether it serves.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// Long enough for a busy machine; whoever asks, asks again.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the server at this address has a leader and answers reads.
+pub(super) fn is_healthy(address: SocketAddr) -> bool {
+    get(address, "/health").is_some_and(|answer| answer.contains(r#""health":"true""#))
+}
+
+/// The body of what it answers over plain HTTP.
+pub(super) fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    // In one piece: from its first bytes etcd tells HTTP from gRPC.
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
