@@ -1,0 +1,5 @@
+//! Elections over etcd.
+
+mod harness;
+
+lease_testkit::elections!(real, harness::EtcdHarness::start);
