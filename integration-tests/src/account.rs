@@ -22,6 +22,11 @@ impl Account {
         Self(Some(find(&accounts, name).or_else(|| find(&accounts, "nobody")).unwrap_or((65534, 65534))))
     }
 
+    /// Its user and its group, if it is another account than this process's.
+    pub(crate) fn ids(self) -> Option<(u32, u32)> {
+        self.0
+    }
+
     /// Has the command run in this account, without the groups of this process.
     pub(crate) fn run(self, command: &mut Command) {
         if let Some((user, group)) = self.0 {

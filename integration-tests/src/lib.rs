@@ -34,6 +34,7 @@
 //! `LEASE_TEST_REQUIRE=postgres,redis,etcd` lists what an environment promises to have; a test of this package holds it to that.
 
 mod account;
+mod certificates;
 mod container;
 mod deadline;
 mod environment;
@@ -47,6 +48,7 @@ mod processes;
 mod proxy;
 mod redis;
 
+pub use certificates::Certificates;
 pub use environment::{Required, required_servers};
 pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster};

@@ -3,14 +3,13 @@
 
 mod common;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use common::*;
 use etcd_client::{Client, ConnectOptions, Permission};
-use integration_tests::Etcd;
-use lease_core::{ErrorKind, GrantId, LeaseClient, LeaseOptions, LeaseStore};
+use integration_tests::{Certificates, Etcd};
+use lease_core::{ErrorKind, LeaseClient, LeaseOptions, LeaseStore};
 use lease_etcd::EtcdStoreOptions;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 const PASSWORD: &str = "hunter2-hunter2";
 
@@ -88,60 +87,24 @@ async fn whoever_may_not_is_denied_and_no_password_is_shown() {
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
 }
 
-/// Files with certificates; gone at the end.
-struct Certificates {
-    directory: PathBuf,
-    authority: String,
-    client: (String, String),
-}
-
-impl Certificates {
-    fn make() -> Self {
-        let directory = std::env::temp_dir().join(format!("lease-etcd-{}", GrantId::random()));
-        std::fs::create_dir(&directory).unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let issue = |name: &str| {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-            (params.signed_by(&key, &authority).unwrap().pem(), key.serialize_pem())
-        };
-        let (server, server_key) = issue("etcd.test");
-        std::fs::write(directory.join("server.pem"), server).unwrap();
-        std::fs::write(directory.join("server.key"), server_key).unwrap();
-        std::fs::write(directory.join("ca.pem"), authority.pem()).unwrap();
-        Self { authority: authority.pem(), client: issue("app"), directory }
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.directory.join(file).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
 #[tokio::test]
 async fn servers_and_clients_show_their_certificates() {
-    let certificates = Certificates::make();
+    let certificates = Certificates::make(&["etcd.test"]).unwrap();
     let (certificate, key, authority) =
-        (certificates.path("server.pem"), certificates.path("server.key"), certificates.path("ca.pem"));
+        (certificates.server_file(), certificates.server_key_file(), certificates.authority_file());
     let settings = [
-        ("cert-file", &*certificate),
-        ("key-file", &*key),
-        ("trusted-ca-file", &*authority),
+        ("cert-file", certificate.to_str().unwrap()),
+        ("key-file", key.to_str().unwrap()),
+        ("trusted-ca-file", authority.to_str().unwrap()),
         ("client-cert-auth", "true"),
     ];
     let etcd = Etcd::start_local(&settings).await.unwrap();
     let address = etcd.address().unwrap().to_string();
-    let trusting = options().with_ca_certificate(certificates.authority.as_str()).with_server_name("etcd.test");
-    let secure =
-        trusting.clone().with_client_certificate(certificates.client.0.as_str(), certificates.client.1.as_str());
+    let trusting = options().with_ca_certificate(certificates.authority()).with_server_name("etcd.test");
+    let secure = {
+        let (certificate, key) = certificates.client();
+        trusting.clone().with_client_certificate(certificate, key)
+    };
 
     let store = secure.connect([address.as_str()]).await.unwrap();
     let (claim, _) = granted(&store, &request("job", LONG)).await;
@@ -149,11 +112,11 @@ async fn servers_and_clients_show_their_certificates() {
     let mut hints = store.subscribe(&name("job"));
     within("the watch stands", PATIENCE, hints.next()).await;
 
-    let stranger = Certificates::make();
+    let stranger = Certificates::make(&["etcd.test"]).unwrap();
     let soon = Duration::from_secs(3);
     for (case, options) in [
         ("no client certificate", trusting),
-        ("another authority", secure.clone().with_ca_certificate(stranger.authority.as_str())),
+        ("another authority", secure.clone().with_ca_certificate(stranger.authority())),
         ("another name", secure.clone().with_server_name("other.test")),
     ] {
         let error = options.with_request_timeout(soon).connect([address.as_str()]).await.expect_err(case);

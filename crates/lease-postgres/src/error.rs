@@ -1,6 +1,6 @@
 //! What a failure of the driver or the server means to the caller.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use lease_core::{Error, ErrorKind};
 
@@ -22,16 +22,17 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             let kind = kind_of_sqlstate(&code, unless_sent(&failure));
             (kind, in_words(&code, place, error.message()))
         }
+        // A certificate that is not trusted comes as one of these.
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            (ErrorKind::Invalid, no_tls(place, error))
+        }
         sqlx::Error::Io(error) => (unless_sent(&failure), format!("{place} cannot be reached: {error}")),
         sqlx::Error::PoolTimedOut => {
             (ErrorKind::Unavailable, format!("{place} cannot be reached: there was no connection in time"))
         }
         sqlx::Error::PoolClosed => (ErrorKind::Closed, "the connection pool has been closed".to_owned()),
         sqlx::Error::WorkerCrashed => (unless_sent(&failure), format!("the connection to {place} is broken")),
-        sqlx::Error::Tls(error) => (
-            ErrorKind::Invalid,
-            format!("TLS with {place} could not be agreed on: check sslmode, the certificates and the server: {error}"),
-        ),
+        sqlx::Error::Tls(error) => (ErrorKind::Invalid, no_tls(place, error)),
         sqlx::Error::Protocol(error) => {
             (unless_sent(&failure), format!("{place} did not answer as PostgreSQL does: {error}"))
         }
@@ -42,6 +43,10 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         other => (ErrorKind::Internal, format!("the answer of {place} could not be used: {other}")),
     };
     here(kind, operation, message).with_source(failure.source)
+}
+
+fn no_tls(place: &str, error: &dyn std::fmt::Display) -> String {
+    format!("TLS with {place} could not be agreed on: check sslmode, the certificates and the server: {error}")
 }
 
 /// What a broken connection means: not done, unless a change may have reached the server.
@@ -106,8 +111,6 @@ fn in_words(code: &str, place: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
@@ -151,6 +154,7 @@ mod tests {
             (sqlx::Error::PoolTimedOut, ErrorKind::Unavailable),
             (sqlx::Error::PoolClosed, ErrorKind::Closed),
             (sqlx::Error::Tls("no".into()), ErrorKind::Invalid),
+            (sqlx::Error::Io(io::Error::from(io::ErrorKind::InvalidData)), ErrorKind::Invalid),
             (sqlx::Error::Configuration("secret".into()), ErrorKind::Invalid),
             (sqlx::Error::RowNotFound, ErrorKind::Internal),
         ] {

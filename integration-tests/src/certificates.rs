@@ -1,0 +1,101 @@
+//! Certificates for servers that are reached by TLS.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown},
+    path::PathBuf,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+
+use crate::{ServerError, account::Account};
+
+/// A certificate authority of its own, with a certificate for a server and one for a client, in files that are gone when
+/// this is dropped.
+#[derive(Debug)]
+pub struct Certificates {
+    directory: PathBuf,
+    authority: String,
+    client: (String, String),
+}
+
+impl Certificates {
+    /// Makes them; the server is called by any of these names or addresses, the client `app`.
+    ///
+    /// # Errors
+    ///
+    /// When a name is none, or the temporary directory cannot be written.
+    pub fn make(server_names: &[&str]) -> Result<Self, ServerError> {
+        let failed = |error: rcgen::Error| ServerError::failed("certificates cannot be made", error);
+        let directory = std::env::temp_dir().join(format!("lease-tls-{:016x}", rand::random::<u64>()));
+        let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
+        let issue = |names: &[&str]| {
+            let key = KeyPair::generate()?;
+            let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            Ok((params.signed_by(&key, &authority)?.pem(), key.serialize_pem()))
+        };
+        let (server, server_key) = issue(server_names).map_err(failed)?;
+        let client = issue(&["app"]).map_err(failed)?;
+        let certificates = Self { directory, authority: authority.pem(), client };
+        certificates
+            .write(&server, &server_key)
+            .map_err(|error| ServerError::failed("certificates cannot be kept", error))?;
+        Ok(certificates)
+    }
+
+    fn write(&self, server: &str, server_key: &str) -> std::io::Result<()> {
+        fs::create_dir(&self.directory)?;
+        fs::write(self.authority_file(), &self.authority)?;
+        fs::write(self.server_file(), server)?;
+        fs::write(self.server_key_file(), server_key)?;
+        // PostgreSQL wants its key to itself, and does not run as root.
+        fs::set_permissions(self.server_key_file(), Permissions::from_mode(0o600))?;
+        match Account::but_not_root("postgres").ids() {
+            Some((user, group)) => chown(self.server_key_file(), Some(user), Some(group)),
+            None => Ok(()),
+        }
+    }
+
+    /// The authority's certificate, PEM.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The client's certificate and its key, PEM.
+    #[must_use]
+    pub fn client(&self) -> (&str, &str) {
+        (&self.client.0, &self.client.1)
+    }
+
+    /// The file of the authority's certificate.
+    #[must_use]
+    pub fn authority_file(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+
+    /// The file of the server's certificate.
+    #[must_use]
+    pub fn server_file(&self) -> PathBuf {
+        self.file("server.pem")
+    }
+
+    /// The file of the server's key.
+    #[must_use]
+    pub fn server_key_file(&self) -> PathBuf {
+        self.file("server.key")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
