@@ -22,8 +22,8 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             let kind = kind_of_sqlstate(&code, unless_sent(&failure));
             (kind, in_words(&code, place, error.message()))
         }
-        // A certificate that is not trusted comes as one of these.
-        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+        // A certificate that is not trusted comes as one of these, before anything is sent.
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData && matches!(failure.sent, Sent::No) => {
             (ErrorKind::Invalid, no_tls(place, error))
         }
         sqlx::Error::Io(error) => (unless_sent(&failure), format!("{place} cannot be reached: {error}")),
