@@ -5,8 +5,11 @@
 #[macro_export]
 macro_rules! elections {
     ($flavour:ident, $harness:expr) => {
+        $crate::elections!(@list @tests $flavour, $harness,);
+    };
+    (@list $($into:tt)*) => {
         $crate::conformance! {
-            @tests $flavour, $harness,
+            $($into)*
             electing::exactly_one_candidate_leads,
             electing::a_crash_is_followed_by_another_leader,
             electing::a_clean_stop_hands_over_at_once,
@@ -33,4 +36,18 @@ macro_rules! elections {
             electing::groups_share_a_client,
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_that_is_written_is_listed() {
+        let mut listed: Vec<&str> = elections!(@list @names).to_vec();
+        let source = include_str!("cases/electing.rs").lines();
+        let cases = source.filter_map(|line| line.strip_prefix("pub async fn "));
+        let mut written: Vec<_> = cases.filter_map(|line| line.split('(').next()).collect();
+        listed.sort_unstable();
+        written.sort_unstable();
+        assert_eq!(listed, written);
+    }
 }
