@@ -11,7 +11,7 @@ use lease_core::{Acquired, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Ren
 use lease_redis::RedisStoreOptions;
 
 const TTL: Duration = Duration::from_secs(60);
-const WAIT: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_secs(1);
 
 /// All is well, an administrator changes the primary: leases live on, through the same client.
 #[tokio::test(flavor = "multi_thread")]
