@@ -71,10 +71,7 @@ impl Candidate {
     ///
     /// When it is called outside a tokio runtime.
     pub fn start(&self) -> Result<()> {
-        let runtime = Handle::try_current().map_err(|error| {
-            Error::new(ErrorKind::Invalid, "campaign", "called outside a tokio runtime: call it within one")
-                .with_source(error)
-        })?;
+        let runtime = runtime("campaign")?;
         let mut running = self.commands();
         if running.is_some() && *self.0.shared.status.borrow() == Status::Running {
             return Ok(());
@@ -235,9 +232,7 @@ impl Candidate {
     ///
     /// When it is called outside a tokio runtime.
     pub fn watch_health(&self, interval: Duration, check: impl HealthCheck) -> Result<()> {
-        let runtime = Handle::try_current().map_err(|error| {
-            Error::new(ErrorKind::Invalid, "check health", "called outside a tokio runtime").with_source(error)
-        })?;
+        let runtime = runtime("check health")?;
         let (candidate, clock) = (Arc::downgrade(&self.0), Arc::clone(self.0.election.client().clock()));
         runtime.spawn(async move {
             loop {
@@ -279,6 +274,13 @@ impl Candidate {
     fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
         self.0.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn runtime(operation: &'static str) -> Result<Handle> {
+    Handle::try_current().map_err(|error| {
+        Error::new(ErrorKind::Invalid, operation, "called outside a tokio runtime: call it within one")
+            .with_source(error)
+    })
 }
 
 impl fmt::Debug for Candidate {
