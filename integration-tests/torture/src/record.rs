@@ -15,6 +15,9 @@ pub struct Case {
     pub fault: String,
     /// What the store itself cannot prevent under this fault, if it is anything: the documented degradation.
     pub degradation: Option<Degradation>,
+    /// The bug that was built into workers or resource on purpose, if one was: the verdict must then be red.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sabotage: Option<String>,
     /// The seed from which the faults were drawn.
     pub seed: u64,
     /// The ttl that the workers ask for, in nanoseconds.
@@ -69,13 +72,15 @@ pub enum Event {
     Accepted { name: String, token: u64, writer: String },
     /// The resource refused a stale write; it has seen `largest`.
     Refused { name: String, token: u64, writer: String, largest: u64 },
-    /// A fault begins. `target` is a process (`worker-2`), or `server`, or `network`.
+    /// A fault begins: `worker frozen`, `latency`, … `target` is a process (`worker-2`), or its network (`network of
+    /// worker-2`), or `server`. A frozen process stands still until its `FaultEnded`, which is written before it goes on.
     FaultBegan { fault: String, target: String },
     /// It has ended.
     FaultEnded { fault: String, target: String },
     /// All faults have ended: from here on the recovery counts (C5).
     Healed,
-    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`.
+    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`. The
+    /// first one of a thing is its baseline, the last one what is left. A process that was killed leaves only the first.
     Counted { what: String, of: String, count: u64 },
     /// Requests that a worker sent to the store so far.
     Requests { count: u64 },
