@@ -99,7 +99,8 @@ pub enum Event {
     FaultEnded { fault: String, target: String },
     /// All faults have ended: from here on the recovery counts (C5).
     Healed,
-    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`.
+    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`. The
+    /// first one of a thing is its baseline, the last one what is left. A process that was killed leaves only the first.
     Counted { what: String, of: String, count: u64 },
     /// Requests that a worker sent to the store so far.
     Requests { count: u64 },
