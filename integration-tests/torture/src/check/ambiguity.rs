@@ -38,11 +38,12 @@ fn blocked(recording: &Recording, entry: &Entry) -> Option<Violation> {
     })
 }
 
-/// When a name must be free at the latest after an attempt of this moment, if nobody holds it.
+/// When a name must be free at the latest after an attempt of this moment, if nobody holds it. Faults without an end, as
+/// the death of a worker, hold up nothing.
 fn must_be_free(recording: &Recording, at: u64) -> u64 {
     let bound = recording.case.ttl.saturating_add(NOTICE_ALLOWANCE);
-    recording.faults.iter().fold(at.saturating_add(bound), |free, span| {
-        let until = span.until.unwrap_or(u64::MAX);
-        if span.from <= free && until > at { free.max(until.saturating_add(bound)) } else { free }
+    let ended = recording.faults.iter().filter_map(|span| Some((span.from, span.until?)));
+    ended.fold(at.saturating_add(bound), |free, (from, until)| {
+        if from <= free && until > at { free.max(until.saturating_add(bound)) } else { free }
     })
 }
