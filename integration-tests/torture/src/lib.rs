@@ -2,4 +2,5 @@
 //! and a nemesis does harm from a printed seed. Everybody writes down what they saw; a checker judges it afterwards.
 
 pub mod check;
+pub mod picture;
 pub mod record;

@@ -1,6 +1,7 @@
 //! Reading what was written down.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -137,10 +138,17 @@ impl Recording {
         names
     }
 
+    /// All workers, in order: who asked for a lease.
+    #[must_use]
+    pub fn workers(&self) -> BTreeSet<&str> {
+        let asked = self.entries.iter().filter(|entry| matches!(entry.event, Event::Asked { .. }));
+        asked.map(|entry| entry.by.as_str()).collect()
+    }
+
     /// Whether a process is a worker.
     #[must_use]
     pub fn is_worker(&self, process: &str) -> bool {
-        self.entries.iter().any(|entry| entry.by == process && matches!(entry.event, Event::Asked { .. }))
+        self.workers().contains(process)
     }
 
     /// When a process was killed, if it was.
