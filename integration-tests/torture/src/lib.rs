@@ -7,11 +7,13 @@
 
 mod belief;
 pub mod case;
+pub mod check;
 mod child;
 mod count;
 mod fault;
 mod log;
 mod nemesis;
+pub mod picture;
 mod process;
 pub mod record;
 pub mod resource;

@@ -1,0 +1,112 @@
+//! What the colours and marks mean.
+
+use maud::{Markup, html};
+
+use super::{
+    Scene,
+    frame::{pixels, shortened, text_width},
+};
+
+const ROW: f64 = 18.0;
+
+/// The colours of the names and the marks of the lanes, in as many rows as they need.
+pub(super) struct Legend {
+    top: f64,
+    items: Vec<Item>,
+    rows: usize,
+}
+
+struct Item {
+    symbol: Symbol,
+    label: String,
+    x: f64,
+    row: usize,
+}
+
+#[derive(Clone)]
+enum Symbol {
+    Bar(String),
+    Waits,
+    Blocks,
+    Lost,
+    Refused,
+    Frozen,
+    Killed,
+    Band,
+    Accepted,
+    Healed,
+}
+
+impl Legend {
+    pub(super) fn of(scene: &Scene<'_>, top: f64) -> Self {
+        let names = scene.names.iter().map(|name| {
+            let name = name.as_str();
+            (Symbol::Bar(scene.colour(name)), shortened(name, 24))
+        });
+        let marks = [
+            (Symbol::Waits, "waits"),
+            (Symbol::Blocks, "its holder is dead"),
+            (Symbol::Lost, "loss signalled"),
+            (Symbol::Accepted, "writes taken"),
+            (Symbol::Refused, "stale write refused"),
+            (Symbol::Frozen, "worker frozen"),
+            (Symbol::Killed, "worker killed"),
+            (Symbol::Band, "fault of server or network"),
+            (Symbol::Healed, "all faults over"),
+        ];
+        let marks = marks.into_iter().map(|(symbol, label)| (symbol, label.to_owned()));
+        let (mut x, mut row) = (16.0, 0);
+        let mut items = Vec::new();
+        for (symbol, label) in names.chain(marks) {
+            let width = 24.0 + text_width(&label) + 14.0;
+            if x + width > scene.frame.right() && x > 16.0 {
+                (x, row) = (16.0, row + 1);
+            }
+            items.push(Item { symbol, label, x, row });
+            x += width;
+        }
+        Self { top, items, rows: row + 1 }
+    }
+
+    pub(super) fn bottom(&self) -> f64 {
+        self.top + self.rows as f64 * ROW
+    }
+
+    pub(super) fn draw(&self) -> Markup {
+        html! {
+            @for Item { symbol, label, x, row } in &self.items {
+                @let y = self.top + *row as f64 * ROW;
+                g transform=(format!("translate({} {})", pixels(*x), pixels(y))) {
+                    (symbol.draw())
+                    text class="beside" x="24" y="11" { (label) }
+                }
+            }
+        }
+    }
+}
+
+impl Symbol {
+    /// In a box of 18 by 14.
+    fn draw(&self) -> Markup {
+        html! {
+            @match self {
+                Self::Bar(colour) => g class=(colour) { rect class="holds" y="1" width="18" height="12" rx="2" {} },
+                Self::Waits => g class="name-0" { path class="waits" d="M0 7h18" {} },
+                Self::Blocks => g class="name-0" { rect class="blocks" y="1" width="18" height="12" {} },
+                Self::Lost => path class="lost" d="M4 7l5 -5 5 5 -5 5z" {},
+                Self::Accepted => path class="accepted" d="M3 6v2M6 6v2M9 6v2M12 6v2M15 6v2" {},
+                Self::Refused => path class="refused" d="M5 3l8 8m0 -8l-8 8" {},
+                Self::Frozen => {
+                    rect class="frozen" y="1" width="18" height="12" {}
+                    path class="hatch" d="M0 7l6 -6M0 13l12 -12M6 13l12 -12M12 13l6 -6" {}
+                },
+                Self::Killed => {
+                    rect class="dead" y="1" width="18" height="12" {}
+                    path class="killed" d="M0 1v12" {}
+                },
+                Self::Band => rect class="band" y="1" width="18" height="12" {},
+                Self::Healed => path class="healed" d="M9 0v14" {},
+            }
+        }
+    }
+}
