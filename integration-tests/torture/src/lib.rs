@@ -4,3 +4,4 @@
 pub mod check;
 pub mod picture;
 pub mod record;
+pub mod report;
