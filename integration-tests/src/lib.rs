@@ -47,6 +47,7 @@ mod postgres;
 mod processes;
 mod proxy;
 mod redis;
+mod wall_clock;
 
 pub use certificates::Certificates;
 pub use environment::{Required, required_servers};
@@ -55,3 +56,4 @@ pub use etcd::{Etcd, EtcdCluster};
 pub use postgres::Postgres;
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel, Reply};
+pub use wall_clock::WallClock;

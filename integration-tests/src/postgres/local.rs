@@ -23,12 +23,13 @@ pub(super) struct LocalPostgres {
 }
 
 impl LocalPostgres {
-    /// Starts the newest version that is installed; [`ServerError::NoServer`] when none is.
-    pub(super) fn start(settings: &[String]) -> Result<Self, ServerError> {
+    /// Starts the newest version that is installed, by a command that is put in front of it, if there is one;
+    /// [`ServerError::NoServer`] when none is.
+    pub(super) fn start(under: &[String], settings: &[String]) -> Result<Self, ServerError> {
         let binaries = newest_binaries()?;
         let mut attempts = 5;
         loop {
-            let error = match Self::start_on(free_port()?, &binaries, settings) {
+            let error = match Self::start_on(free_port()?, &binaries, under, settings) {
                 Ok(server) => return Ok(server),
                 Err(error) => error,
             };
@@ -40,12 +41,12 @@ impl LocalPostgres {
         }
     }
 
-    fn start_on(port: u16, binaries: &Path, settings: &[String]) -> Result<Self, ServerError> {
+    fn start_on(port: u16, binaries: &Path, under: &[String], settings: &[String]) -> Result<Self, ServerError> {
         let mut keeper = new_keeper()?;
         make_data_directory(&mut keeper, binaries)?;
         let port_argument = port.to_string();
-        let mut command: Vec<String> =
-            [path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into).into();
+        let mut command = under.to_vec();
+        command.extend([path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into));
         let defaults = [
             ("listen_addresses", "127.0.0.1"),
             // A path in a long temporary directory may not fit into a socket's address.

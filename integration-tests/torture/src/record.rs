@@ -35,7 +35,7 @@ pub enum Degradation {
 }
 
 /// A defect that is put in on purpose: a checker that does not see it proves nothing (C8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sabotage {
     /// The resource takes every write, whatever its token.
