@@ -6,7 +6,7 @@
 
 pub mod ambiguity;
 mod baseline;
-mod exclusion;
+pub(crate) mod exclusion;
 mod fencing;
 pub mod figures;
 pub mod grants;

@@ -16,6 +16,7 @@ mod nemesis;
 pub mod picture;
 mod process;
 pub mod record;
+pub mod report;
 pub mod resource;
 mod server;
 mod store;

@@ -17,7 +17,7 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
 }
 
 /// The overlaps and the tokens that do not increase. Moments count from the beginning of the recording.
-pub(super) fn unsound(recording: &Recording) -> Vec<Unsound> {
+pub(crate) fn unsound(recording: &Recording) -> Vec<Unsound> {
     let moment = |at: u64| Moment::from_origin(Duration::from_nanos(at.saturating_sub(recording.began)));
     let history = History::default();
     for grant in &recording.grants {

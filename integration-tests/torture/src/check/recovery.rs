@@ -16,10 +16,10 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
         .filter(|(_, took)| took.is_none_or(|took| took > bound))
         .map(|(name, took)| {
             let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
-            let took = took.map_or("never".to_owned(), |took| format!("after {:.3} s", seconds(took)));
+            let took =
+                took.map_or("was not granted again".into(), |took| format!("was granted {:.3} s", seconds(took)));
             let bound = seconds(bound);
-            Check::Recovery
-                .violated(format!("{name} was granted {took} after healing, and was to be within {bound:.3} s"))
+            Check::Recovery.violated(format!("{name} {took} after healing; it was to be within {bound:.3} s"))
         })
         .collect()
 }

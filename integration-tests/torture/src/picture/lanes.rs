@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use lease_testkit::Violation;
 use maud::{Markup, html};
 
 use super::{
@@ -9,11 +10,14 @@ use super::{
     frame::{pixels, shortened, text_width},
 };
 use crate::{
-    check::grants::{Ending, Grant},
+    check::{
+        exclusion,
+        grants::{Ending, Grant},
+    },
     record::{Event, FROZEN, KILLED},
 };
 
-const ROW: f64 = 18.0;
+const ROW: f64 = 20.0;
 const BAR: f64 = 14.0;
 const GAP: f64 = 8.0;
 
@@ -62,6 +66,14 @@ impl<'a> Lanes<'a> {
                 (self.harm(worker, self.lane(index)))
             }
             @for grant in &recording.grants { (self.grant(grant)) }
+            @for (index, worker) in self.workers.iter().enumerate() {
+                @for span in recording.faults.iter().filter(|span| span.fault == FROZEN && place(&span.target) == *worker) {
+                    @if let Some((x, width)) = self.scene.frame.span(span.from, span.until.unwrap_or(u64::MAX)) {
+                        path class="hatch" d=(hatch(x, self.lane(index), width, self.height())) {}
+                    }
+                }
+            }
+            (self.overlaps())
             (self.accepted())
             (self.refused())
         }
@@ -76,7 +88,6 @@ impl<'a> Lanes<'a> {
             @for span in frozen {
                 @if let Some((x, width)) = self.scene.frame.span(span.from, span.until.unwrap_or(u64::MAX)) {
                     rect class="frozen" x=(pixels(x)) y=(pixels(y)) width=(pixels(width)) height=(pixels(self.height())) {}
-                    path class="hatch" d=(hatch(x, y, width, self.height())) {}
                 }
             }
             @for span in killed {
@@ -126,8 +137,31 @@ impl<'a> Lanes<'a> {
                         path class="unaware" d=(format!("M{} {middle}h{}", pixels(x), pixels(width))) {}
                     }
                     @if let Some(x) = frame.point(lost) {
-                        path class="lost" d=(format!("M{} {middle}l5 -5 5 5 -5 5z", pixels(x - 5.0))) {}
+                        path class="lost" d=(format!("M{} {}l4 -4 4 4 -4 4z", pixels(x - 4.0), pixels(y + 2.0))) {}
                     }
+                }
+            }
+        }
+    }
+
+    /// Where two held a name at once, a box around both.
+    fn overlaps(&self) -> Markup {
+        let mut boxes = Vec::new();
+        for unsound in exclusion::unsound(self.scene.recording) {
+            let Violation::Overlap { first, second, by } = unsound else { continue };
+            let since_began = second.from.since_origin().as_nanos() as u64;
+            let from = self.scene.recording.began + since_began;
+            let Some((x, width)) = self.scene.frame.span(from, from + by.as_nanos() as u64) else { continue };
+            let what = format!("{} and {} held {} at once for {by:?}", first.holder, second.holder, first.name);
+            for holder in [first.holder, second.holder] {
+                let row = self.row(holder.as_str(), first.name.as_str());
+                boxes.extend(row.map(|y| (x, y, width.max(2.0), what.clone())));
+            }
+        }
+        html! {
+            @for (x, y, width, what) in boxes {
+                rect class="overlap" x=(pixels(x)) y=(pixels(y - 1.0)) width=(pixels(width)) height=(pixels(BAR + 2.0)) {
+                    title { (what) }
                 }
             }
         }
@@ -168,7 +202,7 @@ impl<'a> Lanes<'a> {
             @for (x, y, what) in crosses {
                 g {
                     title { (what) }
-                    path class="refused" d=(format!("M{} {}l8 8m0 -8l-8 8", pixels(x - 4.0), pixels(y + BAR / 2.0 - 4.0))) {}
+                    path class="refused" d=(format!("M{} {}l8 8m0 -8l-8 8", pixels(x - 4.0), pixels(y + 7.0))) {}
                 }
             }
         }

@@ -6,6 +6,10 @@ use super::{
     Scene,
     frame::{pixels, shortened, text_width},
 };
+use crate::{
+    check::exclusion,
+    record::{Event, FROZEN, KILLED},
+};
 
 const ROW: f64 = 18.0;
 
@@ -23,7 +27,6 @@ struct Item {
     row: usize,
 }
 
-#[derive(Clone)]
 enum Symbol {
     Bar(String),
     Waits,
@@ -35,6 +38,7 @@ enum Symbol {
     Band,
     Accepted,
     Healed,
+    Overlap,
 }
 
 impl Legend {
@@ -43,18 +47,27 @@ impl Legend {
             let name = name.as_str();
             (Symbol::Bar(scene.colour(name)), shortened(name, 24))
         });
+        let recording = scene.recording;
+        let has = |what: fn(&Event) -> bool| recording.entries.iter().any(|entry| what(&entry.event));
+        let was = |fault: &str| recording.faults.iter().any(|span| span.fault == fault);
         let marks = [
-            (Symbol::Waits, "waits"),
-            (Symbol::Blocks, "its holder is dead"),
-            (Symbol::Lost, "loss signalled"),
-            (Symbol::Accepted, "writes taken"),
-            (Symbol::Refused, "stale write refused"),
-            (Symbol::Frozen, "worker frozen"),
-            (Symbol::Killed, "worker killed"),
-            (Symbol::Band, "fault of server or network"),
-            (Symbol::Healed, "all faults over"),
+            (Symbol::Waits, "waits", has(|event| matches!(event, Event::Asked { .. }))),
+            (Symbol::Accepted, "writes taken", has(|event| matches!(event, Event::Accepted { .. }))),
+            (Symbol::Frozen, "worker frozen", was(FROZEN)),
+            (Symbol::Lost, "loss signalled", has(|event| matches!(event, Event::Lost { .. }))),
+            (Symbol::Refused, "stale write refused", has(|event| matches!(event, Event::Refused { .. }))),
+            (Symbol::Killed, "worker killed", was(KILLED)),
+            (Symbol::Blocks, "blocked by a dead holder", was(KILLED)),
+            (
+                Symbol::Band,
+                "fault of server or network",
+                recording.faults.iter().any(|span| !recording.is_worker(&span.target)),
+            ),
+            (Symbol::Healed, "all faults over", has(|event| matches!(event, Event::Healed))),
+            (Symbol::Overlap, "two holders at once", !exclusion::unsound(recording).is_empty()),
         ];
-        let marks = marks.into_iter().map(|(symbol, label)| (symbol, label.to_owned()));
+        let marks =
+            marks.into_iter().filter(|&(_, _, occurs)| occurs).map(|(symbol, label, _)| (symbol, label.to_owned()));
         let (mut x, mut row) = (16.0, 0);
         let mut items = Vec::new();
         for (symbol, label) in names.chain(marks) {
@@ -93,7 +106,7 @@ impl Symbol {
                 Self::Bar(colour) => g class=(colour) { rect class="holds" y="1" width="18" height="12" rx="2" {} },
                 Self::Waits => g class="name-0" { path class="waits" d="M0 7h18" {} },
                 Self::Blocks => g class="name-0" { rect class="blocks" y="1" width="18" height="12" {} },
-                Self::Lost => path class="lost" d="M4 7l5 -5 5 5 -5 5z" {},
+                Self::Lost => path class="lost" d="M5 7l4 -4 4 4 -4 4z" {},
                 Self::Accepted => path class="accepted" d="M3 6v2M6 6v2M9 6v2M12 6v2M15 6v2" {},
                 Self::Refused => path class="refused" d="M5 3l8 8m0 -8l-8 8" {},
                 Self::Frozen => {
@@ -105,6 +118,7 @@ impl Symbol {
                     path class="killed" d="M0 1v12" {}
                 },
                 Self::Band => rect class="band" y="1" width="18" height="12" {},
+                Self::Overlap => rect class="overlap" x="1" y="1" width="16" height="12" {},
                 Self::Healed => path class="healed" d="M9 0v14" {},
             }
         }
