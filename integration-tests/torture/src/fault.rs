@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use integration_tests::Direction;
 use lease_testkit::Dice;
 
-use crate::record::{Degradation, FROZEN, KILLED};
+use crate::record::{Degradation, FROZEN, KILLED, Sabotage};
 
 /// The store that is tortured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +81,17 @@ impl Fault {
     #[must_use]
     pub fn all_of(store: Store) -> Vec<Self> {
         Self::value_variants().iter().copied().filter(|fault| fault.is_for(store)).collect()
+    }
+
+    /// Under which a bug shows.
+    #[must_use]
+    pub fn that_shows(sabotage: Sabotage) -> Self {
+        match sabotage {
+            Sabotage::FencingOff => Self::WorkerFrozen,
+            Sabotage::DeadlineFromAnswer => Self::LateThenCut,
+            Sabotage::WallClock => Self::WorkerClockJump,
+            Sabotage::CounterReset => Self::WorkerKilled,
+        }
     }
 
     fn is_for(self, store: Store) -> bool {
