@@ -53,7 +53,7 @@ pub use certificates::Certificates;
 pub use environment::{Required, required_servers};
 pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresPair};
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel, Reply};
 pub use wall_clock::WallClock;

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod local;
+mod pair;
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -13,6 +14,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use self::local::LocalPostgres;
+pub use self::pair::PostgresPair;
 use crate::{Proxy, ServerError, WallClock, container::Container, environment::server_url};
 
 /// Points to a server that is already there.

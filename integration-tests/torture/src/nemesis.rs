@@ -12,7 +12,7 @@ use crate::{
     log::Log,
     process::Process,
     record::Event,
-    server::{Harmed, Server},
+    server::Server,
     worker::WorkerSettings,
 };
 
@@ -86,9 +86,9 @@ impl Nemesis<'_> {
                         self.server.hold_back_data();
                         SystemClock.sleep_until(end).await;
                     }
-                    // Before, since it takes effect before it is done; and again as it is ended.
                     self.began(strike, "server");
-                    let harmed: Harmed = self.server.harm(fault).await?;
+                    let harmed = self.server.harm(fault).await?;
+                    self.redirect()?;
                     SystemClock.sleep_until(end).await;
                     self.server.heal(fault, harmed).await?;
                     self.ended(strike, "server");
@@ -146,6 +146,17 @@ impl Nemesis<'_> {
             worker.proxies.iter().for_each(Proxy::heal);
             self.ended(strike, &network_of(&worker));
         }
+    }
+
+    /// Has the workers' networks lead to where the servers are now: after a fail-over, somewhere else.
+    fn redirect(&self) -> Result<()> {
+        let addresses = self.server.addresses()?;
+        for worker in self.workers {
+            for (proxy, &address) in worker.borrow().proxies.iter().zip(&addresses) {
+                proxy.redirect(address);
+            }
+        }
+        Ok(())
     }
 
     fn harm_network(&self, strike: &Strike, proxy: &Proxy) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
-use integration_tests::{Etcd, EtcdCluster, Postgres, Proxy, Redis, RedisSentinel, WallClock};
+use integration_tests::{Etcd, EtcdCluster, Postgres, PostgresPair, Proxy, Redis, RedisSentinel, WallClock};
 
 use crate::fault::{Fault, Store};
 
@@ -11,6 +11,7 @@ use crate::fault::{Fault, Store};
 #[derive(Debug)]
 pub(crate) enum Server {
     Postgres(Postgres),
+    PostgresPair(PostgresPair),
     Redis(Redis),
     RedisSentinel(RedisSentinel),
     Etcd(Etcd),
@@ -22,6 +23,7 @@ impl Server {
     pub(crate) async fn start(store: Store, fault: Fault, clock: Option<&WallClock>) -> Result<Self> {
         let durable: &[_] = if fault == Fault::ServerEmptied { &[] } else { &[("appendonly", "yes")] };
         Ok(match store {
+            Store::Postgres if fault.is_fail_over() => Self::PostgresPair(PostgresPair::start().await?),
             Store::Postgres => Self::Postgres(match clock {
                 Some(clock) => Postgres::start_with_clock(&[], clock).await?,
                 None => Postgres::start_local(&[]).await?,
@@ -40,6 +42,7 @@ impl Server {
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>> {
         Ok(match self {
             Self::Postgres(server) => vec![server.address()?],
+            Self::PostgresPair(servers) => vec![servers.address()],
             Self::Redis(server) => vec![server.address()?],
             // It has a network of its own.
             Self::RedisSentinel(_) => Vec::new(),
@@ -52,6 +55,7 @@ impl Server {
     pub(crate) fn url_through(&self, proxies: &[Proxy], worker: usize) -> String {
         match (self, proxies) {
             (Self::Postgres(server), [proxy]) => server.url_through(proxy),
+            (Self::PostgresPair(_), [proxy]) => format!("postgres://postgres@{}/postgres", proxy.address()),
             (Self::Redis(server), [proxy]) => server.url_through(proxy),
             // Every second worker is on the primary's side of what is cut.
             (Self::RedisSentinel(servers), _) if worker % 2 == 1 => servers.primary().url().to_owned(),
@@ -68,6 +72,7 @@ impl Server {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Postgres(server) => server.url().to_owned(),
+            Self::PostgresPair(servers) => servers.url(),
             Self::Redis(server) => server.url().to_owned(),
             Self::RedisSentinel(servers) => servers.url(),
             Self::Etcd(server) => server.url().replacen("http:", "etcd:", 1),
@@ -77,12 +82,14 @@ impl Server {
 
     /// Nothing that is written on the primary reaches the replica any more.
     pub(crate) fn hold_back_data(&self) {
-        if let Self::RedisSentinel(servers) = self {
-            servers.hold_back_data();
+        match self {
+            Self::PostgresPair(servers) => servers.hold_back_data(),
+            Self::RedisSentinel(servers) => servers.hold_back_data(),
+            _ => {}
         }
     }
 
-    /// Begins what is done to it. Answers to whom, as the record says it.
+    /// Begins what is done to it.
     pub(crate) async fn harm(&self, fault: Fault) -> Result<Harmed> {
         match (fault, self) {
             (Fault::ServerFrozen, Self::Postgres(server)) => server.freeze().await?,
@@ -91,6 +98,8 @@ impl Server {
             (Fault::ServerKilled, Self::Postgres(server)) => server.kill().await?,
             (Fault::ServerKilled | Fault::ServerEmptied, Self::Redis(server)) => server.kill().await?,
             (Fault::ServerKilled, Self::Etcd(server)) => server.kill().await?,
+            (Fault::FailOver, Self::PostgresPair(servers)) => servers.fail_over().await?,
+            (Fault::LossyFailOver, Self::PostgresPair(servers)) => servers.lose_primary().await?,
             (Fault::FailOver, Self::RedisSentinel(servers)) => servers.fail_over().await?,
             (Fault::LossyFailOver, Self::RedisSentinel(servers)) => servers.cut_primary().await?,
             (_, Self::EtcdCluster(members)) => {
@@ -120,7 +129,8 @@ impl Server {
             (Fault::LeaderKilled, Self::EtcdCluster(members)) => members.start_again(member).await?,
             (Fault::LeaderFrozen, Self::EtcdCluster(members)) => members.thaw(member).await?,
             (_, Self::EtcdCluster(members)) => members.heal(),
-            (_, Self::RedisSentinel(_)) => {}
+            // The old primary does not come back.
+            (_, Self::PostgresPair(_) | Self::RedisSentinel(_)) => {}
         }
         Ok(())
     }
