@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::Result;
-use lease_core::{Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock};
+use lease_core::{
+    Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock,
+};
 use lease_testkit::Dice;
 use serde::{Deserialize, Serialize};
 use tokio::{
