@@ -58,6 +58,18 @@ impl Beliefs {
         (!is_lost).then(|| nanoseconds((self.on_host)(deadline).since_origin()))
     }
 
+    /// Writes the deadline down once more if it has moved without a renewal: then the client's clock has jumped.
+    fn still(&self, name: &str) {
+        if let Some(grant) = self.open().get_mut(name)
+            && let Some(deadline) = self.deadline(&grant.handle)
+            && deadline > grant.deadline.saturating_add(1_000_000)
+        {
+            grant.deadline = deadline;
+            let (name, token) = (name.to_owned(), grant.handle.token().get());
+            self.log.write(Event::Renewed { name, token, until: deadline });
+        }
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<String, Grant>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,6 +98,7 @@ impl Belief {
 
     /// The lease is about to be given up.
     pub(crate) fn releasing(&self) {
+        self.beliefs.still(&self.name);
         self.beliefs.log.write(Event::Releasing { name: self.name.clone(), token: self.token });
         self.end();
     }

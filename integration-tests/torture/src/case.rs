@@ -66,7 +66,7 @@ impl Case {
         self.ttl() * 3 + Duration::from_secs(5)
     }
 
-    /// Runs it, and returns the directory of its record.
+    /// Runs it, and returns the directory of its record. It does not judge.
     ///
     /// To be awaited by the main thread: its processes end with the thread that starts them.
     ///

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use integration_tests::Direction;
 use lease_testkit::Dice;
 
-use crate::record::{Degradation, FROZEN, KILLED};
+use crate::record::{Degradation, FROZEN, KILLED, Sabotage};
 
 /// The store that is tortured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +42,8 @@ pub enum Fault {
     ConnectionsBroken,
     /// All arrives late, by up to a ttl.
     Latency,
+    /// Answers arrive late, by a small part of a ttl, and then nothing arrives at all.
+    LateThenCut,
     /// Little arrives in a second.
     LowBandwidth,
     /// The server stands still.
@@ -79,6 +81,17 @@ impl Fault {
     #[must_use]
     pub fn all_of(store: Store) -> Vec<Self> {
         Self::value_variants().iter().copied().filter(|fault| fault.is_for(store)).collect()
+    }
+
+    /// Under which a bug shows.
+    #[must_use]
+    pub fn that_shows(sabotage: Sabotage) -> Self {
+        match sabotage {
+            Sabotage::FencingOff => Self::WorkerFrozen,
+            Sabotage::DeadlineFromAnswer => Self::LateThenCut,
+            Sabotage::WallClock => Self::WorkerClockJump,
+            Sabotage::CounterReset => Self::WorkerKilled,
+        }
     }
 
     fn is_for(self, store: Store) -> bool {
@@ -140,6 +153,7 @@ impl Fault {
             | Self::AnswersLost
             | Self::ConnectionsBroken
             | Self::Latency
+            | Self::LateThenCut
             | Self::LowBandwidth => Lane::Network,
             _ => Lane::Servers,
         }
@@ -152,6 +166,7 @@ impl Fault {
             Self::WorkerKilled => (0.2, 1.0),
             Self::ServerKilled | Self::ServerEmptied => (0.1, 0.8),
             Self::Latency | Self::LowBandwidth => (1.5, 3.0),
+            Self::LateThenCut => (2.5, 3.0),
             Self::LeaderKilled | Self::LeaderFrozen | Self::LeaderIsolated => (0.5, 2.0),
             Self::LossyFailOver => (0.3, 0.6),
             _ => (0.4, 1.6),
@@ -221,7 +236,8 @@ fn draw_lane(mut dice: Dice, kinds: &[Fault], time: Duration, ttl: Duration, wor
         let lasts = dice.between(ttl.mul_f64(shortest), ttl.mul_f64(longest));
         let one = usize::try_from(dice.below(workers as u64)).unwrap_or(0);
         // Mostly one worker has trouble, so that the others can take over.
-        let worker = (fault.lane() == Lane::Workers || !dice.chance(0.25)).then_some(one);
+        let is_for_one = fault.lane() == Lane::Workers || fault == Fault::LateThenCut || !dice.chance(0.25);
+        let worker = is_for_one.then_some(one);
         let severity = dice.below(1_001) as f64 / 1_000.0;
         let direction = *dice.pick(&[Direction::Requests, Direction::Answers, Direction::Both]);
         strikes.push(Strike { fault, at, lasts, worker, severity, direction });

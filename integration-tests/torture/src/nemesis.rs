@@ -134,6 +134,12 @@ impl Nemesis<'_> {
             self.began(strike, &network_of(&worker));
             worker.proxies.iter().for_each(|proxy| self.harm_network(strike, proxy));
         }
+        if strike.fault == Fault::LateThenCut {
+            SystemClock.sleep_until(end - self.ttl.mul_f64(1.5)).await;
+            for target in targets {
+                target.borrow().proxies.iter().for_each(|proxy| proxy.black_hole(Direction::Both));
+            }
+        }
         SystemClock.sleep_until(end).await;
         for target in targets {
             let worker = target.borrow();
@@ -155,6 +161,8 @@ impl Nemesis<'_> {
                     proxy.reset_connections();
                 }
             }
+            // Less than an attempt may take, more than the margin of a deadline.
+            Fault::LateThenCut => proxy.delay(Direction::Answers, self.ttl.mul_f64(0.11 + 0.03 * severity)),
             Fault::Latency => proxy.delay(direction, self.ttl.mul_f64(severity)),
             Fault::LowBandwidth => proxy.limit_bandwidth(direction, 300 + (20_000.0 * severity * severity) as u32),
             _ => proxy.black_hole(Direction::Both),

@@ -149,18 +149,32 @@ impl Contender {
             self.log.write(Event::Asked { name: self.lease.clone(), attempt });
             match self.dice.below(6) {
                 0 => self.run_scope(attempt, options).await,
-                1 | 2 => match self.client.try_acquire(self.lease.as_str(), options).await {
-                    Ok(Some(lease)) => self.hold(attempt, lease).await,
-                    Ok(None) => self.not_granted(attempt),
-                    Err(error) => self.failed(attempt, &error),
-                },
-                _ => match self.client.acquire(self.lease.as_str(), options).await {
-                    Ok(lease) => self.hold(attempt, lease).await,
-                    Err(error) => self.failed(attempt, &error),
+                kind => match self.ask(kind <= 2, options).await {
+                    Some(Ok(Some(lease))) => self.hold(attempt, lease).await,
+                    Some(Ok(None)) => self.not_granted(attempt),
+                    Some(Err(error)) => self.failed(attempt, &error),
+                    None => self.unknown(attempt),
                 },
             }
             let rest = self.dice.between(Duration::from_millis(2), ttl / 10);
             self.pause(rest).await;
+        }
+    }
+
+    /// Asks for the lease, once or until it has it. Nothing if all ends before: the question is dropped then (S15).
+    async fn ask(&self, once: bool, options: LeaseOptions) -> Option<lease_core::Result<Option<Lease>>> {
+        let mut stop = self.stop.clone();
+        let name = self.lease.as_str();
+        let asking = async {
+            if once {
+                self.client.try_acquire(name, options).await
+            } else {
+                self.client.acquire(name, options).await.map(Some)
+            }
+        };
+        tokio::select! {
+            outcome = asking => Some(outcome),
+            _ = stop.wait_for(|stop| *stop) => None,
         }
     }
 
@@ -199,6 +213,7 @@ impl Contender {
             writer.stop().await;
             belief.releasing();
         };
+        // It ends with all the others: its wait has a limit, and its work looks whether it is to end.
         let outcome = self.client.run(self.lease.as_str(), options, work).await;
         match (outcome, belief) {
             (Err(error), Some(belief)) => belief.lost(&error.to_string()),
@@ -215,18 +230,19 @@ impl Contender {
         self.log.write(Event::NotGranted { name: self.lease.clone(), attempt });
     }
 
-    fn failed(&self, attempt: u64, error: &Error) {
-        if is_unknown(error) {
-            self.log.write(Event::Unknown { name: self.lease.clone(), attempt });
-        } else {
-            self.not_granted(attempt);
-        }
+    fn unknown(&self, attempt: u64) {
+        self.log.write(Event::Unknown { name: self.lease.clone(), attempt });
     }
 
-    /// How long to hold a lease: mostly for less than a ttl, sometimes for many renewals.
+    fn failed(&self, attempt: u64, error: &Error) {
+        if is_unknown(error) { self.unknown(attempt) } else { self.not_granted(attempt) }
+    }
+
+    /// How long to hold a lease: mostly for less than a ttl, sometimes for many renewals. Most bugs show only while leases
+    /// are held.
     fn length(&mut self) -> Duration {
-        let ttl = self.settings.ttl;
-        if self.dice.chance(0.2) { self.dice.between(ttl, ttl * 3) } else { self.dice.between(ttl / 50, ttl) }
+        let (ttl, is_sabotaged) = (self.settings.ttl, self.settings.sabotage.is_some());
+        if is_sabotaged || self.dice.chance(0.2) { self.dice.between(ttl, ttl * 3) } else { self.dice.between(ttl / 50, ttl) }
     }
 
     /// Pauses for so long, or until all is to end.
