@@ -242,7 +242,11 @@ impl Contender {
     /// are held.
     fn length(&mut self) -> Duration {
         let (ttl, is_sabotaged) = (self.settings.ttl, self.settings.sabotage.is_some());
-        if is_sabotaged || self.dice.chance(0.2) { self.dice.between(ttl, ttl * 3) } else { self.dice.between(ttl / 50, ttl) }
+        if is_sabotaged || self.dice.chance(0.2) {
+            self.dice.between(ttl, ttl * 3)
+        } else {
+            self.dice.between(ttl / 50, ttl)
+        }
     }
 
     /// Pauses for so long, or until all is to end.

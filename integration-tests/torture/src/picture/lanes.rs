@@ -83,12 +83,18 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// When the worker was frozen, and when there was none.
+    /// When the worker had trouble with its network, was frozen, and when there was none.
     fn harm(&self, worker: &str, y: f64) -> Markup {
-        let faults = || self.scene.recording.faults.iter().filter(|span| place(&span.target) == worker);
+        let faults = || self.scene.recording.faults.iter().filter(|span| place(span.victim()) == worker);
+        let cut_off = faults().filter(|span| span.target != span.victim());
         let frozen = faults().filter(|span| span.fault == FROZEN);
         let killed = faults().filter(|span| span.fault == KILLED);
         html! {
+            @for span in cut_off {
+                @if let Some((x, width)) = self.scene.frame.span(span.from, span.until.unwrap_or(u64::MAX)) {
+                    rect class="band" x=(pixels(x)) y=(pixels(y)) width=(pixels(width)) height=(pixels(self.height())) {}
+                }
+            }
             @for span in frozen {
                 @if let Some((x, width)) = self.scene.frame.span(span.from, span.until.unwrap_or(u64::MAX)) {
                     rect class="frozen" x=(pixels(x)) y=(pixels(y)) width=(pixels(width)) height=(pixels(self.height())) {}
