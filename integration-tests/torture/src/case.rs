@@ -86,8 +86,11 @@ impl Case {
         store::prepare(&server.url()).await?;
         count(&server, &log).await?;
 
-        let mut resource =
-            Process::start("resource", &ResourceSettings { directory: directory.clone(), sabotage: self.sabotage }, None)?;
+        let mut resource = Process::start(
+            "resource",
+            &ResourceSettings { directory: directory.clone(), sabotage: self.sabotage },
+            None,
+        )?;
         let address = resource.first_line()?;
         let mut workers = Vec::new();
         for number in 0..WORKERS {
@@ -163,7 +166,9 @@ impl Case {
         while SystemClock.now() < deadline {
             let mut granted = HashSet::new();
             for entry in entries(directory)? {
-                if let Entry { at, event: Event::Granted { name, .. }, .. } = entry && at > healed {
+                if let Entry { at, event: Event::Granted { name, .. }, .. } = entry
+                    && at > healed
+                {
                     granted.insert(name);
                 }
             }

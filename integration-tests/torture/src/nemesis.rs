@@ -11,7 +11,7 @@ use crate::{
     fault::{Fault, Strike},
     log::Log,
     process::Process,
-    record::Event,
+    record::{Event, NETWORK_OF},
     server::Server,
     worker::WorkerSettings,
 };
@@ -190,7 +190,7 @@ impl Nemesis<'_> {
 }
 
 fn network_of(worker: &Worker) -> String {
-    format!("network of {}", worker.settings.name)
+    format!("{NETWORK_OF}{}", worker.settings.name)
 }
 
 /// By how many nanoseconds a server's clock jumps. Back only by as much as names may stay blocked for without harm.

@@ -67,6 +67,9 @@ pub const FROZEN: &str = "frozen";
 /// The fault of a worker that is killed. It begins when the worker is dead; it may have no end.
 pub const KILLED: &str = "killed";
 
+/// What is before the name of a worker in a target that is the network between it and the store.
+pub const NETWORK_OF: &str = "network of ";
+
 /// What happened.
 #[allow(missing_docs, reason = "the fields say by their names what they are; moments and spans are in nanoseconds")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +95,8 @@ pub enum Event {
     Accepted { name: String, token: u64, writer: String },
     /// The resource refused a stale write; it has seen `largest`.
     Refused { name: String, token: u64, writer: String, largest: u64 },
-    /// A fault begins. `target` is a process (`worker-2`, `worker-3.1`), or `server`, or `network`. The checker knows
+    /// A fault begins. `target` is a process (`worker-2`, `worker-3.1`), or `server`, or the network of a
+    /// worker, which begins with [`NETWORK_OF`]. The checker knows
     /// what [`FROZEN`] and [`KILLED`] mean for a worker; all other faults are words for the reader.
     FaultBegan { fault: String, target: String },
     /// It has ended.

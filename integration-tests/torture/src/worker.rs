@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::Result;
-use lease_core::{Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock};
+use lease_core::{
+    Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock,
+};
 use lease_testkit::Dice;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -240,7 +242,11 @@ impl Contender {
     /// are held.
     fn length(&mut self) -> Duration {
         let (ttl, is_sabotaged) = (self.settings.ttl, self.settings.sabotage.is_some());
-        if is_sabotaged || self.dice.chance(0.2) { self.dice.between(ttl, ttl * 3) } else { self.dice.between(ttl / 50, ttl) }
+        if is_sabotaged || self.dice.chance(0.2) {
+            self.dice.between(ttl, ttl * 3)
+        } else {
+            self.dice.between(ttl / 50, ttl)
+        }
     }
 
     /// Pauses for so long, or until all is to end.

@@ -9,7 +9,7 @@ use std::{
 use lease_core::LeaseName;
 
 use super::grants::{Grant, grants};
-use crate::record::{Case, Entry, Event, FROZEN, KILLED};
+use crate::record::{Case, Entry, Event, FROZEN, KILLED, NETWORK_OF};
 
 /// A run, as all of its processes saw it together.
 #[derive(Debug, Clone)]
@@ -180,6 +180,12 @@ impl Recording {
 }
 
 impl FaultSpan {
+    /// Who has trouble: the worker, also where it is only its network; or the server.
+    #[must_use]
+    pub fn victim(&self) -> &str {
+        self.target.strip_prefix(NETWORK_OF).unwrap_or(&self.target)
+    }
+
     /// Whether it is this fault, done to this target.
     #[must_use]
     pub fn hits(&self, fault: &str, target: &str) -> bool {

@@ -1,6 +1,9 @@
 //! A lane for each worker, and in it a row for each name: what the worker waited for, held, lost, and was refused.
 
-use std::fmt::Write;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use lease_testkit::Violation;
 use maud::{Markup, html};
@@ -14,7 +17,7 @@ use crate::{
         exclusion,
         grants::{Ending, Grant},
     },
-    record::{Event, FROZEN, KILLED},
+    record::{Entry, Event, FROZEN, KILLED},
 };
 
 const ROW: f64 = 20.0;
@@ -65,6 +68,7 @@ impl<'a> Lanes<'a> {
             @for (index, worker) in self.workers.iter().enumerate() {
                 (self.harm(worker, self.lane(index)))
             }
+            (self.attempts())
             @for grant in &recording.grants { (self.grant(grant)) }
             @for (index, worker) in self.workers.iter().enumerate() {
                 @for span in recording.faults.iter().filter(|span| span.fault == FROZEN && place(&span.target) == *worker) {
@@ -79,12 +83,18 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// When the worker was frozen, and when there was none.
+    /// When the worker had trouble with its network, was frozen, and when there was none.
     fn harm(&self, worker: &str, y: f64) -> Markup {
-        let faults = || self.scene.recording.faults.iter().filter(|span| place(&span.target) == worker);
+        let faults = || self.scene.recording.faults.iter().filter(|span| place(span.victim()) == worker);
+        let cut_off = faults().filter(|span| span.target != span.victim());
         let frozen = faults().filter(|span| span.fault == FROZEN);
         let killed = faults().filter(|span| span.fault == KILLED);
         html! {
+            @for span in cut_off {
+                @if let Some((x, width)) = self.scene.frame.span(span.from, span.until.unwrap_or(u64::MAX)) {
+                    rect class="band" x=(pixels(x)) y=(pixels(y)) width=(pixels(width)) height=(pixels(self.height())) {}
+                }
+            }
             @for span in frozen {
                 @if let Some((x, width)) = self.scene.frame.span(span.from, span.until.unwrap_or(u64::MAX)) {
                     rect class="frozen" x=(pixels(x)) y=(pixels(y)) width=(pixels(width)) height=(pixels(self.height())) {}
@@ -109,6 +119,38 @@ impl<'a> Lanes<'a> {
             .unwrap_or(u64::MAX)
     }
 
+    /// From when to when each worker asked, whatever came of it; with a mark where it cannot know what came of it.
+    fn attempts(&self) -> Markup {
+        let mut asked = BTreeMap::new();
+        let mut attempts = Vec::new();
+        for Entry { at, by, event } in &self.scene.recording.entries {
+            match event {
+                Event::Asked { attempt, .. } => {
+                    asked.insert((by, attempt), *at);
+                }
+                Event::Granted { name, attempt, .. }
+                | Event::NotGranted { name, attempt }
+                | Event::Unknown { name, attempt } => {
+                    let from = asked.remove(&(by, attempt));
+                    let is_unknown = matches!(event, Event::Unknown { .. });
+                    attempts.extend(from.zip(self.row(by, name)).map(|(from, y)| (name, from, *at, is_unknown, y)));
+                }
+                _ => {}
+            }
+        }
+        html! {
+            @for (name, from, until, is_unknown, y) in attempts {
+                @let middle = pixels(y + BAR / 2.0);
+                @if let Some((x, width)) = self.scene.frame.span(from, until) {
+                    path class=(format!("{} waits", self.scene.colour(name))) d=(format!("M{} {middle}h{}", pixels(x), pixels(width))) {}
+                }
+                @if let (true, Some(x)) = (is_unknown, self.scene.frame.point(until)) {
+                    text class="unknown" x=(pixels(x)) y=(pixels(y + 12.0)) { "?" }
+                }
+            }
+        }
+    }
+
     fn grant(&self, grant: &Grant) -> Markup {
         let (Scene { recording, frame, .. }, name) = (self.scene, grant.name.as_str());
         let (until, ending) = grant.end();
@@ -120,9 +162,6 @@ impl<'a> Lanes<'a> {
             g class=(colour) {
                 title { (grant.worker) " held " (name) " with token " (grant.token) " from " (recording.second(grant.from))
                     " to " (recording.second(until)) }
-                @if let Some((x, width)) = grant.asked.and_then(|asked| frame.span(asked, grant.from)) {
-                    path class="waits" d=(format!("M{} {middle}h{}", pixels(x), pixels(width))) {}
-                }
                 @if let Some((x, width)) = killed.and_then(|killed| frame.span(killed, until)) {
                     rect class="blocks" x=(pixels(x)) y=(pixels(y)) width=(pixels(width)) height=(pixels(BAR)) {}
                 }
@@ -170,7 +209,7 @@ impl<'a> Lanes<'a> {
     /// Writes that the resource took: a dash under the row, for each pixel that has any.
     fn accepted(&self) -> Markup {
         let mut path = String::new();
-        let mut drawn = std::collections::BTreeSet::new();
+        let mut drawn = BTreeSet::new();
         for entry in &self.scene.recording.entries {
             let Event::Accepted { name, writer, .. } = &entry.event else { continue };
             let (Some(x), Some(y)) = (self.scene.frame.point(entry.at), self.row(writer, name)) else { continue };
@@ -183,7 +222,7 @@ impl<'a> Lanes<'a> {
 
     /// Writes that the resource refused: a cross for those that are close together.
     fn refused(&self) -> Markup {
-        let mut last = std::collections::BTreeMap::new();
+        let mut last = BTreeMap::new();
         let mut crosses = Vec::new();
         for entry in &self.scene.recording.entries {
             let Event::Refused { name, token, writer, largest } = &entry.event else { continue };

@@ -30,6 +30,7 @@ struct Item {
 enum Symbol {
     Bar(String),
     Waits,
+    Unknown,
     Blocks,
     Lost,
     Refused,
@@ -52,6 +53,7 @@ impl Legend {
         let was = |fault: &str| recording.faults.iter().any(|span| span.fault == fault);
         let marks = [
             (Symbol::Waits, "waits", has(|event| matches!(event, Event::Asked { .. }))),
+            (Symbol::Unknown, "outcome unknown", has(|event| matches!(event, Event::Unknown { .. }))),
             (Symbol::Accepted, "writes taken", has(|event| matches!(event, Event::Accepted { .. }))),
             (Symbol::Frozen, "worker frozen", was(FROZEN)),
             (Symbol::Lost, "loss signalled", has(|event| matches!(event, Event::Lost { .. }))),
@@ -103,9 +105,10 @@ impl Symbol {
     fn draw(&self) -> Markup {
         html! {
             @match self {
-                Self::Bar(colour) => g class=(colour) { rect class="holds" y="1" width="18" height="12" rx="2" {} },
-                Self::Waits => g class="name-0" { path class="waits" d="M0 7h18" {} },
-                Self::Blocks => g class="name-0" { rect class="blocks" y="1" width="18" height="12" {} },
+                Self::Bar(colour) => rect class=(format!("{colour} holds")) y="1" width="18" height="12" rx="2" {},
+                Self::Waits => path class="name-0 waits" d="M0 7h18" {},
+                Self::Unknown => text class="unknown" x="9" y="12" { "?" },
+                Self::Blocks => rect class="name-0 blocks" y="1" width="18" height="12" {},
                 Self::Lost => path class="lost" d="M5 7l4 -4 4 4 -4 4z" {},
                 Self::Accepted => path class="accepted" d="M3 6v2M6 6v2M9 6v2M12 6v2M15 6v2" {},
                 Self::Refused => path class="refused" d="M5 3l8 8m0 -8l-8 8" {},
