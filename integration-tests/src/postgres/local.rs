@@ -140,7 +140,8 @@ fn new_keeper() -> Result<Keeper, ServerError> {
 fn is_ready(directory: &Path, processes: &[Process]) -> bool {
     let Some([id, .., status]) = pid_file(directory) else { return false };
     // A replica serves reads: `standby`.
-    matches!(status.as_str(), "ready" | "standby") && processes.first().is_some_and(|first| first.id().to_string() == id)
+    matches!(status.as_str(), "ready" | "standby")
+        && processes.first().is_some_and(|first| first.id().to_string() == id)
 }
 
 /// The first eight lines of `postmaster.pid`: process id, data directory, start time, port, socket directory, address,

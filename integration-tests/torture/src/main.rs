@@ -55,9 +55,9 @@ struct Run {
     /// From which the faults are drawn; random by default. It is in the report.
     #[arg(long)]
     seed: Option<u64>,
-    /// How long the faults of one case go on.
-    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
-    time: Duration,
+    /// How long the faults of one case go on, in ttls: of one second, and two with etcd.
+    #[arg(long, default_value = "6")]
+    length: f64,
     /// Begins anew with other seeds, until so much time has passed or something is wrong.
     #[arg(long, value_parser = humantime::parse_duration)]
     soak: Option<Duration>,
@@ -104,7 +104,7 @@ impl Run {
         let stores = if self.store.is_empty() { Store::value_variants() } else { &self.store };
         let case = |store, fault, sabotage| {
             let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-            Case { store, fault, sabotage, seed, time: self.time }
+            Case { store, fault, sabotage, seed, length: self.length }
         };
         let faults_of = |store| if self.fault.is_empty() { Fault::all_of(store) } else { self.fault.clone() };
         let shown_by = |sabotage| self.fault.first().copied().unwrap_or_else(|| Fault::that_shows(sabotage));
