@@ -59,7 +59,7 @@ struct Run {
     #[arg(long, default_value = "6")]
     length: f64,
     /// Begins anew with other seeds, until so much time has passed or something is wrong.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, conflicts_with = "seed", value_parser = humantime::parse_duration)]
     soak: Option<Duration>,
     /// Where the records and the report go, in place of those that are there.
     #[arg(long, default_value = "target/torture")]
