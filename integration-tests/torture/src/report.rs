@@ -70,10 +70,13 @@ pub fn text(verdicts: &[Verdict]) -> String {
     }
     let mut text = table.to_string();
     for Verdict { case, violations, degradations, .. } in verdicts {
-        for (what, found) in [("", violations), (" (documented)", degradations)] {
-            for violation in found {
-                text += &format!("\n{}, {}, seed {}: {violation}{what}", case.store, case.fault, case.seed);
-            }
+        let case = format!("{}, {}, seed {}", case.store, case.fault, case.seed);
+        for violation in violations {
+            text += &format!("\n{case}: {violation}");
+        }
+        for same in degradations.chunk_by(|one, two| one.check == two.check) {
+            let times = if same.len() == 1 { "time" } else { "times" };
+            text += &format!("\n{case}: {}, as documented: {} {times}", same[0].check.number(), same.len());
         }
     }
     text

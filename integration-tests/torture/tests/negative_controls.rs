@@ -2,9 +2,12 @@
 //! that is there for it must say so.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod support;
+
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use proptest::prelude::*;
+use support::*;
 use torture::{
     check::{
         Check, Verdict, ambiguity::NOTICE_ALLOWANCE, judge, losses::SIGNAL_ALLOWANCE, recording::ReadError,
@@ -12,112 +15,6 @@ use torture::{
     },
     record::{Case, Degradation, Entry, Event, FROZEN, KILLED, Sabotage},
 };
-
-const MILLISECOND: u64 = 1_000_000;
-const TTL: u64 = 1_000 * MILLISECOND;
-const RECOVERY: u64 = 3_000 * MILLISECOND;
-
-fn case() -> Case {
-    Case {
-        store: "postgres".into(),
-        fault: "worker frozen".into(),
-        degradation: None,
-        seed: 7,
-        ttl: TTL,
-        recovery: RECOVERY,
-        sabotage: None,
-    }
-}
-
-fn entry(milliseconds: u64, by: &str, event: Event) -> Entry {
-    Entry { at: milliseconds * MILLISECOND, by: by.into(), event }
-}
-
-fn asked(attempt: u64) -> Event {
-    Event::Asked { name: "job".into(), attempt }
-}
-
-fn granted(attempt: u64, token: u64, until: u64) -> Event {
-    Event::Granted { name: "job".into(), attempt, token, until: until * MILLISECOND }
-}
-
-fn renewed(token: u64, until: u64) -> Event {
-    Event::Renewed { name: "job".into(), token, until: until * MILLISECOND }
-}
-
-fn lost(token: u64, deadline: u64) -> Event {
-    Event::Lost { name: "job".into(), token, reason: "expired".into(), deadline: deadline * MILLISECOND }
-}
-
-fn releasing(token: u64) -> Event {
-    Event::Releasing { name: "job".into(), token }
-}
-
-fn released(token: u64) -> Event {
-    Event::Released { name: "job".into(), token, outcome: "released".into() }
-}
-
-fn accepted(token: u64, writer: &str) -> Event {
-    Event::Accepted { name: "job".into(), token, writer: writer.into() }
-}
-
-fn refused(token: u64, writer: &str, largest: u64) -> Event {
-    Event::Refused { name: "job".into(), token, writer: writer.into(), largest }
-}
-
-fn counted(what: &str, of: &str, count: u64) -> Event {
-    Event::Counted { what: what.into(), of: of.into(), count }
-}
-
-fn fault_began(fault: &str, target: &str) -> Event {
-    Event::FaultBegan { fault: fault.into(), target: target.into() }
-}
-
-fn fault_ended(fault: &str, target: &str) -> Event {
-    Event::FaultEnded { fault: fault.into(), target: target.into() }
-}
-
-/// One worker releases; one is frozen past its deadline; one is killed; an outcome is unknown; all heals.
-fn sound() -> Vec<Entry> {
-    let (one, two, three) = ("worker-1", "worker-2", "worker-3");
-    vec![
-        entry(0, one, counted("tasks", one, 9)),
-        entry(1, "controller", counted("descriptors", "server", 20)),
-        entry(10, one, asked(1)),
-        entry(20, one, granted(1, 11, 960)),
-        entry(350, one, renewed(11, 1_290)),
-        entry(800, one, releasing(11)),
-        entry(810, one, released(11)),
-        entry(1_000, one, Event::Requests { count: 3 }),
-        entry(30, two, asked(1)),
-        entry(805, two, granted(1, 12, 1_740)),
-        entry(2_500, two, lost(12, 1_740)),
-        entry(2_600, two, asked(2)),
-        entry(2_610, two, Event::NotGranted { name: "job".into(), attempt: 2 }),
-        entry(2_700, two, asked(3)),
-        // Nobody is told of token 14: the answer was lost.
-        entry(3_600, two, Event::Unknown { name: "job".into(), attempt: 3 }),
-        entry(3_700, two, asked(4)),
-        entry(4_700, two, granted(4, 15, 5_640)),
-        entry(5_000, two, renewed(15, 5_940)),
-        entry(5_100, two, releasing(15)),
-        entry(5_110, two, released(15)),
-        entry(40, three, asked(1)),
-        entry(1_850, three, granted(1, 13, 2_790)),
-        entry(2_200, three, renewed(13, 3_140)),
-        entry(100, "resource", accepted(11, one)),
-        entry(900, "resource", accepted(12, two)),
-        entry(1_900, "resource", accepted(13, three)),
-        entry(2_501, "resource", refused(12, two, 13)),
-        entry(4_800, "resource", accepted(15, two)),
-        entry(900, "nemesis", fault_began(FROZEN, two)),
-        entry(2_499, "nemesis", fault_ended(FROZEN, two)),
-        entry(2_800, "nemesis", fault_began(KILLED, three)),
-        entry(3_000, "nemesis", Event::Healed),
-        entry(7_000, one, counted("tasks", one, 9)),
-        entry(7_100, "controller", counted("descriptors", "server", 19)),
-    ]
-}
 
 fn verdict(entries: Vec<Entry>) -> Verdict {
     verdict_in(case(), entries)
@@ -463,54 +360,41 @@ fn c8_a_sabotage_passes_only_if_it_is_caught_by_its_check() {
     assert!(!verdict_in(sabotaged(Sabotage::CounterReset), entries).passed());
 }
 
-/// Writes a sound record into a directory of its own; `damage` may change what is in the files.
-fn written(test: &str, damage: impl Fn(&str, String) -> String) -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("case.json"), damage("case.json", serde_json::to_string(&case()).unwrap())).unwrap();
-    for by in ["worker-1", "worker-2", "worker-3", "resource", "nemesis", "controller"] {
-        let file = format!("{by}.jsonl");
-        let lines = sound()
-            .iter()
-            .filter(|entry| entry.by == by)
-            .map(|entry| serde_json::to_string(entry).unwrap() + "\n")
-            .collect();
-        fs::write(directory.join(&file), damage(&file, lines)).unwrap();
-    }
+/// Writes a sound record into a directory of its own; `damage` changes one of its files.
+fn written(test: &str, file: &str, damage: impl Fn(String) -> String) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("record").join(test);
+    support::write(&directory, &case(), &sound());
+    let damaged = directory.join(file);
+    fs::write(&damaged, damage(fs::read_to_string(&damaged).unwrap())).unwrap();
     directory
 }
 
 #[test]
 fn a_written_record_is_judged_like_the_one_in_memory() {
-    let directory = written("whole", |_, text| text);
-    let in_memory = {
-        let mut entries = sound();
-        entries.sort_by(|one, two| one.by.cmp(&two.by));
-        verdict(entries)
-    };
-    assert_eq!(judge(&directory).unwrap(), in_memory);
-    assert!(in_memory.passed());
+    let directory = written("whole", "case.json", |text| text);
+    assert_eq!(judge(&directory).unwrap(), verdict(sound()));
 }
 
 #[test]
 fn the_last_line_of_a_killed_process_may_be_cut() {
-    let directory = written("cut", |file, text| if file == "worker-3.jsonl" { text + "{\"at\":220000" } else { text });
+    let directory = written("cut", "worker-3.jsonl", |text| text + "{\"at\":220000");
     assert!(judge(&directory).unwrap().passed());
 }
 
 #[test]
 fn any_other_line_that_is_no_entry_is_an_error() {
-    let ended = written("ended", |file, text| if file == "worker-3.jsonl" { text + "{\"at\":220000\n" } else { text });
+    let ended = written("ended", "worker-3.jsonl", |text| text + "{\"at\":220000\n");
     let error = judge(&ended).unwrap_err();
     assert!(matches!(&error, ReadError::NotAnEntry { line: 4, .. }), "{error}");
-    let inner = written("inner", |file, text| if file == "worker-3.jsonl" { format!("\n{text}") } else { text });
+    let inner = written("inner", "worker-3.jsonl", |text| format!("\n{text}"));
     let error = judge(&inner).unwrap_err();
     assert!(error.to_string().contains("worker-3.jsonl:1: "), "{error}");
-    let no_case = written("no-case", |file, text| if file == "case.json" { "{}".into() } else { text });
+    let no_case = written("no-case", "case.json", |_| "{}".into());
     assert!(matches!(judge(&no_case).unwrap_err(), ReadError::NotACase { .. }));
-    let token = written("token", |_, text| text.replace("\"token\":13", "\"token\":0"));
-    assert!(matches!(judge(&token).unwrap_err(), ReadError::Impossible { token: 0, .. }));
+    let no_token = written("no-token", "worker-3.jsonl", |text| text.replace("\"token\":13", "\"token\":0"));
+    assert!(matches!(judge(&no_token).unwrap_err(), ReadError::Impossible { token: 0, .. }));
+    let nothing = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("nothing");
+    assert!(matches!(judge(&nothing).unwrap_err(), ReadError::Unreadable { .. }));
 }
 
 /// A holder after the other: how long the name was free before, how long it was held, and whether it was released.

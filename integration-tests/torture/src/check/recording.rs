@@ -104,12 +104,13 @@ impl Recording {
         Self::new(case, entries)
     }
 
-    /// The recording with these entries.
+    /// The recording with these entries; those of a process are in the order in which it wrote them.
     ///
     /// # Errors
     ///
     /// When it has a grant of something that no store can have granted.
-    pub fn new(case: Case, entries: Vec<Entry>) -> Result<Self, ReadError> {
+    pub fn new(case: Case, mut entries: Vec<Entry>) -> Result<Self, ReadError> {
+        entries.sort_by(|one, two| one.by.cmp(&two.by));
         Ok(Self {
             grants: grants(&entries)?,
             faults: faults(&entries),
