@@ -58,7 +58,8 @@ impl Proxy {
         let listener = Listener::open()?;
         let faults = watch::Sender::new(Faults::default());
         let open = OpenConnections::default();
-        let accepting = connection::accept_all(listener.clone(), upstream.subscribe(), faults.subscribe(), open.clone());
+        let accepting =
+            connection::accept_all(listener.clone(), upstream.subscribe(), faults.subscribe(), open.clone());
         let acceptor = tokio::spawn(accepting).abort_handle();
         Ok(Self { listener, upstream, faults, open, acceptor })
     }

@@ -40,7 +40,8 @@ impl LocalPostgres {
 
     /// Starts a replica of the server that is reached by this port.
     pub(super) fn start_replica(port: u16) -> Result<Self, ServerError> {
-        Self::start_with(Data::ReplicaOf(port), &[], &[])
+        // By default it looks for the primary once in five seconds, and for its own promotion no more often.
+        Self::start_with(Data::ReplicaOf(port), &[], &settings_as_arguments(&[("wal_retrieve_retry_interval", "100ms")]))
     }
 
     fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<Self, ServerError> {
@@ -122,7 +123,7 @@ impl LocalPostgres {
 
     /// Makes a replica a server of its own, once it has applied all that it has received.
     pub(super) fn promote(&self) -> Result<(), ServerError> {
-        self.server.run(&[path(&self.binaries.join("pg_ctl"))?, "promote", "-w", "-D", "data"])
+        self.server.run(&[path(&tool(&self.binaries, "pg_ctl"))?, "promote", "-w", "-D", "data"])
     }
 }
 
@@ -140,7 +141,8 @@ fn new_keeper() -> Result<Keeper, ServerError> {
 fn is_ready(directory: &Path, processes: &[Process]) -> bool {
     let Some([id, .., status]) = pid_file(directory) else { return false };
     // A replica serves reads: `standby`.
-    matches!(status.as_str(), "ready" | "standby") && processes.first().is_some_and(|first| first.id().to_string() == id)
+    matches!(status.as_str(), "ready" | "standby")
+        && processes.first().is_some_and(|first| first.id().to_string() == id)
 }
 
 /// The first eight lines of `postmaster.pid`: process id, data directory, start time, port, socket directory, address,
@@ -172,7 +174,7 @@ fn make_data_directory(keeper: &mut Keeper, binaries: &Path) -> Result<(), Serve
 
 /// Makes `data` a copy of what the server at this port has, which wants to be kept up to date from there.
 fn copy_data_directory(keeper: &mut Keeper, binaries: &Path, port: u16) -> Result<(), ServerError> {
-    let (copy, port) = (binaries.join("pg_basebackup"), port.to_string());
+    let (copy, port) = (tool(binaries, "pg_basebackup"), port.to_string());
     let from = [path(&copy)?, "-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
     keeper.run(&[&from[..], &["-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync"]].concat())
 }
@@ -212,6 +214,12 @@ fn newest_binaries() -> Result<PathBuf, ServerError> {
         .max()
         .map(|(_, directory)| directory)
         .ok_or_else(|| ServerError::NoServer("no initdb and postgres in PATH or /usr/lib/postgresql/*/bin".into()))
+}
+
+/// Another binary of the same version: the directory may have links to some only.
+fn tool(binaries: &Path, name: &str) -> PathBuf {
+    let postgres = binaries.join("postgres");
+    postgres.canonicalize().unwrap_or(postgres).with_file_name(name)
 }
 
 fn version(postgres: &Path) -> Option<Vec<u32>> {

@@ -28,13 +28,13 @@ use crate::{
 };
 
 const WORKERS: usize = 4;
-const LEASES: [&str; 3] = ["ledger", "mail", "reports"];
+const LEASES: [&str; 4] = ["invoices", "ledger", "mail", "reports"];
 
 /// How long a process may take to end in good order: its leases are released, or the servers are asked in vain.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
     /// The store.
     pub store: Store,
@@ -44,8 +44,8 @@ pub struct Case {
     pub sabotage: Option<Sabotage>,
     /// From which the faults are drawn.
     pub seed: u64,
-    /// How long faults go on.
-    pub time: Duration,
+    /// How long faults go on, in ttls.
+    pub length: f64,
 }
 
 impl Case {
@@ -84,7 +84,8 @@ impl Case {
         let server_clock = if has_clock { Some(WallClock::new().await?) } else { None };
         let server = Server::start(self.store, self.fault, server_clock.as_ref()).await?;
         store::prepare(&server.url()).await?;
-        count(&server, &log).await?;
+        count_connections(&server, &log).await?;
+        count_leases(&server, &log).await?;
 
         let mut resource = Process::start(
             "resource",
@@ -96,19 +97,21 @@ impl Case {
         for number in 0..WORKERS {
             workers.push(RefCell::new(self.worker(number, &server, &directory, &address).await?));
         }
-        pause(self.ttl()).await;
+        pause(self.ttl() / 2).await;
 
         let nemesis = Nemesis {
+            directory: &directory,
             log: Log::open(&directory, "nemesis")?,
             ttl: self.ttl(),
             server: &server,
             server_clock: server_clock.as_ref(),
             workers: &workers,
         };
-        let lanes = draw(self.store, self.fault, self.seed, self.time, self.ttl(), WORKERS);
+        let time = self.ttl().mul_f64(self.length);
+        let lanes = draw(self.store, self.fault, self.seed, time, self.ttl(), WORKERS);
         let began = SystemClock.now();
         let at_least = async {
-            SystemClock.sleep_until(began + self.time).await;
+            SystemClock.sleep_until(began + time).await;
             Ok(())
         };
         let [one, two, three] = &lanes[..] else { anyhow::bail!("there are three lanes") };
@@ -121,8 +124,9 @@ impl Case {
             worker.into_inner().process.end(PATIENCE).await?;
         }
         drop(resource);
+        count_connections(&server, &log).await?;
         self.left(&server).await?;
-        count(&server, &log).await?;
+        count_leases(&server, &log).await?;
         Ok(directory)
     }
 
@@ -192,21 +196,30 @@ impl Case {
     }
 }
 
-/// Counts what is on the server: connections first, since counting leases takes one.
-async fn count(server: &Server, log: &Log) -> Result<()> {
-    let write = |what: &str, count| {
-        log.write(Event::Counted { what: what.to_owned(), of: "server".to_owned(), count });
-    };
-    if let [address] = server.addresses()?[..] {
-        write("connections", connections_to(address));
+/// Counts the connections to a server, as soon as there are none, or after a while: a server needs a moment to notice that
+/// its clients are gone.
+async fn count_connections(server: &Server, log: &Log) -> Result<()> {
+    let [address] = server.addresses()?[..] else { return Ok(()) };
+    let patience = SystemClock.now() + Duration::from_secs(5);
+    while connections_to(address) > 0 && SystemClock.now() < patience {
+        pause(Duration::from_millis(10)).await;
     }
-    let leases = store::open(&server.url()).await?.list("", None, 1_000).await?;
-    write("leases", leases.len() as u64);
+    write_count(log, "connections", connections_to(address));
     Ok(())
 }
 
+async fn count_leases(server: &Server, log: &Log) -> Result<()> {
+    let leases = store::open(&server.url()).await?.list("", None, 1_000).await?;
+    write_count(log, "leases", leases.len() as u64);
+    Ok(())
+}
+
+fn write_count(log: &Log, what: &str, count: u64) {
+    log.write(Event::Counted { what: what.to_owned(), of: "server".to_owned(), count });
+}
+
 /// What the workers of a case have written so far.
-fn entries(directory: &Path) -> Result<Vec<Entry>> {
+pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for file in std::fs::read_dir(directory)? {
         let file = file?;

@@ -162,14 +162,14 @@ impl Fault {
     /// For how long it lasts, in ttls: at least and at most.
     fn length(self) -> (f64, f64) {
         match self {
-            Self::WorkerFrozen => (1.3, 1.7),
+            Self::WorkerFrozen => (1.4, 1.8),
             Self::WorkerKilled => (0.2, 1.0),
             Self::ServerKilled | Self::ServerEmptied => (0.1, 0.8),
             Self::Latency | Self::LowBandwidth => (1.5, 3.0),
-            Self::LateThenCut => (2.5, 3.0),
+            Self::LateThenCut => (1.8, 2.0),
             Self::LeaderKilled | Self::LeaderFrozen | Self::LeaderIsolated => (0.5, 2.0),
             Self::LossyFailOver => (0.3, 0.6),
-            _ => (0.4, 1.6),
+            _ => (0.4, 1.8),
         }
     }
 }
@@ -200,7 +200,7 @@ pub(crate) struct Strike {
     /// After the beginning of all faults.
     pub(crate) at: Duration,
     pub(crate) lasts: Duration,
-    /// Which worker; nothing is everybody.
+    /// Which worker, or the next one that holds a lease at the moment; nothing is everybody.
     pub(crate) worker: Option<usize>,
     /// From 0, mild, to 1.
     pub(crate) severity: f64,
@@ -229,7 +229,7 @@ pub(crate) fn draw(
 
 fn draw_lane(mut dice: Dice, kinds: &[Fault], time: Duration, ttl: Duration, workers: usize) -> Vec<Strike> {
     let mut strikes = Vec::new();
-    let mut at = dice.between(ttl / 10, ttl);
+    let mut at = dice.between(ttl / 10, ttl / 2);
     while at < time {
         let fault = *dice.pick(kinds);
         let (shortest, longest) = fault.length();
@@ -244,7 +244,7 @@ fn draw_lane(mut dice: Dice, kinds: &[Fault], time: Duration, ttl: Duration, wor
         if fault.is_fail_over() {
             break;
         }
-        at += lasts + dice.between(ttl / 10, ttl);
+        at += lasts + dice.between(ttl / 10, ttl / 2);
     }
     strikes
 }

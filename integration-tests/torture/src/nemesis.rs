@@ -1,6 +1,6 @@
 //! Does the harm that was drawn, and undoes it.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, collections::HashSet, path::Path, time::Duration};
 
 use anyhow::Result;
 use integration_tests::{Direction, Proxy, WallClock};
@@ -8,10 +8,11 @@ use lease_core::{Clock, Moment, SystemClock};
 use rustix::process::Signal;
 
 use crate::{
+    case::entries,
     fault::{Fault, Strike},
     log::Log,
     process::Process,
-    record::{Event, NETWORK_OF},
+    record::{Entry, Event, NETWORK_OF},
     server::Server,
     worker::WorkerSettings,
 };
@@ -20,6 +21,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// What can be harmed.
 pub(crate) struct Nemesis<'a> {
+    /// Where the record of the case is.
+    pub(crate) directory: &'a Path,
     pub(crate) log: Log,
     pub(crate) ttl: Duration,
     pub(crate) server: &'a Server,
@@ -66,7 +69,7 @@ impl Nemesis<'_> {
         for strike in strikes {
             SystemClock.sleep_until(began + strike.at).await;
             let targets: Vec<&RefCell<Worker>> = match strike.worker {
-                Some(worker) => vec![&self.workers[worker]],
+                Some(worker) => vec![self.victim(worker)?],
                 None => self.workers.iter().collect(),
             };
             let end = began + strike.at + strike.lasts;
@@ -97,6 +100,25 @@ impl Nemesis<'_> {
             }
         }
         Ok(())
+    }
+
+    /// This worker, or the next one that holds a lease: who has nothing can lose nothing.
+    fn victim(&self, first: usize) -> Result<&RefCell<Worker>> {
+        let entries = entries(self.directory)?;
+        let holds = |worker: &&RefCell<Worker>| {
+            let worker = worker.borrow();
+            let (mut granted, mut ended) = (HashSet::new(), HashSet::new());
+            for Entry { event, .. } in entries.iter().filter(|entry| entry.by == worker.settings.name) {
+                match event {
+                    Event::Granted { name, token, .. } => granted.insert((name, token)),
+                    Event::Lost { name, token, .. } | Event::Releasing { name, token } => ended.insert((name, token)),
+                    _ => false,
+                };
+            }
+            granted.len() > ended.len()
+        };
+        let mut from_first = self.workers.iter().cycle().skip(first).take(self.workers.len());
+        Ok(from_first.find(holds).unwrap_or(&self.workers[first]))
     }
 
     async fn strike_worker(&self, strike: &Strike, worker: &RefCell<Worker>, end: Moment) -> Result<()> {
@@ -135,7 +157,8 @@ impl Nemesis<'_> {
             worker.proxies.iter().for_each(|proxy| self.harm_network(strike, proxy));
         }
         if strike.fault == Fault::LateThenCut {
-            SystemClock.sleep_until(end - self.ttl.mul_f64(1.5)).await;
+            // After a renewal or two.
+            SystemClock.sleep_until(end - self.ttl.mul_f64(1.3)).await;
             for target in targets {
                 target.borrow().proxies.iter().for_each(|proxy| proxy.black_hole(Direction::Both));
             }
