@@ -48,12 +48,14 @@ mod postgres;
 mod processes;
 mod proxy;
 mod redis;
+mod wall_clock;
 
 pub use certificates::Certificates;
 pub use environment::{Required, required_servers};
 pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster};
 pub use patience::{eventually, is_hinted_within, pass, within};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresPair};
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel, Reply};
+pub use wall_clock::WallClock;

@@ -74,6 +74,11 @@ impl LocalServer {
         ended(&keeper)
     }
 
+    /// Runs a command in its directory and account, and waits for its end.
+    pub(crate) fn run(&self, command: &[&str]) -> Result<(), ServerError> {
+        self.keeper().run(command)
+    }
+
     /// Starts it again after its end, with the same data and the same port.
     pub(crate) fn start_again(&self) -> Result<(), ServerError> {
         let mut keeper = self.keeper();

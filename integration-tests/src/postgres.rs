@@ -2,6 +2,7 @@
 
 mod handshake;
 mod local;
+mod pair;
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -13,7 +14,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use self::local::LocalPostgres;
-use crate::{Proxy, ServerError, container::Container, environment::server_url};
+pub use self::pair::PostgresPair;
+use crate::{Proxy, ServerError, WallClock, container::Container, environment::server_url};
 
 /// Points to a server that is already there.
 const URL: &str = "LEASE_TEST_POSTGRES_URL";
@@ -96,8 +98,21 @@ impl Postgres {
     ///
     /// When there is no binary, or the server does not start.
     pub async fn start_local(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        let arguments = local::settings_as_arguments(settings);
-        let server = blocking(move || LocalPostgres::start(&arguments)).await?;
+        Self::start_under(&[], settings).await
+    }
+
+    /// Like [`start_local`](Self::start_local), under a wall clock that can be shifted.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or the server does not start.
+    pub async fn start_with_clock(settings: &[(&str, &str)], clock: &WallClock) -> Result<Self, ServerError> {
+        Self::start_under(&clock.as_command(), settings).await
+    }
+
+    async fn start_under(command: &[String], settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        let (command, arguments) = (command.to_vec(), local::settings_as_arguments(settings));
+        let server = blocking(move || LocalPostgres::start(&command, &arguments)).await?;
         Ok(Self { url: local_url(server.port())?, server: Server::Local(Arc::new(server)), shared: false })
     }
 

@@ -12,7 +12,7 @@ use url::Url;
 
 use self::local::LocalRedis;
 pub use self::{cluster::RedisCluster, raw::Reply, sentinel::RedisSentinel};
-use crate::{Proxy, ServerError, container::Container, deadline::poll_until, environment::server_url};
+use crate::{Proxy, ServerError, WallClock, container::Container, deadline::poll_until, environment::server_url};
 
 /// Points to a server that is already there.
 const URL: &str = "LEASE_TEST_REDIS_URL";
@@ -82,8 +82,21 @@ impl Redis {
     ///
     /// When there is no binary, or the server does not start.
     pub async fn start_local(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        let arguments = local::settings_as_arguments(settings);
-        let server = blocking(move || LocalRedis::start(&arguments)).await?;
+        Self::start_under(&[], settings).await
+    }
+
+    /// Like [`start_local`](Self::start_local), under a wall clock that can be shifted.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or the server does not start.
+    pub async fn start_with_clock(settings: &[(&str, &str)], clock: &WallClock) -> Result<Self, ServerError> {
+        Self::start_under(&clock.as_command(), settings).await
+    }
+
+    async fn start_under(command: &[String], settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        let (command, arguments) = (command.to_vec(), local::settings_as_arguments(settings));
+        let server = blocking(move || LocalRedis::start(&command, &arguments)).await?;
         let redis = Self { url: local_url(server.port())?, server: Server::Local(Arc::new(server)), shared: false };
         redis.answers().await?;
         Ok(redis)

@@ -20,15 +20,34 @@ use crate::{
 pub(super) struct LocalPostgres {
     server: LocalServer,
     port: u16,
+    binaries: PathBuf,
+}
+
+/// Where the data of a new server comes from.
+#[derive(Debug, Clone, Copy)]
+enum Data {
+    Fresh,
+    /// Copied from the server that is reached by this port, and kept up to date from there.
+    ReplicaOf(u16),
 }
 
 impl LocalPostgres {
-    /// Starts the newest version that is installed; [`ServerError::NoServer`] when none is.
-    pub(super) fn start(settings: &[String]) -> Result<Self, ServerError> {
+    /// Starts the newest version that is installed, by a command that is put in front of it, if there is one;
+    /// [`ServerError::NoServer`] when none is.
+    pub(super) fn start(under: &[String], settings: &[String]) -> Result<Self, ServerError> {
+        Self::start_with(Data::Fresh, under, settings)
+    }
+
+    /// Starts a replica of the server that is reached by this port.
+    pub(super) fn start_replica(port: u16) -> Result<Self, ServerError> {
+        Self::start_with(Data::ReplicaOf(port), &[], &[])
+    }
+
+    fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<Self, ServerError> {
         let binaries = newest_binaries()?;
         let mut attempts = 5;
         loop {
-            let error = match Self::start_on(free_port()?, &binaries, settings) {
+            let error = match Self::start_on(free_port()?, &binaries, data, under, settings) {
                 Ok(server) => return Ok(server),
                 Err(error) => error,
             };
@@ -40,12 +59,21 @@ impl LocalPostgres {
         }
     }
 
-    fn start_on(port: u16, binaries: &Path, settings: &[String]) -> Result<Self, ServerError> {
+    fn start_on(
+        port: u16,
+        binaries: &Path,
+        data: Data,
+        under: &[String],
+        settings: &[String],
+    ) -> Result<Self, ServerError> {
         let mut keeper = new_keeper()?;
-        make_data_directory(&mut keeper, binaries)?;
+        match data {
+            Data::Fresh => make_data_directory(&mut keeper, binaries)?,
+            Data::ReplicaOf(port) => copy_data_directory(&mut keeper, binaries, port)?,
+        }
         let port_argument = port.to_string();
-        let mut command: Vec<String> =
-            [path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into).into();
+        let mut command = under.to_vec();
+        command.extend([path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into));
         let defaults = [
             ("listen_addresses", "127.0.0.1"),
             // A path in a long temporary directory may not fit into a socket's address.
@@ -57,7 +85,7 @@ impl LocalPostgres {
         ];
         command.extend(settings_as_arguments(&defaults));
         command.extend_from_slice(settings);
-        Ok(Self { server: LocalServer::start(keeper, command, is_ready)?, port })
+        Ok(Self { server: LocalServer::start(keeper, command, is_ready)?, port, binaries: binaries.to_owned() })
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -82,10 +110,19 @@ impl LocalPostgres {
         self.server.start_again()
     }
 
+    /// "Fast" shutdown: ends sessions, writes a checkpoint, and waits until replicas have all.
+    pub(super) fn stop(&self) -> Result<(), ServerError> {
+        self.server.stop(Signal::INT)
+    }
+
     pub(super) fn restart(&self) -> Result<(), ServerError> {
-        // "Fast" shutdown: ends sessions, writes a checkpoint.
-        self.server.stop(Signal::INT)?;
+        self.stop()?;
         self.server.start_again()
+    }
+
+    /// Makes a replica a server of its own, once it has applied all that it has received.
+    pub(super) fn promote(&self) -> Result<(), ServerError> {
+        self.server.run(&[path(&tool(&self.binaries, "pg_ctl"))?, "promote", "-w", "-D", "data"])
     }
 }
 
@@ -102,7 +139,9 @@ fn new_keeper() -> Result<Keeper, ServerError> {
 /// The server writes its state into a file of its own directory, so no other server can be taken for it.
 fn is_ready(directory: &Path, processes: &[Process]) -> bool {
     let Some([id, .., status]) = pid_file(directory) else { return false };
-    status == "ready" && processes.first().is_some_and(|first| first.id().to_string() == id)
+    // A replica serves reads: `standby`.
+    matches!(status.as_str(), "ready" | "standby")
+        && processes.first().is_some_and(|first| first.id().to_string() == id)
 }
 
 /// The first eight lines of `postmaster.pid`: process id, data directory, start time, port, socket directory, address,
@@ -130,6 +169,13 @@ fn make_data_directory(keeper: &mut Keeper, binaries: &Path) -> Result<(), Serve
         return run_initdb(keeper, binaries);
     }
     keeper.run(&["cp", "-R", "-p", path(&template(binaries)?)?, "data"])
+}
+
+/// Makes `data` a copy of what the server at this port has, which wants to be kept up to date from there.
+fn copy_data_directory(keeper: &mut Keeper, binaries: &Path, port: u16) -> Result<(), ServerError> {
+    let (copy, port) = (tool(binaries, "pg_basebackup"), port.to_string());
+    let from = [path(&copy)?, "-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+    keeper.run(&[&from[..], &["-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync"]].concat())
 }
 
 fn template(binaries: &Path) -> Result<PathBuf, ServerError> {
@@ -167,6 +213,12 @@ fn newest_binaries() -> Result<PathBuf, ServerError> {
         .max()
         .map(|(_, directory)| directory)
         .ok_or_else(|| ServerError::NoServer("no initdb and postgres in PATH or /usr/lib/postgresql/*/bin".into()))
+}
+
+/// Another binary of the same version: the directory may have links to some only.
+fn tool(binaries: &Path, name: &str) -> PathBuf {
+    let postgres = binaries.join("postgres");
+    postgres.canonicalize().unwrap_or(postgres).with_file_name(name)
 }
 
 fn version(postgres: &Path) -> Option<Vec<u32>> {

@@ -22,13 +22,15 @@ pub(super) struct LocalRedis {
 }
 
 impl LocalRedis {
-    /// Starts a server; [`ServerError::NoServer`] when none is installed.
-    pub(super) fn start(settings: &[String]) -> Result<Self, ServerError> {
+    /// Starts a server, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when none is
+    /// installed.
+    pub(super) fn start(under: &[String], settings: &[String]) -> Result<Self, ServerError> {
         let binary = binary()?;
         repeatedly(|| {
             let port = free_port()?;
             let (cluster_port, port_argument) = (free_port()?.to_string(), port.to_string());
-            let mut command = vec![binary.to_string_lossy().into_owned()];
+            let mut command = under.to_vec();
+            command.push(binary.to_string_lossy().into_owned());
             let mut defaults = vec![
                 ("port", &*port_argument),
                 ("bind", "127.0.0.1"),
