@@ -4,7 +4,7 @@
 //!
 //! How it stands to the real thing:
 //!
-//! * The deadlines are computed by the very file that `lease-core` uses, [`schedule`].
+//! * The deadlines are computed by the very file that `lease-core` uses, `schedule.rs`.
 //! * The store is a copy in short. A test gives it and the memory store the same requests, and compares the answers.
 //! * The clients are freer than real ones: they ask, renew, give up, release and write at any moment at which that is
 //!   possible at all. A client that does nothing for a while is one that is paused.
