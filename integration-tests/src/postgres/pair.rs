@@ -78,8 +78,9 @@ impl PostgresPair {
     }
 
     async fn promote(&self) -> Result<(), ServerError> {
-        // What the network holds back came from somebody who is dead.
+        // What the network holds back is lost with the connections. The replica finds out that nobody is there.
         self.network.reset_connections();
+        self.network.heal();
         let replica = Arc::clone(&self.replica);
         blocking(move || replica.promote()).await?;
         self.has_failed_over.store(true, Ordering::SeqCst);

@@ -97,7 +97,7 @@ impl Case {
         for number in 0..WORKERS {
             workers.push(RefCell::new(self.worker(number, &server, &directory, &address).await?));
         }
-        pause(self.ttl()).await;
+        pause(self.ttl() / 2).await;
 
         let nemesis = Nemesis {
             directory: &directory,

@@ -166,7 +166,7 @@ impl Fault {
             Self::WorkerKilled => (0.2, 1.0),
             Self::ServerKilled | Self::ServerEmptied => (0.1, 0.8),
             Self::Latency | Self::LowBandwidth => (1.5, 3.0),
-            Self::LateThenCut => (2.5, 3.0),
+            Self::LateThenCut => (1.8, 2.0),
             Self::LeaderKilled | Self::LeaderFrozen | Self::LeaderIsolated => (0.5, 2.0),
             Self::LossyFailOver => (0.3, 0.6),
             _ => (0.4, 1.8),

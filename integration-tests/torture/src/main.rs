@@ -56,7 +56,7 @@ struct Run {
     #[arg(long)]
     seed: Option<u64>,
     /// How long the faults of one case go on, in ttls: of one second, and two with etcd.
-    #[arg(long, default_value = "6")]
+    #[arg(long, default_value = "5")]
     length: f64,
     /// Begins anew with other seeds, until so much time has passed or something is wrong.
     #[arg(long, conflicts_with = "seed", value_parser = humantime::parse_duration)]
@@ -102,9 +102,11 @@ impl Run {
 
     fn cases(&self) -> Vec<Case> {
         let stores = if self.store.is_empty() { Store::value_variants() } else { &self.store };
-        let case = |store, fault, sabotage| {
+        let case = |store, fault, sabotage: Option<Sabotage>| {
             let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-            Case { store, fault, sabotage, seed, length: self.length }
+            // A bug needs an occasion to show.
+            let length = if sabotage.is_some() { self.length * 2.0 } else { self.length };
+            Case { store, fault, sabotage, seed, length }
         };
         let faults_of = |store| if self.fault.is_empty() { Fault::all_of(store) } else { self.fault.clone() };
         let shown_by = |sabotage| self.fault.first().copied().unwrap_or_else(|| Fault::that_shows(sabotage));

@@ -157,7 +157,8 @@ impl Nemesis<'_> {
             worker.proxies.iter().for_each(|proxy| self.harm_network(strike, proxy));
         }
         if strike.fault == Fault::LateThenCut {
-            SystemClock.sleep_until(end - self.ttl.mul_f64(1.5)).await;
+            // After a renewal or two.
+            SystemClock.sleep_until(end - self.ttl.mul_f64(1.3)).await;
             for target in targets {
                 target.borrow().proxies.iter().for_each(|proxy| proxy.black_hole(Direction::Both));
             }

@@ -14,7 +14,7 @@ pub(crate) enum Server {
     Postgres(Postgres),
     PostgresPair(PostgresPair),
     Redis(Redis),
-    RedisSentinel(RedisSentinel),
+    RedisSentinel(Box<RedisSentinel>),
     Etcd(Etcd),
     EtcdCluster(EtcdCluster),
 }
@@ -29,7 +29,7 @@ impl Server {
                 Some(clock) => Postgres::start_with_clock(&[], clock).await?,
                 None => Postgres::start_local(&[]).await?,
             }),
-            Store::Redis if fault.is_fail_over() => Self::RedisSentinel(RedisSentinel::start().await?),
+            Store::Redis if fault.is_fail_over() => Self::RedisSentinel(RedisSentinel::start().await?.into()),
             Store::Redis => Self::Redis(match clock {
                 Some(clock) => Redis::start_with_clock(durable, clock).await?,
                 None => Redis::start_local(durable).await?,

@@ -238,10 +238,13 @@ impl Contender {
         if is_unknown(error) { self.unknown(attempt) } else { self.not_granted(attempt) }
     }
 
-    /// How long to hold a lease: for less than a ttl, or for many renewals. Most bugs show only while leases are held.
+    /// How long to hold a lease: for less than a ttl, or for some renewals; with a bug for many, since it shows only while
+    /// leases are held.
     fn length(&mut self) -> Duration {
-        let (ttl, is_sabotaged) = (self.settings.ttl, self.settings.sabotage.is_some());
-        if is_sabotaged || self.dice.chance(0.4) {
+        let ttl = self.settings.ttl;
+        if self.settings.sabotage.is_some() {
+            self.dice.between(ttl * 2, ttl * 6)
+        } else if self.dice.chance(0.4) {
             self.dice.between(ttl, ttl * 3)
         } else {
             self.dice.between(ttl / 50, ttl)

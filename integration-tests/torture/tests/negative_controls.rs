@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use support::*;
 use torture::{
     check::{
-        Check, Verdict, ambiguity::NOTICE_ALLOWANCE, judge, losses::SIGNAL_ALLOWANCE, recording::ReadError,
-        recording::Recording,
+        Check, Verdict, ambiguity::NOTICE_ALLOWANCE, figures::Quantiles, judge, losses::SIGNAL_ALLOWANCE,
+        recording::ReadError, recording::Recording,
     },
     record::{Case, Degradation, Entry, Event, FROZEN, KILLED, Sabotage},
 };
@@ -73,10 +73,36 @@ fn a_sound_recording_passes() {
 }
 
 #[test]
+fn a_hand_over_is_from_a_release_to_somebody_who_waited() {
+    let hand_over = |change: fn(&mut Vec<Entry>)| {
+        let mut entries = sound();
+        change(&mut entries);
+        verdict(entries).figures.hand_over
+    };
+    assert!(hand_over(|_| ()).is_some());
+    assert_eq!(hand_over(|entries| change(entries, &released(11), |entry| entry.event = not_held(11))), None);
+    // Worker 2 asks when it has been released already.
+    assert_eq!(hand_over(|entries| change(entries, &releasing(11), |entry| entry.at = 29 * MILLISECOND)), None);
+}
+
+#[test]
+fn quantiles_are_values_of_the_sample() {
+    let of = |values: std::ops::RangeInclusive<i64>| {
+        Quantiles::of(values.rev()).map(|of| (of.count, of.p50, of.p99, of.max))
+    };
+    assert_eq!(of(1..=100), Some((100, 50, 99, 100)));
+    assert_eq!(of(1..=101), Some((101, 51, 100, 101)));
+    assert_eq!(of(-3..=-3), Some((1, -3, -3, -3)));
+    assert_eq!(Quantiles::of([]), None);
+}
+
+#[test]
 fn c0_an_empty_recording_is_caught() {
     assert!(checks(&verdict(vec![])).contains(&Check::Wholeness));
     let quiet = vec![entry(0, "worker-1", counted("tasks", "x", 1)), entry(1, "worker-1", counted("tasks", "x", 1))];
-    assert_eq!(checks(&verdict(quiet)), BTreeSet::from([Check::Wholeness]));
+    let verdict = verdict(quiet);
+    assert_eq!(checks(&verdict), BTreeSet::from([Check::Wholeness]));
+    assert_eq!(verdict.violations.len(), 2, "neither a grant nor a write: {:?}", verdict.violations);
 }
 
 #[test]
@@ -133,22 +159,28 @@ fn c1_an_overlap_is_no_violation_where_it_is_the_documented_degradation() {
     assert_eq!((verdict.passed(), verdict.degradations.len(), verdict.figures.largest_overlap), (true, 1, MILLISECOND));
     // Tokens still order the holders, and the resource is safe.
     change(&mut entries, &accepted(15, "worker-2"), |entry| entry.event = accepted(12, "worker-2"));
-    assert_eq!(checks(&verdict_in(documented, entries)), BTreeSet::from([Check::Fencing]));
+    assert_eq!(checks(&verdict_in(documented.clone(), entries)), BTreeSet::from([Check::Fencing]));
+    let mut entries = sound();
+    repeat_token_13(&mut entries);
+    assert_eq!(checks(&verdict_in(documented, entries)), BTreeSet::from([Check::Tokens]));
+}
+
+/// The last grant has the token of the one before.
+fn repeat_token_13(entries: &mut [Entry]) {
+    for (old, new) in [
+        (granted(4, 15, 5_640), granted(4, 13, 5_640)),
+        (renewed(15, 5_940), renewed(13, 5_940)),
+        (releasing(15), releasing(13)),
+        (released(15), released(13)),
+        (accepted(15, "worker-2"), accepted(13, "worker-2")),
+    ] {
+        change(entries, &old, |entry| entry.event = new);
+    }
 }
 
 #[test]
 fn c2_a_token_that_repeats_is_caught() {
-    assert_caught_by(Check::Tokens, |entries| {
-        for (old, new) in [
-            (granted(4, 15, 5_640), granted(4, 13, 5_640)),
-            (renewed(15, 5_940), renewed(13, 5_940)),
-            (releasing(15), releasing(13)),
-            (released(15), released(13)),
-            (accepted(15, "worker-2"), accepted(13, "worker-2")),
-        ] {
-            change(entries, &old, |entry| entry.event = new);
-        }
-    });
+    assert_caught_by(Check::Tokens, |entries| repeat_token_13(entries));
 }
 
 #[test]
@@ -177,6 +209,14 @@ fn c2_a_grant_that_was_written_down_after_a_pause_is_no_fallen_token() {
 #[test]
 fn c3_a_stale_write_that_was_taken_is_caught() {
     assert_caught_by(Check::Fencing, |entries| entries.push(entry(2_502, "resource", accepted(12, "worker-2"))));
+}
+
+#[test]
+fn c3_one_stale_write_does_not_excuse_the_next() {
+    let mut entries = sound();
+    entries.push(entry(2_502, "resource", accepted(12, "worker-2")));
+    entries.push(entry(2_503, "resource", accepted(12, "worker-2")));
+    assert_eq!(verdict(entries).violations.len(), 2);
 }
 
 #[test]
@@ -323,12 +363,17 @@ fn c7_an_unknown_grant_that_blocks_for_longer_than_a_ttl_is_caught() {
     late(free)(&mut entries);
     assert_eq!(verdict(entries).violations, []);
     assert_caught_by(Check::Ambiguity, late(free + 1));
+    // Nobody asked before.
+    let mut entries = sound();
+    late(free + 2)(&mut entries);
+    change(&mut entries, &asked(4), |entry| entry.at = free + 1);
+    assert_eq!(verdict(entries).violations, []);
     // To be refused is no better than to be kept waiting.
     assert_caught_by(Check::Ambiguity, |entries| {
         late(free + 2)(entries);
         change(entries, &asked(4), |entry| entry.at = free + 1);
-        entries.push(entry(0, "worker-1", Event::NotGranted { name: "job".into(), attempt: 9 }));
-        entries.last_mut().unwrap().at = free + 1;
+        let refusal = Event::NotGranted { name: "job".into(), attempt: 9 };
+        entries.push(Entry { at: free + 1, by: "worker-1".into(), event: refusal });
     });
 }
 

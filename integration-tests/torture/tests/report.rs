@@ -66,6 +66,20 @@ fn a_picture_shows_what_was_believed_and_what_was_done() {
 }
 
 #[test]
+fn a_picture_tells_what_a_worker_ended_from_what_it_lost() {
+    let mut entries = sound();
+    // The client says of every tenure that it is over, also when the worker has ended it.
+    entries.push(entry(801, "worker-1", lost(11, 1_290)));
+    entries.push(entry(2_900, "nemesis", fault_began("killed", "worker-1")));
+    let picture = picture_of(&Recording::new(case(), entries).unwrap());
+    let document = Document::parse(&picture).unwrap();
+    assert_eq!((elements(&document, "lost").len(), elements(&document, "blocks").len()), (1, 1));
+    // Who is killed long after its tenure held nothing until then.
+    let holds = elements(&document, "holds");
+    assert!((extent(&holds[1]).1 / extent(&holds[0]).1 - 935.0 / 780.0).abs() < 0.01);
+}
+
+#[test]
 fn a_picture_boxes_two_holders_at_once() {
     let mut entries = sound();
     entries.iter_mut().find(|entry| entry.event == releasing(11)).unwrap().at = 850 * MILLISECOND;

@@ -31,13 +31,12 @@ pub(super) fn counts(recording: &Recording) -> BTreeMap<(&str, &str), BeforeAndA
     let mut all = BTreeMap::<_, Vec<_>>::new();
     for entry in &recording.entries {
         if let Event::Counted { what, of, count } = &entry.event {
-            all.entry((what.as_str(), of.as_str())).or_default().push((entry.at, *count));
+            all.entry((what.as_str(), of.as_str())).or_default().push(*count);
         }
     }
     all.into_iter()
-        .filter_map(|(whose, mut counts)| {
-            counts.sort_by_key(|&(at, _)| at);
-            let [(_, before), .., (_, after)] = counts[..] else { return None };
+        .filter_map(|(whose, counts)| {
+            let [before, .., after] = counts[..] else { return None };
             Some((whose, BeforeAndAfter { before, after }))
         })
         .collect()

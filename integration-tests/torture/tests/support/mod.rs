@@ -49,6 +49,10 @@ pub(crate) fn released(token: u64) -> Event {
     Event::Released { name: "job".into(), token, outcome: "released".into() }
 }
 
+pub(crate) fn not_held(token: u64) -> Event {
+    Event::Released { name: "job".into(), token, outcome: "not_held".into() }
+}
+
 pub(crate) fn accepted(token: u64, writer: &str) -> Event {
     Event::Accepted { name: "job".into(), token, writer: writer.into() }
 }
