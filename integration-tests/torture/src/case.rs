@@ -181,7 +181,7 @@ impl Case {
             }
             pause(Duration::from_millis(50)).await;
         }
-        pause(self.ttl() / 2).await;
+        pause(self.ttl() / 4).await;
         Ok(())
     }
 

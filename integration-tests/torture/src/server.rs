@@ -9,6 +9,7 @@ use crate::fault::{Fault, Store};
 
 /// One server, or several that belong together.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Server {
     Postgres(Postgres),
     PostgresPair(PostgresPair),

@@ -245,7 +245,7 @@ impl Contender {
         if self.settings.sabotage.is_some() {
             self.dice.between(ttl * 2, ttl * 6)
         } else if self.dice.chance(0.4) {
-            self.dice.between(ttl, ttl * 3)
+            self.dice.between(ttl, ttl * 2)
         } else {
             self.dice.between(ttl / 50, ttl)
         }

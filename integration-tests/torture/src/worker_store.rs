@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, FencingToken, LeaseName, LeaseRecord, LeaseStore,
     ReleaseRequest, Released, RenewRequest, Renewed, Result, SystemClock, Wakeups,
 };
 
@@ -111,5 +111,9 @@ impl LeaseStore for WorkerStore {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         self.store.subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        self.store.endings()
     }
 }
