@@ -141,6 +141,19 @@ impl Etcd {
         addresses.first().copied().ok_or_else(|| ServerError::Failed(format!("the host in {URL} cannot be resolved")))
     }
 
+    /// How many etcd leases it keeps, on a server without a password: those that grants are attached to.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn count_leases(&self) -> Result<usize, ServerError> {
+        let address = self.address()?;
+        blocking(move || {
+            health::count_leases(address).ok_or_else(|| ServerError::Failed("etcd does not say its leases".into()))
+        })
+        .await
+    }
+
     /// Stops every process of the server where it is: connections stay open, nothing answers.
     ///
     /// # Errors

@@ -41,7 +41,11 @@ impl LocalPostgres {
     /// Starts a replica of the server that is reached by this port.
     pub(super) fn start_replica(port: u16) -> Result<Self, ServerError> {
         // By default it looks for the primary once in five seconds, and for its own promotion no more often.
-        Self::start_with(Data::ReplicaOf(port), &[], &settings_as_arguments(&[("wal_retrieve_retry_interval", "100ms")]))
+        Self::start_with(
+            Data::ReplicaOf(port),
+            &[],
+            &settings_as_arguments(&[("wal_retrieve_retry_interval", "100ms")]),
+        )
     }
 
     fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<Self, ServerError> {

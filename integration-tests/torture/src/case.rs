@@ -189,7 +189,10 @@ impl Case {
     async fn left(&self, server: &Server) -> Result<()> {
         let deadline = SystemClock.now() + self.ttl() * 3;
         let store = store::open(&server.url()).await?;
-        while SystemClock.now() < deadline && !store.list("", None, 100).await?.is_empty() {
+        let is_empty = async || {
+            anyhow::Ok(store.list("", None, 1).await?.is_empty() && server.count_buckets().await?.unwrap_or(0) == 0)
+        };
+        while SystemClock.now() < deadline && !is_empty().await? {
             pause(Duration::from_millis(50)).await;
         }
         Ok(())
@@ -211,6 +214,9 @@ async fn count_connections(server: &Server, log: &Log) -> Result<()> {
 async fn count_leases(server: &Server, log: &Log) -> Result<()> {
     let leases = store::open(&server.url()).await?.list("", None, 1_000).await?;
     write_count(log, "leases", leases.len() as u64);
+    if let Some(buckets) = server.count_buckets().await? {
+        write_count(log, "etcd leases", buckets);
+    }
     Ok(())
 }
 
