@@ -100,6 +100,11 @@ impl RedisSentinel {
         self.network.black_hole(Direction::Answers);
     }
 
+    /// Ends what was done to the network. A first primary that was cut off learns that it is none any more.
+    pub fn heal(&self) {
+        self.network.heal();
+    }
+
     async fn promoted(&self) -> Result<(), ServerError> {
         let port = self.replica.address()?.port().to_string();
         self.eventually("the replica is promoted", async || {

@@ -156,7 +156,7 @@ impl Case {
         let settings = WorkerSettings {
             name: format!("worker-{}", number + 1),
             directory: directory.to_owned(),
-            store: server.url_through(&proxies, number),
+            store: server.url_through(&proxies, number, self.fault),
             resource: resource.to_owned(),
             ttl: self.ttl(),
             leases: LEASES.map(str::to_owned).to_vec(),

@@ -92,6 +92,9 @@ impl Nemesis<'_> {
                     self.began(strike, "server");
                     let harmed = self.server.harm(fault).await?;
                     self.redirect()?;
+                    // Two primaries may be there, until the clients on either side have found theirs: a connection attempt
+                    // that hangs takes its five seconds.
+                    let end = if fault == Fault::LossyFailOver { SystemClock.now() + self.ttl * 6 } else { end };
                     SystemClock.sleep_until(end).await;
                     self.server.heal(fault, harmed).await?;
                     self.ended(strike, "server");

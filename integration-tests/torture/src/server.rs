@@ -53,13 +53,15 @@ impl Server {
     }
 
     /// The URL of its store by way of the proxies of a worker, one for each address.
-    pub(crate) fn url_through(&self, proxies: &[Proxy], worker: usize) -> String {
+    pub(crate) fn url_through(&self, proxies: &[Proxy], worker: usize, fault: Fault) -> String {
         match (self, proxies) {
             (Self::Postgres(server), [proxy]) => server.url_through(proxy),
             (Self::PostgresPair(_), [proxy]) => format!("postgres://postgres@{}/postgres", proxy.address()),
             (Self::Redis(server), [proxy]) => server.url_through(proxy),
             // Every second worker is on the primary's side of what is cut.
-            (Self::RedisSentinel(servers), _) if worker % 2 == 1 => servers.primary().url().to_owned(),
+            (Self::RedisSentinel(servers), _) if fault == Fault::LossyFailOver && worker % 2 == 1 => {
+                servers.primary().url().to_owned()
+            }
             (Self::Etcd(_) | Self::EtcdCluster(_), proxies) => {
                 let mut addresses: Vec<_> = proxies.iter().map(|proxy| proxy.address().to_string()).collect();
                 addresses.rotate_left(worker % proxies.len().max(1));
@@ -138,8 +140,9 @@ impl Server {
             (Fault::LeaderKilled, Self::EtcdCluster(members)) => members.start_again(member).await?,
             (Fault::LeaderFrozen, Self::EtcdCluster(members)) => members.thaw(member).await?,
             (_, Self::EtcdCluster(members)) => members.heal(),
+            (_, Self::RedisSentinel(servers)) => servers.heal(),
             // The old primary does not come back.
-            (_, Self::PostgresPair(_) | Self::RedisSentinel(_)) => {}
+            (_, Self::PostgresPair(_)) => {}
         }
         Ok(())
     }
