@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
 use integration_tests::{Proxy, WallClock};
 use lease_core::{Clock, LeaseStore, SystemClock};
 use tokio::try_join;
@@ -19,7 +20,7 @@ use crate::{
     log::{Log, nanoseconds, now},
     nemesis::{Nemesis, Worker},
     pause,
-    process::{Process, fresh_directory},
+    process::Process,
     record::{self, Entry, Event, Sabotage},
     resource::ResourceSettings,
     server::Server,
@@ -49,11 +50,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// Its name, good for a directory.
+    /// Its name, good for a directory: `redis-worker-frozen-7`.
     #[must_use]
     pub fn name(&self) -> String {
-        let sabotage = self.sabotage.map_or_else(String::new, |sabotage| format!(", {sabotage:?}"));
-        format!("{:?} {}{sabotage} {}", self.store, self.fault, self.seed).to_lowercase().replace([' ', ','], "-")
+        let sabotage = self.sabotage.and_then(|sabotage| sabotage.to_possible_value());
+        let sabotage = sabotage.map_or_else(String::new, |value| format!("-{}", value.get_name()));
+        format!("{}-{}{sabotage}-{}", self.store, self.fault, self.seed).replace(' ', "-")
     }
 
     /// etcd grants no less than two seconds.
@@ -134,7 +136,7 @@ impl Case {
 
     fn write_down(&self, directory: &Path) -> Result<()> {
         let case = record::Case {
-            store: format!("{:?}", self.store).to_lowercase(),
+            store: self.store.to_string(),
             fault: self.fault.to_string(),
             degradation: self.fault.degradation(self.store),
             sabotage: self.sabotage,
@@ -240,4 +242,12 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>> {
         }
     }
     Ok(entries)
+}
+
+/// An empty directory.
+fn fresh_directory(path: &Path) -> Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    std::fs::create_dir_all(path).with_context(|| format!("no directory {}", path.display()))
 }

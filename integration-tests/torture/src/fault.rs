@@ -177,12 +177,21 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        words(self, f)
+    }
+}
+
 impl fmt::Display for Fault {
     /// In words, as in the record: `worker frozen`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.to_possible_value().map_or_else(String::new, |value| value.get_name().replace('-', " "));
-        f.write_str(&name)
+        words(self, f)
     }
+}
+
+fn words(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    value.to_possible_value().map_or(Ok(()), |value| f.write_str(&value.get_name().replace('-', " ")))
 }
 
 impl Fault {

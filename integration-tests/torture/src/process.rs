@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
 };
@@ -77,12 +76,4 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
     }
-}
-
-/// An empty directory for the record of a case.
-pub(crate) fn fresh_directory(path: &Path) -> Result<()> {
-    if path.exists() {
-        std::fs::remove_dir_all(path)?;
-    }
-    std::fs::create_dir_all(path).with_context(|| format!("no directory {}", path.display()))
 }
