@@ -1,11 +1,15 @@
 //! The servers under torture.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, bail};
 use integration_tests::{Etcd, EtcdCluster, Postgres, PostgresPair, Proxy, Redis, RedisSentinel, WallClock};
+use lease_core::{Clock, SystemClock};
 
-use crate::fault::{Fault, Store};
+use crate::{
+    fault::{Fault, Store},
+    pause,
+};
 
 /// One server, or several that belong together.
 #[derive(Debug)]
@@ -114,7 +118,7 @@ impl Server {
             (Fault::FailOver, Self::RedisSentinel(servers)) => servers.fail_over().await?,
             (Fault::LossyFailOver, Self::RedisSentinel(servers)) => servers.cut_primary().await?,
             (_, Self::EtcdCluster(members)) => {
-                let leader = members.leader().await?;
+                let leader = leader_of(members).await?;
                 match fault {
                     Fault::LeaderKilled => members.kill(leader).await?,
                     Fault::LeaderFrozen => members.freeze(leader).await?,
@@ -145,6 +149,18 @@ impl Server {
             (_, Self::PostgresPair(_)) => {}
         }
         Ok(())
+    }
+}
+
+/// The member that leads, as soon as one does: there may be an election after the fault before.
+async fn leader_of(members: &EtcdCluster) -> Result<usize> {
+    const LONGEST_ELECTION: Duration = Duration::from_secs(10);
+    let deadline = SystemClock.now() + LONGEST_ELECTION;
+    loop {
+        match members.leader().await {
+            Err(_) if SystemClock.now() < deadline => pause(Duration::from_millis(50)).await,
+            leader => return Ok(leader?),
+        }
     }
 }
 

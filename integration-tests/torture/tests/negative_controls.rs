@@ -254,6 +254,28 @@ fn c4_a_loss_that_is_signalled_late_is_caught() {
 }
 
 #[test]
+fn c4_a_pause_between_the_deadline_and_the_signal_excuses_and_one_after_it_does_not() {
+    let lateness = |frozen_at: u64| {
+        let mut entries = sound();
+        for (at, event) in [(3_143, lost(13, 3_140)), (frozen_at, fault_began(FROZEN, "worker-3"))] {
+            entries.push(entry(at, "worker-3", event));
+        }
+        entries.push(entry(3_500, "nemesis", fault_ended(FROZEN, "worker-3")));
+        remove(&mut entries, &fault_began(KILLED, "worker-3"));
+        if frozen_at == 3_140 {
+            change(&mut entries, &lost(13, 3_140), |entry| entry.at = 3_502 * MILLISECOND);
+        }
+        let verdict = verdict(entries);
+        assert_eq!(verdict.violations, []);
+        let lateness = verdict.figures.signal_lateness.unwrap();
+        (lateness.count, lateness.max as u64 / MILLISECOND)
+    };
+    // The other one is that of token 12, a millisecond late.
+    assert_eq!(lateness(3_140), (2, 2));
+    assert_eq!(lateness(3_144), (2, 3));
+}
+
+#[test]
 fn c4_only_a_worker_that_was_frozen_may_signal_after_its_pause() {
     assert_caught_by(Check::Losses, |entries| {
         for event in [fault_began(FROZEN, "worker-2"), fault_ended(FROZEN, "worker-2")] {
