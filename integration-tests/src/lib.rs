@@ -48,6 +48,7 @@ mod postgres;
 mod processes;
 mod proxy;
 mod redis;
+mod server;
 mod wall_clock;
 
 pub use certificates::Certificates;
@@ -58,4 +59,5 @@ pub use patience::{eventually, is_hinted_within, pass, within};
 pub use postgres::{Postgres, PostgresPair};
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel, Reply};
+pub use server::Server;
 pub use wall_clock::WallClock;
