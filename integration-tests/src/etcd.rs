@@ -5,7 +5,10 @@ mod health;
 mod local;
 mod peers;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::OnceCell;
 
@@ -34,6 +37,11 @@ impl Kind for EtcdKind {
     fn shared() -> &'static OnceCell<Etcd> {
         static SHARED: OnceCell<Etcd> = OnceCell::const_new();
         &SHARED
+    }
+
+    fn idle() -> &'static Mutex<Vec<Arc<Etcd>>> {
+        static IDLE: Mutex<Vec<Arc<Etcd>>> = Mutex::new(Vec::new());
+        &IDLE
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {

@@ -4,7 +4,10 @@ mod handshake;
 mod local;
 mod pair;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::OnceCell;
 
@@ -34,6 +37,11 @@ impl Kind for PostgresKind {
     fn shared() -> &'static OnceCell<Postgres> {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         &SHARED
+    }
+
+    fn idle() -> &'static Mutex<Vec<Arc<Postgres>>> {
+        static IDLE: Mutex<Vec<Arc<Postgres>>> = Mutex::new(Vec::new());
+        &IDLE
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {

@@ -5,7 +5,10 @@ mod local;
 mod raw;
 mod sentinel;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::OnceCell;
 
@@ -34,6 +37,11 @@ impl Kind for RedisKind {
     fn shared() -> &'static OnceCell<Redis> {
         static SHARED: OnceCell<Redis> = OnceCell::const_new();
         &SHARED
+    }
+
+    fn idle() -> &'static Mutex<Vec<Arc<Redis>>> {
+        static IDLE: Mutex<Vec<Arc<Redis>>> = Mutex::new(Vec::new());
+        &IDLE
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::{
     fmt::Debug,
     marker::PhantomData,
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -45,6 +45,9 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
 
     /// The server that all tests of this process share.
     fn shared() -> &'static OnceCell<Server<Self>>;
+
+    /// Servers that have served a test and wait for the next.
+    fn idle() -> &'static Mutex<Vec<Arc<Server<Self>>>>;
 
     /// Settings of the server as arguments of its command.
     fn arguments(settings: &[(&str, &str)]) -> Vec<String>;
