@@ -17,7 +17,7 @@ use crate::{
     ServerError,
     container::Image,
     local_server::LocalServer,
-    server::{Kind, Server},
+    server::{Kind, Server, blocking},
 };
 
 /// A real etcd server. Settings are such as `("max-txn-ops", "64")`.
@@ -67,5 +67,20 @@ impl Kind for EtcdKind {
 
     fn serves(address: SocketAddr) -> bool {
         health::is_healthy(address)
+    }
+}
+
+impl Etcd {
+    /// How many etcd leases it keeps, on a server without a password: those that grants are attached to.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn count_leases(&self) -> Result<usize, ServerError> {
+        let address = self.address()?;
+        blocking(move || {
+            health::count_leases(address).ok_or_else(|| ServerError::Failed("etcd does not say its leases".into()))
+        })
+        .await
     }
 }

@@ -29,11 +29,13 @@ struct Grant {
     deadline: u64,
 }
 
-/// A grant that a worker believes in.
+/// A grant that a worker believes in. It ends with a loss when it is dropped before it has ended otherwise, as the work is
+/// that the library cuts.
 pub(crate) struct Belief {
     beliefs: Beliefs,
     name: String,
     token: u64,
+    has_ended: bool,
 }
 
 impl Beliefs {
@@ -48,7 +50,7 @@ impl Beliefs {
         let deadline = self.deadline(&handle).unwrap_or(at);
         self.open().insert(name.clone(), Grant { handle, deadline });
         self.log.write_at(at, Event::Granted { name: name.clone(), attempt, token, until: deadline });
-        Belief { beliefs: self.clone(), name, token }
+        Belief { beliefs: self.clone(), name, token, has_ended: false }
     }
 
     /// The local deadline of a lease, unless it is lost.
@@ -89,7 +91,7 @@ impl Observer for Beliefs {
 
 impl Belief {
     /// The loss was signalled just now.
-    pub(crate) fn lost(&self, reason: &str) {
+    pub(crate) fn lost(&mut self, reason: &str) {
         let (at, reason) = (now(), reason.to_owned());
         let deadline = self.end();
         let (name, token) = (self.name.clone(), self.token);
@@ -97,7 +99,7 @@ impl Belief {
     }
 
     /// The lease is about to be given up.
-    pub(crate) fn releasing(&self) {
+    pub(crate) fn releasing(&mut self) {
         self.beliefs.still(&self.name);
         self.beliefs.log.write(Event::Releasing { name: self.name.clone(), token: self.token });
         self.end();
@@ -113,8 +115,17 @@ impl Belief {
         self.beliefs.log.write(Event::Released { name: self.name.clone(), token: self.token, outcome });
     }
 
-    fn end(&self) -> u64 {
+    fn end(&mut self) -> u64 {
+        self.has_ended = true;
         self.beliefs.open().remove(&self.name).map_or(0, |grant| grant.deadline)
+    }
+}
+
+impl Drop for Belief {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.lost("the work was dropped");
+        }
     }
 }
 

@@ -83,8 +83,10 @@ impl Case {
         let has_clock = self.fault == Fault::ServerClockJump;
         let server_clock = if has_clock { Some(WallClock::new().await?) } else { None };
         let server = Server::start(self.store, self.fault, server_clock.as_ref()).await?;
+        // A server may have connections to itself, as etcd has. It makes them when it has started.
+        pause(Duration::from_millis(200)).await;
+        let baseline = count_connections(&server, u64::MAX, &log).await?;
         store::prepare(&server.url()).await?;
-        count_connections(&server, &log).await?;
         count_leases(&server, &log).await?;
 
         let mut resource = Process::start(
@@ -124,7 +126,7 @@ impl Case {
             worker.into_inner().process.end(PATIENCE).await?;
         }
         drop(resource);
-        count_connections(&server, &log).await?;
+        count_connections(&server, baseline, &log).await?;
         self.left(&server).await?;
         count_leases(&server, &log).await?;
         Ok(directory)
@@ -181,7 +183,7 @@ impl Case {
             }
             pause(Duration::from_millis(50)).await;
         }
-        pause(self.ttl() / 2).await;
+        pause(self.ttl() / 4).await;
         Ok(())
     }
 
@@ -189,28 +191,35 @@ impl Case {
     async fn left(&self, server: &Server) -> Result<()> {
         let deadline = SystemClock.now() + self.ttl() * 3;
         let store = store::open(&server.url()).await?;
-        while SystemClock.now() < deadline && !store.list("", None, 100).await?.is_empty() {
+        let is_empty = async || {
+            anyhow::Ok(store.list("", None, 1).await?.is_empty() && server.count_buckets().await?.unwrap_or(0) == 0)
+        };
+        while SystemClock.now() < deadline && !is_empty().await? {
             pause(Duration::from_millis(50)).await;
         }
         Ok(())
     }
 }
 
-/// Counts the connections to a server, as soon as there are none, or after a while: a server needs a moment to notice that
-/// its clients are gone.
-async fn count_connections(server: &Server, log: &Log) -> Result<()> {
-    let [address] = server.addresses()?[..] else { return Ok(()) };
+/// Counts the connections to a server, as soon as there are no more than this, or after a while: a server needs a moment to
+/// notice that its clients are gone.
+async fn count_connections(server: &Server, expected: u64, log: &Log) -> Result<u64> {
+    let [address] = server.addresses()?[..] else { return Ok(0) };
     let patience = SystemClock.now() + Duration::from_secs(5);
-    while connections_to(address) > 0 && SystemClock.now() < patience {
+    while connections_to(address) > expected && SystemClock.now() < patience {
         pause(Duration::from_millis(10)).await;
     }
-    write_count(log, "connections", connections_to(address));
-    Ok(())
+    let count = connections_to(address);
+    write_count(log, "connections", count);
+    Ok(count)
 }
 
 async fn count_leases(server: &Server, log: &Log) -> Result<()> {
     let leases = store::open(&server.url()).await?.list("", None, 1_000).await?;
     write_count(log, "leases", leases.len() as u64);
+    if let Some(buckets) = server.count_buckets().await? {
+        write_count(log, "etcd leases", buckets);
+    }
     Ok(())
 }
 

@@ -145,6 +145,17 @@ impl Sabotage {
     }
 }
 
+impl fmt::Display for Sabotage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FencingOff => "fencing off",
+            Self::DeadlineFromAnswer => "deadline from the answer",
+            Self::WallClock => "wall clock",
+            Self::CounterReset => "counter reset",
+        })
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.check.number(), self.what)

@@ -64,6 +64,8 @@ pub enum Fault {
     FailOver,
     /// The replica takes over, and lacks the last grants.
     LossyFailOver,
+    /// Workers stand still, and networks are cut, at once.
+    FrozenAndCut,
     /// Everything that a store can bear, by chance.
     Everything,
 }
@@ -133,9 +135,10 @@ impl Fault {
     fn kinds(self, store: Store) -> Vec<Self> {
         match self {
             Self::None => Vec::new(),
+            Self::FrozenAndCut => vec![Self::WorkerFrozen, Self::NetworkCut],
             Self::Everything => Self::all_of(store)
                 .into_iter()
-                .filter(|&fault| !matches!(fault, Self::None | Self::Everything))
+                .filter(|&fault| !matches!(fault, Self::None | Self::FrozenAndCut | Self::Everything))
                 .filter(|fault| !fault.is_fail_over() && fault.degradation(store).is_none())
                 // In a cluster, one member at a time.
                 .filter(|fault| store != Store::Etcd || !matches!(fault, Self::ServerKilled | Self::ServerFrozen))
@@ -146,7 +149,7 @@ impl Fault {
 
     fn lane(self) -> Lane {
         match self {
-            Self::WorkerKilled | Self::WorkerFrozen | Self::WorkerClockJump => Lane::Workers,
+            Self::WorkerKilled | Self::WorkerFrozen | Self::WorkerClockJump | Self::FrozenAndCut => Lane::Workers,
             Self::RequestsCut
             | Self::AnswersCut
             | Self::NetworkCut

@@ -56,7 +56,7 @@ struct Run {
     #[arg(long)]
     seed: Option<u64>,
     /// How long the faults of one case go on, in ttls: of one second, and two with etcd.
-    #[arg(long, default_value = "5")]
+    #[arg(long, default_value = "4")]
     length: f64,
     /// Begins anew with other seeds, until so much time has passed or something is wrong.
     #[arg(long, conflicts_with = "seed", value_parser = humantime::parse_duration)]

@@ -81,6 +81,14 @@ impl Server {
         }
     }
 
+    /// How many etcd leases there are, to which grants are attached, where it can be asked.
+    pub(crate) async fn count_buckets(&self) -> Result<Option<u64>> {
+        match self {
+            Self::Etcd(server) => Ok(Some(server.count_leases().await? as u64)),
+            _ => Ok(None),
+        }
+    }
+
     /// Nothing that is written on the primary reaches the replica any more.
     pub(crate) fn hold_back_data(&self) {
         match self {

@@ -180,7 +180,7 @@ impl Contender {
 
     /// Holds a lease for a while, writing to the resource, and ends it in one of the ways there are.
     async fn hold(&mut self, attempt: u64, lease: Lease) {
-        let belief = self.beliefs.begin(attempt, lease.handle());
+        let mut belief = self.beliefs.begin(attempt, lease.handle());
         let writer = self.writer(lease.handle());
         let length = self.length();
         tokio::select! {
@@ -205,9 +205,10 @@ impl Contender {
 
     /// A scope of exclusive work: the library cuts it when the lease is lost, and releases the lease when it is done.
     async fn run_scope(&mut self, attempt: u64, options: LeaseOptions) {
-        let (length, mut belief) = (self.length(), None);
+        let (length, mut granted) = (self.length(), false);
         let work = async |handle: LeaseHandle| {
-            let belief = belief.insert(self.beliefs.begin(attempt, handle.clone()));
+            granted = true;
+            let mut belief = self.beliefs.begin(attempt, handle.clone());
             let writer = self.writer(handle);
             self.pause(length).await;
             writer.stop().await;
@@ -215,10 +216,10 @@ impl Contender {
         };
         // It ends with all the others: its wait has a limit, and its work looks whether it is to end.
         let outcome = self.client.run(self.lease.as_str(), options, work).await;
-        match (outcome, belief) {
-            (Err(error), Some(belief)) => belief.lost(&error.to_string()),
-            (Err(error), None) => self.failed(attempt, &error),
-            (Ok(()), _) => {}
+        if let Err(error) = outcome
+            && !granted
+        {
+            self.failed(attempt, &error);
         }
     }
 
@@ -245,7 +246,7 @@ impl Contender {
         if self.settings.sabotage.is_some() {
             self.dice.between(ttl * 2, ttl * 6)
         } else if self.dice.chance(0.4) {
-            self.dice.between(ttl, ttl * 3)
+            self.dice.between(ttl, ttl * 2)
         } else {
             self.dice.between(ttl / 50, ttl)
         }

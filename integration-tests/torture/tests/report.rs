@@ -10,7 +10,7 @@ use support::*;
 use torture::{
     check::{Verdict, recording::Recording},
     picture,
-    record::{Case, Degradation, Event},
+    record::{Case, Degradation, Event, Sabotage},
     report,
 };
 
@@ -171,6 +171,17 @@ fn a_report_has_every_case_and_one_bad_one_fails_it() {
     assert_eq!(saved, report.verdicts);
     let text = report::text(&report.verdicts);
     assert!(text.contains("worker frozen") && text.contains("etcd, cut, seed 7: C3: at 2.502"), "{text}");
+}
+
+#[test]
+fn a_bug_that_was_built_in_is_named() {
+    let runs = runs("sabotaged");
+    let sabotaged = Case { sabotage: Some(Sabotage::CounterReset), ..case() };
+    support::write(&runs.join("case"), &sabotaged, &sound());
+    let report = report::write(&runs).unwrap();
+    assert!(!report.passed());
+    let text = report::text(&report.verdicts);
+    assert!(text.contains("bug: counter reset") && text.contains("MISSED"), "{text}");
 }
 
 #[test]

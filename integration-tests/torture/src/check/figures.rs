@@ -32,7 +32,8 @@ pub struct Figures {
     /// How long after the deadline, or after its worker could run again, a loss was signalled.
     pub signal_lateness: Option<Quantiles>,
     /// How much longer than a ttl it took until somebody else was granted what a crashed, frozen or cut-off worker held:
-    /// from the last answer which that worker had from the store. Negative by as long as the answer took to arrive.
+    /// from the last answer which that worker had from the store. Negative by as long as the answer took to arrive, or
+    /// when the worker noticed its loss and could still tell the store.
     pub take_over_after_ttl: Option<Quantiles>,
     /// How long after a release was called somebody who waited already had the name.
     pub hand_over: Option<Quantiles>,

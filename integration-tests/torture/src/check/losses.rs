@@ -45,5 +45,5 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
 /// had not to be: the worker released it before, or was killed.
 pub(super) fn due(recording: &Recording, grant: &Grant) -> Option<u64> {
     let (end, ending) = grant.end();
-    if ending == Ending::Expired { recording.able(&grant.worker, end, SIGNAL_ALLOWANCE) } else { None }
+    if ending == Ending::Expired { recording.able(&grant.worker, end, SIGNAL_ALLOWANCE, grant.lost) } else { None }
 }

@@ -159,13 +159,14 @@ impl Recording {
     }
 
     /// The first moment from this one on at which a process could do something, given `patience`: time in which it need
-    /// not do anything yet. Nothing if it never could.
+    /// not do anything yet, and when it `did`, if it did. Nothing if it never could.
     #[must_use]
-    pub fn able(&self, process: &str, from: u64, patience: u64) -> Option<u64> {
+    pub fn able(&self, process: &str, from: u64, patience: u64, did: Option<u64>) -> Option<u64> {
         let mut able = from;
         for span in self.faults.iter().filter(|span| span.hits(FROZEN, process)) {
             let until = span.until.unwrap_or(u64::MAX);
-            if span.from <= able.saturating_add(patience) && until > able {
+            let is_in_the_way = did.is_none_or(|did| span.from <= did);
+            if is_in_the_way && span.from <= able.saturating_add(patience) && until > able {
                 able = until;
             }
         }

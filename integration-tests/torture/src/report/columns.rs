@@ -15,7 +15,14 @@ pub(super) struct Column {
 }
 
 pub(super) const COLUMNS: &[Column] = &[
-    Column { title: "fault", meaning: "What was done.", cell: |verdict| verdict.case.fault.clone() },
+    Column {
+        title: "fault",
+        meaning: "What was done, and the bug that was built in on purpose, if one was.",
+        cell: |verdict| {
+            let bug = verdict.case.sabotage.map_or(String::new(), |sabotage| format!("\nbug: {sabotage}"));
+            verdict.case.fault.clone() + &bug
+        },
+    },
     Column {
         title: "seed",
         meaning: "From which the faults were drawn: the same seed draws the same ones.",
@@ -63,7 +70,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column {
         title: "take-over\n− ttl\nms",
         meaning: "How much longer than a ttl after the last answer that a crashed, frozen or cut-off holder had from the store \
-                  somebody else was granted the lease.",
+                  somebody else was granted the lease. Negative where the holder noticed its loss and could still tell the \
+                  store.",
         cell: |verdict| quantiles(verdict.figures.take_over_after_ttl),
     },
     Column {
@@ -78,7 +86,7 @@ pub(super) const COLUMNS: &[Column] = &[
         cell: |verdict| quantiles(verdict.figures.acquired_after_healing),
     },
     Column {
-        title: "requests\na lease-\nsecond",
+        title: "requests\na lease\na second",
         meaning: "Requests to the store, of all kinds, for each second in which a lease was held.",
         cell: |verdict| verdict.figures.requests_per_lease_second.map_or("–".to_owned(), |rate| format!("{rate:.1}")),
     },
