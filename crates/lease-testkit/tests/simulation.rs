@@ -24,7 +24,7 @@ use lease_testkit::{Tenure, Violation};
 use plan::{Plan, plans};
 use play::{Outcome, play};
 use proptest::{
-    strategy::{Strategy, ValueTree},
+    strategy::{Just, Strategy, ValueTree},
     test_runner::{RngAlgorithm, TestCaseError, TestCaseResult, TestError, TestRng, TestRunner},
 };
 use story::Story;
@@ -65,17 +65,16 @@ fn s01_s09_at_most_one_holder_and_rising_tokens_in_any_schedule() {
         "{schedules} schedules, {tenures} tenures, of which {losses} were lost; {:.0} schedules a second",
         schedules as f64 / took
     );
-    assert!(schedules == 1 || tenures > schedules * 5, "too little happened: {tenures} tenures");
-    assert!(schedules == 1 || losses > schedules / 5, "too little went wrong: {losses} losses");
+    assert!(schedules == 1 || tenures > schedules * 7, "too little happened: {tenures} tenures");
+    assert!(schedules == 1 || losses > schedules / 3, "too little went wrong: {losses} losses");
 }
 
 /// The negative control: a clock that is off by more than clients assume must be caught, and be told in short.
 #[test]
 fn a_clock_that_is_worse_than_assumed_is_caught_and_told_in_short() {
     let overlaps = |outcome: Outcome| {
-        let mut violations = outcome.history.violations();
-        violations.retain(|violation| matches!(violation, Violation::Overlap { .. }));
-        violations
+        let violations = outcome.history.violations().into_iter();
+        violations.filter(|violation| matches!(violation, Violation::Overlap { .. })).collect()
     };
     let caught = (0..1_000).find_map(|seed| smallest_that_fails(seed, -400_000..=-300_000, overlaps));
     let (_, plan) = caught.expect("clocks that lose a third were never noticed: the checker proves nothing");
@@ -118,11 +117,20 @@ fn smallest_that_fails(
         let violations = violations(play(&plan, &Story::untold()));
         violations.first().map_or(Ok(()), |violation| Err(TestCaseError::fail(violation.to_string())))
     };
-    match runner.run_one(tree, test) {
-        Ok(_) => None,
-        Err(TestError::Fail(why, plan)) => Some((why.to_string(), plan)),
+    let (mut why, mut plan) = match runner.run_one(tree, test) {
+        Ok(_) => return None,
+        Err(TestError::Fail(why, plan)) => (why, plan),
         Err(TestError::Abort(why)) => panic!("{why}"),
+    };
+    // What was needed at first may not be needed any more.
+    let mut fails = |plan: Plan| match runner.run_one(Just(plan).new_tree(&mut TestRunner::default()).unwrap(), test) {
+        Err(TestError::Fail(why, plan)) => Some((why, plan)),
+        _ => None,
+    };
+    while let Some(smaller) = plan.without_a_part().into_iter().find_map(&mut fails) {
+        (why, plan) = smaller;
     }
+    Some((why.to_string(), plan))
 }
 
 /// What is planned, and what comes of it, in the order in which it happens.

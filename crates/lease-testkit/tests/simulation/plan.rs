@@ -95,6 +95,35 @@ impl Plan {
         self.ttl * thousandths / 1000
     }
 
+    /// All plans that lack one part of this one.
+    pub(crate) fn without_a_part(&self) -> Vec<Self> {
+        let mut smaller = Vec::new();
+        let mut without = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            smaller.push(plan);
+        };
+        for index in 0..self.breaks.len() {
+            without(&|plan| _ = plan.breaks.remove(index));
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            without(&|plan| _ = plan.clients.remove(number));
+            for index in 0..client.faults.len() {
+                without(&|plan| _ = plan.clients[number].faults.remove(index));
+            }
+            for index in 0..client.troubles.len() {
+                without(&|plan| _ = plan.clients[number].troubles.remove(index));
+            }
+            for (worker, steps) in client.workers.iter().enumerate() {
+                without(&|plan| _ = plan.clients[number].workers.remove(worker));
+                for index in 0..steps.len() {
+                    without(&|plan| _ = plan.clients[number].workers[worker].remove(index));
+                }
+            }
+        }
+        smaller
+    }
+
     pub(crate) fn fault(&self, fault: FaultPlan) -> Fault {
         match fault {
             FaultPlan::DelayRequest(delay) => Fault::DelayRequest(self.time(delay)),

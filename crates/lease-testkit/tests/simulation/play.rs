@@ -79,6 +79,9 @@ async fn schedule(plan: Arc<Plan>, story: &Story) -> Outcome {
         0
     });
     let losses = tasks.join_all().await.into_iter().sum();
+    if !history.violations().is_empty() {
+        return Outcome { history, losses };
+    }
     for (player, name) in players.iter().zip([0, 1, 2, 0].map(job)) {
         player.get_on(&name).await;
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use lease_core::{Clock, LeaseEvent, Moment, Observer};
+use lease_core::{AttemptOutcome, Clock, LeaseEvent, Moment, Observer};
 
 /// Who did what, and when. Clones are the same story.
 #[derive(Debug, Clone)]
@@ -54,26 +54,21 @@ pub(crate) struct Seen {
 impl Observer for Seen {
     fn observe(&self, event: &LeaseEvent) {
         use LeaseEvent as E;
-        let client = self.client;
-        self.story.tell(self.clock.now(), || match event {
-            E::Attempted { name, outcome, .. } => format!("client-{client} asked for {name}: {outcome:?}"),
+        let what = match event {
+            E::WaitStarted { name } => format!("waits for {name}"),
+            E::Attempted { name, outcome: AttemptOutcome::Failed, .. } => format!("asked for {name}: failed"),
             E::Granted { name, token, valid_for } => {
-                format!("client-{client} holds {name} with token {token} for {valid_for:?} of its time")
+                format!("holds {name} with token {token} for {valid_for:?} of its time")
             }
             E::Renewed { name, token, valid_for, .. } => {
-                format!("client-{client} holds {name} with token {token} for {valid_for:?} more of its time")
+                format!("holds {name} with token {token} for {valid_for:?} more of its time")
             }
-            E::RenewalFailed { name, error, .. } => format!("client-{client} cannot renew {name}: {error}"),
-            E::Lost { name, token, reason } => {
-                format!("client-{client} holds {name} with token {token} no more: {reason}")
-            }
-            E::Released { name, outcome: Ok(outcome) } => format!("client-{client} released {name}: {outcome:?}"),
-            E::Released { name, outcome: Err(error) } => format!("client-{client} cannot release {name}: {error}"),
-            E::Jeopardy { name, .. } => format!("client-{client} may lose {name}"),
-            E::Recovered { name, .. } => format!("client-{client} is sure of {name} again"),
-            E::WaitStarted { name } => format!("client-{client} waits for {name}"),
-            E::WaitEnded { name, .. } => format!("client-{client} waits no longer for {name}"),
-            other => format!("client-{client}: {other:?}"),
-        });
+            E::Jeopardy { name, .. } => format!("may lose {name}, for it cannot renew it"),
+            E::Lost { name, token, reason } => format!("holds {name} with token {token} no more: {reason}"),
+            E::Released { name, outcome: Ok(outcome) } => format!("released {name}: {outcome:?}"),
+            E::Released { name, outcome: Err(error) } => format!("cannot release {name}: {error}"),
+            _ => return,
+        };
+        self.story.tell(self.clock.now(), || format!("client-{} {what}", self.client));
     }
 }
