@@ -140,14 +140,14 @@ impl Plan {
 /// fails is reduced to.
 pub(crate) fn plans(drift: RangeInclusive<i32>) -> impl Strategy<Value = Plan> {
     let ttl = select(vec![Duration::from_millis(300), Duration::from_secs(2), Duration::from_secs(20)]);
-    let breaks = vec((1000..8000_u32, 0..3_u8), 0..=2);
+    let breaks = vec((1000..8000_u32, 0..2_u8), 0..=2);
     (ttl, vec(client(drift), 2..=4), breaks).prop_map(|(ttl, clients, breaks)| Plan { ttl, clients, breaks })
 }
 
 fn client(drift: RangeInclusive<i32>) -> impl Strategy<Value = ClientPlan> {
     let hints = prop_oneof![2 => Just(Hints::Delivered), 1 => Just(Hints::Dropped)];
     let operation = select(vec![Operation::Acquire, Operation::Renew, Operation::Release, Operation::Inspect]);
-    let faults = vec((operation, fault(), prop_oneof![20..50_u32, 5..10_u32, 1..4_u32]), 0..=6);
+    let faults = vec((operation, fault(), prop_oneof![1 => 4..12_u32, 2 => 1..4_u32]), 0..=6);
     let kind = select(vec![TroubleKind::Freeze, TroubleKind::Cut, TroubleKind::Jump]);
     let trouble = (500..5000_u32, 0..2000_u32, kind).prop_map(|(after, lasts, kind)| Trouble { after, lasts, kind });
     let workers = vec(vec(step(), 1..=4), 1..=2);
@@ -173,7 +173,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Asks::Once),
         2 => (0..3000_u32, 0..4000_u32).prop_map(|(limit, patience)| Asks::Waiting { limit, patience }),
     ];
-    let works = prop_oneof![1 => Just(0), 4 => 0..2000_u32];
+    let works = prop_oneof![1 => Just(0), 4 => 0..3000_u32];
     let ends = prop_oneof![
         3 => Just(Ends::Release),
         1 => Just(Ends::Drop),
@@ -181,7 +181,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4_u8).prop_map(Ends::HandOver),
     ];
     let flags = [0.3, 0.1, 0.1].map(prop::bool::weighted);
-    (0..250_u32, 0..3_u8, asks, works, ends, flags).prop_map(
+    (0..250_u32, 0..2_u8, asks, works, ends, flags).prop_map(
         |(pause, name, asks, works, ends, [announce, short_tenure, holds_on])| Step {
             pause,
             name,

@@ -82,7 +82,7 @@ async fn schedule(plan: Arc<Plan>, story: &Story) -> Outcome {
     if !history.violations().is_empty() {
         return Outcome { history, losses };
     }
-    for (player, name) in players.iter().zip([0, 1, 2, 0].map(job)) {
+    for (player, name) in players.iter().zip([0, 1, 0, 1].map(job)) {
         player.get_on(&name).await;
     }
     Outcome { history, losses }
