@@ -66,6 +66,7 @@ mod batch;
 mod client;
 mod clock;
 mod core;
+mod endings;
 mod error;
 mod holder;
 mod latch;
@@ -86,6 +87,7 @@ mod watch;
 
 pub use client::LeaseClient;
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
+pub use endings::Endings;
 pub use error::{Error, ErrorKind, Result};
 pub use holder::{HolderId, InvalidHolderId};
 pub use lease::{Lease, LeaseHandle};

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Error, ErrorKind, FencingToken, LeaseClient, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Endings, Error, ErrorKind, FencingToken, LeaseClient, LeaseName,
+    LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
 use tokio::sync::watch;
@@ -22,11 +22,17 @@ pub struct TroubledStore {
     inner: MemoryStore,
     calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
     gate: watch::Sender<bool>,
+    pub endings: Endings,
 }
 
 impl TroubledStore {
     pub fn new() -> Self {
-        Self { inner: MemoryStore::new(), calls: Arc::default(), gate: watch::Sender::new(true) }
+        Self {
+            inner: MemoryStore::new(),
+            calls: Arc::default(),
+            gate: watch::Sender::new(true),
+            endings: Endings::default(),
+        }
     }
 
     /// Calls that begin from now on wait in the store.
@@ -102,6 +108,10 @@ impl LeaseStore for TroubledStore {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         self.inner.subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        self.endings.clone()
     }
 }
 
