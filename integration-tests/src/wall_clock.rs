@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{ServerError, account::Account, keeper::Keeper};
+use crate::{ServerError, account::Account, keeper::Keeper, server::blocking};
 
 /// A wall clock that can be shifted under the processes that were started with it, and under no others. Their monotonic
 /// clocks go on as they are. It works for programs that ask the C library what time it is: Rust's standard library, Redis,
@@ -28,7 +28,7 @@ impl WallClock {
     ///
     /// When there is no C compiler.
     pub async fn new() -> Result<Self, ServerError> {
-        tokio::task::spawn_blocking(Self::make).await.map_err(|error| ServerError::failed("harness", error))?
+        blocking(Self::make).await
     }
 
     fn make() -> Result<Self, ServerError> {

@@ -121,8 +121,10 @@ impl LeaseStore for MemoryStore {
         requests
             .iter()
             .map(|request| {
+                let before = leases.token(&request.name);
                 let acquired = leases.acquire(request, now)?;
-                if request.announce && matches!(acquired, Acquired::Granted(_)) {
+                // A grant that is met again is no news, and who repeats its request must not be woken by itself.
+                if request.announce && leases.token(&request.name) != before {
                     self.wakeups.wake(&request.name);
                 }
                 Ok(acquired)
@@ -196,6 +198,11 @@ impl LeaseStore for MemoryStore {
 }
 
 impl Leases {
+    /// Of the last grant.
+    fn token(&self, name: &LeaseName) -> Option<FencingToken> {
+        self.records.get(name).map(Record::token)
+    }
+
     fn acquire(&mut self, request: &AcquireRequest, now: Moment) -> Result<Acquired> {
         if !(MIN_TTL..=MAX_TTL).contains(&request.ttl) {
             let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);

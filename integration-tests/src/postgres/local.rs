@@ -12,16 +12,13 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    ServerError, account::Account, keeper::Keeper, local_server::LocalServer, ports::free_port, processes::Process,
+    ServerError,
+    account::Account,
+    keeper::Keeper,
+    local_server::{LocalServer, Program},
+    ports::on_a_free_port,
+    processes::Process,
 };
-
-/// A PostgreSQL server of this machine. All methods block.
-#[derive(Debug)]
-pub(super) struct LocalPostgres {
-    server: LocalServer,
-    port: u16,
-    binaries: PathBuf,
-}
 
 /// Where the data of a new server comes from.
 #[derive(Debug, Clone, Copy)]
@@ -31,50 +28,30 @@ enum Data {
     ReplicaOf(u16),
 }
 
-impl LocalPostgres {
-    /// Starts the newest version that is installed, by a command that is put in front of it, if there is one;
-    /// [`ServerError::NoServer`] when none is.
-    pub(super) fn start(under: &[String], settings: &[String]) -> Result<Self, ServerError> {
-        Self::start_with(Data::Fresh, under, settings)
-    }
+/// Starts the newest version that is installed, by a command that is put in front of it, if there is one;
+/// [`ServerError::NoServer`] when none is.
+pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
+    start_with(Data::Fresh, under, settings)
+}
 
-    /// Starts a replica of the server that is reached by this port.
-    pub(super) fn start_replica(port: u16) -> Result<Self, ServerError> {
-        // By default it looks for the primary once in five seconds, and for its own promotion no more often.
-        Self::start_with(
-            Data::ReplicaOf(port),
-            &[],
-            &settings_as_arguments(&[("wal_retrieve_retry_interval", "100ms")]),
-        )
-    }
+/// Starts a replica of the server that is reached by this port.
+pub(super) fn start_replica(port: u16) -> Result<LocalServer, ServerError> {
+    // By default it looks for the primary once in five seconds, and for its own promotion no more often.
+    start_with(Data::ReplicaOf(port), &[], &settings_as_arguments(&[("wal_retrieve_retry_interval", "100ms")]))
+}
 
-    fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<Self, ServerError> {
-        let binaries = newest_binaries()?;
-        let mut attempts = 5;
-        loop {
-            let error = match Self::start_on(free_port()?, &binaries, data, under, settings) {
-                Ok(server) => return Ok(server),
-                Err(error) => error,
-            };
-            attempts -= 1;
-            // Between the search for a free port and its use, another process may take it.
-            if attempts == 0 || !error.to_string().contains("could not bind") {
-                return Err(error);
-            }
-        }
-    }
+/// Makes a replica a server of its own, once it has applied all that it has received.
+pub(super) fn promote(replica: &LocalServer) -> Result<(), ServerError> {
+    replica.run(&[path(&tool(&newest_binaries()?, "pg_ctl"))?, "promote", "-w", "-D", "data"])
+}
 
-    fn start_on(
-        port: u16,
-        binaries: &Path,
-        data: Data,
-        under: &[String],
-        settings: &[String],
-    ) -> Result<Self, ServerError> {
+fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
+    let binaries = newest_binaries()?;
+    on_a_free_port("could not bind", |port| {
         let mut keeper = new_keeper()?;
         match data {
-            Data::Fresh => make_data_directory(&mut keeper, binaries)?,
-            Data::ReplicaOf(port) => copy_data_directory(&mut keeper, binaries, port)?,
+            Data::Fresh => make_data_directory(&mut keeper, &binaries)?,
+            Data::ReplicaOf(primary) => copy_data_directory(&mut keeper, &binaries, primary)?,
         }
         let port_argument = port.to_string();
         let mut command = under.to_vec();
@@ -90,45 +67,10 @@ impl LocalPostgres {
         ];
         command.extend(settings_as_arguments(&defaults));
         command.extend_from_slice(settings);
-        Ok(Self { server: LocalServer::start(keeper, command, is_ready)?, port, binaries: binaries.to_owned() })
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn freeze(&self) -> Result<(), ServerError> {
-        self.server.freeze()
-    }
-
-    pub(super) fn thaw(&self) -> Result<(), ServerError> {
-        self.server.thaw()
-    }
-
-    pub(super) fn kill(&self) -> Result<(), ServerError> {
-        self.server.kill()?;
-        remove_shared_memory(self.server.directory());
-        Ok(())
-    }
-
-    pub(super) fn start_again(&self) -> Result<(), ServerError> {
-        self.server.start_again()
-    }
-
-    /// "Fast" shutdown: ends sessions, writes a checkpoint, and waits until replicas have all.
-    pub(super) fn stop(&self) -> Result<(), ServerError> {
-        self.server.stop(Signal::INT)
-    }
-
-    pub(super) fn restart(&self) -> Result<(), ServerError> {
-        self.stop()?;
-        self.server.start_again()
-    }
-
-    /// Makes a replica a server of its own, once it has applied all that it has received.
-    pub(super) fn promote(&self) -> Result<(), ServerError> {
-        self.server.run(&[path(&tool(&self.binaries, "pg_ctl"))?, "promote", "-w", "-D", "data"])
-    }
+        // "Fast" shutdown: ends sessions, writes a checkpoint, and waits until replicas have all.
+        let stop = Signal::INT;
+        LocalServer::start(keeper, Program { command, port, is_ready, stop, after_kill: remove_shared_memory })
+    })
 }
 
 /// `-c name=value` for each.
@@ -142,7 +84,7 @@ fn new_keeper() -> Result<Keeper, ServerError> {
 }
 
 /// The server writes its state into a file of its own directory, so no other server can be taken for it.
-fn is_ready(directory: &Path, processes: &[Process]) -> bool {
+fn is_ready(directory: &Path, _port: u16, processes: &[Process]) -> bool {
     let Some([id, .., status]) = pid_file(directory) else { return false };
     // A replica serves reads: `standby`.
     matches!(status.as_str(), "ready" | "standby")

@@ -8,15 +8,15 @@ use std::{
     },
 };
 
-use super::{blocking, local::LocalPostgres};
-use crate::{Direction, Proxy, ServerError};
+use super::local;
+use crate::{Direction, Proxy, ServerError, local_server::LocalServer, server::blocking};
 
 /// A primary, and a replica that follows it asynchronously by way of a network that can be harmed. It ends with this value,
 /// or with the test process.
 #[derive(Debug)]
 pub struct PostgresPair {
-    primary: Arc<LocalPostgres>,
-    replica: Arc<LocalPostgres>,
+    primary: Arc<LocalServer>,
+    replica: Arc<LocalServer>,
     network: Proxy,
     has_failed_over: AtomicBool,
 }
@@ -28,11 +28,11 @@ impl PostgresPair {
     ///
     /// When there are no binaries, or the replica does not find the primary.
     pub async fn start() -> Result<Self, ServerError> {
-        let primary = blocking(|| LocalPostgres::start(&[], &[])).await?;
+        let primary = blocking(|| local::start(&[], &[])).await?;
         let address = SocketAddr::from(([127, 0, 0, 1], primary.port()));
         let network = Proxy::start(address).await.map_err(|error| ServerError::failed("proxy", error))?;
         let port = network.address().port();
-        let replica = blocking(move || LocalPostgres::start_replica(port)).await?;
+        let replica = blocking(move || local::start_replica(port)).await?;
         Ok(Self { primary: primary.into(), replica: replica.into(), network, has_failed_over: false.into() })
     }
 
@@ -82,7 +82,7 @@ impl PostgresPair {
         self.network.reset_connections();
         self.network.heal();
         let replica = Arc::clone(&self.replica);
-        blocking(move || replica.promote()).await?;
+        blocking(move || local::promote(&replica)).await?;
         self.has_failed_over.store(true, Ordering::SeqCst);
         Ok(())
     }

@@ -57,10 +57,7 @@ impl TroubledStore {
         if any("hang") || (operation == "renew" && any("stuck")) {
             std::future::pending::<()>().await;
         }
-        // Some polls, so that a caller can be dropped between them.
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
-        }
+        take_some_polls().await;
         self.gate.subscribe().wait_for(|open| *open).await.unwrap();
         let poisoned = || Err(Error::new(ErrorKind::Invalid, operation, "poisoned"));
         any("poison").then(|| names.iter().map(|_| poisoned()).collect())
@@ -95,14 +92,17 @@ impl LeaseStore for TroubledStore {
     }
 
     async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        take_some_polls().await;
         self.inner.inspect(name).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        take_some_polls().await;
         self.inner.list(prefix, after, limit).await
     }
 
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        take_some_polls().await;
         self.inner.break_lease(name, token, how).await
     }
 
@@ -112,6 +112,13 @@ impl LeaseStore for TroubledStore {
 
     fn endings(&self) -> Endings {
         self.endings.clone()
+    }
+}
+
+/// So that a caller can be dropped between them.
+async fn take_some_polls() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
     }
 }
 

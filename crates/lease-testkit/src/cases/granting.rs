@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Acquired, Break, ErrorKind};
+use lease_core::{AcquireRequest, Acquired, Break, ErrorKind};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -223,8 +223,15 @@ pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
     let error = only(store.acquire(std::slice::from_ref(&request)).await).expect_err("too long");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(inspected(&*store, &request.name).await, None);
-    request.ttl = limits.min_ttl;
-    let grant = granted(&*store, &request).await;
+    // On a busy machine the shortest grant may be over before it is told.
+    let shortest = async || {
+        let request = AcquireRequest { ttl: limits.min_ttl, ..bench.request(&request.name) };
+        match acquired(&*store, &request).await {
+            Acquired::Granted(grant) => Some(grant),
+            _ => None,
+        }
+    };
+    let grant = bench.poll("the smallest ttl is granted", bench.patience(), shortest).await;
     assert!(grant.remaining <= bench.rounded(limits.min_ttl, &limits), "{:?} left", grant.remaining);
 }
 
