@@ -12,7 +12,7 @@ test *arguments:
 test-containers:
     cargo test -p integration-tests --features containers --test containers
 
-# The torture test: worker processes, real servers, every fault; about ten minutes. Its report is in target/torture.
+# The torture test: worker processes, real servers, every fault; ten to fifteen minutes. Its report is in target/torture.
 torture *arguments:
     cargo run --package torture -- run {{arguments}}
 
