@@ -24,8 +24,28 @@ use self::{
 use crate::{contender::Contender, servers::StoreKind};
 
 /// This library, on a store with its defaults.
-pub(crate) async fn ours(kind: StoreKind, url: &str, ttl: Duration) -> Result<Ours> {
-    Ok(Ours::new(LeaseClient::new(store(kind, url).await?), ttl))
+pub(crate) async fn ours(kind: StoreKind, url: &str, ttl: Duration) -> Result<Box<dyn Contender>> {
+    Ok(Box::new(Ours::new(LeaseClient::new(store(kind, url).await?), ttl)))
+}
+
+/// This library and others twice each, as two processes would have them: connections, and waiters, of their own.
+pub(crate) async fn pairs(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<[Box<dyn Contender>; 2]>> {
+    let (one, other) = match kind {
+        StoreKind::Memory => {
+            let shared = store(kind, url).await?;
+            let clients = [LeaseClient::new(Arc::clone(&shared)), LeaseClient::new(shared)];
+            return Ok(vec![clients.map(|client| Box::new(Ours::new(client, ttl)) as Box<dyn Contender>)]);
+        }
+        _ => (all(kind, url, ttl).await?, all(kind, url, ttl).await?),
+    };
+    Ok(one.into_iter().zip(other).map(|(one, other)| [one, other]).collect())
+}
+
+/// This library, and others.
+pub(crate) async fn all(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
+    let mut all = vec![ours(kind, url, ttl).await?];
+    all.extend(peers(kind, url, ttl).await?);
+    Ok(all)
 }
 
 /// A store of this library, with its defaults.

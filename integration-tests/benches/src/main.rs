@@ -4,9 +4,11 @@ mod cells;
 mod closed_loops;
 mod contender;
 mod contenders;
+mod counting;
 mod options;
 mod report;
 mod servers;
+mod worker;
 
 use std::fs;
 
@@ -17,19 +19,35 @@ use self::{
     options::{Cell, Options},
     report::Summary,
     servers::Server,
+    worker::Job,
 };
 
 const DIRECTORY: &str = "target/bench";
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if let [_, argument, job] = &std::env::args().collect::<Vec<_>>()[..]
+        && argument == worker::ARGUMENT
+    {
+        return serde_json::from_str::<Job>(job)?.perform().await;
+    }
     let options = Options::parse();
     let mut summary = Summary::default();
+    if options.cell.contains(&Cell::Local) {
+        cells::local::run(&options, &mut summary).await?;
+    }
     for &kind in &options.store {
         let server = Server::start(kind).await?;
         for cell in &options.cell {
+            eprintln!("{}: {cell:?}", kind.name());
             match cell {
                 Cell::Acquire => cells::acquire::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::HandOver => cells::hand_over::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::TakeOver => cells::take_over::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Waiters => cells::waiters::run(kind, server.url(), &mut summary).await?,
+                Cell::Contention => cells::contention::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Renewal => cells::renewal::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Local => {}
             }
         }
     }

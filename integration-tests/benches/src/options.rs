@@ -13,7 +13,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "memory,postgres,redis,etcd")]
     pub(crate) store: Vec<StoreKind>,
     /// Only these cells.
-    #[arg(long, value_delimiter = ',', default_value = "acquire")]
+    #[arg(long, value_delimiter = ',', default_value = "acquire,hand-over,take-over,waiters,contention,renewal,local")]
     pub(crate) cell: Vec<Cell>,
     /// Acquire: with so many tasks.
     #[arg(long, value_delimiter = ',', default_value = "1,32,256")]
@@ -27,12 +27,31 @@ pub(crate) struct Options {
     /// Acquire: how long a turn takes, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     turn_ms: u64,
+    /// Hand-over: how often.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rounds: usize,
+    /// Renewal: for how many seconds the leases are held.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) hold_seconds: u64,
 }
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Cell {
+    /// Pairs of acquire and release.
     Acquire,
+    /// From a release to a waiter of another client.
+    HandOver,
+    /// From an expiry to a waiter.
+    TakeOver,
+    /// A thousand waiters in a process.
+    Waiters,
+    /// Eight processes for one name.
+    Contention,
+    /// Thousands of leases, held.
+    Renewal,
+    /// `is_held()` and `remaining()`.
+    Local,
 }
 
 impl Options {

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::ValueEnum;
 use integration_tests::{Etcd, Postgres, Redis};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What leases are kept in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreKind {
     Memory,
