@@ -168,11 +168,7 @@ impl Connections {
     }
 
     pub(crate) async fn begin(&self) -> Result<Call, Failure> {
-        let out = match self.idle.take() {
-            Some(out) => Ok(out),
-            None => self.pool.acquire().await.map(Out::of_the_pool),
-        };
-        match out {
+        match self.idle.get().await {
             Ok(out) => Ok(Call { idle: Arc::clone(&self.idle), out: Some(out) }),
             Err(source) => Err(Failure { source, sent: Sent::No, access: Access::Read }),
         }

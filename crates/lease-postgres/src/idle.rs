@@ -6,7 +6,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,16 +33,11 @@ pub(crate) struct Out {
     since: Moment,
 }
 
-impl Out {
-    pub(crate) fn of_the_pool(connection: PoolConnection<Postgres>) -> Self {
-        Self { connection, since: SystemClock.now() }
-    }
-}
-
 /// The connections that rest.
 pub(crate) struct Idle {
     pool: PgPool,
     most: usize,
+    wanting: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -53,11 +51,20 @@ struct State {
 impl Idle {
     pub(crate) fn new(pool: PgPool) -> Self {
         let most = MOST.min(pool.options().get_max_connections() / 2);
-        Self { pool, most: most.try_into().unwrap_or(0), state: Mutex::default() }
+        Self { pool, most: most.try_into().unwrap_or(0), wanting: AtomicUsize::new(0), state: Mutex::default() }
+    }
+
+    /// A connection that rests, else one of the pool.
+    pub(crate) async fn get(&self) -> Result<Out, sqlx::Error> {
+        let _wanting = Wanting::begin(&self.wanting);
+        match self.take() {
+            Some(out) => Ok(out),
+            None => Ok(Out { connection: self.pool.acquire().await?, since: SystemClock.now() }),
+        }
     }
 
     /// The one that was in use last.
-    pub(crate) fn take(&self) -> Option<Out> {
+    fn take(&self) -> Option<Out> {
         let (out, rests_since) = self.lock().resting.pop()?;
         if self.pool.is_closed() {
             return None;
@@ -73,7 +80,9 @@ impl Idle {
         let mut state = self.lock();
         let is_welcome = state.resting.len() < self.most
             && now.saturating_since(out.since) < LONGEST_STAY
-            && !self.pool.is_closed();
+            && !self.pool.is_closed()
+            // Else somebody would wait at the pool for what rests here.
+            && self.wanting.load(Ordering::SeqCst) == 0;
         if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
             state.resting.push((out, now));
             if !state.is_watched {
@@ -85,6 +94,22 @@ impl Idle {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While it lives, a call wants a connection.
+struct Wanting<'a>(&'a AtomicUsize);
+
+impl<'a> Wanting<'a> {
+    fn begin(wanting: &'a AtomicUsize) -> Self {
+        wanting.fetch_add(1, Ordering::SeqCst);
+        Self(wanting)
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -42,6 +42,24 @@ async fn no_more_than_half_of_a_pool_stays_out_of_it() {
     drop((one, other));
 }
 
+/// A call that waits at the pool gets the connection of the call that ends, and not what has rested.
+#[tokio::test]
+async fn nothing_rests_while_another_call_waits() {
+    let store = common::store().await;
+    let narrow = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect(common::url().await).await.unwrap();
+    let shared = common::options_of(&store).with_pool(narrow).unwrap();
+    let _application = shared.pool().acquire().await.unwrap();
+    let clock = SystemClock;
+    let mut shortest = Duration::MAX;
+    for round in 0..20 {
+        let requests = [[request(&format!("job-{round}-1"), "a")], [request(&format!("job-{round}-2"), "a")]];
+        let began = clock.now();
+        futures::future::join_all(requests.iter().map(|request| shared.acquire(request))).await;
+        shortest = shortest.min(clock.now().saturating_since(began));
+    }
+    assert!(shortest < Duration::from_millis(60), "two calls by one connection took {shortest:?} at the least");
+}
+
 #[tokio::test]
 async fn a_pool_can_be_closed_at_once() {
     let store = common::store().await;

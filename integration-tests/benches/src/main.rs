@@ -6,6 +6,7 @@ mod contender;
 mod contenders;
 mod counting;
 mod options;
+mod picture;
 mod report;
 mod servers;
 mod worker;
@@ -54,5 +55,7 @@ async fn main() -> Result<()> {
     summary.print();
     fs::create_dir_all(DIRECTORY)?;
     fs::write(format!("{DIRECTORY}/summary.json"), serde_json::to_string_pretty(&summary)?)?;
+    picture::draw(&summary, &format!("{DIRECTORY}/throughput.svg"))?;
+    println!("\n{DIRECTORY}/summary.json, {DIRECTORY}/throughput.svg");
     Ok(())
 }

@@ -57,6 +57,7 @@ fn tell(cell: (&'static str, StoreKind, &'static str), seen: &[Seen], summary: &
     summary.figure(cell, "acquired, all 8 processes", sum / seconds, "/s");
     summary.figure(cell, "hand-overs from process to process", changes as f64 / seconds, "/s");
     summary.figure(cell, "fairness (Jain; 1: all the same, 0.125: one only)", sum * sum / (8.0 * squares), "");
+    summary.figure(cell, "errors", seen.iter().map(|seen| seen.errors as f64).sum(), "");
     let calls: u64 = seen.iter().filter_map(|seen| seen.calls).sum();
     if calls > 0 {
         summary.figure(cell, "calls of the store per acquired", calls as f64 / sum, "");
@@ -68,6 +69,8 @@ fn tell(cell: (&'static str, StoreKind, &'static str), seen: &[Seen], summary: &
 pub(crate) struct Seen {
     /// On the clock that all processes share.
     acquired_at_ns: Vec<u128>,
+    /// What was answered by an error; the name is free again after the ttl at the latest.
+    errors: u64,
     calls: Option<u64>,
 }
 
@@ -85,18 +88,25 @@ pub(crate) async fn contend(kind: StoreKind, url: &str, contender: &str) -> Resu
     let resource = contender.resource("contention").await?;
     worker::wait_for_go().await?;
     let mut acquired_at: Vec<Moment> = Vec::new();
+    let mut errors = 0;
     let end = SystemClock.now() + LIMIT;
     loop {
         let held = tokio::select! {
-            held = resource.lock() => held?,
+            held = resource.lock() => held,
             () = SystemClock.sleep_until(end) => break,
         };
-        acquired_at.push(SystemClock.now());
-        held.release().await?;
+        let done = match held {
+            Ok(held) => {
+                acquired_at.push(SystemClock.now());
+                held.release().await
+            }
+            Err(error) => Err(error),
+        };
+        errors += u64::from(done.is_err());
         if SystemClock.now() >= end {
             break;
         }
     }
     let acquired_at_ns = acquired_at.into_iter().map(|at| at.since_origin().as_nanos()).collect();
-    Ok(Seen { acquired_at_ns, calls: counts.map(|counts| counts.calls()) })
+    Ok(Seen { acquired_at_ns, errors, calls: counts.map(|counts| counts.calls()) })
 }

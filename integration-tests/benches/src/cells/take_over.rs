@@ -11,7 +11,7 @@ use lease_core::{Clock, SystemClock};
 use crate::{
     closed_loops::{nanoseconds, new_histogram},
     contender::Resource,
-    contenders::{self, advisory_lock, ash_lock_client, distkit_lock, ours},
+    contenders::{self, advisory_lock, ash_lock_client, distkit_lock, lock_service, ours},
     options::Options,
     report::{Summary, Target},
     servers::StoreKind,
@@ -23,8 +23,10 @@ pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: 
     // The smallest that etcd has.
     let ttl = Duration::from_secs(2);
     for [holder, waiter] in contenders::pairs(kind, url, ttl).await? {
-        // The guards of these release when they are dropped, and a session that lives never expires.
-        let cannot_crash = [distkit_lock::NAME, ash_lock_client::NAME, advisory_lock::NAME].contains(&holder.name());
+        // The guards of the first two release when they are dropped, a session that lives never expires, and the waiter of a
+        // lock service expires itself while it waits.
+        let cannot_crash = [distkit_lock::NAME, ash_lock_client::NAME, advisory_lock::NAME, lock_service::NAME];
+        let cannot_crash = cannot_crash.contains(&holder.name());
         if cannot_crash || !options.wants(holder.name()) {
             continue;
         }
