@@ -14,14 +14,12 @@ return each(function(key, at)
   local expires = tonumber(seen[4] or '')
   -- Only its owner's, and only while it is in force (S11). A broken grant is its owner's no more (S22).
   if seen[1] ~= nonce or seen[2] ~= holder or seen[3] ~= 'held' or not (seen[5] and expires and expires > now) then
-    if not seen[1] then read(key) end -- No lease, or somebody else's hash: that is an error.
+    -- Somebody else's hash is an error.
+    read(key)
     return {'notheld'}
   end
   redis.call('HSET', key, 'state', 'released', 'expires', text(now + hold), 'reserved', reserved)
-  -- The record is kept until then anyhow, unless it is blocked for longer.
-  if now + hold > expires then
-    keep(key, now + hold, retention)
-  end
+  keep(key, now + hold, retention)
   -- A hint that cannot be sent costs time, never safety (S20): the release is done.
   redis.pcall('PUBLISH', channel .. name, '')
   return {'freed'}
