@@ -81,7 +81,10 @@ impl Summary {
     pub(crate) fn print(&self) {
         if !self.throughput.is_empty() {
             println!("\nAcquire + release of free names, medians\n");
-            println!("{:<11} {:<16} {:>5} {:>12} {:>10} {:>10}", "store", "who", "tasks", "pairs/s", "p50 µs", "p99 µs");
+            println!(
+                "{:<11} {:<16} {:>5} {:>12} {:>10} {:>10}",
+                "store", "who", "tasks", "pairs/s", "p50 µs", "p99 µs"
+            );
             for row in &self.throughput {
                 println!(
                     "{:<11} {:<16} {:>5} {:>12.0} {:>10.0} {:>10.0}",

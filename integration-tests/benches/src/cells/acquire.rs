@@ -74,7 +74,8 @@ fn judge(kind: StoreKind, tasks: usize, measured: &[Throughput], summary: &mut S
     let samples = |name| measured.iter().find(|row| row.contender == name).map(|row| &row.samples);
     let Some(ours) = samples(ours::NAME) else { return };
     for rival in measured.iter().filter(|row| row.contender != ours::NAME) {
-        let ratios = ours.iter().zip(&rival.samples).map(|(ours, rival)| ours.pairs_per_second / rival.pairs_per_second);
+        let ratios =
+            ours.iter().zip(&rival.samples).map(|(ours, rival)| ours.pairs_per_second / rival.pairs_per_second);
         let ratio = median(ratios);
         let what = format!("ours / {}, {tasks} tasks", rival.contender);
         match target(rival.contender, tasks) {

@@ -51,7 +51,12 @@ pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: 
     Ok(())
 }
 
-async fn crash(holder: Box<dyn Resource>, waiter: Box<dyn Resource>, ttl: Duration, after: Duration) -> Result<Duration> {
+async fn crash(
+    holder: Box<dyn Resource>,
+    waiter: Box<dyn Resource>,
+    ttl: Duration,
+    after: Duration,
+) -> Result<Duration> {
     SystemClock.sleep_until(SystemClock.now() + after).await;
     let expires_at = SystemClock.now() + ttl;
     holder.lock_free().await?.crash().await?;

@@ -32,7 +32,8 @@ const ACQUIRE: &str = "insert into raw_leases as l (lease_name, holder_id, versi
     where l.expires_at_utc <= clock_timestamp()
     returning version";
 
-const RELEASE: &str = "update raw_leases set expires_at_utc = 'epoch' where lease_name = $1 and holder_id = $2 and version = $3";
+const RELEASE: &str =
+    "update raw_leases set expires_at_utc = 'epoch' where lease_name = $1 and holder_id = $2 and version = $3";
 
 const HOLDER: &str = "host-4711-0123456789abcdef";
 const TTL_US: i64 = 30_000_000;
@@ -71,7 +72,11 @@ impl Connections {
     async fn lend(&self) -> Result<Lent<'_>> {
         let permit = self.permits.acquire().await?;
         let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Ok(Lent { connections: self, connection: Some(connection.context("a permit without a connection")?), _permit: permit })
+        Ok(Lent {
+            connections: self,
+            connection: Some(connection.context("a permit without a connection")?),
+            _permit: permit,
+        })
     }
 }
 
