@@ -1,4 +1,5 @@
 //! Connections that stay for the next call, and go back to their pool.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
