@@ -24,6 +24,11 @@ soak *arguments:
 failover *arguments:
     cargo run --example failover -- {{arguments}}
 
+# Speed and scale, side by side with the drivers and with other libraries: `just bench --help` for less than all of it.
+# On a slow disk PostgreSQL waits for it all the time; TMPDIR=/dev/shm shows what remains without it.
+bench *arguments:
+    cargo run --release -p benches --features peers -- {{arguments}}
+
 # Lints, as strict as in CI.
 lint:
     cargo clippy --workspace --all-targets -- -D warnings

@@ -1,11 +1,10 @@
 //! Connections: how they are made, lent, and never used again after an abandoned call.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use lease_core::{Clock, ErrorKind, Result, SystemClock};
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
-    pool::PoolConnection,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
@@ -13,6 +12,7 @@ use sqlx::{
 use crate::{
     PostgresStoreOptions,
     error::{classify, here},
+    idle::{Idle, Out},
 };
 
 /// A connection that was idle for longer than this is tried before it is used: the server may have restarted.
@@ -129,12 +129,13 @@ impl Failure {
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     pool: PgPool,
+    idle: Arc<Idle>,
     prepared_statements: bool,
 }
 
 impl Connections {
     pub(crate) fn new(pool: PgPool, prepared_statements: bool) -> Self {
-        Self { pool, prepared_statements }
+        Self { idle: Arc::new(Idle::new(pool.clone())), pool, prepared_statements }
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -167,9 +168,8 @@ impl Connections {
     }
 
     pub(crate) async fn begin(&self) -> Result<Call, Failure> {
-        let connection = self.pool.acquire().await;
-        match connection {
-            Ok(connection) => Ok(Call { connection: Some(connection) }),
+        match self.idle.get().await {
+            Ok(out) => Ok(Call { idle: Arc::clone(&self.idle), out: Some(out) }),
             Err(source) => Err(Failure { source, sent: Sent::No, access: Access::Read }),
         }
     }
@@ -197,18 +197,21 @@ async fn run_unprepared(
 /// be read as the answer of the next (S24).
 #[derive(Debug)]
 pub(crate) struct Call {
-    connection: Option<PoolConnection<Postgres>>,
+    idle: Arc<Idle>,
+    out: Option<Out>,
 }
 
 impl Call {
     #[allow(clippy::expect_used, reason = "it is taken only by what consumes the call")]
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("a call has its connection until its end")
+        &mut self.out.as_mut().expect("a call has its connection until its end").connection
     }
 
     /// The call has come to its end; the connection goes back.
     pub(crate) fn finish(mut self) {
-        drop(self.connection.take());
+        if let Some(out) = self.out.take() {
+            self.idle.put(out);
+        }
     }
 
     /// The call has failed. The connection goes back only where the server itself said so and goes on.
@@ -228,10 +231,10 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(out) = self.out.take() {
             // Detached rather than closed in the background: the pool has its place back at once, and nothing is spawned,
             // which would panic outside a runtime.
-            drop(connection.detach());
+            drop(out.connection.detach());
         }
     }
 }

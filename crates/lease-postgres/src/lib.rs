@@ -79,6 +79,7 @@ mod batch;
 mod connections;
 mod error;
 mod fence;
+mod idle;
 mod listener;
 mod options;
 mod release;

@@ -1,0 +1,87 @@
+//! This library, the drivers alone, and other libraries.
+
+pub(crate) mod advisory_lock;
+pub(crate) mod ash_lock_client;
+pub(crate) mod distkit_lock;
+pub(crate) mod distributed_lock;
+pub(crate) mod lock_service;
+pub(crate) mod ours;
+pub(crate) mod raw_etcd;
+pub(crate) mod raw_postgres;
+pub(crate) mod raw_redis;
+pub(crate) mod rslock_lock;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use lease_core::{LeaseClient, LeaseStore};
+
+use self::{
+    advisory_lock::AdvisoryLock, ash_lock_client::AshLock, distkit_lock::Distkit, distributed_lock::Distributed,
+    lock_service::LockService, ours::Ours, raw_etcd::RawEtcd, raw_postgres::RawPostgres, raw_redis::RawRedis,
+    rslock_lock::Rslock,
+};
+use crate::{contender::Contender, servers::StoreKind};
+
+/// This library, on a store with its defaults.
+pub(crate) async fn ours(kind: StoreKind, url: &str, ttl: Duration) -> Result<Box<dyn Contender>> {
+    Ok(Box::new(Ours::new(LeaseClient::new(store(kind, url).await?), ttl)))
+}
+
+/// This library and others twice each, as two processes would have them: connections, and waiters, of their own.
+pub(crate) async fn pairs(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<[Box<dyn Contender>; 2]>> {
+    let (one, other) = match kind {
+        StoreKind::Memory => {
+            let shared = store(kind, url).await?;
+            let clients = [LeaseClient::new(Arc::clone(&shared)), LeaseClient::new(shared)];
+            return Ok(vec![clients.map(|client| Box::new(Ours::new(client, ttl)) as Box<dyn Contender>)]);
+        }
+        _ => (all(kind, url, ttl).await?, all(kind, url, ttl).await?),
+    };
+    Ok(one.into_iter().zip(other).map(|(one, other)| [one, other]).collect())
+}
+
+/// This library, and others.
+pub(crate) async fn all(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
+    let mut all = vec![ours(kind, url, ttl).await?];
+    all.extend(peers(kind, url, ttl).await?);
+    Ok(all)
+}
+
+/// A store of this library, with its defaults.
+pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseStore>> {
+    Ok(match kind {
+        StoreKind::Memory => Arc::new(lease_memory::MemoryStore::new()),
+        StoreKind::Postgres => {
+            let store = lease_postgres::PostgresStore::connect(url).await?;
+            store.migrate().await?;
+            Arc::new(store)
+        }
+        StoreKind::Redis => Arc::new(lease_redis::RedisStore::connect(url).await?),
+        StoreKind::Etcd => Arc::new(lease_etcd::EtcdStore::connect([url]).await?),
+    })
+}
+
+/// A driver alone; none for memory.
+pub(crate) async fn raw(kind: StoreKind, url: &str) -> Result<Option<Box<dyn Contender>>> {
+    Ok(match kind {
+        StoreKind::Memory => None,
+        StoreKind::Postgres => Some(Box::new(RawPostgres::connect(url).await?)),
+        StoreKind::Redis => Some(Box::new(RawRedis::connect(url).await?)),
+        StoreKind::Etcd => Some(Box::new(RawEtcd::connect(url).await?)),
+    })
+}
+
+/// Other libraries on this store.
+pub(crate) async fn peers(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
+    Ok(match kind {
+        StoreKind::Memory => Vec::new(),
+        StoreKind::Postgres => {
+            vec![Box::new(Distributed::connect(url, ttl).await?), Box::new(AdvisoryLock::connect(url).await?)]
+        }
+        StoreKind::Redis => vec![Box::new(Rslock::new(url, ttl)), Box::new(Distkit::connect(url, ttl).await?)],
+        StoreKind::Etcd => {
+            vec![Box::new(LockService::connect(url, ttl).await?), Box::new(AshLock::connect(url, ttl).await?)]
+        }
+    })
+}

@@ -1,0 +1,61 @@
+//! Speed and scale, side by side: `just bench`, or `cargo run --release -p benches --features peers -- --help`.
+
+mod cells;
+mod closed_loops;
+mod contender;
+mod contenders;
+mod counting;
+mod options;
+mod picture;
+mod report;
+mod servers;
+mod worker;
+
+use std::fs;
+
+use anyhow::Result;
+use clap::Parser;
+
+use self::{
+    options::{Cell, Options},
+    report::Summary,
+    servers::Server,
+    worker::Job,
+};
+
+const DIRECTORY: &str = "target/bench";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    if let [_, argument, job] = &std::env::args().collect::<Vec<_>>()[..]
+        && argument == worker::ARGUMENT
+    {
+        return serde_json::from_str::<Job>(job)?.perform().await;
+    }
+    let options = Options::parse();
+    let mut summary = Summary::default();
+    if options.cell.contains(&Cell::Local) {
+        cells::local::run(&options, &mut summary).await?;
+    }
+    for &kind in &options.store {
+        let server = Server::start(kind).await?;
+        for cell in &options.cell {
+            eprintln!("{}: {cell:?}", kind.name());
+            match cell {
+                Cell::Acquire => cells::acquire::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::HandOver => cells::hand_over::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::TakeOver => cells::take_over::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Waiters => cells::waiters::run(kind, server.url(), &mut summary).await?,
+                Cell::Contention => cells::contention::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Renewal => cells::renewal::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Local => {}
+            }
+        }
+    }
+    summary.print();
+    fs::create_dir_all(DIRECTORY)?;
+    fs::write(format!("{DIRECTORY}/summary.json"), serde_json::to_string_pretty(&summary)?)?;
+    picture::draw(&summary, &format!("{DIRECTORY}/throughput.svg"))?;
+    println!("\n{DIRECTORY}/summary.json, {DIRECTORY}/throughput.svg");
+    Ok(())
+}
