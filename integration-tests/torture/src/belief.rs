@@ -60,14 +60,17 @@ impl Beliefs {
         (!is_lost).then(|| nanoseconds((self.on_host)(deadline).since_origin()))
     }
 
-    /// Writes the deadline down once more if it has moved without a renewal: then the client's clock has jumped.
-    fn still(&self, name: &str) {
-        if let Some(grant) = self.open().get_mut(name)
-            && let Some(deadline) = self.deadline(&grant.handle)
+    /// A lease is held still. If its deadline has moved without a renewal, because the client's clock has jumped, it is written
+    /// down once more.
+    pub(crate) fn still(&self, lease: &LeaseHandle) {
+        let mut open = self.open();
+        let held = open.get_mut(lease.name().as_str()).filter(|grant| grant.handle.token() == lease.token());
+        if let Some(grant) = held
+            && let Some(deadline) = self.deadline(lease)
             && deadline > grant.deadline.saturating_add(1_000_000)
         {
             grant.deadline = deadline;
-            let (name, token) = (name.to_owned(), grant.handle.token().get());
+            let (name, token) = (lease.name().to_string(), lease.token().get());
             self.log.write(Event::Renewed { name, token, until: deadline });
         }
     }
@@ -100,7 +103,6 @@ impl Belief {
 
     /// The lease is about to be given up.
     pub(crate) fn releasing(&mut self) {
-        self.beliefs.still(&self.name);
         self.beliefs.log.write(Event::Releasing { name: self.name.clone(), token: self.token });
         self.end();
     }

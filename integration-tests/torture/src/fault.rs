@@ -28,7 +28,7 @@ pub enum Fault {
     WorkerKilled,
     /// A worker stands still for about one and a half ttl.
     WorkerFrozen,
-    /// A worker's wall clock jumps by a day, and back.
+    /// A worker's wall clock jumps back by a day, and forward again.
     WorkerClockJump,
     /// Requests do not arrive.
     RequestsCut,
@@ -166,6 +166,7 @@ impl Fault {
     fn length(self) -> (f64, f64) {
         match self {
             Self::WorkerFrozen => (1.4, 1.8),
+            Self::WorkerClockJump => (1.5, 2.2),
             Self::WorkerKilled => (0.2, 1.0),
             Self::ServerKilled | Self::ServerEmptied => (0.1, 0.8),
             Self::Latency | Self::LowBandwidth => (1.5, 3.0),

@@ -105,7 +105,7 @@ impl Run {
         let case = |store, fault, sabotage: Option<Sabotage>| {
             let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
             // A bug needs an occasion to show.
-            let length = if sabotage.is_some() { self.length * 2.0 } else { self.length };
+            let length = if sabotage.is_some() { self.length * 3.0 } else { self.length };
             Case { store, fault, sabotage, seed, length }
         };
         let faults_of = |store| if self.fault.is_empty() { Fault::all_of(store) } else { self.fault.clone() };

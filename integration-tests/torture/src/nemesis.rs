@@ -144,7 +144,8 @@ impl Nemesis<'_> {
             _ => {
                 let day = i64::try_from(DAY.as_nanos()).unwrap_or(i64::MAX);
                 self.began(strike, &name);
-                worker.borrow().shift_clock(if strike.severity < 0.5 { day } else { -day })?;
+                // Back first, while it holds something; the way back is the jump forward.
+                worker.borrow().shift_clock(-day)?;
                 SystemClock.sleep_until(end).await;
                 worker.borrow().shift_clock(0)?;
                 self.ended(strike, &name);

@@ -224,7 +224,7 @@ impl Contender {
     }
 
     fn writer(&self, handle: LeaseHandle) -> Writer {
-        Writer::start(handle, self.settings.resource.clone(), self.settings.name.clone())
+        Writer::start(self.beliefs.clone(), handle, self.settings.resource.clone(), self.settings.name.clone())
     }
 
     fn not_granted(&self, attempt: u64) {

@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{pause, resource::Write};
+use crate::{belief::Beliefs, pause, resource::Write};
 
 /// Writes to the resource for as long as the lease is held. It looks whether it is, and writes a few milliseconds later, as
 /// work does that takes its time: whoever is frozen in between writes when he should not.
@@ -21,10 +21,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(lease: LeaseHandle, resource: String, writer: String) -> Self {
+    pub(crate) fn start(beliefs: Beliefs, lease: LeaseHandle, resource: String, writer: String) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            if let Err(error) = write(lease, &resource, &writer, stopped).await {
+            if let Err(error) = write(beliefs, lease, &resource, &writer, stopped).await {
                 eprintln!("{writer}: no resource: {error}");
             }
         });
@@ -39,6 +39,7 @@ impl Writer {
 }
 
 async fn write(
+    beliefs: Beliefs,
     lease: LeaseHandle,
     resource: &str,
     writer: &str,
@@ -52,6 +53,7 @@ async fn write(
     let (read, mut write) = stream.split();
     let mut answers = BufReader::new(read).lines();
     while lease.is_held() && !*stopped.borrow() {
+        beliefs.still(&lease);
         pause(dice.between(Duration::from_millis(2), Duration::from_millis(20))).await;
         write.write_all(format!("{line}\n").as_bytes()).await?;
         answers.next_line().await?;
