@@ -51,14 +51,15 @@ async fn nothing_rests_while_another_call_waits() {
     let shared = common::options_of(&store).with_pool(narrow).unwrap();
     let _application = shared.pool().acquire().await.unwrap();
     let clock = SystemClock;
-    let mut shortest = Duration::MAX;
+    let mut rounds = Vec::new();
     for round in 0..20 {
         let requests = [[request(&format!("job-{round}-1"), "a")], [request(&format!("job-{round}-2"), "a")]];
         let began = clock.now();
         futures::future::join_all(requests.iter().map(|request| shared.acquire(request))).await;
-        shortest = shortest.min(clock.now().saturating_since(began));
+        rounds.push(clock.now().saturating_since(began));
     }
-    assert!(shortest < Duration::from_millis(60), "two calls by one connection took {shortest:?} at the least");
+    rounds.sort();
+    assert!(rounds[15] < Duration::from_millis(60), "two calls by one connection took {rounds:?}");
 }
 
 #[tokio::test]
