@@ -12,6 +12,14 @@ test *arguments:
 test-containers:
     cargo test -p integration-tests --features containers --test containers
 
+# The torture test: worker processes, real servers, every fault; ten to fifteen minutes. Its report is in target/torture.
+torture *arguments:
+    cargo run --package torture -- run {{arguments}}
+
+# The torture test again and again with other seeds, for hours, until something is wrong.
+soak *arguments:
+    cargo run --package torture -- run --soak 8h {{arguments}}
+
 # Three candidates for one lease: one freezes, one crashes, one hands over.
 failover *arguments:
     cargo run --example failover -- {{arguments}}

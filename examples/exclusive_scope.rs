@@ -18,7 +18,7 @@ async fn main() -> Result<()> {
     let answer = client.run(NAME, TTL, |lease| steps(lease, 3)).await?;
     println!("the first scope is done: {answer} steps");
 
-    // An administrator, somewhere else, ends the second one. The holder learns it at its next renewal.
+    // An administrator, somewhere else, ends the second one. The holder learns it at its next renewal at the latest.
     let administrator = arguments.client().await?;
     let second = tokio::spawn(async move { client.run(NAME, TTL, |lease| steps(lease, 100)).await });
     SystemClock.sleep_until(SystemClock.now() + Duration::from_millis(1200)).await;

@@ -10,6 +10,15 @@ use testcontainers::{
 
 use crate::{ServerError, account::Account, keeper::Keeper, ports::free_port};
 
+/// What to run in a container.
+#[derive(Debug)]
+pub struct Image {
+    pub(crate) name: &'static str,
+    pub(crate) tag: &'static str,
+    pub(crate) environment: &'static [(&'static str, &'static str)],
+    pub(crate) command: Vec<String>,
+}
+
 /// A container with one port. It is removed with this value or with this process.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -20,17 +29,12 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Starts a container; the server in it need not be ready yet.
-    pub(crate) async fn start(
-        image: &str,
-        tag: &str,
-        port: u16,
-        environment: &[(&str, &str)],
-        command: Vec<String>,
-    ) -> Result<Self, ServerError> {
+    /// Starts a container whose server listens on this port; it need not be ready yet.
+    pub(crate) async fn start(image: Image, port: u16) -> Result<Self, ServerError> {
+        let Image { name, tag, environment, command } = image;
         // Chosen by us, so that it is the same after a restart.
         let host_port = free_port()?;
-        let mut request = GenericImage::new(image, tag)
+        let mut request = GenericImage::new(name, tag)
             .with_exposed_port(ContainerPort::Tcp(port))
             .with_mapped_port(host_port, port.tcp())
             .with_cmd(command);

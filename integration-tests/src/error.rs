@@ -17,7 +17,7 @@ pub enum ServerError {
         /// The kind of server: `"PostgreSQL"`.
         server: &'static str,
         /// Why not.
-        reason: &'static str,
+        reason: String,
     },
     /// It should have worked. The message says what happened instead.
     #[error("{0}")]

@@ -15,32 +15,40 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server in a scratch directory, of whichever kind. It ends with this value, or with this process. All methods block.
 #[derive(Debug)]
-pub(crate) struct LocalServer {
+pub struct LocalServer {
     keeper: Mutex<Keeper>,
-    command: Vec<String>,
-    ready: fn(&Path, &[Process]) -> bool,
+    program: Program,
     directory: PathBuf,
 }
 
+/// How a server is run.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// In the server's scratch directory.
+    pub(crate) command: Vec<String>,
+    /// Where it listens, on the loopback interface.
+    pub(crate) port: u16,
+    /// Asked again and again after the start, with the directory, the port and the living processes. Must not mistake the
+    /// server of somebody else for this one.
+    pub(crate) is_ready: fn(&Path, u16, &[Process]) -> bool,
+    /// What asks the first process to end in good order.
+    pub(crate) stop: Signal,
+    /// Tidies up after a crash.
+    pub(crate) after_kill: fn(&Path),
+}
+
 impl LocalServer {
-    /// Starts a server with a command in the keeper's directory, and returns once it is ready.
-    ///
-    /// `ready` is asked again and again, with the directory and the living processes; it must not mistake the server of
-    /// somebody else for this one.
-    pub(crate) fn start(
-        keeper: Keeper,
-        command: Vec<String>,
-        ready: fn(&Path, &[Process]) -> bool,
-    ) -> Result<Self, ServerError> {
+    /// Starts a server in the keeper's directory, and returns once it is ready.
+    pub(crate) fn start(keeper: Keeper, program: Program) -> Result<Self, ServerError> {
         let directory = keeper.directory().to_owned();
-        let server = Self { keeper: Mutex::new(keeper), command, ready, directory };
+        let server = Self { keeper: Mutex::new(keeper), program, directory };
         server.launch(&mut server.keeper())?;
         Ok(server)
     }
 
-    /// The server's scratch directory.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    /// Where it listens, on the loopback interface.
+    pub(crate) fn port(&self) -> u16 {
+        self.program.port
     }
 
     /// Stops all its processes where they are (SIGSTOP), and returns when they stand still. Connections stay open.
@@ -61,17 +69,30 @@ impl LocalServer {
         for process in keeper.processes()? {
             process.signal(Signal::KILL);
         }
-        ended(&keeper)
+        ended(&keeper)?;
+        (self.program.after_kill)(&self.directory);
+        Ok(())
     }
 
-    /// Asks the first process to end, and returns when all are gone. A frozen server goes on first.
-    pub(crate) fn stop(&self, signal: Signal) -> Result<(), ServerError> {
+    /// Asks it to end in good order, and returns when all processes are gone. A frozen server goes on first.
+    pub(crate) fn stop(&self) -> Result<(), ServerError> {
         let keeper = self.keeper();
         thaw(&keeper)?;
         if let Some(first) = keeper.processes()?.first() {
-            first.signal(signal);
+            first.signal(self.program.stop);
         }
         ended(&keeper)
+    }
+
+    /// Ends it in good order, and starts it again.
+    pub(crate) fn restart(&self) -> Result<(), ServerError> {
+        self.stop()?;
+        self.start_again()
+    }
+
+    /// Runs a command in its directory and account, and waits for its end.
+    pub(crate) fn run(&self, command: &[&str]) -> Result<(), ServerError> {
+        self.keeper().run(command)
     }
 
     /// Starts it again after its end, with the same data and the same port.
@@ -84,13 +105,13 @@ impl LocalServer {
     }
 
     fn launch(&self, keeper: &mut Keeper) -> Result<(), ServerError> {
-        let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        let command: Vec<&str> = self.program.command.iter().map(String::as_str).collect();
         keeper.start(&command)?;
         let mut ended = false;
         let waited = poll_until("the server is ready", PATIENCE, || {
             let processes = keeper.processes().unwrap_or_default();
             ended = processes.is_empty();
-            ended || (self.ready)(&self.directory, &processes)
+            ended || (self.program.is_ready)(&self.directory, self.program.port, &processes)
         });
         match waited {
             Ok(()) if !ended => Ok(()),

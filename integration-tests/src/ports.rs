@@ -13,8 +13,23 @@ use crate::ServerError;
 /// again: no client's connection took it, not even one that tried to reach the server and met itself.
 const PORTS: Range<u16> = 10_240..30_000;
 
-/// A port of the loopback interface on which nothing listens. Another process may take it before you do: be prepared to
-/// ask again.
+/// Starts something on a free port. Between the search for one and its use, another process may take it: a failure with
+/// this in its text is tried again.
+pub(crate) fn on_a_free_port<T>(
+    taken: &str,
+    mut start: impl FnMut(u16) -> Result<T, ServerError>,
+) -> Result<T, ServerError> {
+    let mut attempts = 5;
+    loop {
+        attempts -= 1;
+        match start(free_port()?) {
+            Err(error) if attempts > 0 && error.to_string().contains(taken) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A port of the loopback interface on which nothing listens. Another process may take it before you do.
 pub(crate) fn free_port() -> Result<u16, ServerError> {
     let mut last_error = None;
     for _ in 0..1000 {

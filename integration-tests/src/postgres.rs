@@ -2,127 +2,71 @@
 
 mod handshake;
 mod local;
+mod pair;
 
 use std::{
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    time::Duration,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::OnceCell;
-use url::Url;
 
-use self::local::LocalPostgres;
-use crate::{Proxy, ServerError, container::Container, environment::server_url};
+pub use self::pair::PostgresPair;
+use crate::{
+    ServerError,
+    container::Image,
+    local_server::LocalServer,
+    server::{Kind, Server},
+};
 
-/// Points to a server that is already there.
-const URL: &str = "LEASE_TEST_POSTGRES_URL";
+/// A real PostgreSQL server. Settings are such as `("fsync", "on")`: by default the harness turns `fsync` off, since a killed
+/// process loses nothing by it, only a machine that crashes does.
+pub type Postgres = Server<PostgresKind>;
 
-/// A real PostgreSQL server. It ends with this value, or with the test process.
-///
-/// The methods that do harm return once it is done. They go on to the end when their future is dropped.
+/// PostgreSQL as a kind of server.
 #[derive(Debug)]
-pub struct Postgres {
-    url: Url,
-    server: Server,
-    shared: bool,
-}
+pub struct PostgresKind;
 
-#[derive(Debug)]
-enum Server {
-    Given,
-    Local(Arc<LocalPostgres>),
-    Container(Arc<Container>),
+impl Kind for PostgresKind {
+    const NAME: &'static str = "PostgreSQL";
+    const VARIABLE: &'static str = "LEASE_TEST_POSTGRES_URL";
+    const EXAMPLE: &'static str = "postgres://user:password@host/database";
+    const PACKAGE: &'static str = "postgresql";
+    const PORT: u16 = 5432;
+
+    fn shared() -> &'static OnceCell<Postgres> {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        &SHARED
+    }
+
+    fn idle() -> &'static Mutex<Vec<Arc<Postgres>>> {
+        static IDLE: Mutex<Vec<Arc<Postgres>>> = Mutex::new(Vec::new());
+        &IDLE
+    }
+
+    fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
+        local::settings_as_arguments(settings)
+    }
+
+    fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {
+        local::start(under, arguments)
+    }
+
+    fn image(arguments: Vec<String>) -> Image {
+        let command = [vec!["postgres".to_owned()], arguments].concat();
+        Image { name: "postgres", tag: "17", environment: &[("POSTGRES_HOST_AUTH_METHOD", "trust")], command }
+    }
+
+    fn url(port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres")
+    }
+
+    fn serves(address: SocketAddr) -> bool {
+        handshake::accepts_sessions(address)
+    }
 }
 
 impl Postgres {
-    /// The server that all tests of this process share; started by the first who asks. It refuses to be harmed.
-    ///
-    /// # Panics
-    ///
-    /// When there is none to be had, with a message that says what to set or to install.
-    pub async fn shared() -> &'static Self {
-        Self::try_shared().await.unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Like [`shared`](Self::shared), without the panic.
-    ///
-    /// # Errors
-    ///
-    /// When there is none to be had.
-    pub async fn try_shared() -> Result<&'static Self, ServerError> {
-        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
-        SHARED.get_or_try_init(async || Ok(Self { shared: true, ..Self::try_start(&[]).await? })).await
-    }
-
-    /// A server of one's own, which can be harmed; unless the environment names one.
-    ///
-    /// # Panics
-    ///
-    /// When there is none to be had, with a message that says what to set or to install.
-    pub async fn start() -> Self {
-        Self::try_start(&[]).await.unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Like [`start`](Self::start), without the panic, and with settings of the server such as `("fsync", "on")`. (By
-    /// default the harness turns `fsync` off: a killed process loses nothing by it, only a machine that crashes does.)
-    ///
-    /// # Errors
-    ///
-    /// When there is none to be had.
-    pub async fn try_start(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        if let Some(url) = server_url(URL)? {
-            let given = Self { url, server: Server::Given, shared: false };
-            given.is_there().await?;
-            return Ok(given);
-        }
-        let no_binary = match Self::start_local(settings).await {
-            Err(ServerError::NoServer(reason)) => reason,
-            other => return other,
-        };
-        match Self::start_container(settings).await {
-            Ok(postgres) => Ok(postgres),
-            Err(no_container) => Err(ServerError::NoServer(format!(
-                "No PostgreSQL for this test. Set {URL}=postgres://user:password@host/database, or install a server \
-                 (Debian, Ubuntu: apt-get install postgresql; ./integration-tests/run does that), or start a container \
-                 engine.\n  binary: {no_binary}\n  container: {no_container}"
-            ))),
-        }
-    }
-
-    /// A server from a binary of this machine, even where the environment names another: one that can surely be harmed.
-    ///
-    /// # Errors
-    ///
-    /// When there is no binary, or the server does not start.
-    pub async fn start_local(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        let arguments = local::settings_as_arguments(settings);
-        let server = blocking(move || LocalPostgres::start(&arguments)).await?;
-        Ok(Self { url: local_url(server.port())?, server: Server::Local(Arc::new(server)), shared: false })
-    }
-
-    /// A server in a container, even where there is a binary: to test that way.
-    ///
-    /// # Errors
-    ///
-    /// When no container engine answers, or it has no image.
-    pub async fn start_container(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        let mut command = vec!["postgres".to_owned()];
-        command.extend(local::settings_as_arguments(settings));
-        let container =
-            Container::start("postgres", "17", 5432, &[("POSTGRES_HOST_AUTH_METHOD", "trust")], command).await?;
-        let url = local_url(container.port())?;
-        let postgres = Self { url, server: Server::Container(Arc::new(container)), shared: false };
-        postgres.answers().await?;
-        Ok(postgres)
-    }
-
-    /// A URL of its default database, for the superuser.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        self.url.as_str()
-    }
-
     /// A URL of another database of this server. It does not create it.
     #[must_use]
     pub fn url_for(&self, database: &str) -> String {
@@ -130,146 +74,4 @@ impl Postgres {
         url.set_path(database);
         url.into()
     }
-
-    /// A URL of its default database by way of a proxy that was started in front of [`address`](Self::address).
-    #[must_use]
-    pub fn url_through(&self, proxy: &Proxy) -> String {
-        let mut url = self.url.clone();
-        // Both fail only for URLs without a host.
-        let _ = url.set_ip_host(proxy.address().ip());
-        let _ = url.set_port(Some(proxy.address().port()));
-        url.into()
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    ///
-    /// When the environment names a server by something else than a host and a port, or one that cannot be resolved.
-    pub fn address(&self) -> Result<SocketAddr, ServerError> {
-        let addresses = match self.url.host_str() {
-            Some(_) => self.url.socket_addrs(|| Some(5432)).unwrap_or_default(),
-            None => Vec::new(),
-        };
-        addresses.first().copied().ok_or_else(|| ServerError::Failed(format!("the host in {URL} cannot be resolved")))
-    }
-
-    /// Stops every process of the server where it is: connections stay open, nothing answers.
-    ///
-    /// # Errors
-    ///
-    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
-    pub async fn freeze(&self) -> Result<(), ServerError> {
-        match self.harmable("freeze")? {
-            Harmable::Local(server) => blocking(move || server.freeze()).await,
-            Harmable::Container(container) => container.pause().await,
-        }
-    }
-
-    /// Lets a frozen server go on.
-    ///
-    /// # Errors
-    ///
-    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
-    pub async fn thaw(&self) -> Result<(), ServerError> {
-        match self.harmable("thaw")? {
-            Harmable::Local(server) => blocking(move || server.thaw()).await,
-            Harmable::Container(container) => container.unpause().await,
-        }
-    }
-
-    /// Kills every process of the server at one moment, as a crash does. Its port refuses connections then.
-    ///
-    /// # Errors
-    ///
-    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
-    pub async fn kill(&self) -> Result<(), ServerError> {
-        match self.harmable("kill")? {
-            Harmable::Local(server) => blocking(move || server.kill()).await,
-            Harmable::Container(container) => container.kill().await,
-        }
-    }
-
-    /// Starts it again after [`kill`](Self::kill), on the same port with the same data, and returns when it answers.
-    ///
-    /// # Errors
-    ///
-    /// [`ServerError::Cannot`] when it is shared, or named by the environment; when it is running already.
-    pub async fn start_again(&self) -> Result<(), ServerError> {
-        match self.harmable("start")? {
-            Harmable::Local(server) => blocking(move || server.start_again()).await,
-            Harmable::Container(container) => {
-                container.start_again().await?;
-                self.answers().await
-            }
-        }
-    }
-
-    /// Shuts it down in good order, ending all sessions, and starts it again, on the same port with the same data.
-    ///
-    /// # Errors
-    ///
-    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
-    pub async fn restart(&self) -> Result<(), ServerError> {
-        match self.harmable("restart")? {
-            Harmable::Local(server) => blocking(move || server.restart()).await,
-            Harmable::Container(container) => {
-                container.stop().await?;
-                container.start_again().await?;
-                self.answers().await
-            }
-        }
-    }
-
-    fn harmable(&self, action: &'static str) -> Result<Harmable, ServerError> {
-        let cannot = |reason| Err(ServerError::Cannot { action, server: "PostgreSQL", reason });
-        match &self.server {
-            _ if self.shared => cannot("other tests share it; use Postgres::start()"),
-            Server::Given => cannot("it is not ours: LEASE_TEST_POSTGRES_URL names it"),
-            Server::Local(server) => Ok(Harmable::Local(Arc::clone(server))),
-            Server::Container(container) => Ok(Harmable::Container(Arc::clone(container))),
-        }
-    }
-
-    /// An error that says where nobody listens, rather than one from deep within a test.
-    async fn is_there(&self) -> Result<(), ServerError> {
-        if self.url.host_str().is_none() {
-            // A socket's path, which drivers write in their own ways.
-            return Ok(());
-        }
-        let address = self.address()?;
-        blocking(move || match TcpStream::connect_timeout(&address, Duration::from_secs(10)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ServerError::NoServer(format!("{URL} names a server at {address}: {error}"))),
-        })
-        .await
-    }
-
-    /// Returns when it accepts sessions; a container's port answers long before the server in it does.
-    async fn answers(&self) -> Result<(), ServerError> {
-        let address = self.address()?;
-        blocking(move || {
-            crate::deadline::poll_until("PostgreSQL accepts sessions", Duration::from_secs(60), || {
-                handshake::accepts_sessions(address)
-            })
-        })
-        .await
-    }
-}
-
-enum Harmable {
-    Local(Arc<LocalPostgres>),
-    Container(Arc<Container>),
-}
-
-fn local_url(port: u16) -> Result<Url, ServerError> {
-    Url::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))
-        .map_err(|error| ServerError::failed("URL of the server", error))
-}
-
-/// Runs what blocks beside the runtime's threads: timers of the test must go on meanwhile.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
-) -> Result<T, ServerError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ServerError::failed("harness", error))?
 }

@@ -28,6 +28,7 @@ use self::{
 #[derive(Debug)]
 pub struct Proxy {
     listener: Listener,
+    upstream: watch::Sender<SocketAddr>,
     faults: watch::Sender<Faults>,
     open: OpenConnections,
     acceptor: AbortHandle,
@@ -53,12 +54,14 @@ impl Proxy {
     pub async fn start(upstream: impl ToSocketAddrs) -> io::Result<Self> {
         let upstream =
             lookup_host(upstream).await?.next().ok_or_else(|| io::Error::other("the upstream has no address"))?;
+        let upstream = watch::Sender::new(upstream);
         let listener = Listener::open()?;
         let faults = watch::Sender::new(Faults::default());
         let open = OpenConnections::default();
-        let accepting = connection::accept_all(listener.clone(), upstream, faults.subscribe(), open.clone());
+        let accepting =
+            connection::accept_all(listener.clone(), upstream.subscribe(), faults.subscribe(), open.clone());
         let acceptor = tokio::spawn(accepting).abort_handle();
-        Ok(Self { listener, faults, open, acceptor })
+        Ok(Self { listener, upstream, faults, open, acceptor })
     }
 
     /// Where clients connect.
@@ -67,9 +70,19 @@ impl Proxy {
         self.listener.address()
     }
 
+    /// New connections reach another server from now on, as after a fail-over behind one address. Open ones are not touched.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        self.upstream.send_replace(upstream);
+    }
+
     /// Bytes arrive this much later. Those under way keep their time; their order never changes.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.change(direction, |path| path.delay = delay);
+    }
+
+    /// Each connection passes only so many bytes in a second, at least one; bytes that are under way wait for their turn.
+    pub fn limit_bandwidth(&self, direction: Direction, bytes_per_second: u32) {
+        self.change(direction, |path| path.bandwidth = Some(bytes_per_second.max(1)));
     }
 
     /// Connections stay open, and new ones are accepted, but nothing passes, no closing either. What was sent arrives

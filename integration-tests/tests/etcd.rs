@@ -10,17 +10,24 @@ use std::{
 use integration_tests::{Etcd, EtcdCluster, ServerError};
 use lease_core::{Clock, SystemClock};
 
-/// Whether it has a leader and answers reads.
-fn is_healthy(address: SocketAddr) -> bool {
+/// What it answers over plain HTTP; nothing when it does not.
+fn ask(address: SocketAddr, request: &str, body: &str) -> String {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+        let length = body.len();
+        let head = format!("{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}");
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer.contains(r#""health":"true""#))
+    ask().unwrap_or_default()
+}
+
+/// Whether it has a leader and answers reads.
+fn is_healthy(address: SocketAddr) -> bool {
+    ask(address, "GET /health", "").contains(r#""health":"true""#)
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -60,6 +67,17 @@ async fn a_server_is_frozen_killed_and_restarted() {
     assert!(is_healthy(address));
     etcd.restart().await.unwrap();
     assert!(is_healthy(address));
+}
+
+#[tokio::test]
+async fn its_leases_are_counted() {
+    let etcd = start().await;
+    assert_eq!(etcd.count_leases().await.unwrap(), 0);
+    for id in [7, 8] {
+        let granted = ask(etcd.address().unwrap(), "POST /v3/lease/grant", &format!(r#"{{"TTL":"600","ID":"{id}"}}"#));
+        assert!(granted.contains(r#""TTL":"600""#), "{granted}");
+    }
+    assert_eq!(etcd.count_leases().await.unwrap(), 2);
 }
 
 #[tokio::test]

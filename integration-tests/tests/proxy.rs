@@ -83,6 +83,49 @@ async fn a_shorter_delay_overtakes_nothing_and_healing_hurries_it() {
 }
 
 #[tokio::test]
+async fn limits_the_bandwidth_of_one_direction_until_it_is_healed() {
+    let (_server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    let request = [7; 10_000];
+    proxy.limit_bandwidth(Direction::Requests, 20_000);
+    for (direction, limited) in [(Direction::Requests, true), (Direction::Answers, true), (Direction::Both, false)] {
+        let start = SystemClock.now();
+        client.write_all(&request).await.unwrap();
+        assert_eq!(read(&mut client, request.len()).await.unwrap(), request);
+        let took = SystemClock.now().saturating_since(start);
+        let expected = if limited { 450..900 } else { 0..200 };
+        assert!(expected.contains(&took.as_millis()), "{direction:?}: {took:?}");
+        proxy.heal();
+        if direction == Direction::Requests {
+            proxy.limit_bandwidth(Direction::Answers, 20_000);
+        }
+    }
+    // Healing hurries what is under way.
+    proxy.limit_bandwidth(Direction::Both, 1);
+    client.write_all(b"slow").await.unwrap();
+    assert_eq!(read(&mut client, 1).await.unwrap(), b"s");
+    assert_silent(&mut client).await;
+    proxy.heal();
+    assert_eq!(read(&mut client, 3).await.unwrap(), b"low");
+}
+
+#[tokio::test]
+async fn new_connections_reach_another_server_after_it_was_redirected() {
+    let (first, proxy) = start().await;
+    let mut old = connect(&proxy).await;
+    old.write_all(b"old").await.unwrap();
+    assert_eq!(read(&mut old, 3).await.unwrap(), b"old");
+    let second = EchoServer::start().await;
+    proxy.redirect(second.address);
+    let mut new = connect(&proxy).await;
+    for (client, word) in [(&mut new, b"new"), (&mut old, b"old")] {
+        client.write_all(word).await.unwrap();
+        assert_eq!(read(client, 3).await.unwrap(), word);
+    }
+    assert_eq!((first.received(), second.received()), (6, 3));
+}
+
+#[tokio::test]
 async fn a_delayed_request_outlives_its_client() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;

@@ -5,8 +5,8 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use tracing::Instrument;
 
 use crate::{
-    Break, Capabilities, Clock, Error, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost, LeaseName, LeaseOptions,
-    LeaseRecord, LeaseStore, LeaseWatch, Observer, Released, Result, SystemClock, attempt,
+    Break, Capabilities, Clock, Error, ErrorKind, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost, LeaseName,
+    LeaseOptions, LeaseRecord, LeaseStore, LeaseWatch, Observer, Released, Result, SystemClock, attempt,
     core::{Core, Phase, closed},
     observer::Events,
     waiting,
@@ -189,8 +189,13 @@ impl LeaseClient {
                 outcome = &mut work => outcome.map_err(LeaseLost::into),
             }
         };
-        // The work has ended or was dropped: now the lease may go.
-        let _ = lease.release().await;
+        // The work has ended or was dropped: now the lease may go. What is lost already is released in the background: its
+        // caller learns of the loss at once, also while the store is out of reach (S5).
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Lost) {
+            drop(lease);
+        } else {
+            let _ = lease.release().await;
+        }
         outcome
     }
 

@@ -299,6 +299,7 @@ mod tests {
             expiry_judge: ExpiryJudge::Process,
             tokens_survive: TokensSurvive { removal: true, restart: false, data_loss: false },
             push: true,
+            push_to_holders: true,
             remembers_last_grant: true,
         }
     }

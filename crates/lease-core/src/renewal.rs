@@ -6,16 +6,17 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
-    Clock, Error, ErrorKind, LeaseStore, LossReason, Moment, Renewed, Result,
+    Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
     batch::{Answered, Errand, Lane, Renew},
     core::closed,
+    endings::Holdings,
     schedule::Plan,
     tenure::Tenure,
 };
@@ -32,6 +33,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct Renewals(Arc<Shared>);
 
 struct Shared {
+    store: Arc<dyn LeaseStore>,
     clock: Arc<dyn Clock>,
     lane: Arc<Lane<Renew>>,
     agenda: Mutex<Agenda>,
@@ -45,6 +47,7 @@ struct Agenda {
     /// By the numbers of the tenures.
     entries: HashMap<u64, Entry>,
     times: BTreeSet<(Moment, u64)>,
+    names: BTreeSet<(LeaseName, u64)>,
     task: Task,
     phase: Phase,
 }
@@ -88,8 +91,8 @@ enum Phase {
 
 impl Renewals {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
-        let lane = Arc::new(Lane::new(store, Arc::clone(&clock)));
-        Self(Arc::new(Shared { clock, lane, agenda: Mutex::default(), changed: Notify::new() }))
+        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock)));
+        Self(Arc::new(Shared { store, clock, lane, agenda: Mutex::default(), changed: Notify::new() }))
     }
 
     /// Takes charge of a tenure. The task runs on the runtime of the first; if that is gone, on this one.
@@ -99,8 +102,7 @@ impl Renewals {
             return Err(closed("acquire"));
         }
         let entry = Entry { tenure: Arc::clone(tenure), at: plan.valid_until, step: Step::Deadline, sent: 0, hung: 0 };
-        agenda.times.insert((entry.at, tenure.number));
-        agenda.entries.insert(tenure.number, entry);
+        agenda.insert(entry);
         if matches!(agenda.task, Task::NotRunning) {
             agenda.task = Task::Running { wakes_at: None };
             let running = Running { shared: Arc::clone(&self.0) };
@@ -247,6 +249,11 @@ impl Shared {
             _ => (Step::Deadline, plan.valid_until),
         };
         agenda.enter(tenure.number, step, at);
+        self.wake_before(&agenda, at);
+    }
+
+    /// Sees to it that the task acts at this moment, if not earlier.
+    fn wake_before(&self, agenda: &Agenda, at: Moment) {
         if let Task::Running { wakes_at } = agenda.task
             && wakes_at.is_none_or(|wakes_at| at < wakes_at)
         {
@@ -259,7 +266,34 @@ impl Shared {
     }
 }
 
+impl Holdings for Shared {
+    /// What is renewed anyhow is renewed now, and the answer tells. A renewal that is under way is about to tell.
+    fn perhaps_ended(&self, name: &LeaseName, token: FencingToken) {
+        let now = self.clock.now();
+        let mut agenda = self.lock();
+        for number in agenda.numbers_of(name) {
+            let entry = agenda.entries.get(&number);
+            if entry.is_some_and(|entry| entry.tenure.token <= token && entry.step == Step::Renew) {
+                agenda.enter(number, Step::Renew, now);
+                self.wake_before(&agenda, now);
+            }
+        }
+    }
+}
+
 impl Agenda {
+    fn insert(&mut self, entry: Entry) {
+        let number = entry.tenure.number;
+        self.times.insert((entry.at, number));
+        self.names.insert((entry.tenure.name().clone(), number));
+        self.entries.insert(number, entry);
+    }
+
+    /// The tenures of this name.
+    fn numbers_of(&self, name: &LeaseName) -> Vec<u64> {
+        self.names.range((name.clone(), 0)..=(name.clone(), u64::MAX)).map(|(_, number)| *number).collect()
+    }
+
     /// Takes from `times` what is due, and with it the renewals that are due soon.
     fn due(&mut self, now: Moment) -> Vec<u64> {
         if self.times.first().is_none_or(|(at, _)| *at > now) {
@@ -293,11 +327,13 @@ impl Agenda {
     fn remove(&mut self, number: u64) {
         if let Some(entry) = self.entries.remove(&number) {
             self.times.remove(&(entry.at, number));
+            self.names.remove(&(entry.tenure.name().clone(), number));
         }
     }
 
     fn clear(&mut self) -> Vec<Arc<Tenure>> {
         self.times.clear();
+        self.names.clear();
         self.entries.drain().map(|(_, entry)| entry.tenure).collect()
     }
 }
@@ -309,6 +345,8 @@ struct Running {
 
 impl Running {
     async fn run(self, runtime: &Handle) {
+        let holdings: Weak<Shared> = Arc::downgrade(&self.shared);
+        self.shared.store.endings().tell_also(holdings);
         loop {
             let wakes_at = self.shared.act(runtime);
             let timer = async {

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{FencingToken, GrantId, HolderId, LeaseName, Metadata, Result, Wakeups};
+use crate::{Endings, FencingToken, GrantId, HolderId, LeaseName, Metadata, Result, Wakeups};
 
 /// Keeps leases: a database, a cache, a consensus service. The trait is for providers; applications use
 /// [`LeaseClient`](crate::LeaseClient).
@@ -61,6 +61,13 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     /// The first hint comes as soon as the subscription stands, and one more after each reconnect. Never blocks; trouble with
     /// the connection is the store's to repair, in the background. [`Wakeups::never`] where there is no push.
     fn subscribe(&self, name: &LeaseName) -> Wakeups;
+
+    /// Where this store hints that grants have ended without their holders' doing. A client asks for it within a runtime, when
+    /// it begins to hold leases. Never blocks. The default is for stores that tell nobody, so that holders learn it at their
+    /// next renewal; for [`Capabilities::push_to_holders`].
+    fn endings(&self) -> Endings {
+        Endings::default()
+    }
 }
 
 /// Asks for a lease.
@@ -180,8 +187,8 @@ pub enum Released {
 pub enum Break {
     /// Refuses further renewals, and leaves the name blocked for what is left of the grant. Exclusion holds.
     AfterExpiry,
-    /// Frees the name at once. Exclusion is given up: until its next renewal the old holder believes that it holds the
-    /// lease, and only the fencing token protects.
+    /// Frees the name at once. Exclusion is given up: until it is told, at its next renewal at the latest, the old holder
+    /// believes that it holds the lease, and only the fencing token protects.
     Now,
 }
 
@@ -256,6 +263,8 @@ pub struct Capabilities {
     pub tokens_survive: TokensSurvive,
     /// Whether waiters are told of a release by push, rather than by polling alone.
     pub push: bool,
+    /// Whether a holder is told by push, rather than at its next renewal, that its grant was broken or its record removed.
+    pub push_to_holders: bool,
     /// Whether the last grant is remembered after its end, so that a delayed duplicate of its request grants nothing (S13).
     pub remembers_last_grant: bool,
 }
@@ -317,5 +326,9 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         (**self).subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        (**self).endings()
     }
 }

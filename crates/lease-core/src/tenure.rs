@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,7 @@ use crate::{
     Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LossReason, Metadata,
     MetadataUpdate, Moment, ReleaseRequest, RenewRequest,
     core::Core,
+    latch::{Extended, Latch},
     observer::Events,
     schedule::{Plan, Schedule},
 };
@@ -53,13 +54,7 @@ impl From<LeaseLost> for Error {
     }
 }
 
-/// The deadline of a tenure that is lost.
-const LOST: u64 = 0;
-
 /// The state of one grant.
-///
-/// The deadline is read without a lock; it is written only under the lock of `state`, so that what is latched lost stays
-/// lost (S4), whoever comes first.
 pub(crate) struct Tenure {
     /// Counts the tenures of a client.
     pub(crate) number: u64,
@@ -70,10 +65,8 @@ pub(crate) struct Tenure {
     pub(crate) began: Moment,
     clock: Arc<dyn Clock>,
     events: Events,
-    /// [`Moment`] in nanoseconds, or [`LOST`].
-    deadline: AtomicU64,
+    latch: Latch,
     scoped: AtomicBool,
-    state: watch::Sender<LeaseState>,
     metadata: Mutex<MetadataChanges>,
 }
 
@@ -104,9 +97,8 @@ impl Tenure {
             began: sent,
             clock: Arc::clone(&core.clock),
             events: core.events.clone(),
-            deadline: AtomicU64::new(nanoseconds(plan.valid_until)),
+            latch: Latch::new(Arc::clone(&core.clock), schedule.tenure_ends(sent), plan.valid_until),
             scoped: AtomicBool::new(false),
-            state: watch::Sender::new(LeaseState::Held),
             metadata: Mutex::default(),
         }
     }
@@ -126,12 +118,11 @@ impl Tenure {
 
     /// Whether the lease is held. False from the deadline on, for ever (S4).
     pub(crate) fn is_held(&self) -> bool {
-        let deadline = self.deadline.load(Ordering::Acquire);
-        deadline != LOST && (nanoseconds(self.clock.now()) < deadline || !self.expire())
+        self.latch.is_held(|reason| self.report(reason))
     }
 
     pub(crate) fn valid_until(&self) -> Moment {
-        Moment::from_origin(Duration::from_nanos(self.deadline.load(Ordering::Acquire)))
+        self.latch.valid_until()
     }
 
     pub(crate) fn remaining(&self) -> Duration {
@@ -140,12 +131,12 @@ impl Tenure {
 
     pub(crate) fn state(&self) -> LeaseState {
         self.is_held();
-        self.state.borrow().clone()
+        self.latch.state()
     }
 
     pub(crate) fn states(&self) -> watch::Receiver<LeaseState> {
         self.is_held();
-        self.state.subscribe()
+        self.latch.subscribe()
     }
 
     /// The loss, if it is lost.
@@ -161,7 +152,7 @@ impl Tenure {
 
     /// Waits for the loss, on a timer of its own: whatever the store and the renewal task do, it is told in time (S5).
     pub(crate) async fn lost(&self) -> LeaseLost {
-        let mut states = self.state.subscribe();
+        let mut states = self.latch.subscribe();
         loop {
             if let Some(lost) = self.loss() {
                 return lost;
@@ -176,8 +167,7 @@ impl Tenure {
 
     /// Latches the loss. Only the first reason counts and is reported (L6); a deadline that has passed comes before it.
     pub(crate) fn lose(&self, reason: LossReason) {
-        self.is_held();
-        self.latch(|_| Some(reason));
+        self.latch.lose(reason, |reason| self.report(reason));
     }
 
     /// Moves the deadline after a successful renewal. False if the lease is lost: nothing revives it (S4).
@@ -186,19 +176,9 @@ impl Tenure {
             let mut changes = self.changes();
             changes.unconfirmed.take_if(|update| update.revision <= revision);
         }
-        let mut extended = false;
-        let recovered = self.state.send_if_modified(|state| {
-            let deadline = self.deadline.load(Ordering::Acquire);
-            extended = deadline != LOST && nanoseconds(self.clock.now()) < deadline;
-            if !extended {
-                return false;
-            }
-            self.deadline.store(nanoseconds(plan.valid_until).max(deadline), Ordering::Release);
-            matches!(std::mem::replace(state, LeaseState::Held), LeaseState::Jeopardy { .. })
-        });
-        if !extended {
-            return self.is_held();
-        }
+        let Extended::Held { recovered } = self.latch.extend(plan.valid_until, |reason| self.report(reason)) else {
+            return false;
+        };
         let (name, token) = (self.name().clone(), self.token);
         let now = self.clock.now();
         let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
@@ -214,17 +194,10 @@ impl Tenure {
         if !self.is_held() {
             return;
         }
-        let until = self.valid_until();
-        let entered = self.state.send_if_modified(|state| {
-            let entered = *state == LeaseState::Held;
-            if entered {
-                *state = LeaseState::Jeopardy { until };
-            }
-            entered
-        });
+        let jeopardy = self.latch.endanger();
         let (name, token) = (self.name().clone(), self.token);
         self.events.emit(LeaseEvent::RenewalFailed { name: name.clone(), token, error });
-        if entered {
+        if let Some(until) = jeopardy {
             let remaining = until.saturating_since(self.clock.now());
             self.events.emit(LeaseEvent::Jeopardy { name, token, remaining });
         }
@@ -260,34 +233,9 @@ impl Tenure {
         })
     }
 
-    /// Latches the expiry, unless the deadline has been moved in the meantime. True if the lease is lost.
-    fn expire(&self) -> bool {
-        self.latch(|deadline| {
-            let now = self.clock.now();
-            let tenure_over = self.schedule.tenure_ends(self.began).is_some_and(|end| now >= end);
-            (nanoseconds(now) >= deadline).then_some(if tenure_over {
-                LossReason::TenureEnded
-            } else {
-                LossReason::Expired
-            })
-        });
-        self.deadline.load(Ordering::Acquire) == LOST
-    }
-
-    fn latch(&self, reason: impl FnOnce(u64) -> Option<LossReason>) {
-        let mut lost = None;
-        self.state.send_if_modified(|state| {
-            let deadline = self.deadline.load(Ordering::Acquire);
-            lost = if deadline == LOST { None } else { reason(deadline) };
-            if let Some(reason) = &lost {
-                self.deadline.store(LOST, Ordering::Release);
-                *state = LeaseState::Lost(reason.clone());
-            }
-            lost.is_some()
-        });
-        if let Some(reason) = lost {
-            self.events.emit(LeaseEvent::Lost { name: self.name().clone(), token: self.token, reason });
-        }
+    /// Once per grant (L6): the latch sees to it.
+    fn report(&self, reason: LossReason) {
+        self.events.emit(LeaseEvent::Lost { name: self.name().clone(), token: self.token, reason });
     }
 
     fn changes(&self) -> MutexGuard<'_, MetadataChanges> {
@@ -300,11 +248,7 @@ impl fmt::Debug for Tenure {
         f.debug_struct("Tenure")
             .field("name", self.name())
             .field("token", &self.token)
-            .field("state", &*self.state.borrow())
+            .field("state", &self.latch.state())
             .finish_non_exhaustive()
     }
-}
-
-fn nanoseconds(moment: Moment) -> u64 {
-    u64::try_from(moment.since_origin().as_nanos()).unwrap_or(u64::MAX)
 }

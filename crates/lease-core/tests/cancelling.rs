@@ -5,9 +5,9 @@
 
 mod support;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use lease_core::{LeaseClient, LeaseOptions, Metadata};
+use lease_core::{Break, HolderId, LeaseClient, LeaseOptions, Metadata, WakeupRegistry};
 use support::{TTL, TroubledStore, client, is_free, pass, settle};
 
 /// More polls than any future here needs.
@@ -81,16 +81,21 @@ async fn s15_acquire_of_a_free_name() {
 
 #[tokio::test(start_paused = true)]
 async fn s15_acquire_that_waits() {
-    for_every_poll(false, |_, client, polls| async move {
-        let held = client.try_acquire("job", TTL).await.unwrap().unwrap();
-        let waiting = drop_after(polls, client.acquire("job", TTL));
-        let releasing = async {
-            settle_a_little().await;
-            held.release().await.unwrap();
-        };
-        tokio::join!(waiting, releasing).0
-    })
-    .await;
+    for options in [LeaseOptions::new(TTL), LeaseOptions::new(TTL).with_wait_limit(TTL)] {
+        for_every_poll(false, |_, client, polls| {
+            let options = options.clone();
+            async move {
+                let held = client.try_acquire("job", TTL).await.unwrap().unwrap();
+                let waiting = drop_after(polls, client.acquire("job", options));
+                let releasing = async {
+                    settle_a_little().await;
+                    held.release().await.unwrap();
+                };
+                tokio::join!(waiting, releasing).0
+            }
+        })
+        .await;
+    }
 }
 
 async fn settle_a_little() {
@@ -110,6 +115,88 @@ async fn s15_release() {
             completed
         })
         .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_hand_over() {
+    for polls in 0..POLLS {
+        let store = TroubledStore::new();
+        let [holder, successor] = ["a", "b"].map(|id| client(&store).with_holder(HolderId::new(id).unwrap()));
+        let lease = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+        drop_after(polls, lease.hand_over(HolderId::new("b").unwrap(), TTL)).await;
+        settle().await;
+        let stranger = client(&store).try_acquire("job", TTL).await.unwrap();
+        // Before it was polled, it is an ordinary drop.
+        assert_eq!(stranger.is_some(), polls == 0, "after {polls} polls");
+        drop(stranger);
+        settle().await;
+        assert!(successor.try_acquire("job", TTL).await.unwrap().is_some(), "after {polls} polls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s15_break() {
+    for how in [Break::AfterExpiry, Break::Now] {
+        for polls in 0..POLLS {
+            let store = TroubledStore::new();
+            let holder = client(&store);
+            let lease = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+            drop_after(polls, client(&store).break_lease("job", lease.token(), how)).await;
+            settle().await;
+            let _ = lease.renew().await;
+            assert_eq!(lease.is_held(), polls == 0, "once polled, it is done; after {polls} polls");
+        }
+    }
+}
+
+/// Those that only look or wait: the lease is as it was, and they can be begun again.
+#[tokio::test(start_paused = true)]
+async fn s15_looking_and_waiting() {
+    for polls in 0..POLLS {
+        let store = TroubledStore::new();
+        let client = client(&store);
+        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        let mut watch = client.watch("job").unwrap();
+        drop_after(polls, client.inspect("job")).await;
+        drop_after(polls, client.list("", None, 10)).await;
+        drop_after(polls, lease.lost()).await;
+        drop_after(polls, lease.closing()).await;
+        let was_told = drop_after(polls, watch.next()).await;
+        let working = Arc::new(());
+        let work = Arc::clone(&working);
+        drop_after(
+            polls,
+            lease.while_held(async move {
+                settle().await;
+                drop(work);
+            }),
+        )
+        .await;
+        assert_eq!(Arc::strong_count(&working), 1, "the work goes with its future, after {polls} polls");
+        settle().await;
+        assert!(lease.is_held(), "after {polls} polls");
+        assert_eq!(client.inspect("job").await.unwrap().unwrap().token, lease.token());
+        assert_eq!(client.list("", None, 10).await.unwrap().len(), 1);
+        if !was_told {
+            let record = watch.next().await.unwrap().unwrap();
+            assert_eq!(record.unwrap().token, lease.token(), "a state was lost after {polls} polls");
+        }
+        lease.release().await.unwrap();
+        assert_eq!(watch.next().await.unwrap().unwrap(), None, "after {polls} polls");
+        assert!(is_free(&store, "job").await);
+    }
+}
+
+/// A hint that came while nobody waited is there for the next who does.
+#[tokio::test(start_paused = true)]
+async fn s15_waiting_for_a_hint() {
+    for polls in 0..POLLS {
+        let (wakeups, name) = (WakeupRegistry::default(), "job".parse().unwrap());
+        let mut subscription = wakeups.subscribe(&name);
+        drop_after(polls, subscription.next()).await;
+        wakeups.wake(&name);
+        assert!(drop_after(1, subscription.next()).await, "a hint was lost after {polls} polls");
     }
 }
 

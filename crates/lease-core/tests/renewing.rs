@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use futures::future::join_all;
-use lease_core::LeaseState;
+use lease_core::{Break, LeaseOptions, LeaseState, LossReason, Renewal};
 use support::{TTL, TroubledStore, client, pass, settle};
 
 #[tokio::test(start_paused = true)]
@@ -35,6 +35,40 @@ async fn ten_thousand_leases_cost_one_task_and_few_requests() {
     assert!(leases.iter().all(|lease| lease.state() == LeaseState::Held));
     assert!(calls.iter().sum::<usize>() >= 10_000 * (intervals - 1), "every lease is renewed in every interval");
     assert!(calls.len() <= 60 * intervals, "{} requests in {intervals} intervals", calls.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let earlier = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let earlier_token = earlier.token();
+    earlier.release().await.unwrap();
+    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let other = client.try_acquire("job2", TTL).await.unwrap().unwrap();
+    let by_hand = LeaseOptions::new(TTL).with_renewal(Renewal::Manual);
+    let by_hand = client.try_acquire("by-hand", by_hand).await.unwrap().unwrap();
+    settle().await;
+    store.endings.tell(lease.name(), earlier_token);
+    store.endings.tell(by_hand.name(), by_hand.token());
+    store.endings.tell(&"unknown".parse().unwrap(), lease.token());
+    settle().await;
+    assert!(store.calls("renew").is_empty(), "nothing of what is kept has ended");
+
+    // Wrong hints cost a renewal, and no more.
+    store.endings.tell(lease.name(), lease.token());
+    store.endings.tell(lease.name(), lease.token());
+    settle().await;
+    assert_eq!(store.calls("renew"), [1]);
+    assert!(lease.is_held() && other.is_held() && by_hand.is_held());
+
+    // The store's word counts.
+    client.break_lease("job", lease.token(), Break::Now).await.unwrap();
+    assert!(lease.is_held(), "nobody has told it");
+    store.endings.tell(lease.name(), lease.token());
+    assert_eq!(lease.lost().await, LossReason::Broken);
+    assert!(other.is_held());
+    assert_eq!(store.calls("renew"), [1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

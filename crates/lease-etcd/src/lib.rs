@@ -37,6 +37,7 @@
 //!   renewed, whatever the reason, dies with the etcd lease that it is on.
 //! * **Fencing tokens** are revisions of the cluster: they rise over releases, expiry, deleted keys and restarts (S9). A cluster that
 //!   is made anew from a snapshot goes back to the snapshot's revision, unless it is restored with `--bump-revision`.
+//! * **Holders are told** when a key of theirs is deleted: by the same watch, and at once (S6).
 //! * **Waiters are woken** by a watch, of releases, breaks and expiries, over one stream a store. Renewals are left out by the
 //!   server. When the stream ends, on whichever endpoint, it begins anew and hints once to everybody, so nothing
 //!   depends on the history that may have been compacted (S20).
@@ -54,8 +55,9 @@
 //!   3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. It is never early.
 //! * That the **nonce of a grant is remembered** after its end (S13): the key is gone. A delayed duplicate of an acquire, after the
 //!   release, is a new grant with a new token, which nobody claims or renews; it is gone within a ttl.
-//! * That a loss is told **before the next renewal**. A key that was deleted, or an etcd lease that was revoked by hand, is a loss then
-//!   ([`LossReason::Gone`](lease_core::LossReason::Gone): etcd keeps nothing that would tell it from an expiry).
+//! * **Why** a key is gone: deleted, broken or on an etcd lease that was revoked by hand, all is
+//!   [`LossReason::Gone`](lease_core::LossReason::Gone), since etcd keeps nothing that would tell it from an expiry. What is lost while the
+//!   watch is down is told by the next renewal.
 //! * That a **revoked etcd lease** hits one grant only: the others on it are lost as well, and told so.
 //! * That rights are checked by every etcd: old versions did not look into nested transactions.
 //!
@@ -73,7 +75,7 @@
 //! etcdctl get -w json app-runtime-leases/job                          # create_revision is the token, lease the etcd lease
 //! etcdctl lease timetolive $(printf %x $LEASE) --keys                 # what is left, and who shares it
 //!
-//! # break one now, by its token: exclusion is given up until the old holder's next renewal
+//! # break one now, by its token: exclusion is given up until the old holder is told
 //! printf 'create("app-runtime-leases/job") = "1234"\n\ndel app-runtime-leases/job\n\n\n' | etcdctl txn
 //! ```
 //!

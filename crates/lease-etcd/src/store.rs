@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use etcd_client::Client;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, ExpiryJudge, FencingToken, LeaseName, LeaseRecord, LeaseStore,
-    ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Endings, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
 };
 
 use crate::{
@@ -86,6 +86,7 @@ impl LeaseStore for EtcdStore {
             // Revisions are the cluster's, not the key's. A cluster that is made anew from a snapshot goes back to its revision.
             tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: false },
             push: true,
+            push_to_holders: true,
             // A key that is deleted is forgotten. A delayed duplicate whose bucket still lives makes a grant that nobody
             // claims, and that dies with its bucket.
             remembers_last_grant: false,
@@ -118,6 +119,10 @@ impl LeaseStore for EtcdStore {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         self.0.watch.subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        self.0.watch.endings()
     }
 }
 

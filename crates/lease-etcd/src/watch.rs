@@ -1,4 +1,4 @@
-//! One watch stream for all who wait.
+//! One watch stream for all who wait, and for all who hold.
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use etcd_client::{EventType, WatchFilterType, WatchOptions, WatchStream};
-use lease_core::{LeaseName, WakeupRegistry, Wakeups};
+use lease_core::{Endings, FencingToken, LeaseName, WakeupRegistry, Wakeups};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
@@ -24,7 +24,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 const OPERATION: &str = "watch";
 
-/// Hands changes to those who wait for them.
+/// Hands changes to those who wait for them, and deletions to those whose keys they were.
 ///
 /// A task that the first subscription starts keeps one stream with two watches, and ends with the store: one of what is
 /// deleted below the prefix, by a release, a break or an expiry (the server leaves out what is put, so that renewals wake
@@ -42,13 +42,15 @@ struct Watching {
     connections: Arc<Connections>,
     keys: Keys,
     registry: WakeupRegistry,
+    endings: Endings,
     /// Whether both watches stand at this moment.
     stands: Arc<AtomicBool>,
 }
 
 impl Watch {
     pub(crate) fn new(connections: Arc<Connections>, keys: Keys) -> Self {
-        let watching = Watching { connections, keys, registry: WakeupRegistry::default(), stands: Arc::default() };
+        let (registry, endings) = (WakeupRegistry::default(), Endings::default());
+        let watching = Watching { connections, keys, registry, endings, stands: Arc::default() };
         Self { watching, task: Mutex::default() }
     }
 
@@ -60,6 +62,11 @@ impl Watch {
             self.watching.registry.wake(name);
         }
         wakeups
+    }
+
+    pub(crate) fn endings(&self) -> Endings {
+        self.ensure_task();
+        self.watching.endings.clone()
     }
 
     /// Starts the task, also where the runtime of the last one has ended. Outside a runtime nobody can wait.
@@ -103,7 +110,7 @@ impl Watching {
                 }
                 Err(failure) => failure,
             };
-            tracing::warn!(error = %failure.error, "waiters poll until the watch is back");
+            tracing::warn!(error = %failure.error, "waiters poll, and holders learn by renewing, until the watch is back");
             let clock = self.connections.clock();
             clock.sleep_until(clock.now() + backoff).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
@@ -157,6 +164,13 @@ impl Watching {
                     && (role != Role::Announcement || event.event_type() == EventType::Put)
                 {
                     self.registry.wake(&name);
+                    // A revision lies between the token of the grant that it ended and the next one.
+                    if role == Role::Grant
+                        && let Some(revision) = event.kv().and_then(|pair| pair.mod_revision().try_into().ok())
+                        && let Some(token) = FencingToken::new(revision)
+                    {
+                        self.endings.tell(&name, token);
+                    }
                 }
             }
         }

@@ -3,14 +3,15 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use common::*;
 use integration_tests::{Direction, Etcd, Proxy};
 use lease_core::{
-    Acquired, Break, GrantId, LeaseClient, LeaseOptions, LeaseStore, LossReason, Metadata, MetadataUpdate,
-    ReleaseRequest, Released, RenewRequest, Renewed,
+    Acquired, Break, GrantId, LeaseClient, LeaseStore, LossReason, Metadata, MetadataUpdate, ReleaseRequest, Released,
+    RenewRequest, Renewed, SystemClock,
 };
+use lease_testkit::{ChaosStore, Hints};
 
 #[tokio::test]
 async fn s07_a_renewal_moves_the_key_to_a_newer_bucket_and_keeps_the_token() {
@@ -32,7 +33,7 @@ async fn what_is_not_renewed_dies_with_its_bucket_and_its_neighbours_do_not() {
     let requests = [request("kept", SHORT), request("dropped", SHORT)];
     let answers = store.acquire(&requests).await;
     let Ok(Acquired::Granted(grant)) = &answers[0] else { panic!("{answers:?}") };
-    let kept = claim(&requests[0], grant);
+    let kept = claim(&requests[0], *grant);
     eventually("the other one expires", async || {
         extended(&store, &kept, SHORT).await;
         store.inspect(&name("dropped")).await.unwrap().is_none().then_some(())
@@ -72,7 +73,7 @@ async fn s07_a_renewal_that_arrives_late_moves_nothing_back() {
     slow.black_hole(Direction::Requests);
     let late = tokio::spawn({
         let (store, claim) = (store.clone(), claim.clone());
-        async move { renew(&store, &claim, ttl).await }
+        async move { renew(&store, &renewal(&claim, ttl)).await }
     });
     pass(Duration::from_millis(50)).await;
     // A call that is abandoned makes the store use the other endpoint.
@@ -148,7 +149,7 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
     let mut claims = Vec::new();
     for (request, answer) in first.iter().zip(store.acquire(&first).await) {
         let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
-        claims.push(claim(request, &grant));
+        claims.push(claim(request, grant));
     }
     pass(SHORT + Duration::from_millis(100)).await;
     granted(&store, &request("newest", SHORT * 10)).await;
@@ -161,16 +162,50 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
     }
 }
 
+/// Own keys are watched: the loss is told at once, long before the next renewal.
+#[tokio::test]
+async fn s06_a_deleted_key_is_a_loss_at_once() {
+    let (store, mut driver) = (store().await, driver().await);
+    let client = LeaseClient::new(store.clone());
+    let lease = client.try_acquire("job", LONG).await.unwrap().unwrap();
+    let other = client.try_acquire("other", LONG).await.unwrap().unwrap();
+    let mut hints = store.subscribe(lease.name());
+    within("the watch stands", PATIENCE, hints.next()).await;
+    driver.delete(store.key(&name("job")), None).await.unwrap();
+    assert_eq!(within("the loss", PATIENCE, lease.lost()).await, LossReason::Gone);
+    assert!(other.is_held());
+}
+
+/// So it is when the etcd lease goes with all its keys.
+#[tokio::test]
+async fn s06_a_revoked_bucket_is_the_loss_of_all_its_grants_at_once() {
+    let (store, mut driver) = (store().await, driver().await);
+    let client = LeaseClient::new(store.clone());
+    let mut hints = store.subscribe(&name("job/0"));
+    within("the watch stands", PATIENCE, hints.next()).await;
+    let mut leases = Vec::new();
+    for number in 0..20 {
+        leases.push(client.try_acquire(format!("job/{number}"), LONG).await.unwrap().unwrap());
+    }
+    let bucket = pair(&mut driver, &store, "job/0").await.unwrap().lease();
+    driver.lease_revoke(bucket).await.unwrap();
+    for lease in leases {
+        assert_eq!(within("the loss", PATIENCE, lease.lost()).await, LossReason::Gone);
+    }
+}
+
+/// When the watch cannot tell, the renewal does.
 #[tokio::test]
 async fn s06_a_deleted_key_is_a_loss_at_the_next_renewal() {
     let (store, mut driver) = (store().await, driver().await);
-    let client = LeaseClient::new(store.clone());
+    let unwatched = ChaosStore::new(Arc::new(store.clone()), Arc::new(SystemClock), 0);
+    unwatched.set_hints(Hints::Dropped);
+    let client = LeaseClient::new(unwatched);
     let ttl = Duration::from_secs(6);
-    let lease = client.try_acquire("job", LeaseOptions::new(ttl)).await.unwrap().unwrap();
-    let other = client.try_acquire("other", LeaseOptions::new(ttl)).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", ttl).await.unwrap().unwrap();
+    let other = client.try_acquire("other", ttl).await.unwrap().unwrap();
     driver.delete(store.key(&name("job")), None).await.unwrap();
-    let reason = within("the loss", ttl / 2, lease.lost()).await;
-    assert_eq!(reason, LossReason::Gone);
+    assert_eq!(within("the loss", ttl / 2, lease.lost()).await, LossReason::Gone);
     assert!(other.is_held());
 }
 
@@ -208,14 +243,10 @@ async fn s13_a_duplicate_is_a_new_grant_that_nobody_renews() {
     let store = store().await;
     let request = request("job", SHORT);
     let (claim, first) = granted(&store, &request).await;
-    release(&store, &claim).await.unwrap();
+    release(&store, &claim).await;
     let (_, second) = granted(&store, &request).await;
     assert!(second.token > first.token);
-    assert_eq!(
-        release(&store, &claim).await.unwrap(),
-        Released::NotHeld,
-        "the first one's handle opens no other grant"
-    );
+    assert_eq!(release(&store, &claim).await, Released::NotHeld, "the first one's handle opens no other grant");
     eventually("it expires", async || is_free(&store, "job").await.then_some(())).await;
     assert_ne!(request.grant, GrantId::random());
 }

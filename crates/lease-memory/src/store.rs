@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, ExpiryJudge, FencingToken, LeaseName,
-    LeaseRecord, LeaseStore, LossReason, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, ExpiryJudge, FencingToken,
+    LeaseName, LeaseRecord, LeaseStore, LossReason, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result,
     TokensSurvive, TokioClock, WakeupRegistry, Wakeups,
 };
 
@@ -29,6 +29,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     leases: Arc<Mutex<Leases>>,
     wakeups: WakeupRegistry,
+    endings: Endings,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +49,12 @@ impl MemoryStore {
     /// An empty store whose leases expire by this clock.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), leases: Arc::default(), wakeups: WakeupRegistry::default() }
+        Self {
+            clock: Arc::new(clock),
+            leases: Arc::default(),
+            wakeups: WakeupRegistry::default(),
+            endings: Endings::default(),
+        }
     }
 
     /// Forgets the names whose last grant ended at least `older_than` ago, and says how many. Their tokens keep rising
@@ -75,6 +81,7 @@ impl MemoryStore {
         let removed = leases.records.remove(name);
         if let Some(record) = &removed {
             leases.highest_removed = record.token().get().max(leases.highest_removed);
+            self.endings.tell(name, record.token());
         }
         removed.is_some()
     }
@@ -104,6 +111,7 @@ impl LeaseStore for MemoryStore {
             expiry_judge: ExpiryJudge::Process,
             tokens_survive: TokensSurvive { removal: true, restart: false, data_loss: false },
             push: true,
+            push_to_holders: true,
             remembers_last_grant: true,
         }
     }
@@ -113,8 +121,10 @@ impl LeaseStore for MemoryStore {
         requests
             .iter()
             .map(|request| {
+                let before = leases.token(&request.name);
                 let acquired = leases.acquire(request, now)?;
-                if request.announce && matches!(acquired, Acquired::Granted(_)) {
+                // A grant that is met again is no news, and who repeats its request must not be woken by itself.
+                if request.announce && leases.token(&request.name) != before {
                     self.wakeups.wake(&request.name);
                 }
                 Ok(acquired)
@@ -171,6 +181,7 @@ impl LeaseStore for MemoryStore {
         let broken = record.map_or(Released::NotHeld, |record| record.break_grant(token, how, now));
         if broken == Released::Freed {
             self.wakeups.wake(name);
+            self.endings.tell(name, token);
         }
         Ok(broken)
     }
@@ -180,9 +191,18 @@ impl LeaseStore for MemoryStore {
         self.wakeups.wake(name);
         wakeups
     }
+
+    fn endings(&self) -> Endings {
+        self.endings.clone()
+    }
 }
 
 impl Leases {
+    /// Of the last grant.
+    fn token(&self, name: &LeaseName) -> Option<FencingToken> {
+        self.records.get(name).map(Record::token)
+    }
+
     fn acquire(&mut self, request: &AcquireRequest, now: Moment) -> Result<Acquired> {
         if !(MIN_TTL..=MAX_TTL).contains(&request.ttl) {
             let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use lease_core::{
     AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseName, LeaseStore, LossReason, Metadata,
-    RenewRequest, Renewed, TokioClock,
+    RenewRequest, Renewed, TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
 
@@ -56,6 +56,26 @@ async fn a_removed_lease_is_gone_for_its_holder() {
     let claim = Claim { name: mine.name, holder: mine.holder, grant: mine.grant, handle: grant.handle };
     let renewed = store.renew(&[RenewRequest { claim, ttl: MINUTE, metadata: None }]).await.pop().unwrap().unwrap();
     assert_eq!(renewed, Renewed::Lost(LossReason::Gone));
+}
+
+/// Or who repeats a request because its answers are lost would be woken by itself, again and again.
+#[tokio::test(start_paused = true)]
+async fn s13_a_grant_that_is_met_again_is_not_announced_again() {
+    let store = MemoryStore::new();
+    let request = AcquireRequest { announce: true, ..request("job") };
+    let mut wakeups = store.subscribe(&request.name);
+    wakeups.next().await;
+    let is_announced = async |wakeups: &mut Wakeups| {
+        tokio::select! {
+            biased;
+            () = wakeups.next() => true,
+            () = std::future::ready(()) => false,
+        }
+    };
+    let grant = granted(&store, &request).await;
+    assert!(is_announced(&mut wakeups).await);
+    assert_eq!(granted(&store, &request).await.token, grant.token);
+    assert!(!is_announced(&mut wakeups).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,6 +95,8 @@ impl LeaseStore for PostgresStore {
             // All by S10: tokens follow the server's clock.
             tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: true },
             push: self.0.notifies(),
+            // It would take a connection that listens for every client, also for those that never wait.
+            push_to_holders: false,
             remembers_last_grant: true,
         }
     }

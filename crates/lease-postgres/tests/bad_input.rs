@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{acquire, claim, granted, name, renewal, request, sleep, unique};
+use common::{acquire, claim, granted, name, pass, renewal, request, unique};
 use integration_tests::{Direction, Postgres, Proxy};
 use lease_core::{Clock, Error, ErrorKind, LeaseStore, SystemClock};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
@@ -108,7 +108,8 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     sqlx::raw_sql("select pg_reload_conf()").execute(&admin).await.unwrap();
 
     let url = |password: &str| postgres.url().replace("postgres://postgres@", &format!("postgres://app:{password}@"));
-    common::eventually(async || PostgresStore::connect(&url("wrong")).await.is_err()).await;
+    common::eventually("the other password counts", async || PostgresStore::connect(&url("wrong")).await.is_err())
+        .await;
     let start = SystemClock.now();
     let error = PostgresStore::connect(&url(SECRET)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
@@ -187,7 +188,7 @@ async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
     let request = request("job", "a");
     proxy.drop_answers();
     let cut = async {
-        common::eventually(async || direct.inspect(&request.name).await.unwrap().is_some()).await;
+        common::eventually("the grant is there", async || direct.inspect(&request.name).await.unwrap().is_some()).await;
         proxy.reset_connections();
     };
     let (answer, ()) = tokio::join!(acquire(&store, &request), cut);
@@ -200,14 +201,14 @@ async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
     // A look that fails is only a look.
     proxy.drop_answers();
     let cut = async {
-        sleep(Duration::from_millis(50)).await;
+        pass(Duration::from_millis(50)).await;
         proxy.reset_connections();
     };
     let (answer, ()) = tokio::join!(store.inspect(&request.name), cut);
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
     proxy.refuse_connections();
     proxy.reset_connections();
-    sleep(Duration::from_millis(20)).await;
+    pass(Duration::from_millis(20)).await;
     for error in [
         acquire(&store, &common::request("other", "a")).await.unwrap_err(),
         store.renew(&[renewal(&claim(&request, grant), common::TTL)]).await.pop().unwrap().unwrap_err(),
@@ -230,7 +231,7 @@ async fn s24_a_black_holed_call_harms_no_other() {
     let hanging = request("job", "a");
     tokio::select! {
         answer = acquire(&store, &hanging) => panic!("{answer:?}"),
-        () = sleep(Duration::from_millis(100)) => {}
+        () = pass(Duration::from_millis(100)) => {}
     }
     proxy.heal();
     let start = SystemClock.now();
@@ -253,7 +254,7 @@ async fn a_restarted_server_is_found_again() {
     let error = acquire(&store, &request("other", "a")).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     postgres.start_again().await.unwrap();
-    common::eventually(async || acquire(&store, &request("other", "a")).await.is_ok()).await;
+    common::eventually("it serves again", async || acquire(&store, &request("other", "a")).await.is_ok()).await;
     let answer = common::renew(&store, &renewal(&claim(&before, grant), common::TTL)).await.unwrap();
     assert!(matches!(answer, lease_core::Renewed::Extended { .. }), "{answer:?}");
 }
@@ -272,7 +273,7 @@ fn s16_a_call_can_be_dropped_outside_a_runtime() {
     runtime.block_on(async {
         tokio::select! {
             answer = &mut call => panic!("{answer:?}"),
-            () = sleep(Duration::from_millis(20)) => {}
+            () = pass(Duration::from_millis(20)) => {}
         }
     });
     drop(call);

@@ -14,7 +14,7 @@ use std::{
 };
 
 use common::{
-    TTL, acquire, another, claim, expired, granted, is_held, name, release, renew, renewal, request, sleep, sql, store,
+    TTL, acquire, another, claim, expired, granted, is_held, name, pass, release, renew, renewal, request, sql, store,
     value,
 };
 use lease_core::{
@@ -147,7 +147,7 @@ async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
     let hold = lease_core::ReleaseRequest {
         hold_for: Duration::from_millis(300),
         reserved_for: Some(common::holder("heir")),
-        ..common::releasing(&claim(&mine, grant))
+        ..common::plain_release(&claim(&mine, grant))
     };
     store.release(&[hold]).await;
     assert_eq!(service.acquire("job", TTL).await, None);
@@ -274,7 +274,7 @@ async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
         let (referee, stop) = (Arc::clone(&referee), Arc::clone(&stop));
         tasks.push(tokio::spawn(async move { race_as_theirs(&client, who, NAMES, &referee, &stop).await }));
     }
-    sleep(Duration::from_secs(4)).await;
+    pass(Duration::from_secs(4)).await;
     stop.store(true, Ordering::SeqCst);
     for task in tasks {
         task.await.unwrap();
@@ -349,7 +349,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
             }
         }
-        sleep(Duration::from_millis(dice(&mut seed, 12))).await;
+        pass(Duration::from_millis(dice(&mut seed, 12))).await;
         let renewals: Vec<_> =
             won.iter().map(|(request, grant)| renewal(&claim(request, *grant), request.ttl)).collect();
         let sent = SystemClock.now();
@@ -374,7 +374,8 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
         for (request, grant) in &won {
             referee.ends(request.name.as_str(), grant.token.get());
         }
-        let releases: Vec<_> = won.iter().map(|(request, grant)| common::releasing(&claim(request, *grant))).collect();
+        let releases: Vec<_> =
+            won.iter().map(|(request, grant)| common::plain_release(&claim(request, *grant))).collect();
         store.release(&releases).await;
     }
 }
@@ -389,7 +390,7 @@ async fn race_as_theirs(client: &ContractClient, who: u64, names: u64, referee: 
         let token = u64::try_from(version).unwrap();
         referee.granted(&name, token, &client.holder, sent + ttl);
         referee.theirs.fetch_add(1, Ordering::SeqCst);
-        sleep(Duration::from_millis(dice(&mut seed, 8))).await;
+        pass(Duration::from_millis(dice(&mut seed, 8))).await;
         if dice(&mut seed, 4) != 0 {
             referee.ends(&name, token);
             client.release(&name).await;

@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, acquire, claim, eventually, expired, granted, holder, name, release, releasing, renew, renewal, request,
-    sleep, sql, store,
+    TTL, acquire, claim, eventually, expired, granted, holder, name, pass, plain_release, release, renew, renewal,
+    request, sql, store,
 };
 use lease_core::{
     AcquireRequest, Acquired, Break, ErrorKind, FencingToken, LeaseStore, ReleaseRequest, Released, Renewed,
@@ -49,7 +49,8 @@ async fn refuses_a_grant_that_expired_or_was_released_broken_or_taken_over() {
 
     let released = request("released", "a");
     let grant = granted(&store, &released).await;
-    let hold = ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..releasing(&claim(&released, grant)) };
+    let hold =
+        ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..plain_release(&claim(&released, grant)) };
     assert_eq!(store.release(&[hold]).await.pop().unwrap().unwrap(), Released::Freed);
     refused(&released.name, grant.token).await;
 
@@ -105,7 +106,7 @@ async fn held_longer_it_is_in_the_way_of_the_renewal_and_no_longer() {
     assert_eq!(renew(&store, &renewal(&mine, TTL)).await.unwrap_err().kind(), ErrorKind::Unavailable);
     // A short one only delays it.
     let end = async {
-        sleep(Duration::from_millis(15)).await;
+        pass(Duration::from_millis(15)).await;
         transaction.commit().await.unwrap();
     };
     let renewal = renewal(&mine, TTL);
@@ -126,11 +127,11 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
         for round in 0..40 {
             let attempt = short("job", &format!("worker-{who}"), 20);
             let Ok(Acquired::Granted(grant)) = acquire(&store, &attempt).await else {
-                sleep(Duration::from_millis(3)).await;
+                pass(Duration::from_millis(3)).await;
                 continue;
             };
             // Sometimes for longer than the lease lasts.
-            sleep(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
+            pass(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
             let mut transaction = store.pool().begin().await.unwrap();
             sqlx::query(sqlx::AssertSqlSafe(format!("insert into {writes} (token) values ($1)")))
                 .bind(i64::try_from(grant.token.get()).unwrap())
@@ -165,5 +166,5 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
     assert!(committed > 10 && refused > 0, "{committed} committed, {refused} refused");
     // Ids are taken when the row is written, so a refused writer leaves a gap, and the others stand in their order.
     assert_eq!(disorder, 0);
-    eventually(async || store.inspect(&name("job")).await.unwrap().is_none()).await;
+    eventually("the name is free", async || store.inspect(&name("job")).await.unwrap().is_none()).await;
 }

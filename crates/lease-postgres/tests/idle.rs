@@ -17,12 +17,12 @@ fn resting_in_the_pool(store: &PostgresStore) -> usize {
 #[tokio::test]
 async fn a_connection_stays_for_the_next_call_and_goes_back_when_it_has_rested() {
     let store = common::store().await;
-    eventually(async || resting_in_the_pool(&store) == 1).await;
+    eventually("a connection went back to the pool", async || resting_in_the_pool(&store) == 1).await;
     for number in 0..5 {
         granted(&store, &request(&format!("job-{number}"), "a")).await;
         assert_eq!((store.pool().size(), resting_in_the_pool(&store)), (1, 0), "call {number}");
     }
-    eventually(async || resting_in_the_pool(&store) == 1).await;
+    eventually("a connection went back to the pool", async || resting_in_the_pool(&store) == 1).await;
     assert_eq!(store.pool().size(), 1);
 }
 
@@ -104,7 +104,7 @@ fn a_runtime_that_ended_leaves_nobody_unwatched() {
         // Its connection ended with the runtime that it was made on.
         let _ = acquire(&store, &request("job-2", "a")).await;
         granted(&store, &request("job-3", "a")).await;
-        eventually(async || resting_in_the_pool(&store) > 0).await;
+        eventually("a connection went back to the pool", async || resting_in_the_pool(&store) > 0).await;
         drop(store);
     });
 }

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, another, claim, eventually, granted, is_hinted_within, name, release, releasing, renew, renewal, request,
+    TTL, another, claim, eventually, granted, is_hinted_within, name, plain_release, release, renew, renewal, request,
     store, store_with,
 };
 use integration_tests::{Direction, Postgres, Proxy};
@@ -53,7 +53,7 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
     let (many, long) = (request("job", "a"), request(&"x".repeat(255), "a"));
     let claims = [claim(&many, granted(&store, &many).await), claim(&long, granted(&store, &long).await)];
     let mut long_wakeups = subscribed(&other, long.name.as_str()).await;
-    store.release(&claims.map(|claim| releasing(&claim))).await;
+    store.release(&claims.map(|claim| plain_release(&claim))).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "many");
     assert!(is_hinted_within(&mut long_wakeups, SOON).await, "the longest name");
 
@@ -68,8 +68,11 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
 
     let handed = request("job", "a");
     let grant = granted(&store, &handed).await;
-    let hold =
-        ReleaseRequest { hold_for: TTL, reserved_for: Some(common::holder("b")), ..releasing(&claim(&handed, grant)) };
+    let hold = ReleaseRequest {
+        hold_for: TTL,
+        reserved_for: Some(common::holder("b")),
+        ..plain_release(&claim(&handed, grant))
+    };
     store.release(&[hold]).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
     assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
@@ -91,7 +94,7 @@ async fn a_batch_of_the_longest_names_is_hinted_in_full() {
     for request in &requests {
         wakeups.push(subscribed(&store, request.name.as_str()).await);
     }
-    store.release(&claims.iter().map(releasing).collect::<Vec<_>>()).await;
+    store.release(&claims.iter().map(plain_release).collect::<Vec<_>>()).await;
     for wakeups in &mut wakeups {
         assert!(is_hinted_within(wakeups, SOON).await);
     }
@@ -131,7 +134,7 @@ async fn one_connection_serves_all_and_ends_with_the_store() {
     }
     assert_eq!(listeners(&watcher).await, 1);
     drop(store);
-    eventually(async || listeners(&watcher).await == 0).await;
+    eventually("nobody listens any more", async || listeners(&watcher).await == 0).await;
 }
 
 #[tokio::test]
@@ -140,7 +143,7 @@ async fn it_ends_with_the_pool() {
     let watcher = another(&store).await;
     let _wakeups = subscribed(&store, "job").await;
     store.pool().close().await;
-    eventually(async || listeners(&watcher).await == 0).await;
+    eventually("nobody listens any more", async || listeners(&watcher).await == 0).await;
 }
 
 #[tokio::test]
@@ -238,7 +241,7 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     };
     tokio::select! {
         hinted = hinted => assert!(hinted),
-        () = common::sleep(Duration::from_secs(30)) => panic!("no hint after the network was there again"),
+        () = common::pass(Duration::from_secs(30)) => panic!("no hint after the network was there again"),
     }
 }
 

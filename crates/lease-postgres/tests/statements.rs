@@ -7,8 +7,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, acquire, another, claim, eventually, expired, granted, holder, is_held, name, release, releasing, renew,
-    renewal, request, sleep, sql, store, store_with, value,
+    TTL, acquire, another, claim, eventually, expired, granted, holder, is_held, name, pass, plain_release, release,
+    renew, renewal, request, sql, store, store_with, value,
 };
 use lease_core::{
     AcquireRequest, Acquired, Break, Claim, ErrorKind, FencingToken, Grant, GrantId, LeaseStore, LossReason, Metadata,
@@ -70,7 +70,7 @@ impl Form {
         if self.is_many() {
             let neighbour = request(&common::unique("n"), "x");
             let grant = granted(store, &neighbour).await;
-            requests.push(common::releasing(&claim(&neighbour, grant)));
+            requests.push(common::plain_release(&claim(&neighbour, grant)));
         }
         let answers = store.release(&requests).await;
         assert!(answers[1..].iter().all(|answer| matches!(answer, Ok(Released::Freed))), "{answers:?}");
@@ -106,7 +106,7 @@ async fn s9_tokens_rise_over_release_expiry_and_take_over() {
             if round % 2 == 0 {
                 expired(&store, &job).await;
             } else {
-                assert_eq!(form.release(&store, &releasing(&claim(&request, grant))).await, Released::Freed);
+                assert_eq!(form.release(&store, &plain_release(&claim(&request, grant))).await, Released::Freed);
             }
         }
     }
@@ -157,7 +157,7 @@ async fn s9_an_insert_that_waited_is_not_granted_an_older_token() {
         sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut *other).await.unwrap();
         let minted = async {
             // The attempt is waiting by now; it waits for 50 ms at most.
-            sleep(Duration::from_millis(20)).await;
+            pass(Duration::from_millis(20)).await;
             let mint = format!(
                 "update {table} set version = (date_part('epoch', clock_timestamp()) * 1000000)::bigint where lease_name = '{job}'
                  returning version"
@@ -229,7 +229,7 @@ async fn s13_a_retry_meets_its_own_grant_with_what_is_left_of_it() {
     for form in FORMS {
         let request = request(&job(form), "a");
         let first = form.granted(&store, &request).await;
-        sleep(Duration::from_millis(30)).await;
+        pass(Duration::from_millis(30)).await;
         let again = form.granted(&store, &retry(&request)).await;
         assert_eq!(again.token, first.token, "{form:?}");
         assert!(again.remaining <= TTL - Duration::from_millis(30), "{form:?} refreshed: {:?}", again.remaining);
@@ -242,12 +242,15 @@ async fn s13_a_nonce_is_spent_after_release_expiry_and_break() {
     for form in FORMS {
         let released = request(&format!("{}-released", job(form)), "a");
         let grant = form.granted(&store, &released).await;
-        form.release(&store, &releasing(&claim(&released, grant))).await;
+        form.release(&store, &plain_release(&claim(&released, grant))).await;
 
         let held_for = request(&format!("{}-held-for", job(form)), "a");
         let grant = form.granted(&store, &held_for).await;
-        let release =
-            ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("a")), ..releasing(&claim(&held_for, grant)) };
+        let release = ReleaseRequest {
+            hold_for: TTL,
+            reserved_for: Some(holder("a")),
+            ..plain_release(&claim(&held_for, grant))
+        };
         form.release(&store, &release).await;
 
         let expiring = with_ttl(request(&format!("{}-expired", job(form)), "a"), 60);
@@ -420,19 +423,19 @@ async fn s11_only_the_owner_releases_and_only_once() {
         let grant = form.granted(&store, &first).await;
         let late = claim(&first, grant);
         expired(&store, first.name.as_str()).await;
-        assert_eq!(form.release(&store, &releasing(&late)).await, Released::NotHeld, "{form:?}: expired");
+        assert_eq!(form.release(&store, &plain_release(&late)).await, Released::NotHeld, "{form:?}: expired");
         // The same holder again: the nonce tells the two apart.
         let second = request(&job(form), "a");
         let grant = form.granted(&store, &second).await;
-        assert_eq!(form.release(&store, &releasing(&late)).await, Released::NotHeld, "{form:?}");
+        assert_eq!(form.release(&store, &plain_release(&late)).await, Released::NotHeld, "{form:?}");
         let mine = claim(&second, grant);
         let other_holder = Claim { holder: holder("b"), ..mine.clone() };
-        assert_eq!(form.release(&store, &releasing(&other_holder)).await, Released::NotHeld, "{form:?}");
+        assert_eq!(form.release(&store, &plain_release(&other_holder)).await, Released::NotHeld, "{form:?}");
         assert_eq!(store.inspect(&second.name).await.unwrap().unwrap().token, grant.token);
         // Also when the answer, and so the token, never arrived.
         let unanswered = Claim { handle: 0, ..mine.clone() };
-        assert_eq!(form.release(&store, &releasing(&unanswered)).await, Released::Freed, "{form:?}");
-        assert_eq!(form.release(&store, &releasing(&mine)).await, Released::NotHeld, "{form:?}");
+        assert_eq!(form.release(&store, &plain_release(&unanswered)).await, Released::Freed, "{form:?}");
+        assert_eq!(form.release(&store, &plain_release(&mine)).await, Released::NotHeld, "{form:?}");
         assert_eq!(store.inspect(&second.name).await.unwrap(), None);
         let version: i64 =
             value(&store, &format!("select version from {{table}} where lease_name = '{}'", second.name)).await;
@@ -447,7 +450,7 @@ async fn s11_a_release_of_a_name_that_is_gone_leaves_no_row() {
         let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
         sql(&store, &format!("delete from {{table}} where lease_name = '{}'", request.name)).await;
-        assert_eq!(form.release(&store, &releasing(&claim(&request, grant))).await, Released::NotHeld);
+        assert_eq!(form.release(&store, &plain_release(&claim(&request, grant))).await, Released::NotHeld);
         let rows: i64 =
             value(&store, &format!("select count(*) from {{table}} where lease_name = '{}'", request.name)).await;
         assert_eq!(rows, 0, "{form:?}");
@@ -463,7 +466,7 @@ async fn a_release_can_keep_the_name_blocked_but_for_one() {
         let hold = ReleaseRequest {
             hold_for: Duration::from_secs(20),
             reserved_for: Some(holder("heir")),
-            ..releasing(&claim(&request, grant))
+            ..plain_release(&claim(&request, grant))
         };
         assert_eq!(form.release(&store, &hold).await, Released::Freed, "{form:?}");
         let answer = form.acquire(&store, &common::request(&job(form), "b")).await.unwrap();
@@ -483,7 +486,7 @@ async fn a_blocked_name_is_free_after_its_time() {
     for form in FORMS {
         let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
-        let hold = ReleaseRequest { hold_for: Duration::from_millis(60), ..releasing(&claim(&request, grant)) };
+        let hold = ReleaseRequest { hold_for: Duration::from_millis(60), ..plain_release(&claim(&request, grant)) };
         form.release(&store, &hold).await;
         assert!(is_held(&store, &common::request(&job(form), "b")).await, "{form:?}");
         expired(&store, request.name.as_str()).await;
@@ -542,7 +545,7 @@ async fn l7_a_locked_row_holds_up_no_neighbour() {
     sqlx::raw_sql(sqlx::AssertSqlSafe(lock.clone())).execute(&mut *other).await.unwrap();
 
     let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL)).collect();
-    let releases: Vec<_> = claims.iter().map(releasing).collect();
+    let releases: Vec<_> = claims.iter().map(plain_release).collect();
     for (at, answer) in store.renew(&renewals).await.into_iter().enumerate() {
         match answer {
             Ok(Renewed::Extended { .. }) => assert_ne!(at, 3),
@@ -625,7 +628,7 @@ async fn l7_batches_that_cross_do_not_block_each_other() {
             }
             let renewals: Vec<_> = won.iter().map(|claim| renewal(claim, TTL)).collect();
             errors += store.renew(&renewals).await.iter().filter(|answer| answer.is_err()).count();
-            let releases: Vec<_> = won.iter().map(releasing).collect();
+            let releases: Vec<_> = won.iter().map(plain_release).collect();
             errors += store.release(&releases).await.iter().filter(|answer| answer.is_err()).count();
             troubled += usize::from(errors > 0);
         }
@@ -757,7 +760,7 @@ async fn purge_removes_what_has_long_ended_and_tokens_keep_rising() {
     expired(&store, "ahead").await;
     sql(&store, "update {table} set expires_at_utc = now() where lease_name like 'old-%'").await;
     assert_eq!(store.purge(Duration::from_secs(3600)).await.unwrap(), 0);
-    sleep(Duration::from_millis(5)).await;
+    pass(Duration::from_millis(5)).await;
     assert_eq!(store.purge(Duration::from_millis(1)).await.unwrap(), 2500);
     let left: i64 = value(&store, "select count(*) from {table}").await;
     assert_eq!(left, 2, "the held one, and the one whose token is ahead of the clock");
@@ -797,7 +800,7 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
     let abandoned = request("locked", "b");
     tokio::select! {
         answer = acquire(&alone, &abandoned) => panic!("{answer:?}"),
-        () = sleep(Duration::from_millis(20)) => {}
+        () = pass(Duration::from_millis(20)) => {}
     }
     // At once, and not when somebody has found out that it is of no use any more.
     assert_eq!(alone.pool().size(), 0);
@@ -808,7 +811,7 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
     // A call that was not abandoned leaves its connection where it was.
     granted(&alone, &request("job", "a")).await;
     assert_eq!(session().await, after);
-    eventually(async || {
+    eventually("the abandoned session is gone", async || {
         sqlx::query_scalar::<_, bool>("select not exists (select from pg_stat_activity where pid = $1)")
             .bind(before)
             .fetch_one(store.pool())
@@ -833,7 +836,7 @@ async fn everything_works_without_prepared_statements_too() {
             form.renew(&store, &renewal(&claim(&request, grant), TTL)).await,
             Ok(Renewed::Extended { .. })
         ));
-        assert_eq!(form.release(&store, &releasing(&claim(&request, grant))).await, Released::Freed);
+        assert_eq!(form.release(&store, &plain_release(&claim(&request, grant))).await, Released::Freed);
     }
     let lock = format!("select from {} where lease_name = 'job-One' for update", common::table_of(&store));
     let mut other = store.pool().begin().await.unwrap();

@@ -96,6 +96,8 @@ impl LeaseStore for RedisStore {
             // All by S10: tokens follow the server's clock.
             tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: true },
             push: self.0.listener.is_some(),
+            // It would take a subscription per lease.
+            push_to_holders: false,
             remembers_last_grant: true,
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use common::{acquire, claim, granted, name, options, release, request, sleep};
+use common::{acquire, claim, granted, name, options, pass, release, request};
 use fred::{
     clients::Client,
     prelude::{Builder, ClientLike, Config, Pool},
@@ -239,7 +239,7 @@ fn s16_a_call_can_be_dropped_outside_a_runtime() {
     runtime.block_on(async {
         tokio::select! {
             answer = &mut call => panic!("{answer:?}"),
-            () = sleep(Duration::from_millis(20)) => {}
+            () = pass(Duration::from_millis(20)) => {}
         }
     });
     drop(call);

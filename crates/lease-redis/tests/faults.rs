@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, acquire, claim, eventually, granted, is_held, key, name, options, release, releasing, renew, renewal, request,
-    sleep,
+    TTL, acquire, claim, eventually, granted, is_held, key, name, options, pass, plain_release, release, renew,
+    renewal, request,
 };
 use fred::{
     prelude::{ClientLike, Value},
@@ -61,7 +61,9 @@ async fn a_server_that_forgets_its_scripts_is_told_again() {
         let (broken, grant) = &claims[0];
         assert_eq!(store.break_lease(&broken.name, grant.token, Break::Now).await.unwrap(), Released::Freed);
         forget().await;
-        for answer in store.release(&claims[1..].iter().map(|(claim, _)| releasing(claim)).collect::<Vec<_>>()).await {
+        for answer in
+            store.release(&claims[1..].iter().map(|(claim, _)| plain_release(claim)).collect::<Vec<_>>()).await
+        {
             assert_eq!(answer.unwrap(), Released::Freed);
         }
         forget().await;
@@ -170,12 +172,12 @@ async fn s15_what_is_given_up_while_there_is_no_connection_never_happens() {
         let request = request(&format!("job-{at}"), "a");
         tokio::select! {
             answer = acquire(&store, &request) => panic!("{answer:?}"),
-            () = sleep(Duration::from_millis(20)) => {}
+            () = pass(Duration::from_millis(20)) => {}
         }
     }
     proxy.heal();
     eventually("it serves again", async || store.inspect(&name("job")).await.is_ok()).await;
-    sleep(Duration::from_millis(100)).await;
+    pass(Duration::from_millis(100)).await;
     assert_eq!(store.list("", None, 10).await.unwrap(), []);
 }
 
@@ -217,7 +219,7 @@ async fn s24_a_connection_that_hangs_behind_an_abandoned_call_is_replaced() {
     let abandoned = request("job", "a");
     tokio::select! {
         answer = acquire(&store, &abandoned) => panic!("{answer:?}"),
-        () = sleep(Duration::from_millis(100)) => {}
+        () = pass(Duration::from_millis(100)) => {}
     }
     let start = SystemClock.now();
     // What was sent behind it on the same connection is unknown, and asked again.
@@ -243,14 +245,14 @@ async fn s24_a_healthy_connection_stays() {
     let abandoned = request("job", "a");
     tokio::select! {
         answer = acquire(&store, &abandoned) => panic!("{answer:?}"),
-        () = sleep(Duration::from_millis(10)) => {}
+        () = pass(Duration::from_millis(10)) => {}
     }
     // The answer to the abandoned call is not taken for this one's.
     assert_eq!(store.inspect(&name("free")).await.unwrap(), None);
     let grant = granted(&store, &abandoned).await;
     assert!(is_held(&store, &request("job", "b")).await);
     release(&store, &claim(&abandoned, grant)).await;
-    sleep(Duration::from_millis(400)).await;
+    pass(Duration::from_millis(400)).await;
     assert_eq!(id().await, before, "it was replaced");
 }
 
@@ -286,9 +288,9 @@ async fn a_lease_lives_through_a_restart_that_keeps_everything() {
     let client = LeaseClient::new(options().connect(server.url()).await.unwrap());
     let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(6))).await.unwrap();
     server.kill().await.unwrap();
-    sleep(Duration::from_millis(300)).await;
+    pass(Duration::from_millis(300)).await;
     server.start_again().await.unwrap();
-    sleep(Duration::from_secs(6)).await;
+    pass(Duration::from_secs(6)).await;
     assert!(lease.is_held());
     lease.release().await.unwrap();
 }

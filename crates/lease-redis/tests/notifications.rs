@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, another, claim, eventually, granted, is_hinted_within, key, name, options, redis, release, releasing, renew,
-    renewal, request, store,
+    TTL, another, claim, eventually, granted, is_hinted_within, key, name, options, plain_release, redis, release,
+    renew, renewal, request, store,
 };
 use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply};
 use lease_core::{
@@ -55,7 +55,7 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
     let (many, long) = (request("job", "a"), request(&"x".repeat(255), "a"));
     let claims = [claim(&many, granted(&store, &many).await), claim(&long, granted(&store, &long).await)];
     let mut long_wakeups = subscribed(&other, long.name.as_str()).await;
-    store.release(&claims.map(|claim| releasing(&claim))).await;
+    store.release(&claims.map(|claim| plain_release(&claim))).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "many");
     assert!(is_hinted_within(&mut long_wakeups, SOON).await, "the longest name");
 
@@ -70,8 +70,11 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
 
     let handed = request("job", "a");
     let grant = granted(&store, &handed).await;
-    let hold =
-        ReleaseRequest { hold_for: TTL, reserved_for: Some(common::holder("b")), ..releasing(&claim(&handed, grant)) };
+    let hold = ReleaseRequest {
+        hold_for: TTL,
+        reserved_for: Some(common::holder("b")),
+        ..plain_release(&claim(&handed, grant))
+    };
     store.release(&[hold]).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
     assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
@@ -88,7 +91,7 @@ async fn l1_a_hand_over_between_two_clients_takes_no_poll() {
         let waiting = waiter.acquire("job", LeaseOptions::new(TTL));
         let releasing = async {
             // The waiter has tried, has lost, and sleeps.
-            common::sleep(Duration::from_millis(200)).await;
+            common::pass(Duration::from_millis(200)).await;
             let released = SystemClock.now();
             lease.release().await.unwrap();
             released
@@ -213,7 +216,7 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     };
     tokio::select! {
         () = hinted => {}
-        () = common::sleep(Duration::from_secs(30)) => panic!("no hint after the network was there again"),
+        () = common::pass(Duration::from_secs(30)) => panic!("no hint after the network was there again"),
     }
 }
 

@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, acquire, another, claim, eventually, field, granted, holder, is_held, key, name, options, redis, release,
-    releasing, renew, renewal, request, store,
+    TTL, acquire, another, claim, eventually, field, granted, holder, is_held, key, name, options, plain_release,
+    redis, release, renew, renewal, request, store,
 };
 use integration_tests::{Redis, Reply};
 use lease_core::{
@@ -90,7 +90,7 @@ async fn s13_a_live_nonce_is_answered_and_not_refreshed() {
     let request = request("job", "a");
     let first = granted(&store, &request).await;
     let expires = field(&store, "job", "expires").await;
-    common::sleep(Duration::from_millis(20)).await;
+    common::pass(Duration::from_millis(20)).await;
     let again = granted(&store, &AcquireRequest { ttl: TTL * 3, ..request.clone() }).await;
     assert_eq!(again.token, first.token);
     assert!(again.remaining < first.remaining, "{again:?}");
@@ -164,7 +164,7 @@ async fn s11_a_release_can_keep_the_name_for_a_successor() {
     let store = store().await;
     let request = request("job", "a");
     let claim = claim(&request, granted(&store, &request).await);
-    let release = ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..releasing(&claim) };
+    let release = ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..plain_release(&claim) };
     assert_eq!(store.release(std::slice::from_ref(&release)).await.pop().unwrap().unwrap(), Released::Freed);
     assert_eq!(store.release(&[release]).await.pop().unwrap().unwrap(), Released::NotHeld);
     assert!(is_held(&store, &common::request("job", "c")).await);
@@ -200,7 +200,7 @@ async fn l07_an_element_that_fails_fails_alone() {
     let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL)).collect();
     let is_extended = |answer: lease_core::Result<Renewed>| Ok(matches!(answer?, Renewed::Extended { .. }));
     check(store.renew(&renewals).await.into_iter().map(is_extended).collect());
-    let releases: Vec<_> = claims.iter().map(releasing).collect();
+    let releases: Vec<_> = claims.iter().map(plain_release).collect();
     let is_freed = |answer: lease_core::Result<Released>| Ok(answer? == Released::Freed);
     check(store.release(&releases).await.into_iter().map(is_freed).collect());
     assert_eq!(store.inspect(&name("b")).await.unwrap_err().kind(), ErrorKind::Invalid);

@@ -1,37 +1,72 @@
-//! Single calls of a store and a client, with the outcome that a case expects.
+//! Single calls of a store and a client, with the outcome that a test expects: for the cases of the suite, and for the tests
+//! that a provider has of its own.
+//!
+//! # Panics
+//!
+//! What is called by its outcome (`granted`, `lost`, …) panics where that is another one.
 
 use std::{fmt::Debug, slice::from_ref, time::Duration};
 
 use lease_core::{
-    AcquireRequest, Acquired, Claim, Grant, Lease, LeaseClient, LeaseName, LeaseOptions, LeaseRecord, LeaseStore,
-    LossReason, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    AcquireRequest, Acquired, Claim, Grant, GrantId, HolderId, Lease, LeaseClient, LeaseName, LeaseOptions,
+    LeaseRecord, LeaseStore, LossReason, Metadata, ReleaseRequest, Released, RenewRequest, Renewed, Result,
 };
 
-pub(crate) fn name(name: &str) -> LeaseName {
+/// A name that is known to be valid.
+pub fn name(name: &str) -> LeaseName {
     LeaseName::new(name).expect("a valid name")
 }
 
+/// A holder that is known to be valid.
+pub fn holder(holder: &str) -> HolderId {
+    HolderId::new(holder).expect("a valid holder")
+}
+
+/// Asks for a name, with a nonce of its own.
+pub fn request(name: LeaseName, holder: HolderId, ttl: Duration) -> AcquireRequest {
+    AcquireRequest {
+        name,
+        holder,
+        grant: GrantId::random(),
+        ttl,
+        metadata: Metadata::default(),
+        announce: false,
+        look_first: false,
+    }
+}
+
 /// The only answer to a call with one element.
-pub(crate) fn only<T: Debug>(answers: Vec<Result<T>>) -> Result<T> {
+pub fn only<T: Debug>(answers: Vec<Result<T>>) -> Result<T> {
     let [answer] = <[_; 1]>::try_from(answers).expect("one request, one answer");
     answer
 }
 
-pub(crate) async fn acquire(store: &dyn LeaseStore, request: &AcquireRequest) -> Acquired {
-    only(store.acquire(from_ref(request)).await).expect("acquire answers")
+/// Asks for one grant.
+pub async fn acquire(store: &dyn LeaseStore, request: &AcquireRequest) -> Result<Acquired> {
+    only(store.acquire(from_ref(request)).await)
+}
+
+/// Asks for one grant, of a store that answers.
+pub async fn acquired(store: &dyn LeaseStore, request: &AcquireRequest) -> Acquired {
+    acquire(store, request).await.expect("acquire answers")
+}
+
+/// Whether the name is held by somebody else, so that this attempt fails.
+pub async fn is_held(store: &dyn LeaseStore, request: &AcquireRequest) -> bool {
+    matches!(acquired(store, request).await, Acquired::Held { .. })
 }
 
 /// Acquires what must be free.
-pub(crate) async fn granted(store: &dyn LeaseStore, request: &AcquireRequest) -> Grant {
-    match acquire(store, request).await {
+pub async fn granted(store: &dyn LeaseStore, request: &AcquireRequest) -> Grant {
+    match acquired(store, request).await {
         Acquired::Granted(grant) => grant,
         other => panic!("{} must be granted to {}: {other:?}", request.name, request.holder),
     }
 }
 
 /// Fails to acquire what must be held.
-pub(crate) async fn refused(store: &dyn LeaseStore, request: &AcquireRequest) {
-    let acquired = acquire(store, request).await;
+pub async fn refused(store: &dyn LeaseStore, request: &AcquireRequest) {
+    let acquired = acquired(store, request).await;
     assert!(
         matches!(acquired, Acquired::Held { .. }),
         "{} must be refused to {}: {acquired:?}",
@@ -40,52 +75,65 @@ pub(crate) async fn refused(store: &dyn LeaseStore, request: &AcquireRequest) {
     );
 }
 
-pub(crate) async fn spent(store: &dyn LeaseStore, request: &AcquireRequest) {
-    assert_eq!(acquire(store, request).await, Acquired::Spent, "the nonce of an ended grant is spent (S13)");
+/// Asks with the nonce of a grant that has ended.
+pub async fn spent(store: &dyn LeaseStore, request: &AcquireRequest) {
+    assert_eq!(acquired(store, request).await, Acquired::Spent, "the nonce of an ended grant is spent (S13)");
 }
 
-pub(crate) fn claim(request: &AcquireRequest, grant: &Grant) -> Claim {
+/// Whose grant it is that came of this request.
+pub fn claim(request: &AcquireRequest, grant: Grant) -> Claim {
     let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
     Claim { name, holder, grant: nonce, handle: grant.handle }
 }
 
-pub(crate) fn renewal(claim: &Claim, ttl: Duration) -> RenewRequest {
+/// Asks for an extension, without new metadata.
+pub fn renewal(claim: &Claim, ttl: Duration) -> RenewRequest {
     RenewRequest { claim: claim.clone(), ttl, metadata: None }
 }
 
-pub(crate) async fn renew(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Renewed {
-    only(store.renew(&[renewal(claim, ttl)]).await).expect("renew answers")
+/// Asks for one extension.
+pub async fn renew(store: &dyn LeaseStore, request: &RenewRequest) -> Result<Renewed> {
+    only(store.renew(from_ref(request)).await)
+}
+
+/// Asks for one extension, of a store that answers.
+pub async fn renewed(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Renewed {
+    renew(store, &renewal(claim, ttl)).await.expect("renew answers")
 }
 
 /// Renews what must still be in force, and says what is left.
-pub(crate) async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Duration {
-    match renew(store, claim, ttl).await {
+pub async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Duration {
+    match renewed(store, claim, ttl).await {
         Renewed::Extended { remaining } => remaining,
         Renewed::Lost(reason) => panic!("{} must be renewed for {}: {reason}", claim.name, claim.holder),
     }
 }
 
-pub(crate) async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossReason {
-    match renew(store, claim, ttl).await {
+/// Renews what must not be in force any more, and says why.
+pub async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossReason {
+    match renewed(store, claim, ttl).await {
         Renewed::Lost(reason) => reason,
         other => panic!("{} must be lost for {}: {other:?} (S7)", claim.name, claim.holder),
     }
 }
 
-pub(crate) fn plain_release(claim: &Claim) -> ReleaseRequest {
+/// Asks for the end of a grant, so that its name is free at once.
+pub fn plain_release(claim: &Claim) -> ReleaseRequest {
     ReleaseRequest { claim: claim.clone(), hold_for: Duration::ZERO, reserved_for: None }
 }
 
-pub(crate) async fn release(store: &dyn LeaseStore, claim: &Claim) -> Released {
+/// Ends a grant, at a store that answers.
+pub async fn release(store: &dyn LeaseStore, claim: &Claim) -> Released {
     only(store.release(&[plain_release(claim)]).await).expect("release answers")
 }
 
-pub(crate) async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<LeaseRecord> {
+/// Who holds the name, by a store that answers.
+pub async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<LeaseRecord> {
     store.inspect(name).await.expect("inspect answers")
 }
 
 /// Takes a lease that must be free.
-pub(crate) async fn held(client: &LeaseClient, name: &LeaseName, options: impl Into<LeaseOptions>) -> Lease {
+pub async fn held(client: &LeaseClient, name: &LeaseName, options: impl Into<LeaseOptions>) -> Lease {
     let lease = client.try_acquire(name, options).await.expect("try_acquire answers");
     lease.unwrap_or_else(|| panic!("{name} must be free"))
 }

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, WakeupRegistry, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, FencingToken, LeaseName,
+    LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, WakeupRegistry, Wakeups,
 };
 use tokio::sync::Notify;
 
@@ -299,6 +299,14 @@ impl LeaseStore for ChaosStore {
             Hints::Delivered => self.inner.subscribe(name),
             Hints::Dropped => Wakeups::never(),
             Hints::Forged => self.shared.forged_hints.subscribe(name),
+        }
+    }
+
+    fn endings(&self) -> Endings {
+        let hints = self.schedule().hints;
+        match hints {
+            Hints::Delivered => self.inner.endings(),
+            Hints::Dropped | Hints::Forged => Endings::default(),
         }
     }
 }

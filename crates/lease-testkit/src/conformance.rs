@@ -126,6 +126,7 @@ macro_rules! conformance {
             deadlines::s18_time_spent_suspended_is_time_spent,
             losing::s06_transient_failures_are_no_loss,
             losing::s06_a_definite_no_is_a_loss_at_once,
+            losing::s06_a_holder_is_told_by_push_where_the_store_does,
             losing::l06_a_take_over_is_told,
             losing::l09_jeopardy_comes_and_goes,
             losing::l06_a_loss_is_reported_once_with_its_reason,

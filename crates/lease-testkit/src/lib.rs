@@ -67,9 +67,10 @@
 //! * [`RecordingStore`] wraps a store and remembers its calls: how many, how large, how they ended.
 //! * [`SkewedClock`] runs fast or slow, and jumps.
 //! * [`History`] collects who believed to hold what, and finds two holders at once and tokens that do not rise.
+//! * [`calls`] are single calls of a store, with the outcome that a test expects.
 //! * [`Dice`] are seeded. The simulation in this crate's tests shows how all of them work together.
 mod bench;
-mod calls;
+pub mod calls;
 #[doc(hidden)]
 pub mod cases;
 mod chaos;

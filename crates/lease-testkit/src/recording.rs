@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, ErrorKind, FencingToken, LeaseName, LeaseRecord, LeaseStore,
-    ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Endings, ErrorKind, FencingToken, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
 };
 
 use crate::Operation;
@@ -227,5 +227,9 @@ impl LeaseStore for RecordingStore {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         self.inner.subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        self.inner.endings()
     }
 }

@@ -5,12 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    blocking,
     health::get,
-    local::{LocalEtcd, Membership},
+    local::{Membership, start_member},
     peers::{CutOff, PeerProxy},
 };
-use crate::{ServerError, ports::free_port};
+use crate::{ServerError, local_server::LocalServer, ports::free_port, server::blocking};
 
 /// Three members of this machine, of which some can be harmed. It ends with this value, or with the test process.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub struct EtcdCluster {
 
 #[derive(Debug)]
 struct Member {
-    server: Arc<LocalEtcd>,
+    server: Arc<LocalServer>,
     peer_port: u16,
 }
 
@@ -60,7 +59,7 @@ impl EtcdCluster {
         let starting = memberships.into_iter().map(|membership| {
             let membership = Membership { cluster: all.join(","), ..membership };
             tokio::spawn(blocking(move || {
-                let server = Arc::new(LocalEtcd::start_member(&membership, &[])?);
+                let server = Arc::new(start_member(&membership, &[], &[])?);
                 Ok(Member { server, peer_port: membership.peer_port })
             }))
         });

@@ -10,15 +10,13 @@ use rustix::process::Signal;
 
 use super::health::is_healthy;
 use crate::{
-    ServerError, account::Account, keeper::Keeper, local_server::LocalServer, ports::free_port, processes::Process,
+    ServerError,
+    account::Account,
+    keeper::Keeper,
+    local_server::{LocalServer, Program},
+    ports::{free_port, on_a_free_port},
+    processes::Process,
 };
-
-/// An etcd server of this machine. All methods block.
-#[derive(Debug)]
-pub(super) struct LocalEtcd {
-    server: LocalServer,
-    port: u16,
-}
 
 /// How a member finds the others.
 #[derive(Debug, Clone)]
@@ -32,78 +30,47 @@ pub(super) struct Membership {
     pub(super) cluster: String,
 }
 
-impl LocalEtcd {
-    /// Starts a cluster of one; [`ServerError::NoServer`] when there is no binary.
-    pub(super) fn start(settings: &[String]) -> Result<Self, ServerError> {
-        let mut attempts = 5;
-        loop {
-            let peer_port = free_port()?;
-            let peer_url = format!("http://127.0.0.1:{peer_port}");
-            let name = "default".to_owned();
-            let cluster = format!("{name}={peer_url}");
-            let error = match Self::start_member(&Membership { name, peer_port, peer_url, cluster }, settings) {
-                Ok(server) => return Ok(server),
-                Err(error) => error,
-            };
-            attempts -= 1;
-            // Between the search for a free port and its use, another process may take it.
-            if attempts == 0 || !error.to_string().contains("address already in use") {
-                return Err(error);
-            }
-        }
-    }
+/// Starts a cluster of one, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when there is no
+/// binary.
+pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
+    on_a_free_port("address already in use", |peer_port| {
+        let peer_url = format!("http://127.0.0.1:{peer_port}");
+        let name = "default".to_owned();
+        let cluster = format!("{name}={peer_url}");
+        start_member(&Membership { name, peer_port, peer_url, cluster }, under, settings)
+    })
+}
 
-    /// Starts a member, and returns once it serves: so all members must be started at once.
-    pub(super) fn start_member(member: &Membership, settings: &[String]) -> Result<Self, ServerError> {
-        if Command::new("etcd").arg("--version").output().is_err() {
-            return Err(ServerError::NoServer("no etcd in PATH".into()));
-        }
-        let (port, health_port) = (free_port()?, free_port()?);
-        let mut keeper = Keeper::new(Account::current(), "TERM")?;
-        keeper.run(&["sh", "-c", &format!("echo {health_port} > health-port")])?;
-        let scheme = if settings.iter().any(|setting| setting.starts_with("--cert-file")) { "https" } else { "http" };
-        let client_url = format!("{scheme}://127.0.0.1:{port}");
-        let mut command = vec!["etcd".to_owned()];
-        command.extend(settings_as_arguments(&[
-            ("name", &member.name),
-            ("data-dir", "data"),
-            ("listen-client-urls", &client_url),
-            ("advertise-client-urls", &client_url),
-            ("listen-peer-urls", &format!("http://127.0.0.1:{}", member.peer_port)),
-            ("initial-advertise-peer-urls", &member.peer_url),
-            ("initial-cluster", &member.cluster),
-            // Plain HTTP, whatever clients must speak.
-            ("listen-metrics-urls", &format!("http://127.0.0.1:{health_port}")),
-            ("logger", "zap"),
-        ]));
-        command.extend_from_slice(settings);
-        Ok(Self { server: LocalServer::start(keeper, command, is_ready)?, port })
+/// Starts a member, and returns once it serves: so all members must be started at once.
+pub(super) fn start_member(
+    member: &Membership,
+    under: &[String],
+    settings: &[String],
+) -> Result<LocalServer, ServerError> {
+    if Command::new("etcd").arg("--version").output().is_err() {
+        return Err(ServerError::NoServer("no etcd in PATH".into()));
     }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn freeze(&self) -> Result<(), ServerError> {
-        self.server.freeze()
-    }
-
-    pub(super) fn thaw(&self) -> Result<(), ServerError> {
-        self.server.thaw()
-    }
-
-    pub(super) fn kill(&self) -> Result<(), ServerError> {
-        self.server.kill()
-    }
-
-    pub(super) fn start_again(&self) -> Result<(), ServerError> {
-        self.server.start_again()
-    }
-
-    pub(super) fn restart(&self) -> Result<(), ServerError> {
-        self.server.stop(Signal::TERM)?;
-        self.server.start_again()
-    }
+    let (port, health_port) = (free_port()?, free_port()?);
+    let mut keeper = Keeper::new(Account::current(), "TERM")?;
+    keeper.run(&["sh", "-c", &format!("echo {health_port} > health-port")])?;
+    let scheme = if settings.iter().any(|setting| setting.starts_with("--cert-file")) { "https" } else { "http" };
+    let client_url = format!("{scheme}://127.0.0.1:{port}");
+    let mut command = under.to_vec();
+    command.push("etcd".to_owned());
+    command.extend(settings_as_arguments(&[
+        ("name", &member.name),
+        ("data-dir", "data"),
+        ("listen-client-urls", &client_url),
+        ("advertise-client-urls", &client_url),
+        ("listen-peer-urls", &format!("http://127.0.0.1:{}", member.peer_port)),
+        ("initial-advertise-peer-urls", &member.peer_url),
+        ("initial-cluster", &member.cluster),
+        // Plain HTTP, whatever clients must speak.
+        ("listen-metrics-urls", &format!("http://127.0.0.1:{health_port}")),
+        ("logger", "zap"),
+    ]));
+    command.extend_from_slice(settings);
+    LocalServer::start(keeper, Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} })
 }
 
 /// `--name=value` for each.
@@ -112,7 +79,7 @@ pub(super) fn settings_as_arguments(settings: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// A server that finds its port taken ends, so what answers there is this one, or is soon found to have ended.
-fn is_ready(directory: &Path, processes: &[Process]) -> bool {
+fn is_ready(directory: &Path, _port: u16, processes: &[Process]) -> bool {
     let port = std::fs::read_to_string(directory.join("health-port")).unwrap_or_default();
     let Ok(port) = port.trim().parse() else { return false };
     !processes.is_empty() && is_healthy(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))

@@ -12,40 +12,50 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    ServerError, account::Account, keeper::Keeper, local_server::LocalServer, ports::free_port, processes::Process,
+    ServerError,
+    account::Account,
+    keeper::Keeper,
+    local_server::{LocalServer, Program},
+    ports::on_a_free_port,
+    processes::Process,
 };
 
-/// A PostgreSQL server of this machine. All methods block.
-#[derive(Debug)]
-pub(super) struct LocalPostgres {
-    server: LocalServer,
-    port: u16,
+/// Where the data of a new server comes from.
+#[derive(Debug, Clone, Copy)]
+enum Data {
+    Fresh,
+    /// Copied from the server that is reached by this port, and kept up to date from there.
+    ReplicaOf(u16),
 }
 
-impl LocalPostgres {
-    /// Starts the newest version that is installed; [`ServerError::NoServer`] when none is.
-    pub(super) fn start(settings: &[String]) -> Result<Self, ServerError> {
-        let binaries = newest_binaries()?;
-        let mut attempts = 5;
-        loop {
-            let error = match Self::start_on(free_port()?, &binaries, settings) {
-                Ok(server) => return Ok(server),
-                Err(error) => error,
-            };
-            attempts -= 1;
-            // Between the search for a free port and its use, another process may take it.
-            if attempts == 0 || !error.to_string().contains("could not bind") {
-                return Err(error);
-            }
-        }
-    }
+/// Starts the newest version that is installed, by a command that is put in front of it, if there is one;
+/// [`ServerError::NoServer`] when none is.
+pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
+    start_with(Data::Fresh, under, settings)
+}
 
-    fn start_on(port: u16, binaries: &Path, settings: &[String]) -> Result<Self, ServerError> {
+/// Starts a replica of the server that is reached by this port.
+pub(super) fn start_replica(port: u16) -> Result<LocalServer, ServerError> {
+    // By default it looks for the primary once in five seconds, and for its own promotion no more often.
+    start_with(Data::ReplicaOf(port), &[], &settings_as_arguments(&[("wal_retrieve_retry_interval", "100ms")]))
+}
+
+/// Makes a replica a server of its own, once it has applied all that it has received.
+pub(super) fn promote(replica: &LocalServer) -> Result<(), ServerError> {
+    replica.run(&[path(&tool(&newest_binaries()?, "pg_ctl"))?, "promote", "-w", "-D", "data"])
+}
+
+fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
+    let binaries = newest_binaries()?;
+    on_a_free_port("could not bind", |port| {
         let mut keeper = new_keeper()?;
-        make_data_directory(&mut keeper, binaries)?;
+        match data {
+            Data::Fresh => make_data_directory(&mut keeper, &binaries)?,
+            Data::ReplicaOf(primary) => copy_data_directory(&mut keeper, &binaries, primary)?,
+        }
         let port_argument = port.to_string();
-        let mut command: Vec<String> =
-            [path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into).into();
+        let mut command = under.to_vec();
+        command.extend([path(&binaries.join("postgres"))?, "-D", "data", "-p", &port_argument].map(Into::into));
         let defaults = [
             ("listen_addresses", "127.0.0.1"),
             // A path in a long temporary directory may not fit into a socket's address.
@@ -57,36 +67,10 @@ impl LocalPostgres {
         ];
         command.extend(settings_as_arguments(&defaults));
         command.extend_from_slice(settings);
-        Ok(Self { server: LocalServer::start(keeper, command, is_ready)?, port })
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn freeze(&self) -> Result<(), ServerError> {
-        self.server.freeze()
-    }
-
-    pub(super) fn thaw(&self) -> Result<(), ServerError> {
-        self.server.thaw()
-    }
-
-    pub(super) fn kill(&self) -> Result<(), ServerError> {
-        self.server.kill()?;
-        remove_shared_memory(self.server.directory());
-        Ok(())
-    }
-
-    pub(super) fn start_again(&self) -> Result<(), ServerError> {
-        self.server.start_again()
-    }
-
-    pub(super) fn restart(&self) -> Result<(), ServerError> {
-        // "Fast" shutdown: ends sessions, writes a checkpoint.
-        self.server.stop(Signal::INT)?;
-        self.server.start_again()
-    }
+        // "Fast" shutdown: ends sessions, writes a checkpoint, and waits until replicas have all.
+        let stop = Signal::INT;
+        LocalServer::start(keeper, Program { command, port, is_ready, stop, after_kill: remove_shared_memory })
+    })
 }
 
 /// `-c name=value` for each.
@@ -100,9 +84,11 @@ fn new_keeper() -> Result<Keeper, ServerError> {
 }
 
 /// The server writes its state into a file of its own directory, so no other server can be taken for it.
-fn is_ready(directory: &Path, processes: &[Process]) -> bool {
+fn is_ready(directory: &Path, _port: u16, processes: &[Process]) -> bool {
     let Some([id, .., status]) = pid_file(directory) else { return false };
-    status == "ready" && processes.first().is_some_and(|first| first.id().to_string() == id)
+    // A replica serves reads: `standby`.
+    matches!(status.as_str(), "ready" | "standby")
+        && processes.first().is_some_and(|first| first.id().to_string() == id)
 }
 
 /// The first eight lines of `postmaster.pid`: process id, data directory, start time, port, socket directory, address,
@@ -130,6 +116,13 @@ fn make_data_directory(keeper: &mut Keeper, binaries: &Path) -> Result<(), Serve
         return run_initdb(keeper, binaries);
     }
     keeper.run(&["cp", "-R", "-p", path(&template(binaries)?)?, "data"])
+}
+
+/// Makes `data` a copy of what the server at this port has, which wants to be kept up to date from there.
+fn copy_data_directory(keeper: &mut Keeper, binaries: &Path, port: u16) -> Result<(), ServerError> {
+    let (copy, port) = (tool(binaries, "pg_basebackup"), port.to_string());
+    let from = [path(&copy)?, "-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+    keeper.run(&[&from[..], &["-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync"]].concat())
 }
 
 fn template(binaries: &Path) -> Result<PathBuf, ServerError> {
@@ -167,6 +160,12 @@ fn newest_binaries() -> Result<PathBuf, ServerError> {
         .max()
         .map(|(_, directory)| directory)
         .ok_or_else(|| ServerError::NoServer("no initdb and postgres in PATH or /usr/lib/postgresql/*/bin".into()))
+}
+
+/// Another binary of the same version: the directory may have links to some only.
+fn tool(binaries: &Path, name: &str) -> PathBuf {
+    let postgres = binaries.join("postgres");
+    postgres.canonicalize().unwrap_or(postgres).with_file_name(name)
 }
 
 fn version(postgres: &Path) -> Option<Vec<u32>> {

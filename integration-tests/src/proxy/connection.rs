@@ -47,7 +47,7 @@ impl Drop for OpenConnection {
 /// Serves connections for ever. Dropping it ends them.
 pub(super) async fn accept_all(
     listener: Listener,
-    upstream: SocketAddr,
+    upstream: watch::Receiver<SocketAddr>,
     faults: watch::Receiver<Faults>,
     open: OpenConnections,
 ) {
@@ -57,6 +57,7 @@ pub(super) async fn accept_all(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(|| faults.borrow().resets) => match accepted {
                 Ok((client, resets)) => {
+                    let upstream = *upstream.borrow();
                     connections.spawn(serve(client, upstream, faults.clone(), resets, open.one_more()));
                 }
                 // No more descriptors, or a client that left at once. The former passes when a connection ends.

@@ -21,6 +21,8 @@ pub(super) struct Faults {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Path {
     pub(super) delay: Duration,
+    /// How many bytes pass in a second at most.
+    pub(super) bandwidth: Option<u32>,
     pub(super) passage: Passage,
     /// Which cut this is, and after how many bytes.
     pub(super) cut: Option<(u64, u64)>,

@@ -1,6 +1,6 @@
 //! One direction of one connection.
 
-use std::{collections::VecDeque, future::pending};
+use std::{collections::VecDeque, future::pending, time::Duration};
 
 use lease_core::{Clock, Moment, SystemClock};
 use tokio::{
@@ -17,6 +17,9 @@ use super::{
 /// How many bytes one direction of a connection holds at most; more wait with their sender.
 const CAPACITY: usize = 256 * 1024;
 const CHUNK: usize = 16 * 1024;
+
+/// With a limited bandwidth, what passes in a second passes in so many pieces.
+const PIECES_PER_SECOND: usize = 50;
 
 /// Why a direction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub(super) async fn run(
         }
         let passes = path.passage == Passage::Pass;
         if passes && pump.due().is_some_and(|due| due <= SystemClock.now()) {
-            let written = match pump.pop() {
+            let written = match pump.pop(path.bandwidth) {
                 Queued::Bytes(bytes) => to.write_all(&bytes).await,
                 Queued::End => match to.shutdown().await {
                     Ok(()) => return Ended::OfStream,
@@ -95,6 +98,8 @@ struct Pump {
     at_end: bool,
     /// Bytes of this stream were lost; it cannot go on after healing.
     has_gap: bool,
+    /// What has passed under a limited bandwidth takes its time until then.
+    busy_until: Option<Moment>,
     heals: Option<u64>,
     cut: Option<u64>,
     left_before_cut: Option<u64>,
@@ -115,6 +120,7 @@ impl Pump {
             // What was delayed need not wait any longer.
             let now = SystemClock.now();
             self.under_way.iter_mut().for_each(|(due, _)| *due = now.min(*due));
+            self.busy_until = None;
         }
         if self.cut != path.cut.map(|(cut, _)| cut) {
             self.cut = path.cut.map(|(cut, _)| cut);
@@ -128,7 +134,7 @@ impl Pump {
     }
 
     fn due(&self) -> Option<Moment> {
-        self.under_way.front().map(|&(due, _)| due)
+        self.under_way.front().map(|&(due, _)| self.busy_until.map_or(due, |busy_until| busy_until.max(due)))
     }
 
     fn push(&mut self, queued: Queued, path: Path) {
@@ -144,13 +150,21 @@ impl Pump {
         self.under_way.push_back((SystemClock.now() + path.delay, queued));
     }
 
-    /// The next piece; at a cut, as much of it as may still pass.
-    fn pop(&mut self) -> Queued {
-        let mut bytes = match self.under_way.pop_front() {
-            Some((_, Queued::Bytes(bytes))) => bytes,
+    /// The next piece; at a cut, as much of it as may still pass, and with a limited bandwidth, as much as passes at once.
+    fn pop(&mut self, bandwidth: Option<u32>) -> Queued {
+        let (due, mut bytes) = match self.under_way.pop_front() {
+            Some((due, Queued::Bytes(bytes))) => (due, bytes),
             Some((_, end)) => return end,
-            None => Vec::new(),
+            None => return Queued::Bytes(Vec::new()),
         };
+        if let Some(bandwidth) = bandwidth {
+            let at_once = usize::try_from(bandwidth).unwrap_or(usize::MAX).div_ceil(PIECES_PER_SECOND);
+            if bytes.len() > at_once {
+                self.under_way.push_front((due, Queued::Bytes(bytes.split_off(at_once))));
+            }
+            let time = Duration::from_secs(1).mul_f64(bytes.len() as f64 / f64::from(bandwidth));
+            self.busy_until = Some(SystemClock.now() + time);
+        }
         self.bytes_under_way -= bytes.len();
         if let Some(left) = &mut self.left_before_cut {
             bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));

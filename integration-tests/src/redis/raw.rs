@@ -46,6 +46,16 @@ pub(super) fn command(address: SocketAddr, words: &[String]) -> io::Result<Reply
     read(&mut BufReader::new(stream))
 }
 
+/// Whether it answers, and has loaded what is on its disk.
+pub(super) fn serves(address: SocketAddr) -> bool {
+    match command(address, &["PING".into()]) {
+        // Or another error: it wants a password, but it is there.
+        Ok(Reply::Error(error)) => !error.starts_with("LOADING"),
+        Ok(_) => true,
+        Err(_) => false,
+    }
+}
+
 fn read(stream: &mut impl BufRead) -> io::Result<Reply> {
     let mut line = String::new();
     stream.read_line(&mut line)?;

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use lease_core::{Clock, SystemClock};
 
-use super::{Redis, Reply, blocking, cluster::accepted, local::LocalRedis, raw};
-use crate::{Direction, Proxy, ServerError};
+use super::{Redis, Reply, blocking, cluster::accepted, local, raw};
+use crate::{Direction, Proxy, ServerError, local_server::LocalServer};
 
 /// The name of the primary among the sentinels.
 const NAME: &str = "main";
@@ -16,7 +16,7 @@ const NAME: &str = "main";
 pub struct RedisSentinel {
     primary: Redis,
     replica: Redis,
-    sentinel: LocalRedis,
+    sentinel: LocalServer,
     network: Proxy,
 }
 
@@ -38,7 +38,7 @@ impl RedisSentinel {
              sentinel down-after-milliseconds {NAME} 600\n\
              sentinel failover-timeout {NAME} 4000\n"
         );
-        let sentinel = blocking(move || LocalRedis::start_sentinel(&settings)).await?;
+        let sentinel = blocking(move || local::start_sentinel(&settings)).await?;
         let all = Self { primary, replica, sentinel, network };
         all.eventually("the replica follows", async || {
             let info = all.replica.command(&["INFO", "replication"]).await;
@@ -98,6 +98,11 @@ impl RedisSentinel {
     /// Cuts only the way of the data: nothing that is written on the primary reaches the replica any more.
     pub fn hold_back_data(&self) {
         self.network.black_hole(Direction::Answers);
+    }
+
+    /// Ends what was done to the network. A first primary that was cut off learns that it is none any more.
+    pub fn heal(&self) {
+        self.network.heal();
     }
 
     async fn promoted(&self) -> Result<(), ServerError> {

@@ -21,6 +21,9 @@ pub struct Case {
     pub ttl: u64,
     /// Within which time after healing somebody must have been granted each name again, in nanoseconds (C5).
     pub recovery: u64,
+    /// What is broken on purpose, if anything is: a negative control, which must be caught (C8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sabotage: Option<Sabotage>,
 }
 
 /// What a store may do under a fault that no client can prevent; everything else stays forbidden.
@@ -29,6 +32,20 @@ pub struct Case {
 pub enum Degradation {
     /// Two may believe to hold a name at once; tokens still order them.
     Overlap,
+}
+
+/// A defect that is put in on purpose: a checker that does not see it proves nothing (C8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sabotage {
+    /// The resource takes every write, whatever its token.
+    FencingOff,
+    /// Workers count their deadline from the answer rather than from the request.
+    DeadlineFromAnswer,
+    /// Workers count their deadline on a wall clock, which jumps.
+    WallClock,
+    /// The store forgets the last token of a name.
+    CounterReset,
 }
 
 /// One line of a `*.jsonl` file.
@@ -43,6 +60,15 @@ pub struct Entry {
     #[serde(flatten)]
     pub event: Event,
 }
+
+/// The fault of a worker that was stopped and is continued when the fault ends.
+pub const FROZEN: &str = "frozen";
+
+/// The fault of a worker that is killed. It begins when the worker is dead; it may have no end.
+pub const KILLED: &str = "killed";
+
+/// What is before the name of a worker in a target that is the network between it and the store.
+pub const NETWORK_OF: &str = "network of ";
 
 /// What happened.
 #[allow(missing_docs, reason = "the fields say by their names what they are; moments and spans are in nanoseconds")]
@@ -69,13 +95,16 @@ pub enum Event {
     Accepted { name: String, token: u64, writer: String },
     /// The resource refused a stale write; it has seen `largest`.
     Refused { name: String, token: u64, writer: String, largest: u64 },
-    /// A fault begins. `target` is a process (`worker-2`), or `server`, or `network`.
+    /// A fault begins. `target` is a process (`worker-2`, `worker-3.1`), or `server`, or the network of a
+    /// worker, which begins with [`NETWORK_OF`]. The checker knows
+    /// what [`FROZEN`] and [`KILLED`] mean for a worker; all other faults are words for the reader.
     FaultBegan { fault: String, target: String },
     /// It has ended.
     FaultEnded { fault: String, target: String },
     /// All faults have ended: from here on the recovery counts (C5).
     Healed,
-    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`.
+    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`. The
+    /// first one of a thing is its baseline, the last one what is left. A process that was killed leaves only the first.
     Counted { what: String, of: String, count: u64 },
     /// Requests that a worker sent to the store so far.
     Requests { count: u64 },

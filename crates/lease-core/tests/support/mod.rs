@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Error, ErrorKind, FencingToken, LeaseClient, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Endings, Error, ErrorKind, FencingToken, LeaseClient, LeaseName,
+    LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
 use tokio::sync::watch;
@@ -22,11 +22,17 @@ pub struct TroubledStore {
     inner: MemoryStore,
     calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
     gate: watch::Sender<bool>,
+    pub endings: Endings,
 }
 
 impl TroubledStore {
     pub fn new() -> Self {
-        Self { inner: MemoryStore::new(), calls: Arc::default(), gate: watch::Sender::new(true) }
+        Self {
+            inner: MemoryStore::new(),
+            calls: Arc::default(),
+            gate: watch::Sender::new(true),
+            endings: Endings::default(),
+        }
     }
 
     /// Calls that begin from now on wait in the store.
@@ -51,10 +57,7 @@ impl TroubledStore {
         if any("hang") || (operation == "renew" && any("stuck")) {
             std::future::pending::<()>().await;
         }
-        // Some polls, so that a caller can be dropped between them.
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
-        }
+        take_some_polls().await;
         self.gate.subscribe().wait_for(|open| *open).await.unwrap();
         let poisoned = || Err(Error::new(ErrorKind::Invalid, operation, "poisoned"));
         any("poison").then(|| names.iter().map(|_| poisoned()).collect())
@@ -89,19 +92,33 @@ impl LeaseStore for TroubledStore {
     }
 
     async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
+        take_some_polls().await;
         self.inner.inspect(name).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+        take_some_polls().await;
         self.inner.list(prefix, after, limit).await
     }
 
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        take_some_polls().await;
         self.inner.break_lease(name, token, how).await
     }
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         self.inner.subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        self.endings.clone()
+    }
+}
+
+/// So that a caller can be dropped between them.
+async fn take_some_polls() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
     }
 }
 

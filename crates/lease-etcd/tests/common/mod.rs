@@ -1,15 +1,22 @@
 //! What the tests of this crate have in common.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test that cannot go on fails")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it; a test that cannot go on fails"
+)]
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use etcd_client::{Client, KeyValue};
 use integration_tests::Etcd;
-use lease_core::{
-    AcquireRequest, Acquired, Claim, Clock, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseStore, LossReason,
-    Metadata, ReleaseRequest, Released, RenewRequest, Renewed, Result, SystemClock,
-};
+pub(crate) use integration_tests::{pass, within};
+use lease_core::{AcquireRequest, Acquired, Claim, Clock, FencingToken, Grant, GrantId, Released, SystemClock};
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
+use lease_testkit::calls;
+pub(crate) use lease_testkit::calls::{
+    acquire, acquired, claim, extended, holder, lost, name, only, plain_release, release, renew, renewal,
+};
 
 /// Longer than any test needs to have what it waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -35,76 +42,26 @@ pub(crate) async fn driver() -> Client {
     Client::connect([Etcd::shared().await.url()], None).await.unwrap()
 }
 
-pub(crate) fn name(name: &str) -> LeaseName {
-    LeaseName::new(name).unwrap()
-}
-
 pub(crate) fn request(job: &str, ttl: Duration) -> AcquireRequest {
-    AcquireRequest {
-        name: name(job),
-        holder: HolderId::new(format!("holder-{}", GrantId::random())).unwrap(),
-        grant: GrantId::random(),
-        ttl,
-        metadata: Metadata::default(),
-        announce: false,
-        look_first: false,
-    }
-}
-
-pub(crate) fn only<T>(mut answers: Vec<Result<T>>) -> Result<T> {
-    assert_eq!(answers.len(), 1);
-    answers.remove(0)
-}
-
-pub(crate) async fn acquire(store: &EtcdStore, request: &AcquireRequest) -> Result<Acquired> {
-    only(store.acquire(std::slice::from_ref(request)).await)
+    calls::request(name(job), holder(&format!("holder-{}", GrantId::random())), ttl)
 }
 
 /// Acquires what must be free.
 pub(crate) async fn granted(store: &EtcdStore, request: &AcquireRequest) -> (Claim, Grant) {
-    match acquire(store, request).await.unwrap() {
-        Acquired::Granted(grant) => (claim(request, &grant), grant),
-        other => panic!("{} must be granted: {other:?}", request.name),
-    }
-}
-
-pub(crate) fn claim(request: &AcquireRequest, grant: &Grant) -> Claim {
-    let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
-    Claim { name, holder, grant: nonce, handle: grant.handle }
+    let grant = calls::granted(store, request).await;
+    (claim(request, grant), grant)
 }
 
 /// Whether a stranger is granted this name at this moment. If so, it is released again.
 pub(crate) async fn is_free(store: &EtcdStore, job: &str) -> bool {
     let stranger = request(job, LONG);
-    match acquire(store, &stranger).await.unwrap() {
+    match acquired(store, &stranger).await {
         Acquired::Granted(grant) => {
-            assert_eq!(release(store, &claim(&stranger, &grant)).await.unwrap(), Released::Freed);
+            assert_eq!(release(store, &claim(&stranger, grant)).await, Released::Freed);
             true
         }
         _ => false,
     }
-}
-
-pub(crate) async fn renew(store: &EtcdStore, claim: &Claim, ttl: Duration) -> Result<Renewed> {
-    only(store.renew(&[RenewRequest { claim: claim.clone(), ttl, metadata: None }]).await)
-}
-
-pub(crate) async fn extended(store: &EtcdStore, claim: &Claim, ttl: Duration) -> Duration {
-    match renew(store, claim, ttl).await.unwrap() {
-        Renewed::Extended { remaining } => remaining,
-        Renewed::Lost(reason) => panic!("{} must be renewed: {reason}", claim.name),
-    }
-}
-
-pub(crate) async fn lost(store: &EtcdStore, claim: &Claim, ttl: Duration) -> LossReason {
-    match renew(store, claim, ttl).await.unwrap() {
-        Renewed::Lost(reason) => reason,
-        other => panic!("{} must be lost: {other:?}", claim.name),
-    }
-}
-
-pub(crate) async fn release(store: &EtcdStore, claim: &Claim) -> Result<Released> {
-    only(store.release(&[ReleaseRequest { claim: claim.clone(), hold_for: Duration::ZERO, reserved_for: None }]).await)
 }
 
 /// What there is under the key of a lease.
@@ -114,18 +71,6 @@ pub(crate) async fn pair(driver: &mut Client, store: &EtcdStore, job: &str) -> O
 
 pub(crate) fn token(number: u64) -> FencingToken {
     FencingToken::new(number).unwrap()
-}
-
-pub(crate) async fn pass(duration: Duration) {
-    SystemClock.sleep_until(SystemClock.now() + duration).await;
-}
-
-/// The outcome of what must not hang.
-pub(crate) async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T>) -> T {
-    tokio::select! {
-        outcome = work => outcome,
-        () = pass(limit) => panic!("{what}: nothing happened within {limit:?}"),
-    }
 }
 
 /// Asks again and again until there is an answer.

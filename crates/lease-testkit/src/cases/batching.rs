@@ -9,7 +9,7 @@ use lease_core::{
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, extended, granted, inspected, lost, name, plain_release, refused, release, renewal},
+    calls::{acquired, claim, extended, granted, inspected, lost, name, plain_release, refused, release, renewal},
 };
 
 /// The most elements that core puts into one call.
@@ -52,12 +52,12 @@ pub async fn acquires_of_every_outcome_in_one_batch(bench: &Bench) {
             1 => drop(granted(&*other, &AcquireRequest { ttl: request.ttl, ..bench.request(&request.name) }).await),
             2 => drop(granted(&*other, request).await),
             3 => {
-                let claim = claim(request, &granted(&*other, request).await);
+                let claim = claim(request, granted(&*other, request).await);
                 release(&*other, &claim).await;
             }
             4 | 5 => {
                 let blocker = AcquireRequest { ttl: request.ttl, ..bench.request(&request.name) };
-                let claim = claim(&blocker, &granted(&*other, &blocker).await);
+                let claim = claim(&blocker, granted(&*other, &blocker).await);
                 let reserved_for = (index % 6 == 5).then(|| request.holder.clone());
                 let hold = ReleaseRequest { claim, hold_for: request.ttl, reserved_for };
                 other.release(&[hold]).await;
@@ -222,7 +222,7 @@ pub async fn s13_a_repeated_batch_meets_its_own_grants(bench: &Bench) {
     let again: Vec<_> = other.acquire(&batch).await.into_iter().map(token).collect();
     assert_eq!(again, first);
     for request in &batch {
-        assert!(matches!(acquire(&*store, &bench.request(&request.name)).await, Acquired::Held { .. }));
+        assert!(matches!(acquired(&*store, &bench.request(&request.name)).await, Acquired::Held { .. }));
     }
 }
 
@@ -241,7 +241,7 @@ async fn all_granted(store: &dyn LeaseStore, requests: &[AcquireRequest]) -> Vec
     let answers = store.acquire(requests).await;
     assert_eq!(answers.len(), requests.len());
     let granted = |(request, answer)| match answer {
-        Ok(Acquired::Granted(grant)) => claim(request, &grant),
+        Ok(Acquired::Granted(grant)) => claim(request, grant),
         other => panic!("{}: {other:?}", AcquireRequest::clone(request).name),
     };
     requests.iter().zip(answers).map(granted).collect()

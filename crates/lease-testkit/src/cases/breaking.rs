@@ -4,7 +4,7 @@ use lease_core::{Acquired, Break, FencingToken, LossReason, Released};
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, extended, granted, inspected, lost, name, refused, release},
+    calls::{acquired, claim, extended, granted, inspected, lost, name, refused, release},
 };
 
 const BOTH: [Break; 2] = [Break::AfterExpiry, Break::Now];
@@ -22,7 +22,7 @@ pub async fn s22_a_break_must_name_the_token(bench: &Bench) {
             }
         }
     }
-    extended(&*store, &claim(&request, &grant), bench.ttl).await;
+    extended(&*store, &claim(&request, grant), bench.ttl).await;
 }
 
 /// Broken after expiry: no renewal, and nobody else gets the name before what was left has passed.
@@ -31,7 +31,7 @@ pub async fn s22_a_break_after_expiry_keeps_exclusion(bench: &Bench) {
     let request = bench.request(&name("job"));
     let sent = bench.now();
     let grant = granted(&*store, &request).await;
-    let claim = claim(&request, &grant);
+    let claim = claim(&request, grant);
     let broken = operator.break_lease(&request.name, grant.token, Break::AfterExpiry).await.expect("break answers");
     assert_eq!(broken, Released::Freed);
     refused(&*store, &bench.request(&request.name)).await;
@@ -40,7 +40,7 @@ pub async fn s22_a_break_after_expiry_keeps_exclusion(bench: &Bench) {
     let limit = bench.ttl * 2 + bench.patience();
     bench
         .poll("a rival wins after the expiry", limit, async || {
-            let acquired = acquire(&*operator, &bench.request(&request.name)).await;
+            let acquired = acquired(&*operator, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
         .await;
@@ -55,7 +55,7 @@ pub async fn s22_a_broken_grant_cannot_be_released(bench: &Bench) {
     request.ttl = bench.ttl * 20;
     let grant = granted(&*store, &request).await;
     store.break_lease(&request.name, grant.token, Break::AfterExpiry).await.expect("break answers");
-    assert_eq!(release(&*store, &claim(&request, &grant)).await, Released::NotHeld);
+    assert_eq!(release(&*store, &claim(&request, grant)).await, Released::NotHeld);
     refused(&*store, &bench.request(&request.name)).await;
 }
 
@@ -68,11 +68,11 @@ pub async fn s22_a_break_now_frees_at_once(bench: &Bench) {
     let broken = operator.break_lease(&request.name, grant.token, Break::Now).await.expect("break answers");
     assert_eq!(broken, Released::Freed);
     assert_eq!(inspected(&*store, &request.name).await, None);
-    let reason = lost(&*store, &claim(&request, &grant), bench.ttl).await;
+    let reason = lost(&*store, &claim(&request, grant), bench.ttl).await;
     assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}");
     let second = granted(&*operator, &bench.request(&request.name)).await;
     assert!(second.token > grant.token);
-    assert_eq!(release(&*store, &claim(&request, &grant)).await, Released::NotHeld);
+    assert_eq!(release(&*store, &claim(&request, grant)).await, Released::NotHeld);
     refused(&*store, &bench.request(&request.name)).await;
 }
 
@@ -88,7 +88,7 @@ pub async fn s22_a_break_never_hits_a_successor(bench: &Bench) {
         let broken = operator.break_lease(&request.name, first.token, how).await.expect("break answers");
         assert_eq!(broken, Released::NotHeld);
     }
-    extended(&*store, &claim(&rival, &second), rival.ttl).await;
+    extended(&*store, &claim(&rival, second), rival.ttl).await;
 }
 
 /// What is not in force cannot be broken: expired, released, broken, never leased.
@@ -105,7 +105,7 @@ pub async fn s22_only_a_grant_in_force_can_be_broken(bench: &Bench) {
     }
     let request = bench.request(&request.name);
     let grant = granted(&*store, &request).await;
-    release(&*store, &claim(&request, &grant)).await;
+    release(&*store, &claim(&request, grant)).await;
     for how in BOTH {
         let broken = store.break_lease(&request.name, grant.token, how).await.expect("break answers");
         assert_eq!(broken, Released::NotHeld, "released, {how:?}");
@@ -135,13 +135,13 @@ pub async fn s22_a_break_racing_an_expiry_hits_only_its_grant(bench: &Bench) {
                 bench.pass(bench.ttl / 100).await;
             }
         };
-        let wins = bench.poll("a rival wins", limit, async || match acquire(&*store, &rival).await {
+        let wins = bench.poll("a rival wins", limit, async || match acquired(&*store, &rival).await {
             Acquired::Granted(grant) => Some(grant),
             _ => None,
         });
         let ((), grant) = tokio::join!(breaks, wins);
         assert!(grant.token > token);
-        let rival_claim = claim(&rival, &grant);
+        let rival_claim = claim(&rival, grant);
         extended(&*store, &rival_claim, bench.ttl).await;
         release(&*store, &rival_claim).await;
         token = granted(&*store, &bench.request(&request.name)).await.token;

@@ -37,7 +37,7 @@ pub async fn s19_a_lease_outlives_a_cut(bench: &Bench) {
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 30;
     let grant = granted(&store, &request).await;
-    let claim = claim(&request, &grant);
+    let claim = claim(&request, grant);
     bench.cut().await;
     let renewed = bench.or_timeout(bench.ttl / 2, store.renew(&[renewal(&claim, request.ttl)])).await.map(only);
     assert!(!matches!(renewed, Some(Ok(Renewed::Lost(_)))), "a cut is no loss (S6): {renewed:?}");
@@ -75,7 +75,7 @@ pub async fn s13_an_acquire_lost_in_a_freeze_is_owned_or_free(bench: &Bench) {
 async fn expect_nothing(bench: &Bench, store: &dyn LeaseStore) {
     let request = bench.request(&name("job"));
     let free = bench.request(&name("free"));
-    let claim = claim(&request, &lease_core::Grant { token: token(), remaining: bench.ttl, handle: 0 });
+    let claim = claim(&request, lease_core::Grant { token: token(), remaining: bench.ttl, handle: 0 });
     let limit = bench.ttl / 4;
     nothing("acquire", bench.or_timeout(limit, store.acquire(from_ref(&request))).await.map(only));
     nothing("acquire", bench.or_timeout(limit, store.acquire(from_ref(&free))).await.map(only));
@@ -110,7 +110,7 @@ async fn expect_service(bench: &Bench, store: &dyn LeaseStore) {
     bench
         .poll("the store serves again", limit, async || {
             let release = match bench.or_timeout(bench.ttl, store.acquire(from_ref(&request))).await.map(only)? {
-                Ok(Acquired::Granted(grant)) => plain_release(&claim(&request, &grant)),
+                Ok(Acquired::Granted(grant)) => plain_release(&claim(&request, grant)),
                 // An earlier round's release was done, and only its answer lost.
                 Ok(Acquired::Spent) => return Some(()),
                 Ok(held) => panic!("nobody else wants it: {held:?}"),
@@ -121,5 +121,5 @@ async fn expect_service(bench: &Bench, store: &dyn LeaseStore) {
         .await;
     let fresh = bench.request(&name("afterwards"));
     let grant = granted(store, &fresh).await;
-    only(store.release(&[plain_release(&claim(&fresh, &grant))]).await).expect("release answers");
+    only(store.release(&[plain_release(&claim(&fresh, grant))]).await).expect("release answers");
 }

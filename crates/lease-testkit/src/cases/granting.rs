@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Acquired, Break, ErrorKind};
+use lease_core::{AcquireRequest, Acquired, Break, ErrorKind};
 use tokio::task::JoinSet;
 
 use crate::{
     Harm,
     bench::Bench,
-    calls::{acquire, claim, extended, granted, inspected, lost, name, only, release},
+    calls::{acquired, claim, extended, granted, inspected, lost, name, only, release},
 };
 
 /// A free name is granted, for about as long as it was asked for.
@@ -29,7 +29,7 @@ pub async fn s14_a_held_name_is_refused(bench: &Bench) {
     for look_first in [false, true] {
         let mut rival = bench.request(&request.name);
         rival.look_first = look_first;
-        match acquire(&*other, &rival).await {
+        match acquired(&*other, &rival).await {
             Acquired::Held { by, retry_after } => {
                 assert!(retry_after.is_none_or(|after| after <= longest), "{retry_after:?} is too long");
                 if let Some(by) = by {
@@ -50,7 +50,7 @@ pub async fn s14_exactly_one_of_many_concurrent_acquirers_wins(bench: &Bench) {
         let mut attempts = JoinSet::new();
         for number in 0..24 {
             let (store, request) = (Arc::clone(&stores[number % stores.len()]), bench.request(&job));
-            attempts.spawn(async move { (acquire(&*store, &request).await, request.holder) });
+            attempts.spawn(async move { (acquired(&*store, &request).await, request.holder) });
         }
         let winners: Vec<_> = attempts
             .join_all()
@@ -75,7 +75,7 @@ pub async fn s01_nobody_gets_the_name_before_what_is_left_has_passed(bench: &Ben
     let limit = bench.rounded(bench.ttl, &store.capabilities()) + bench.patience();
     bench
         .poll("a rival wins after the expiry (L1)", limit, async || {
-            let acquired = acquire(&*other, &bench.request(&request.name)).await;
+            let acquired = acquired(&*other, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
         .await;
@@ -88,7 +88,7 @@ pub async fn s01_nobody_gets_the_name_before_what_is_left_has_passed(bench: &Ben
 pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     bench.pass(bench.ttl / 2).await;
     let sent = bench.now();
     let remaining = extended(&*store, &claim, bench.ttl).await;
@@ -97,7 +97,7 @@ pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench)
     let limit = bench.ttl * 2 + bench.patience();
     bench
         .poll("a rival wins after the expiry", limit, async || {
-            let acquired = acquire(&*other, &bench.request(&request.name)).await;
+            let acquired = acquired(&*other, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
         .await;
@@ -109,7 +109,7 @@ pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench)
 pub async fn s03_all_processes_see_one_expiry(bench: &Bench) {
     let (one, two, three) = (bench.store().await, bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*one, &request).await);
+    let claim = claim(&request, granted(&*one, &request).await);
     assert!(inspected(&*two, &request.name).await.is_some() && inspected(&*three, &request.name).await.is_some());
     bench.free(&*two, &request.name).await;
     lost(&*one, &claim, bench.ttl).await;
@@ -130,7 +130,7 @@ pub async fn s09_tokens_rise_over_releases(bench: &Bench) {
         let grant = granted(&**store, &request).await;
         assert!(grant.token.get() > last, "{} is not greater than {last}", grant.token);
         last = grant.token.get();
-        release(&**store, &claim(&request, &grant)).await;
+        release(&**store, &claim(&request, grant)).await;
     }
 }
 
@@ -159,7 +159,7 @@ pub async fn s09_a_token_stays_the_same_within_a_grant(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
-    let claim = claim(&request, &grant);
+    let claim = claim(&request, grant);
     for _ in 0..3 {
         extended(&*store, &claim, bench.ttl).await;
         assert_eq!(inspected(&*store, &request.name).await.map(|record| record.token), Some(grant.token));
@@ -173,7 +173,7 @@ pub async fn s10_tokens_rise_after_the_record_was_removed(bench: &Bench) {
     let mut request = bench.request(&name("job"));
     let mut first = granted(&*store, &request).await;
     for _ in 0..3 {
-        release(&*store, &claim(&request, &first)).await;
+        release(&*store, &claim(&request, first)).await;
         request = bench.request(&request.name);
         first = granted(&*store, &request).await;
     }
@@ -182,7 +182,7 @@ pub async fn s10_tokens_rise_after_the_record_was_removed(bench: &Bench) {
         return;
     }
     assert_eq!(inspected(&*store, &request.name).await, None);
-    lost(&*store, &claim(&request, &first), bench.ttl).await;
+    lost(&*store, &claim(&request, first), bench.ttl).await;
     let second = granted(&*store, &bench.request(&request.name)).await;
     assert!(second.token > first.token || !survives, "{} is not greater than {}", second.token, first.token);
 }
@@ -193,7 +193,7 @@ pub async fn s09_tokens_rise_over_a_restart(bench: &Bench) {
     let survives = store.capabilities().tokens_survive.restart;
     let request = bench.request(&name("job"));
     let first = granted(&*store, &request).await;
-    release(&*store, &claim(&request, &first)).await;
+    release(&*store, &claim(&request, first)).await;
     if bench.restart().await == Harm::CannotDo {
         return;
     }
@@ -223,8 +223,15 @@ pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
     let error = only(store.acquire(std::slice::from_ref(&request)).await).expect_err("too long");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(inspected(&*store, &request.name).await, None);
-    request.ttl = limits.min_ttl;
-    let grant = granted(&*store, &request).await;
+    // On a busy machine the shortest grant may be over before it is told.
+    let shortest = async || {
+        let request = AcquireRequest { ttl: limits.min_ttl, ..bench.request(&request.name) };
+        match acquired(&*store, &request).await {
+            Acquired::Granted(grant) => Some(grant),
+            _ => None,
+        }
+    };
+    let grant = bench.poll("the smallest ttl is granted", bench.patience(), shortest).await;
     assert!(grant.remaining <= bench.rounded(limits.min_ttl, &limits), "{:?} left", grant.remaining);
 }
 

@@ -40,7 +40,7 @@ pub async fn a_free_name_has_no_record(bench: &Bench) {
     assert_eq!(inspected(&*store, &name("never-leased")).await, None);
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
-    release(&*store, &claim(&request, &grant)).await;
+    release(&*store, &claim(&request, grant)).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
     granted(&*store, &bench.request(&request.name)).await;
     bench.free(&*store, &request.name).await;
@@ -92,7 +92,7 @@ pub async fn a_list_has_no_lease_that_has_ended(bench: &Bench) {
     hold(bench, &*store, "held", bench.ttl * 30).await;
     for (job, hold_for) in [("released", Duration::ZERO), ("blocked", bench.ttl * 30)] {
         let request = bench.request(&name(job));
-        let claim = claim(&request, &granted(&*store, &request).await);
+        let claim = claim(&request, granted(&*store, &request).await);
         let request = ReleaseRequest { hold_for, ..plain_release(&claim) };
         only(store.release(&[request]).await).expect("release answers");
     }

@@ -43,6 +43,27 @@ pub async fn s06_a_definite_no_is_a_loss_at_once(bench: &Bench) {
     assert!(!lease.is_held());
 }
 
+/// Where the store tells holders by push, a break is a loss at once, and not only at the next renewal.
+pub async fn s06_a_holder_is_told_by_push_where_the_store_does(bench: &Bench) {
+    let (store, operator) = (bench.store().await, bench.client().await);
+    let interval = if store.capabilities().push_to_holders { bench.ttl * 100 } else { bench.ttl / 3 };
+    let options = LeaseOptions::new(interval * 3).with_renewal_interval(interval);
+    let job = name("job");
+    let mut hints = store.subscribe(&job);
+    bench.soon("the push stands", hints.next()).await;
+    let client = bench.client_of(store);
+    let neighbour = held(&client, &name("neighbour"), options.clone()).await;
+    for how in [Break::Now, Break::AfterExpiry] {
+        let lease = held(&client, &job, options.clone()).await;
+        // The client has asked for hints by then.
+        bench.pass(bench.ttl / 100).await;
+        operator.break_lease(&job, lease.token(), how).await.expect("break answers");
+        let reason = bench.soon("the loss", lease.lost()).await;
+        assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}");
+    }
+    assert!(neighbour.is_held());
+}
+
 /// Who lost its lease to somebody else is told so, and to whom, as far as the store knows.
 pub async fn l06_a_take_over_is_told(bench: &Bench) {
     let (client, rival) = (bench.client().await, bench.client().await);

@@ -47,7 +47,7 @@ pub async fn s21_names_are_byte_exact(bench: &Bench) {
     }
     // What is done to one of them is done to no other.
     for (request, grant) in requests.iter().zip(&grants).step_by(2) {
-        release(&*other, &claim(request, grant)).await;
+        release(&*other, &claim(request, *grant)).await;
     }
     for (index, request) in requests.iter().enumerate() {
         let record = inspected(&*store, &request.name).await;
@@ -82,7 +82,7 @@ pub async fn s21_holders_are_byte_exact(bench: &Bench) {
         request.holder = HolderId::new(&holder).expect("a valid holder");
         let grant = granted(&*store, &request).await;
         assert_eq!(inspected(&*store, &request.name).await.map(|record| record.holder), Some(request.holder.clone()));
-        let mut other = claim(&request, &grant);
+        let mut other = claim(&request, grant);
         other.holder = HolderId::new(holder.to_uppercase().trim().replace("POD-1", "pod-2")).expect("a valid holder");
         if other.holder != request.holder {
             release(&*store, &other).await;

@@ -4,7 +4,7 @@ use lease_core::{Acquired, GrantId, ReleaseRequest, Released};
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, extended, granted, inspected, lost, name, only, plain_release, refused, release},
+    calls::{acquired, claim, extended, granted, inspected, lost, name, only, plain_release, refused, release},
 };
 
 /// A released name is free at once.
@@ -12,7 +12,7 @@ pub async fn s11_a_release_frees_at_once(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 20;
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     assert_eq!(release(&*store, &claim).await, Released::Freed);
     assert_eq!(inspected(&*other, &request.name).await, None);
     granted(&*other, &bench.request(&request.name)).await;
@@ -22,7 +22,7 @@ pub async fn s11_a_release_frees_at_once(bench: &Bench) {
 pub async fn s11_a_release_is_idempotent(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     assert_eq!(release(&*store, &claim).await, Released::Freed);
     assert_eq!(release(&*store, &claim).await, Released::NotHeld);
     assert_eq!(release(&*other, &claim).await, Released::NotHeld);
@@ -32,7 +32,7 @@ pub async fn s11_a_release_is_idempotent(bench: &Bench) {
 pub async fn s11_a_release_needs_no_answer_of_the_acquire(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
-    let mut claim = claim(&request, &granted(&*store, &request).await);
+    let mut claim = claim(&request, granted(&*store, &request).await);
     claim.handle = 0;
     assert_eq!(release(&*other, &claim).await, Released::Freed);
     granted(&*store, &bench.request(&request.name)).await;
@@ -43,9 +43,9 @@ pub async fn s11_a_release_never_frees_a_successor(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
     rival.ttl = bench.ttl * 20;
-    let first = claim(&request, &granted(&*store, &request).await);
+    let first = claim(&request, granted(&*store, &request).await);
     bench.free(&*store, &request.name).await;
-    let second = claim(&rival, &granted(&*other, &rival).await);
+    let second = claim(&rival, granted(&*other, &rival).await);
     assert_eq!(release(&*store, &first).await, Released::NotHeld);
     refused(&*store, &bench.request(&request.name)).await;
     extended(&*other, &second, rival.ttl).await;
@@ -57,9 +57,9 @@ pub async fn s11_a_release_never_frees_the_next_grant_of_its_holder(bench: &Benc
     let first = bench.request(&name("job"));
     let mut second = bench.request(&first.name);
     second.holder = first.holder.clone();
-    let first_claim = claim(&first, &granted(&*store, &first).await);
+    let first_claim = claim(&first, granted(&*store, &first).await);
     release(&*store, &first_claim).await;
-    let second_claim = claim(&second, &granted(&*store, &second).await);
+    let second_claim = claim(&second, granted(&*store, &second).await);
     assert_eq!(release(&*store, &first_claim).await, Released::NotHeld);
     extended(&*store, &second_claim, bench.ttl).await;
 }
@@ -68,7 +68,7 @@ pub async fn s11_a_release_never_frees_the_next_grant_of_its_holder(bench: &Benc
 pub async fn s11_a_strangers_release_changes_nothing(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let own = claim(&request, &granted(&*store, &request).await);
+    let own = claim(&request, granted(&*store, &request).await);
     let mut strangers = [own.clone(), own.clone(), own.clone()];
     strangers[0].holder = bench.holder();
     strangers[1].grant = GrantId::random();
@@ -84,7 +84,7 @@ pub async fn s11_a_strangers_release_changes_nothing(bench: &Bench) {
 pub async fn s11_a_release_after_expiry_is_not_held(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     bench.free(&*store, &request.name).await;
     let late = ReleaseRequest { hold_for: bench.ttl * 20, ..plain_release(&claim) };
     assert_eq!(only(store.release(&[late]).await).expect("release answers"), Released::NotHeld);
@@ -96,7 +96,7 @@ pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 20;
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     let sent = bench.now();
     let held = ReleaseRequest { hold_for: bench.ttl, ..plain_release(&claim) };
     assert_eq!(only(store.release(&[held]).await).expect("release answers"), Released::Freed);
@@ -111,7 +111,7 @@ pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
     let limit = bench.ttl + bench.patience();
     bench
         .poll("the name is free when its time is over", limit, async || {
-            matches!(acquire(&*other, &bench.request(&request.name)).await, Acquired::Granted(_)).then_some(())
+            matches!(acquired(&*other, &bench.request(&request.name)).await, Acquired::Granted(_)).then_some(())
         })
         .await;
     let blocked = bench.now().saturating_since(sent);
@@ -125,7 +125,7 @@ pub async fn s11_reserved_for_lets_the_successor_in(bench: &Bench) {
     successor.ttl = bench.ttl * 20;
     let first = granted(&*store, &request).await;
     let hand_over = ReleaseRequest {
-        claim: claim(&request, &first),
+        claim: claim(&request, first),
         hold_for: bench.ttl * 20,
         reserved_for: Some(successor.holder.clone()),
     };
@@ -147,7 +147,7 @@ pub async fn s11_reserved_for_lets_the_successor_in(bench: &Bench) {
 pub async fn s11_a_reservation_ends(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     let reserved_for = Some(bench.holder());
     let hand_over = ReleaseRequest { claim, hold_for: bench.ttl, reserved_for };
     assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
@@ -160,6 +160,6 @@ pub async fn s11_a_reservation_ends(bench: &Bench) {
 pub async fn s11_a_release_of_an_unknown_name_is_not_held(bench: &Bench) {
     let store = bench.store().await;
     let grant = granted(&*store, &bench.request(&name("job"))).await;
-    let unknown = claim(&bench.request(&name("never-leased")), &grant);
+    let unknown = claim(&bench.request(&name("never-leased")), grant);
     assert_eq!(release(&*store, &unknown).await, Released::NotHeld);
 }

@@ -4,7 +4,7 @@ use lease_core::{Acquired, GrantId, LossReason, Metadata, MetadataUpdate, Renewe
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, extended, granted, inspected, lost, name, only, refused, release, renewal},
+    calls::{acquired, claim, extended, granted, inspected, lost, name, only, refused, release, renewal},
 };
 
 /// Renewed in time, a lease outlives its ttl.
@@ -12,7 +12,7 @@ pub async fn s07_a_renewed_lease_outlives_its_ttl(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let start = bench.now();
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     while bench.now().saturating_since(start) < bench.ttl * 2 {
         bench.pass(bench.ttl / 3).await;
         extended(&*store, &claim, bench.ttl).await;
@@ -24,7 +24,7 @@ pub async fn s07_a_renewed_lease_outlives_its_ttl(bench: &Bench) {
 pub async fn s07_a_renewal_never_revives_an_expired_lease(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     bench.free(&*store, &request.name).await;
     lost(&*store, &claim, bench.ttl).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
@@ -35,7 +35,7 @@ pub async fn s07_a_renewal_never_revives_an_expired_lease(bench: &Bench) {
 pub async fn s07_a_renewal_never_revives_a_released_lease(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     release(&*store, &claim).await;
     lost(&*store, &claim, bench.ttl).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
@@ -46,7 +46,7 @@ pub async fn s07_a_strangers_renewal_changes_nothing(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
-    let own = claim(&request, &grant);
+    let own = claim(&request, grant);
     let mut strangers = [own.clone(), own.clone(), own.clone()];
     strangers[0].holder = bench.holder();
     strangers[1].grant = GrantId::random();
@@ -65,7 +65,7 @@ pub async fn s07_a_renewal_never_shortens(bench: &Bench) {
     let store = bench.store().await;
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 30;
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     let remaining = extended(&*store, &claim, bench.ttl).await;
     assert!(remaining > bench.ttl * 15, "shortened to {remaining:?}");
     let record = inspected(&*store, &request.name).await.expect("still held");
@@ -76,7 +76,7 @@ pub async fn s07_a_renewal_never_shortens(bench: &Bench) {
 pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let (request, rival) = (bench.request(&name("job")), bench.request(&name("job")));
-    let first = claim(&request, &granted(&*store, &request).await);
+    let first = claim(&request, granted(&*store, &request).await);
     bench.free(&*store, &request.name).await;
     let grant = granted(&*other, &rival).await;
     match lost(&*store, &first, bench.ttl).await {
@@ -85,7 +85,7 @@ pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
         }
         reason => assert!(matches!(reason, LossReason::Expired | LossReason::Gone), "{reason:?}"),
     }
-    extended(&*other, &claim(&rival, &grant), bench.ttl).await;
+    extended(&*other, &claim(&rival, grant), bench.ttl).await;
 }
 
 /// A name of which the store knows nothing cannot be renewed.
@@ -93,7 +93,7 @@ pub async fn s07_a_renewal_of_an_unknown_name_is_refused(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("never-leased"));
     let grant = granted(&*store, &bench.request(&name("job"))).await;
-    lost(&*store, &claim(&request, &grant), bench.ttl).await;
+    lost(&*store, &claim(&request, grant), bench.ttl).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
 }
 
@@ -106,7 +106,7 @@ pub async fn metadata_is_kept_with_the_grant(bench: &Bench) {
     let filler = "x".repeat(Metadata::MAX_BYTES - size - "filler".len());
     let entries = awkward.into_iter().chain([("filler", filler.as_str())]);
     request.metadata = Metadata::new(entries).expect("the largest metadata");
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     assert_eq!(inspected(&*other, &request.name).await.map(|record| record.metadata), Some(request.metadata.clone()));
     extended(&*store, &claim, bench.ttl).await;
     assert_eq!(inspected(&*other, &request.name).await.map(|record| record.metadata), Some(request.metadata));
@@ -116,7 +116,7 @@ pub async fn metadata_is_kept_with_the_grant(bench: &Bench) {
 pub async fn metadata_of_the_higher_revision_stays(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     for (revision, expected) in [(2, 2), (1, 2), (2, 2), (3, 3)] {
         let metadata = Metadata::new([("revision", revision.to_string())]).expect("valid metadata");
         let mut renewal = renewal(&claim, bench.ttl);
@@ -133,14 +133,14 @@ pub async fn metadata_ends_with_its_grant(bench: &Bench) {
     let store = bench.store().await;
     let first = bench.request(&name("job"));
     let metadata = |value: &str| Metadata::new([("is", value)]).expect("valid metadata");
-    let first_claim = claim(&first, &granted(&*store, &first).await);
+    let first_claim = claim(&first, granted(&*store, &first).await);
     let mut update = renewal(&first_claim, bench.ttl);
     update.metadata = Some(MetadataUpdate { revision: 9, metadata: metadata("first") });
     only(store.renew(&[update]).await).expect("renew answers");
     release(&*store, &first_claim).await;
 
     let second = bench.request(&first.name);
-    let second_claim = claim(&second, &granted(&*store, &second).await);
+    let second_claim = claim(&second, granted(&*store, &second).await);
     assert!(inspected(&*store, &first.name).await.expect("held").metadata.is_empty());
     let mut update = renewal(&second_claim, bench.ttl);
     update.metadata = Some(MetadataUpdate { revision: 1, metadata: metadata("second") });
@@ -152,7 +152,7 @@ pub async fn metadata_ends_with_its_grant(bench: &Bench) {
 pub async fn s07_metadata_needs_the_lease(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
-    let own = claim(&request, &granted(&*store, &request).await);
+    let own = claim(&request, granted(&*store, &request).await);
     let mut stranger = own.clone();
     stranger.grant = GrantId::random();
     let mut update = renewal(&stranger, bench.ttl);
@@ -161,5 +161,5 @@ pub async fn s07_metadata_needs_the_lease(bench: &Bench) {
     let renewed = only(store.renew(&[update]).await).expect("renew answers");
     assert!(matches!(renewed, Renewed::Lost(_)), "{renewed:?}");
     assert!(inspected(&*store, &request.name).await.expect("held").metadata.is_empty());
-    assert!(matches!(acquire(&*store, &request).await, Acquired::Granted(_)));
+    assert!(matches!(acquired(&*store, &request).await, Acquired::Granted(_)));
 }

@@ -4,7 +4,7 @@ use lease_core::{Acquired, Break, GrantId};
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, extended, granted, name, refused, release, spent},
+    calls::{acquired, claim, extended, granted, name, refused, release, spent},
 };
 
 /// A repeated request meets its own grant: same token, in whichever process, and what is left is no more than before.
@@ -18,7 +18,7 @@ pub async fn s13_a_repeated_request_meets_its_own_grant(bench: &Bench) {
         assert_eq!(again.token, first.token);
         assert!(again.remaining <= bench.rounded(bench.ttl, &store.capabilities()), "{:?} left", again.remaining);
     }
-    extended(&*other, &claim(&request, &first), bench.ttl).await;
+    extended(&*other, &claim(&request, first), bench.ttl).await;
 }
 
 /// What a repeated request says is left really is left (S1): nobody gets the name earlier.
@@ -32,7 +32,7 @@ pub async fn s13_a_repeated_request_tells_the_truth_about_what_is_left(bench: &B
     let limit = bench.ttl * 2 + bench.patience();
     bench
         .poll("a rival wins after the expiry", limit, async || {
-            let acquired = acquire(&*other, &bench.request(&request.name)).await;
+            let acquired = acquired(&*other, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
         .await;
@@ -45,7 +45,7 @@ pub async fn s13_a_nonce_is_spent_after_its_release(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let first = granted(&*store, &request).await;
-    release(&*store, &claim(&request, &first)).await;
+    release(&*store, &claim(&request, first)).await;
     if store.capabilities().remembers_last_grant {
         spent(&*store, &request).await;
         spent(&*other, &request).await;
@@ -75,7 +75,7 @@ pub async fn s13_a_nonce_is_spent_after_a_break(bench: &Bench) {
         let request = bench.request(&job);
         let first = granted(&*store, &request).await;
         store.break_lease(&job, first.token, how).await.expect("break answers");
-        match acquire(&*store, &request).await {
+        match acquired(&*store, &request).await {
             Acquired::Spent => {}
             Acquired::Held { .. } => assert_eq!(how, Break::AfterExpiry),
             Acquired::Granted(grant) => {
@@ -91,10 +91,10 @@ pub async fn s13_a_duplicate_meets_its_successor_and_gets_nothing(bench: &Bench)
     let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
     rival.ttl = bench.ttl * 20;
     let grant = granted(&*store, &request).await;
-    release(&*store, &claim(&request, &grant)).await;
+    release(&*store, &claim(&request, grant)).await;
     let successor = granted(&*other, &rival).await;
     refused(&*store, &request).await;
-    extended(&*other, &claim(&rival, &successor), rival.ttl).await;
+    extended(&*other, &claim(&rival, successor), rival.ttl).await;
 }
 
 /// One holder with two nonces is two owners: nothing is re-entrant.

@@ -12,7 +12,7 @@ use lease_core::{
 use crate::{
     Dice,
     bench::Bench,
-    calls::{acquire, claim, inspected, name, release, renew},
+    calls::{acquired, claim, inspected, name, release, renewed},
 };
 
 const STEPS: usize = 400;
@@ -76,13 +76,13 @@ impl Model {
 
     async fn acquire(&mut self, bench: &Bench, store: &dyn LeaseStore, request: &AcquireRequest, context: &str) {
         let sent = bench.now();
-        match acquire(store, request).await {
+        match acquired(store, request).await {
             Acquired::Granted(grant) => {
                 assert!(!self.is_certain(bench, &request.name), "{context}: two holders of {}", request.name);
                 let last = self.last.insert(request.name.clone(), grant.token);
                 assert!(last.is_none_or(|last| grant.token > last), "{context}: {} after {last:?}", grant.token);
                 assert!(self.tokens.insert((request.name.clone(), grant.token)), "{context}: a token came twice");
-                let claim = claim(request, &grant);
+                let claim = claim(request, grant);
                 self.current.remove(&request.name);
                 self.in_force(&claim, sent, grant.remaining);
                 self.claims.push((request.clone(), claim, grant.token));
@@ -97,7 +97,7 @@ impl Model {
     async fn renew(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
         let Some(claim) = self.pick(dice) else { return };
         let sent = bench.now();
-        match renew(store, &claim, bench.ttl).await {
+        match renewed(store, &claim, bench.ttl).await {
             Renewed::Extended { remaining } => {
                 assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was renewed");
                 self.in_force(&claim, sent, remaining);
@@ -152,7 +152,7 @@ impl Model {
             // It is no last grant: the store may have forgotten its nonce.
             return;
         }
-        match acquire(store, &request).await {
+        match acquired(store, &request).await {
             Acquired::Granted(grant) => {
                 assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was granted again");
                 assert_eq!(grant.token, token, "{context}");

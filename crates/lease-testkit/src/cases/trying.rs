@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::{
     ChaosStore, Dice, Fault, Harm, History, Operation, Outcome, RecordingStore,
     bench::Bench,
-    calls::{acquire, held, inspected, name},
+    calls::{acquired, held, inspected, name},
 };
 
 /// Two tasks of one client are two owners.
@@ -168,9 +168,9 @@ pub async fn s11_a_client_releases_what_it_acquired(bench: &Bench) {
     let (client, store) = (bench.client().await, bench.store().await);
     let lease = held(&client, &name("job"), bench.ttl * 20).await;
     let handle = lease.handle();
-    assert!(matches!(acquire(&*store, &bench.request(lease.name())).await, Acquired::Held { .. }));
+    assert!(matches!(acquired(&*store, &bench.request(lease.name())).await, Acquired::Held { .. }));
     assert_eq!(lease.release().await.expect("release answers"), lease_core::Released::Freed);
     assert!(!handle.is_held());
     assert_eq!(handle.lost().await, LossReason::Released);
-    assert!(matches!(acquire(&*store, &bench.request(handle.name())).await, Acquired::Granted(_)));
+    assert!(matches!(acquired(&*store, &bench.request(handle.name())).await, Acquired::Granted(_)));
 }

@@ -6,7 +6,7 @@ use lease_core::{Break, LeaseStore, ReleaseRequest, Wakeups};
 
 use crate::{
     bench::Bench,
-    calls::{acquire, claim, granted, name, only, plain_release, release},
+    calls::{acquired, claim, granted, name, only, plain_release, release},
 };
 
 /// The first hint comes as soon as the subscription stands: what happened before it is not missed.
@@ -21,7 +21,7 @@ pub async fn l01_a_release_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 30;
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     let mut subscriptions = [quiet(bench, &store).await, quiet(bench, &other).await, quiet(bench, &other).await];
     release(&*store, &claim).await;
     for wakeups in &mut subscriptions {
@@ -36,7 +36,7 @@ pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
     for job in ["a", "job", "z"] {
         let mut request = bench.request(&name(job));
         request.ttl = bench.ttl * 30;
-        let claim = claim(&request, &granted(&*store, &request).await);
+        let claim = claim(&request, granted(&*store, &request).await);
         releases.push(plain_release(&claim));
     }
     let mut wakeups = quiet(bench, &other).await;
@@ -50,7 +50,7 @@ pub async fn l01_a_hand_over_is_hinted(bench: &Bench) {
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 30;
     let successor = bench.request(&request.name);
-    let claim = claim(&request, &granted(&*store, &request).await);
+    let claim = claim(&request, granted(&*store, &request).await);
     let mut wakeups = quiet(bench, &other).await;
     let reserved_for = Some(successor.holder.clone());
     let hand_over = ReleaseRequest { hold_for: bench.ttl * 20, reserved_for, ..plain_release(&claim) };
@@ -87,7 +87,7 @@ pub async fn l01_every_release_is_hinted(bench: &Bench) {
     for _ in 0..5 {
         let mut request = bench.request(&name("job"));
         request.ttl = bench.ttl * 30;
-        let claim = claim(&request, &granted(&*store, &request).await);
+        let claim = claim(&request, granted(&*store, &request).await);
         release(&*store, &claim).await;
         expect_hint(bench, &store, "the release", &mut wakeups).await;
         drain(bench, &mut wakeups).await;
@@ -110,7 +110,7 @@ pub async fn s20_subscriptions_come_and_go(bench: &Bench) {
         drain(bench, &mut wakeups).await;
         let mut request = bench.request(job);
         request.ttl = bench.ttl * 30;
-        let claim = claim(&request, &granted(&*store, &request).await);
+        let claim = claim(&request, granted(&*store, &request).await);
         release(&*store, &claim).await;
         expect_hint(bench, &store, "the release", &mut wakeups).await;
     }
@@ -135,12 +135,12 @@ pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
             }
         })
         .await;
-    release(&*store, &claim(&request, &grant)).await;
+    release(&*store, &claim(&request, grant)).await;
     expect_hint(bench, &store, "the reconnect or the release", &mut wakeups).await;
     drain(bench, &mut wakeups).await;
     let second = granted(&*store, &bench.request(&request.name)).await;
     assert!(second.token > grant.token);
-    assert!(matches!(acquire(&*store, &bench.request(&request.name)).await, lease_core::Acquired::Held { .. }));
+    assert!(matches!(acquired(&*store, &bench.request(&request.name)).await, lease_core::Acquired::Held { .. }));
 }
 
 /// A subscription that stands and has nothing more to say.

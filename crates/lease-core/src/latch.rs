@@ -1,0 +1,132 @@
+//! Whether a lease is held: its deadline and its state, which change together.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Clock, LeaseState, LossReason, Moment,
+    sync::{AtomicU64, Ordering, watch},
+};
+
+/// The deadline of a lease that is lost: it has passed on any clock.
+const LOST: u64 = 0;
+
+/// The deadline is read without a lock; it is written only under the lock of `state`, so that what is latched lost stays
+/// lost (S4), whoever comes first.
+///
+/// Who latches the loss is told so by a call of `report`, without a lock: once per latch (L6).
+pub(crate) struct Latch {
+    clock: Arc<dyn Clock>,
+    /// When the longest tenure is over, if there is one.
+    tenure_ends: Option<Moment>,
+    /// [`Moment`] in nanoseconds, or [`LOST`].
+    deadline: AtomicU64,
+    state: watch::Sender<LeaseState>,
+}
+
+/// What came of an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extended {
+    /// It is held for longer now.
+    Held {
+        /// It was in jeopardy (L9).
+        recovered: bool,
+    },
+    /// It was lost before: nothing revives it (S4).
+    Lost,
+}
+
+impl Latch {
+    pub(crate) fn new(clock: Arc<dyn Clock>, tenure_ends: Option<Moment>, valid_until: Moment) -> Self {
+        let (deadline, state) = (AtomicU64::new(nanoseconds(valid_until)), watch::Sender::new(LeaseState::Held));
+        Self { clock, tenure_ends, deadline, state }
+    }
+
+    /// Whether the lease is held. False from the deadline on, for ever (S4).
+    pub(crate) fn is_held(&self, report: impl FnOnce(LossReason)) -> bool {
+        let deadline = self.deadline.load(Ordering::Acquire);
+        deadline != LOST && (nanoseconds(self.clock.now()) < deadline || !self.expire(report))
+    }
+
+    pub(crate) fn valid_until(&self) -> Moment {
+        Moment::from_origin(Duration::from_nanos(self.deadline.load(Ordering::Acquire)))
+    }
+
+    pub(crate) fn state(&self) -> LeaseState {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<LeaseState> {
+        self.state.subscribe()
+    }
+
+    /// Latches the loss. Only the first reason counts; a deadline that has passed comes before it.
+    pub(crate) fn lose(&self, reason: LossReason, report: impl Fn(LossReason)) {
+        self.is_held(&report);
+        self.latch(|_| Some(reason), report);
+    }
+
+    /// Moves the deadline, never back (S8).
+    pub(crate) fn extend(&self, valid_until: Moment, report: impl FnOnce(LossReason)) -> Extended {
+        let mut extended = Extended::Lost;
+        self.state.send_if_modified(|state| {
+            let deadline = self.deadline.load(Ordering::Acquire);
+            if nanoseconds(self.clock.now()) >= deadline {
+                return false;
+            }
+            self.deadline.store(nanoseconds(valid_until).max(deadline), Ordering::Release);
+            let recovered = matches!(std::mem::replace(state, LeaseState::Held), LeaseState::Jeopardy { .. });
+            extended = Extended::Held { recovered };
+            recovered
+        });
+        if extended == Extended::Lost {
+            self.is_held(report);
+        }
+        extended
+    }
+
+    /// Says that it may be lost at its deadline (L9); until when it is held, if that is news.
+    pub(crate) fn endanger(&self) -> Option<Moment> {
+        let mut news = None;
+        self.state.send_if_modified(|state| {
+            if *state == LeaseState::Held {
+                let until = self.valid_until();
+                *state = LeaseState::Jeopardy { until };
+                news = Some(until);
+            }
+            news.is_some()
+        });
+        news
+    }
+
+    /// Latches the expiry, unless the deadline has been moved in the meantime. True if the lease is lost.
+    fn expire(&self, report: impl FnOnce(LossReason)) -> bool {
+        let expired = |deadline| {
+            let now = self.clock.now();
+            let tenure_over = self.tenure_ends.is_some_and(|end| now >= end);
+            let reason = if tenure_over { LossReason::TenureEnded } else { LossReason::Expired };
+            (nanoseconds(now) >= deadline).then_some(reason)
+        };
+        self.latch(expired, report);
+        self.deadline.load(Ordering::Acquire) == LOST
+    }
+
+    fn latch(&self, reason: impl FnOnce(u64) -> Option<LossReason>, report: impl FnOnce(LossReason)) {
+        let mut lost = None;
+        self.state.send_if_modified(|state| {
+            let deadline = self.deadline.load(Ordering::Acquire);
+            lost = if deadline == LOST { None } else { reason(deadline) };
+            if let Some(reason) = &lost {
+                self.deadline.store(LOST, Ordering::Release);
+                *state = LeaseState::Lost(reason.clone());
+            }
+            lost.is_some()
+        });
+        if let Some(reason) = lost {
+            report(reason);
+        }
+    }
+}
+
+fn nanoseconds(moment: Moment) -> u64 {
+    u64::try_from(moment.since_origin().as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,115 @@
+//! A server on the test bench of `lease-testkit`.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use lease_core::{LeaseName, LeaseStore};
+use lease_testkit::{Harm, Harness};
+
+use crate::{
+    Proxy,
+    server::{Kind, Server},
+};
+
+/// How a provider keeps leases on a server: in a table, or under a key prefix, that no other case has.
+#[async_trait]
+pub trait Provider: Send + Sync + Sized + 'static {
+    /// The kind of server.
+    type Kind: Kind;
+
+    /// Settings of the server.
+    const SETTINGS: &'static [(&'static str, &'static str)] = &[];
+
+    /// See [`Harness::ttl`].
+    const TTL: Duration;
+
+    /// Makes room for leases on this server.
+    async fn prepare(server: &Server<Self::Kind>) -> Self;
+
+    /// A store of them, on the server that is reached by this URL.
+    async fn open(&self, url: &str) -> Arc<dyn LeaseStore>;
+
+    /// See [`Harness::remove_record`].
+    async fn remove_record(&self, server: &Server<Self::Kind>, name: &LeaseName);
+}
+
+/// A server, a network in front of it, and leases that no other case has.
+///
+/// A case does harm to its server, so it has one to itself; those that passed leave theirs to the next.
+#[derive(Debug)]
+pub struct ServerHarness<P: Provider> {
+    server: Arc<Server<P::Kind>>,
+    network: Proxy,
+    provider: P,
+}
+
+impl<P: Provider> ServerHarness<P> {
+    /// A harness for one case.
+    ///
+    /// # Panics
+    ///
+    /// When there is no server to be had, with a message that says what to set or to install.
+    pub async fn start() -> Self {
+        let idle = P::Kind::idle().lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let server = match idle {
+            Some(server) => server,
+            // One that can be harmed, also where the environment names another.
+            None => Arc::new(match Server::start_local(P::SETTINGS).await {
+                Ok(server) => server,
+                Err(_) => Server::try_start(P::SETTINGS).await.unwrap_or_else(|error| panic!("{error}")),
+            }),
+        };
+        let address = server.address().unwrap_or_else(|error| panic!("{error}"));
+        let network = Proxy::start(address).await.unwrap_or_else(|error| panic!("no proxy: {error}"));
+        let provider = P::prepare(&server).await;
+        Self { server, network, provider }
+    }
+}
+
+#[async_trait]
+impl<P: Provider> Harness for ServerHarness<P> {
+    async fn store(&self) -> Arc<dyn LeaseStore> {
+        self.provider.open(&self.server.url_through(&self.network)).await
+    }
+
+    fn ttl(&self) -> Duration {
+        P::TTL
+    }
+
+    async fn freeze(&self) -> Harm {
+        self.server.freeze().await.expect("the server freezes");
+        Harm::Done
+    }
+
+    async fn thaw(&self) {
+        self.server.thaw().await.expect("the server goes on");
+    }
+
+    async fn cut(&self) -> Harm {
+        self.network.refuse_connections();
+        self.network.reset_connections();
+        Harm::Done
+    }
+
+    async fn heal(&self) {
+        self.network.heal();
+    }
+
+    async fn restart(&self) -> Harm {
+        self.server.restart().await.expect("the server restarts");
+        Harm::Done
+    }
+
+    async fn remove_record(&self, name: &LeaseName) -> Harm {
+        self.provider.remove_record(&self.server, name).await;
+        Harm::Done
+    }
+
+    async fn stop(&self) {
+        let idle: &Mutex<Vec<_>> = P::Kind::idle();
+        idle.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.server));
+    }
+}

@@ -1,0 +1,314 @@
+//! A real server, wherever it comes from, and the harm that is done to it.
+
+use std::{
+    fmt::Debug,
+    marker::PhantomData,
+    net::{SocketAddr, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::{
+    Proxy, ServerError, WallClock,
+    container::{Container, Image},
+    deadline::poll_until,
+    environment::server_url,
+    local_server::LocalServer,
+};
+
+/// A real server of some kind. It ends with this value, or with the test process.
+///
+/// The methods that do harm return once it is done. They go on to the end when their future is dropped.
+#[derive(Debug)]
+pub struct Server<K: Kind> {
+    pub(crate) url: Url,
+    origin: Origin,
+    is_shared: bool,
+    kind: PhantomData<K>,
+}
+
+/// What is special about a kind of server.
+pub trait Kind: Debug + Send + Sync + Sized + 'static {
+    /// For people.
+    const NAME: &'static str;
+    /// The variable that points to a server that is already there.
+    const VARIABLE: &'static str;
+    /// What to set it to.
+    const EXAMPLE: &'static str;
+    /// The package of Debian that has one.
+    const PACKAGE: &'static str;
+    /// Where it listens if its URL does not say.
+    const PORT: u16;
+
+    /// The server that all tests of this process share.
+    fn shared() -> &'static OnceCell<Server<Self>>;
+
+    /// Servers that have served a test and wait for the next.
+    fn idle() -> &'static Mutex<Vec<Arc<Server<Self>>>>;
+
+    /// Settings of the server as arguments of its command.
+    fn arguments(settings: &[(&str, &str)]) -> Vec<String>;
+
+    /// Starts a server of this machine, by a command that is put in front of it, if there is one;
+    /// [`ServerError::NoServer`] when none is installed. Blocks.
+    fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError>;
+
+    /// What to run in a container.
+    fn image(arguments: Vec<String>) -> Image;
+
+    /// A URL of a server on the loopback interface, for the user who may do everything.
+    fn url(port: u16) -> String;
+
+    /// Whether the server at this address serves. Blocks.
+    fn serves(address: SocketAddr) -> bool;
+}
+
+#[derive(Debug)]
+enum Origin {
+    /// Named by the environment.
+    Given,
+    Local(Arc<LocalServer>),
+    Container(Arc<Container>),
+}
+
+impl<K: Kind> Server<K> {
+    /// The server that all tests of this process share; started by the first who asks. It refuses to be harmed.
+    ///
+    /// # Panics
+    ///
+    /// When there is none to be had, with a message that says what to set or to install.
+    pub async fn shared() -> &'static Self {
+        Self::try_shared().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Like [`shared`](Self::shared), without the panic.
+    ///
+    /// # Errors
+    ///
+    /// When there is none to be had.
+    pub async fn try_shared() -> Result<&'static Self, ServerError> {
+        K::shared().get_or_try_init(async || Ok(Self { is_shared: true, ..Self::try_start(&[]).await? })).await
+    }
+
+    /// A server of one's own, which can be harmed; unless the environment names one.
+    ///
+    /// # Panics
+    ///
+    /// When there is none to be had, with a message that says what to set or to install.
+    pub async fn start() -> Self {
+        Self::try_start(&[]).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Like [`start`](Self::start), without the panic, and with settings of the server.
+    ///
+    /// # Errors
+    ///
+    /// When there is none to be had.
+    pub async fn try_start(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        if let Some(url) = server_url(K::VARIABLE)? {
+            let given = Self::new(url, Origin::Given);
+            given.is_there().await?;
+            return Ok(given);
+        }
+        let no_binary = match Self::start_local(settings).await {
+            Err(ServerError::NoServer(reason)) => reason,
+            outcome => return outcome,
+        };
+        Self::start_container(settings).await.map_err(|no_container| {
+            let (name, variable, example, package) = (K::NAME, K::VARIABLE, K::EXAMPLE, K::PACKAGE);
+            ServerError::NoServer(format!(
+                "No {name} for this test. Set {variable}={example}, or install a server (Debian, Ubuntu: apt-get install \
+                 {package}; ./integration-tests/run does that), or start a container engine.\n  binary: {no_binary}\n  \
+                 container: {no_container}"
+            ))
+        })
+    }
+
+    /// A server from a binary of this machine, even where the environment names another: one that can surely be harmed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or the server does not start.
+    pub async fn start_local(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        Self::start_under(Vec::new(), settings).await
+    }
+
+    /// Like [`start_local`](Self::start_local), under a wall clock that can be shifted.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or the server does not start.
+    pub async fn start_with_clock(settings: &[(&str, &str)], clock: &WallClock) -> Result<Self, ServerError> {
+        Self::start_under(clock.as_command(), settings).await
+    }
+
+    async fn start_under(command: Vec<String>, settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        let arguments = K::arguments(settings);
+        let server = blocking(move || K::start(&command, &arguments)).await?;
+        Self::on_port(server.port(), Origin::Local(Arc::new(server)))
+    }
+
+    /// A server in a container, even where there is a binary: to test that way.
+    ///
+    /// # Errors
+    ///
+    /// When no container engine answers, or it has no image.
+    pub async fn start_container(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        let container = Container::start(K::image(K::arguments(settings)), K::PORT).await?;
+        let server = Self::on_port(container.port(), Origin::Container(Arc::new(container)))?;
+        server.answers().await?;
+        Ok(server)
+    }
+
+    fn on_port(port: u16, origin: Origin) -> Result<Self, ServerError> {
+        let url = Url::parse(&K::url(port)).map_err(|error| ServerError::failed("URL of the server", error))?;
+        Ok(Self::new(url, origin))
+    }
+
+    fn new(url: Url, origin: Origin) -> Self {
+        Self { url, origin, is_shared: false, kind: PhantomData }
+    }
+
+    /// Its URL, for the user who may do everything, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
+    /// Its URL by way of a proxy that was started in front of [`address`](Self::address).
+    #[must_use]
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        let mut url = self.url.clone();
+        // Both fail only for URLs without a host.
+        let _ = url.set_ip_host(proxy.address().ip());
+        let _ = url.set_port(Some(proxy.address().port()));
+        url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// When the environment names a server by something else than a host and a port, or one that cannot be resolved.
+    pub fn address(&self) -> Result<SocketAddr, ServerError> {
+        let addresses = match self.url.host_str() {
+            Some(_) => self.url.socket_addrs(|| Some(K::PORT)).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let cannot = || ServerError::Failed(format!("the host in {} cannot be resolved", K::VARIABLE));
+        addresses.first().copied().ok_or_else(cannot)
+    }
+
+    /// Stops every process of the server where it is: connections stay open, nothing answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
+    pub async fn freeze(&self) -> Result<(), ServerError> {
+        match self.harmable("freeze")? {
+            Harmable::Local(server) => blocking(move || server.freeze()).await,
+            Harmable::Container(container) => container.pause().await,
+        }
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
+    pub async fn thaw(&self) -> Result<(), ServerError> {
+        match self.harmable("thaw")? {
+            Harmable::Local(server) => blocking(move || server.thaw()).await,
+            Harmable::Container(container) => container.unpause().await,
+        }
+    }
+
+    /// Kills every process of the server at one moment, as a crash does. Its port refuses connections then.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
+    pub async fn kill(&self) -> Result<(), ServerError> {
+        match self.harmable("kill")? {
+            Harmable::Local(server) => blocking(move || server.kill()).await,
+            Harmable::Container(container) => container.kill().await,
+        }
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on the same port with what is on its disk, and returns when it serves.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Cannot`] when it is shared, or named by the environment; when it is running already.
+    pub async fn start_again(&self) -> Result<(), ServerError> {
+        match self.harmable("start")? {
+            Harmable::Local(server) => blocking(move || server.start_again()).await,
+            Harmable::Container(container) => {
+                container.start_again().await?;
+                self.answers().await
+            }
+        }
+    }
+
+    /// Shuts it down in good order and starts it again, on the same port. What it keeps depends on its settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Cannot`] when it is shared, or named by the environment.
+    pub async fn restart(&self) -> Result<(), ServerError> {
+        match self.harmable("restart")? {
+            Harmable::Local(server) => blocking(move || server.restart()).await,
+            Harmable::Container(container) => {
+                container.stop().await?;
+                container.start_again().await?;
+                self.answers().await
+            }
+        }
+    }
+
+    fn harmable(&self, action: &'static str) -> Result<Harmable, ServerError> {
+        let cannot = |reason| Err(ServerError::Cannot { action, server: K::NAME, reason });
+        match &self.origin {
+            _ if self.is_shared => cannot("other tests share it; start one of your own".to_owned()),
+            Origin::Given => cannot(format!("it is not ours: {} names it", K::VARIABLE)),
+            Origin::Local(server) => Ok(Harmable::Local(Arc::clone(server))),
+            Origin::Container(container) => Ok(Harmable::Container(Arc::clone(container))),
+        }
+    }
+
+    /// An error that says where nobody listens, rather than one from deep within a test.
+    async fn is_there(&self) -> Result<(), ServerError> {
+        if self.url.host_str().is_none() {
+            // A socket's path, which drivers write in their own ways.
+            return Ok(());
+        }
+        let address = self.address()?;
+        blocking(move || match TcpStream::connect_timeout(&address, Duration::from_secs(10)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ServerError::NoServer(format!("{} names a server at {address}: {error}", K::VARIABLE))),
+        })
+        .await
+    }
+
+    /// Returns when it serves; a container's port answers long before the server in it does.
+    async fn answers(&self) -> Result<(), ServerError> {
+        let address = self.address()?;
+        let what = format!("{} serves", K::NAME);
+        blocking(move || poll_until(&what, Duration::from_secs(60), || K::serves(address))).await
+    }
+}
+
+enum Harmable {
+    Local(Arc<LocalServer>),
+    Container(Arc<Container>),
+}
+
+/// Runs what blocks beside the runtime's threads: timers of the test must go on meanwhile.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
+) -> Result<T, ServerError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ServerError::failed("harness", error))?
+}

@@ -1,0 +1,253 @@
+//! One case: a store, a fault, a seed. The controller starts everything, has the nemesis do its harm, and sees to it that all
+//! is gone in the end.
+
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use integration_tests::{Proxy, WallClock};
+use lease_core::{Clock, LeaseStore, SystemClock};
+use tokio::try_join;
+
+use crate::{
+    count::connections_to,
+    fault::{Fault, Store, draw},
+    log::{Log, nanoseconds, now},
+    nemesis::{Nemesis, Worker},
+    pause,
+    process::Process,
+    record::{self, Entry, Event, Sabotage},
+    resource::ResourceSettings,
+    server::Server,
+    store,
+    worker::WorkerSettings,
+};
+
+const WORKERS: usize = 4;
+const LEASES: [&str; 4] = ["invoices", "ledger", "mail", "reports"];
+
+/// How long a process may take to end in good order: its leases are released, or the servers are asked in vain.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Case {
+    /// The store.
+    pub store: Store,
+    /// What is done to it.
+    pub fault: Fault,
+    /// The bug that is built in on purpose, if one is.
+    pub sabotage: Option<Sabotage>,
+    /// From which the faults are drawn.
+    pub seed: u64,
+    /// How long faults go on, in ttls.
+    pub length: f64,
+}
+
+impl Case {
+    /// Its name, good for a directory: `redis-worker-frozen-7`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let sabotage = self.sabotage.and_then(|sabotage| sabotage.to_possible_value());
+        let sabotage = sabotage.map_or_else(String::new, |value| format!("-{}", value.get_name()));
+        format!("{}-{}{sabotage}-{}", self.store, self.fault, self.seed).replace(' ', "-")
+    }
+
+    /// etcd grants no less than two seconds.
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(if self.store == Store::Etcd { 2 } else { 1 })
+    }
+
+    /// A new leader of etcd starts the time of all leases anew, after what has passed of it and its election.
+    fn recovery(&self) -> Duration {
+        self.ttl() * 3 + Duration::from_secs(5)
+    }
+
+    /// Runs it, and returns the directory of its record. It does not judge.
+    ///
+    /// To be awaited by the main thread: its processes end with the thread that starts them.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be run as it should: a server or a process does not start, or does not end.
+    pub async fn run(&self, out: &Path) -> Result<PathBuf> {
+        let directory = out.join(self.name());
+        fresh_directory(&directory)?;
+        let directory = directory.canonicalize()?;
+        self.write_down(&directory)?;
+        let log = Log::open(&directory, "controller")?;
+
+        let has_clock = self.fault == Fault::ServerClockJump;
+        let server_clock = if has_clock { Some(WallClock::new().await?) } else { None };
+        let server = Server::start(self.store, self.fault, server_clock.as_ref()).await?;
+        // A server may have connections to itself, as etcd has. It makes them when it has started.
+        pause(Duration::from_millis(200)).await;
+        let baseline = count_connections(&server, u64::MAX, &log).await?;
+        store::prepare(&server.url()).await?;
+        count_leases(&server, &log).await?;
+
+        let mut resource = Process::start(
+            "resource",
+            &ResourceSettings { directory: directory.clone(), sabotage: self.sabotage },
+            None,
+        )?;
+        let address = resource.first_line()?;
+        let mut workers = Vec::new();
+        for number in 0..WORKERS {
+            workers.push(RefCell::new(self.worker(number, &server, &directory, &address).await?));
+        }
+        pause(self.ttl() / 2).await;
+
+        let nemesis = Nemesis {
+            directory: &directory,
+            log: Log::open(&directory, "nemesis")?,
+            ttl: self.ttl(),
+            server: &server,
+            server_clock: server_clock.as_ref(),
+            workers: &workers,
+        };
+        let time = self.ttl().mul_f64(self.length);
+        let lanes = draw(self.store, self.fault, self.seed, time, self.ttl(), WORKERS);
+        let began = SystemClock.now();
+        let at_least = async {
+            SystemClock.sleep_until(began + time).await;
+            Ok(())
+        };
+        let [one, two, three] = &lanes[..] else { anyhow::bail!("there are three lanes") };
+        try_join!(nemesis.strike(began, one), nemesis.strike(began, two), nemesis.strike(began, three), at_least)?;
+
+        let healed = now();
+        log.write_at(healed, Event::Healed);
+        self.recovered(&directory, healed).await?;
+        for worker in workers {
+            worker.into_inner().process.end(PATIENCE).await?;
+        }
+        drop(resource);
+        count_connections(&server, baseline, &log).await?;
+        self.left(&server).await?;
+        count_leases(&server, &log).await?;
+        Ok(directory)
+    }
+
+    fn write_down(&self, directory: &Path) -> Result<()> {
+        let case = record::Case {
+            store: self.store.to_string(),
+            fault: self.fault.to_string(),
+            degradation: self.fault.degradation(self.store),
+            sabotage: self.sabotage,
+            seed: self.seed,
+            ttl: nanoseconds(self.ttl()),
+            recovery: nanoseconds(self.recovery()),
+        };
+        std::fs::write(directory.join("case.json"), serde_json::to_string_pretty(&case)?)?;
+        Ok(())
+    }
+
+    async fn worker(&self, number: usize, server: &Server, directory: &Path, resource: &str) -> Result<Worker> {
+        let mut proxies = Vec::new();
+        for address in server.addresses()? {
+            proxies.push(Proxy::start(address).await?);
+        }
+        let settings = WorkerSettings {
+            name: format!("worker-{}", number + 1),
+            directory: directory.to_owned(),
+            store: server.url_through(&proxies, number, self.fault),
+            resource: resource.to_owned(),
+            ttl: self.ttl(),
+            leases: LEASES.map(str::to_owned).to_vec(),
+            seed: self.seed.wrapping_add((number as u64) << 16),
+            sabotage: self.sabotage,
+        };
+        let jumps = matches!(self.fault, Fault::WorkerClockJump | Fault::Everything);
+        let clock = if jumps { Some(WallClock::new().await?) } else { None };
+        Worker::start(settings, proxies, clock)
+    }
+
+    /// Returns when every name was granted again, and a little later; or when that takes longer than it should.
+    async fn recovered(&self, directory: &Path, healed: u64) -> Result<()> {
+        let deadline = SystemClock.now() + self.recovery();
+        while SystemClock.now() < deadline {
+            let mut granted = HashSet::new();
+            for entry in entries(directory)? {
+                if let Entry { at, event: Event::Granted { name, .. }, .. } = entry
+                    && at > healed
+                {
+                    granted.insert(name);
+                }
+            }
+            if granted.len() == LEASES.len() {
+                break;
+            }
+            pause(Duration::from_millis(50)).await;
+        }
+        pause(self.ttl() / 4).await;
+        Ok(())
+    }
+
+    /// Returns when no lease is left on the server, or when that takes longer than it should.
+    async fn left(&self, server: &Server) -> Result<()> {
+        let deadline = SystemClock.now() + self.ttl() * 3;
+        let store = store::open(&server.url()).await?;
+        let is_empty = async || {
+            anyhow::Ok(store.list("", None, 1).await?.is_empty() && server.count_buckets().await?.unwrap_or(0) == 0)
+        };
+        while SystemClock.now() < deadline && !is_empty().await? {
+            pause(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Counts the connections to a server, as soon as there are no more than this, or after a while: a server needs a moment to
+/// notice that its clients are gone.
+async fn count_connections(server: &Server, expected: u64, log: &Log) -> Result<u64> {
+    let [address] = server.addresses()?[..] else { return Ok(0) };
+    let patience = SystemClock.now() + Duration::from_secs(5);
+    while connections_to(address) > expected && SystemClock.now() < patience {
+        pause(Duration::from_millis(10)).await;
+    }
+    let count = connections_to(address);
+    write_count(log, "connections", count);
+    Ok(count)
+}
+
+async fn count_leases(server: &Server, log: &Log) -> Result<()> {
+    let leases = store::open(&server.url()).await?.list("", None, 1_000).await?;
+    write_count(log, "leases", leases.len() as u64);
+    if let Some(buckets) = server.count_buckets().await? {
+        write_count(log, "etcd leases", buckets);
+    }
+    Ok(())
+}
+
+fn write_count(log: &Log, what: &str, count: u64) {
+    log.write(Event::Counted { what: what.to_owned(), of: "server".to_owned(), count });
+}
+
+/// What the workers of a case have written so far.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for file in std::fs::read_dir(directory)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().starts_with("worker") {
+            let text = std::fs::read_to_string(file.path())?;
+            // The last line may not be there as a whole yet.
+            let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+            entries.extend(lines);
+        }
+    }
+    Ok(entries)
+}
+
+/// An empty directory.
+fn fresh_directory(path: &Path) -> Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    std::fs::create_dir_all(path).with_context(|| format!("no directory {}", path.display()))
+}

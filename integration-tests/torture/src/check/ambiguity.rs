@@ -1,0 +1,49 @@
+//! C7: an attempt whose outcome nobody knows ends owned by its caller, or leaves the name free within a ttl (S13, S15).
+//!
+//! The worker does not hold what it was not told of, and nobody renews it: so when a ttl has passed since, and nobody has
+//! held the name meanwhile, whoever asks must get it. A request may also be stuck in front of a frozen server or behind a
+//! cut, and arrive when the fault ends.
+
+use super::{Check, Violation, grants::Grant, recording::Recording};
+use crate::record::{Entry, Event};
+
+/// How long after the ttl a waiter may need to notice, in nanoseconds: a poll of at most two seconds is behind every hint
+/// (L2), and the machine may be busy.
+pub const NOTICE_ALLOWANCE: u64 = 2_500_000_000;
+
+pub(super) fn check(recording: &Recording) -> Vec<Violation> {
+    recording.entries.iter().filter_map(|entry| blocked(recording, entry)).collect()
+}
+
+fn blocked(recording: &Recording, entry: &Entry) -> Option<Violation> {
+    let Event::Unknown { name, attempt } = &entry.event else { return None };
+    let free = must_be_free(recording, entry.at);
+    let grants = || recording.grants.iter().filter(|grant| grant.name.as_str() == name);
+    let held = grants().filter(|grant| grant.until() > entry.at).map(|grant| grant.from).min().unwrap_or(u64::MAX);
+    if held <= free {
+        return None;
+    }
+    let waited = |grant: &Grant| grant.from == held && grant.asked.is_some_and(|asked| asked <= free);
+    let refused = recording.entries.iter().any(|later| {
+        matches!(&later.event, Event::NotGranted { name: other, .. } if other == name)
+            && later.at > free
+            && later.at < held
+    });
+    (refused || grants().any(waited)).then(|| {
+        let (by, at, free) = (&entry.by, recording.second(entry.at), recording.second(free));
+        Check::Ambiguity.violated(format!(
+            "attempt {attempt} of {by} for {name} had an unknown outcome at {at}; nobody has held {name} since, it had to \
+             be free at {free}, and was not"
+        ))
+    })
+}
+
+/// When a name must be free at the latest after an attempt of this moment, if nobody holds it. Faults without an end, as
+/// the death of a worker, hold up nothing.
+fn must_be_free(recording: &Recording, at: u64) -> u64 {
+    let bound = recording.case.ttl.saturating_add(NOTICE_ALLOWANCE);
+    let ended = recording.faults.iter().filter_map(|span| Some((span.from, span.until?)));
+    ended.fold(at.saturating_add(bound), |free, (from, until)| {
+        if from <= free && until > at { free.max(until.saturating_add(bound)) } else { free }
+    })
+}

@@ -1,0 +1,171 @@
+//! The servers under torture.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Result, bail};
+use integration_tests::{Etcd, EtcdCluster, Postgres, PostgresPair, Proxy, Redis, RedisSentinel, WallClock};
+use lease_core::{Clock, SystemClock};
+
+use crate::{
+    fault::{Fault, Store},
+    pause,
+};
+
+/// One server, or several that belong together.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub(crate) enum Server {
+    Postgres(Postgres),
+    PostgresPair(PostgresPair),
+    Redis(Redis),
+    RedisSentinel(Box<RedisSentinel>),
+    Etcd(Etcd),
+    EtcdCluster(EtcdCluster),
+}
+
+impl Server {
+    /// Starts what this fault needs to be done to.
+    pub(crate) async fn start(store: Store, fault: Fault, clock: Option<&WallClock>) -> Result<Self> {
+        let durable: &[_] = if fault == Fault::ServerEmptied { &[] } else { &[("appendonly", "yes")] };
+        Ok(match store {
+            Store::Postgres if fault.is_fail_over() => Self::PostgresPair(PostgresPair::start().await?),
+            Store::Postgres => Self::Postgres(match clock {
+                Some(clock) => Postgres::start_with_clock(&[], clock).await?,
+                None => Postgres::start_local(&[]).await?,
+            }),
+            Store::Redis if fault.is_fail_over() => Self::RedisSentinel(RedisSentinel::start().await?.into()),
+            Store::Redis => Self::Redis(match clock {
+                Some(clock) => Redis::start_with_clock(durable, clock).await?,
+                None => Redis::start_local(durable).await?,
+            }),
+            Store::Etcd if fault.needs_cluster(store) => Self::EtcdCluster(EtcdCluster::try_start().await?),
+            Store::Etcd => Self::Etcd(Etcd::start_local(&[]).await?),
+        })
+    }
+
+    /// Where clients reach it, where a proxy can be put in front of it.
+    pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>> {
+        Ok(match self {
+            Self::Postgres(server) => vec![server.address()?],
+            Self::PostgresPair(servers) => vec![servers.address()],
+            Self::Redis(server) => vec![server.address()?],
+            // It has a network of its own.
+            Self::RedisSentinel(_) => Vec::new(),
+            Self::Etcd(server) => vec![server.address()?],
+            Self::EtcdCluster(members) => (0..members.urls().len()).map(|member| members.address(member)).collect(),
+        })
+    }
+
+    /// The URL of its store by way of the proxies of a worker, one for each address.
+    pub(crate) fn url_through(&self, proxies: &[Proxy], worker: usize, fault: Fault) -> String {
+        match (self, proxies) {
+            (Self::Postgres(server), [proxy]) => server.url_through(proxy),
+            (Self::PostgresPair(_), [proxy]) => format!("postgres://postgres@{}/postgres", proxy.address()),
+            (Self::Redis(server), [proxy]) => server.url_through(proxy),
+            // Every second worker is on the primary's side of what is cut.
+            (Self::RedisSentinel(servers), _) if fault == Fault::LossyFailOver && worker % 2 == 1 => {
+                servers.primary().url().to_owned()
+            }
+            (Self::Etcd(_) | Self::EtcdCluster(_), proxies) => {
+                let mut addresses: Vec<_> = proxies.iter().map(|proxy| proxy.address().to_string()).collect();
+                addresses.rotate_left(worker % proxies.len().max(1));
+                format!("etcd://{}", addresses.join(","))
+            }
+            _ => self.url(),
+        }
+    }
+
+    /// The URL of its store, without detours.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Postgres(server) => server.url().to_owned(),
+            Self::PostgresPair(servers) => servers.url(),
+            Self::Redis(server) => server.url().to_owned(),
+            Self::RedisSentinel(servers) => servers.url(),
+            Self::Etcd(server) => server.url().replacen("http:", "etcd:", 1),
+            Self::EtcdCluster(members) => format!("etcd://{}", members.urls().join(",").replace("http://", "")),
+        }
+    }
+
+    /// How many etcd leases there are, to which grants are attached, where it can be asked.
+    pub(crate) async fn count_buckets(&self) -> Result<Option<u64>> {
+        match self {
+            Self::Etcd(server) => Ok(Some(server.count_leases().await? as u64)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Nothing that is written on the primary reaches the replica any more.
+    pub(crate) fn hold_back_data(&self) {
+        match self {
+            Self::PostgresPair(servers) => servers.hold_back_data(),
+            Self::RedisSentinel(servers) => servers.hold_back_data(),
+            _ => {}
+        }
+    }
+
+    /// Begins what is done to it.
+    pub(crate) async fn harm(&self, fault: Fault) -> Result<Harmed> {
+        match (fault, self) {
+            (Fault::ServerFrozen, Self::Postgres(server)) => server.freeze().await?,
+            (Fault::ServerFrozen, Self::Redis(server)) => server.freeze().await?,
+            (Fault::ServerFrozen, Self::Etcd(server)) => server.freeze().await?,
+            (Fault::ServerKilled, Self::Postgres(server)) => server.kill().await?,
+            (Fault::ServerKilled | Fault::ServerEmptied, Self::Redis(server)) => server.kill().await?,
+            (Fault::ServerKilled, Self::Etcd(server)) => server.kill().await?,
+            (Fault::FailOver, Self::PostgresPair(servers)) => servers.fail_over().await?,
+            (Fault::LossyFailOver, Self::PostgresPair(servers)) => servers.lose_primary().await?,
+            (Fault::FailOver, Self::RedisSentinel(servers)) => servers.fail_over().await?,
+            (Fault::LossyFailOver, Self::RedisSentinel(servers)) => servers.cut_primary().await?,
+            (_, Self::EtcdCluster(members)) => {
+                let leader = leader_of(members).await?;
+                match fault {
+                    Fault::LeaderKilled => members.kill(leader).await?,
+                    Fault::LeaderFrozen => members.freeze(leader).await?,
+                    Fault::LeaderIsolated => members.cut_off(leader).await?,
+                    _ => bail!("{fault} is nothing for a cluster"),
+                }
+                return Ok(Harmed { member: leader });
+            }
+            _ => bail!("{fault} is nothing for {self:?}"),
+        }
+        Ok(Harmed { member: 0 })
+    }
+
+    /// Ends what was done to it.
+    pub(crate) async fn heal(&self, fault: Fault, Harmed { member }: Harmed) -> Result<()> {
+        match (fault, self) {
+            (Fault::ServerFrozen, Self::Postgres(server)) => server.thaw().await?,
+            (Fault::ServerFrozen, Self::Redis(server)) => server.thaw().await?,
+            (Fault::ServerFrozen, Self::Etcd(server)) => server.thaw().await?,
+            (_, Self::Postgres(server)) => server.start_again().await?,
+            (_, Self::Redis(server)) => server.start_again().await?,
+            (_, Self::Etcd(server)) => server.start_again().await?,
+            (Fault::LeaderKilled, Self::EtcdCluster(members)) => members.start_again(member).await?,
+            (Fault::LeaderFrozen, Self::EtcdCluster(members)) => members.thaw(member).await?,
+            (_, Self::EtcdCluster(members)) => members.heal(),
+            (_, Self::RedisSentinel(servers)) => servers.heal(),
+            // The old primary does not come back.
+            (_, Self::PostgresPair(_)) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The member that leads, as soon as one does: there may be an election after the fault before.
+async fn leader_of(members: &EtcdCluster) -> Result<usize> {
+    const LONGEST_ELECTION: Duration = Duration::from_secs(10);
+    let deadline = SystemClock.now() + LONGEST_ELECTION;
+    loop {
+        match members.leader().await {
+            Err(_) if SystemClock.now() < deadline => pause(Duration::from_millis(50)).await,
+            leader => return Ok(leader?),
+        }
+    }
+}
+
+/// Which member of a cluster was harmed.
+#[derive(Debug)]
+pub(crate) struct Harmed {
+    member: usize,
+}

@@ -1,0 +1,269 @@
+//! A worker: a process that contends for a few names, as an application does, and writes down what it believes.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Result;
+use lease_core::{
+    Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock,
+};
+use lease_testkit::Dice;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    belief::Beliefs,
+    child,
+    count::OwnCounts,
+    log::Log,
+    pause,
+    record::{Event, Sabotage},
+    store,
+    wall_clock::WallClock,
+    worker_store::WorkerStore,
+    writer::Writer,
+};
+
+/// What the controller tells a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WorkerSettings {
+    /// `worker-2`, or `worker-2.1` after it was killed.
+    pub(crate) name: String,
+    /// Where the record of the case is.
+    pub(crate) directory: PathBuf,
+    /// The URL of its store.
+    pub(crate) store: String,
+    /// Where the resource listens.
+    pub(crate) resource: String,
+    pub(crate) ttl: Duration,
+    /// The leases for which it contends.
+    pub(crate) leases: Vec<String>,
+    pub(crate) seed: u64,
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// Is a worker, until it is told to end, or the controller ends.
+///
+/// # Errors
+///
+/// When there are no settings, no record, or a store that can never be opened.
+pub async fn run() -> Result<()> {
+    let settings: WorkerSettings = child::settings()?;
+    let mut end = child::end_with_controller();
+    let log = Log::open(&settings.directory, &settings.name)?;
+    let baseline = OwnCounts::now();
+    baseline.log(&log, &settings.name);
+    let requests = Arc::new(AtomicU64::new(0));
+    tokio::select! {
+        contended = contend(&settings, &log, &requests, &mut end) => contended?,
+        () = say_requests(&log, &requests) => {}
+    }
+    log.write(Event::Requests { count: requests.load(Ordering::Relaxed) });
+    baseline.restored().await.log(&log, &settings.name);
+    Ok(())
+}
+
+/// How many requests there were so far, twice a second: a worker that is killed cannot say it at its end.
+async fn say_requests(log: &Log, requests: &AtomicU64) {
+    loop {
+        pause(Duration::from_millis(500)).await;
+        log.write(Event::Requests { count: requests.load(Ordering::Relaxed) });
+    }
+}
+
+async fn contend(
+    settings: &WorkerSettings,
+    log: &Log,
+    requests: &Arc<AtomicU64>,
+    end: &mut mpsc::UnboundedReceiver<()>,
+) -> Result<()> {
+    // Started again in the middle of an outage: as whoever looks after processes would do it.
+    let opened = loop {
+        match store::open(&settings.store).await {
+            Ok(store) => break store,
+            Err(error) => tokio::select! {
+                () = pause(settings.ttl / 10) => eprintln!("{}: {error}", settings.name),
+                _ = end.recv() => return Ok(()),
+            },
+        }
+    };
+    let (clock, on_host): (Arc<dyn Clock>, fn(Moment) -> Moment) = match settings.sabotage {
+        Some(Sabotage::WallClock) => (Arc::new(WallClock), WallClock::on_host),
+        _ => (Arc::new(SystemClock), |moment| moment),
+    };
+    let beliefs = Beliefs::new(log.clone(), on_host);
+    let client = LeaseClient::new(WorkerStore::new(opened, Arc::clone(requests), settings.sabotage))
+        .with_holder(HolderId::new(settings.name.as_str())?)
+        .with_clock(clock)
+        .with_close_grace(settings.ttl)
+        .with_observer(beliefs.clone());
+    let (stop, attempts) = (watch::Sender::new(false), Arc::new(AtomicU64::new(0)));
+    let mut contenders = JoinSet::new();
+    for (number, lease) in settings.leases.iter().enumerate() {
+        let contender = Contender {
+            settings: settings.clone(),
+            lease: lease.clone(),
+            client: client.clone(),
+            log: log.clone(),
+            beliefs: beliefs.clone(),
+            dice: Dice::seeded(settings.seed.wrapping_add(number as u64)),
+            attempts: Arc::clone(&attempts),
+            stop: stop.subscribe(),
+        };
+        contenders.spawn(contender.run());
+    }
+    end.recv().await;
+    stop.send_replace(true);
+    while contenders.join_next().await.is_some() {}
+    client.close().await?;
+    Ok(())
+}
+
+/// Contends for one name.
+struct Contender {
+    settings: WorkerSettings,
+    lease: String,
+    client: LeaseClient,
+    log: Log,
+    beliefs: Beliefs,
+    dice: Dice,
+    attempts: Arc<AtomicU64>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Contender {
+    async fn run(mut self) {
+        while !*self.stop.borrow() {
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+            let ttl = self.settings.ttl;
+            let options = LeaseOptions::new(ttl).with_wait_limit(self.dice.between(ttl, ttl * 3));
+            self.log.write(Event::Asked { name: self.lease.clone(), attempt });
+            match self.dice.below(6) {
+                0 => self.run_scope(attempt, options).await,
+                kind => match self.ask(kind <= 2, options).await {
+                    Some(Ok(Some(lease))) => self.hold(attempt, lease).await,
+                    Some(Ok(None)) => self.not_granted(attempt),
+                    Some(Err(error)) => self.failed(attempt, &error),
+                    None => self.unknown(attempt),
+                },
+            }
+            let rest = self.dice.between(Duration::from_millis(2), ttl / 20);
+            self.pause(rest).await;
+        }
+    }
+
+    /// Asks for the lease, once or until it has it. Nothing if all ends before: the question is dropped then (S15).
+    async fn ask(&self, once: bool, options: LeaseOptions) -> Option<lease_core::Result<Option<Lease>>> {
+        let mut stop = self.stop.clone();
+        let name = self.lease.as_str();
+        let asking = async {
+            if once {
+                self.client.try_acquire(name, options).await
+            } else {
+                self.client.acquire(name, options).await.map(Some)
+            }
+        };
+        tokio::select! {
+            outcome = asking => Some(outcome),
+            _ = stop.wait_for(|stop| *stop) => None,
+        }
+    }
+
+    /// Holds a lease for a while, writing to the resource, and ends it in one of the ways there are.
+    async fn hold(&mut self, attempt: u64, lease: Lease) {
+        let mut belief = self.beliefs.begin(attempt, lease.handle());
+        let writer = self.writer(lease.handle());
+        let length = self.length();
+        tokio::select! {
+            biased;
+            reason = lease.lost() => {
+                // The writer may be in the middle of a write, and will finish it: that is what the resource is fenced for.
+                return belief.lost(&reason.to_string());
+            }
+            () = self.pause(length) => writer.stop().await,
+        }
+        // It may have been lost while the writer finished.
+        if !lease.is_held() {
+            return belief.lost(&lease.lost().await.to_string());
+        }
+        belief.releasing();
+        match self.dice.below(8) {
+            0 => drop(lease),
+            1 => lease.abandon(),
+            _ => belief.released(&lease.release().await),
+        }
+    }
+
+    /// A scope of exclusive work: the library cuts it when the lease is lost, and releases the lease when it is done.
+    async fn run_scope(&mut self, attempt: u64, options: LeaseOptions) {
+        let (length, mut granted) = (self.length(), false);
+        let work = async |handle: LeaseHandle| {
+            granted = true;
+            let mut belief = self.beliefs.begin(attempt, handle.clone());
+            let writer = self.writer(handle);
+            self.pause(length).await;
+            writer.stop().await;
+            belief.releasing();
+        };
+        // It ends with all the others: its wait has a limit, and its work looks whether it is to end.
+        let outcome = self.client.run(self.lease.as_str(), options, work).await;
+        if let Err(error) = outcome
+            && !granted
+        {
+            self.failed(attempt, &error);
+        }
+    }
+
+    fn writer(&self, handle: LeaseHandle) -> Writer {
+        Writer::start(handle, self.settings.resource.clone(), self.settings.name.clone())
+    }
+
+    fn not_granted(&self, attempt: u64) {
+        self.log.write(Event::NotGranted { name: self.lease.clone(), attempt });
+    }
+
+    fn unknown(&self, attempt: u64) {
+        self.log.write(Event::Unknown { name: self.lease.clone(), attempt });
+    }
+
+    fn failed(&self, attempt: u64, error: &Error) {
+        if is_unknown(error) { self.unknown(attempt) } else { self.not_granted(attempt) }
+    }
+
+    /// How long to hold a lease: for less than a ttl, or for some renewals; with a bug for many, since it shows only while
+    /// leases are held.
+    fn length(&mut self) -> Duration {
+        let ttl = self.settings.ttl;
+        if self.settings.sabotage.is_some() {
+            self.dice.between(ttl * 2, ttl * 6)
+        } else if self.dice.chance(0.4) {
+            self.dice.between(ttl, ttl * 2)
+        } else {
+            self.dice.between(ttl / 50, ttl)
+        }
+    }
+
+    /// Pauses for so long, or until all is to end.
+    async fn pause(&self, length: Duration) {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = pause(length) => {}
+        }
+    }
+}
+
+/// Whether the store may have granted it all the same (C7).
+fn is_unknown(error: &Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<Error>()).any(|cause| cause.kind() == ErrorKind::Indeterminate)
+}
