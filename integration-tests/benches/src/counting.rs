@@ -7,8 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, FencingToken, LeaseName, LeaseRecord, LeaseStore, ReleaseRequest,
-    Released, RenewRequest, Renewed, Result, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Endings, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
 };
 
 /// Calls of one operation, and the requests in them.
@@ -100,5 +100,9 @@ impl LeaseStore for CountingStore {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         self.inner.subscribe(name)
+    }
+
+    fn endings(&self) -> Endings {
+        self.inner.endings()
     }
 }
