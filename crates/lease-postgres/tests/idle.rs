@@ -17,12 +17,12 @@ fn resting_in_the_pool(store: &PostgresStore) -> usize {
 #[tokio::test]
 async fn a_connection_stays_for_the_next_call_and_goes_back_when_it_has_rested() {
     let store = common::store().await;
-    eventually("it rests in the pool", async || resting_in_the_pool(&store) == 1).await;
+    eventually("a connection went back to the pool", async || resting_in_the_pool(&store) == 1).await;
     for number in 0..5 {
         granted(&store, &request(&format!("job-{number}"), "a")).await;
         assert_eq!((store.pool().size(), resting_in_the_pool(&store)), (1, 0), "call {number}");
     }
-    eventually("it rests in the pool", async || resting_in_the_pool(&store) == 1).await;
+    eventually("a connection went back to the pool", async || resting_in_the_pool(&store) == 1).await;
     assert_eq!(store.pool().size(), 1);
 }
 
@@ -51,14 +51,15 @@ async fn nothing_rests_while_another_call_waits() {
     let shared = common::options_of(&store).with_pool(narrow).unwrap();
     let _application = shared.pool().acquire().await.unwrap();
     let clock = SystemClock;
-    let mut shortest = Duration::MAX;
+    let mut rounds = Vec::new();
     for round in 0..20 {
         let requests = [[request(&format!("job-{round}-1"), "a")], [request(&format!("job-{round}-2"), "a")]];
         let began = clock.now();
         futures::future::join_all(requests.iter().map(|request| shared.acquire(request))).await;
-        shortest = shortest.min(clock.now().saturating_since(began));
+        rounds.push(clock.now().saturating_since(began));
     }
-    assert!(shortest < Duration::from_millis(60), "two calls by one connection took {shortest:?} at the least");
+    rounds.sort();
+    assert!(rounds[15] < Duration::from_millis(60), "two calls by one connection took {rounds:?}");
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ fn a_runtime_that_ended_leaves_nobody_unwatched() {
         // Its connection ended with the runtime that it was made on.
         let _ = acquire(&store, &request("job-2", "a")).await;
         granted(&store, &request("job-3", "a")).await;
-        eventually("it rests in the pool", async || resting_in_the_pool(&store) > 0).await;
+        eventually("a connection went back to the pool", async || resting_in_the_pool(&store) > 0).await;
         drop(store);
     });
 }
