@@ -1,20 +1,22 @@
 -- An administrator ends the grant with this token, whoever owns it (S22).
 --
--- ARGV: retention in ms, channel prefix, name, token, 'now' or 'afterexpiry'.
--- Answers: {{freed}} {{notheld}} {{error, message}}.
-
-local retention, channel, name, token, how = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+-- ARGV: retention in ms, token, 'now' or 'afterexpiry'.
+-- Answers: 1 where it is freed, 0 where it was not held, or {error, message}.
 
 return each(function(key)
-  local lease = read(key)
-  if not lease or lease.token ~= token or not lease.live or (how ~= 'now' and lease.state ~= 'held') then
-    return {'notheld'}
+  local record = call('GET', key)
+  local lease = record and parse(key, record)
+  if not lease or tonumber(lease.token) ~= tonumber(ARGV[2]) or not lease.live then
+    return 0
+  end
+  local how = ARGV[3]
+  if how ~= 'now' and lease.state ~= 'held' then
+    return 0
   end
   -- A release stays a release: only what it kept blocked is freed.
-  local state = lease.state == 'held' and 'broken' or lease.state
-  local expires = how == 'now' and now or lease.expires
-  redis.call('HSET', key, 'state', state, 'expires', text(expires))
-  keep(key, expires, retention)
-  redis.pcall('PUBLISH', channel .. name, '')
-  return {'freed'}
+  lease.state = lease.state == 'held' and 'broken' or lease.state
+  local expires, kept = after(how == 'now' and 0 or lease.expires - now)
+  call('SET', key, record_of(lease, expires), 'PX', kept)
+  redis.pcall('PUBLISH', key, '')
+  return 1
 end)

@@ -3,6 +3,7 @@
 -- Answers, one each: {held, …} {free} {error, message}.
 
 return each(function(key)
-  local lease = read(key)
+  local record = call('GET', key)
+  local lease = record and parse(key, record)
   return lease and lease.live and describe(lease) or {'free'}
 end)

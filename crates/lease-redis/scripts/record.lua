@@ -1,44 +1,67 @@
--- Put in front of every script that works with leases. One hash is one lease, KEYS are its names with the prefix:
+-- Put in front of every script that works with leases. One string is one lease, KEYS are its names with the prefix. Its lines:
 --
---   holder, nonce   whose the last grant is or was (S11, S13)
---   token           of the last grant; it outlives the grant by the retention (S9)
---   acquired, expires  microseconds since 1970, by this server's clock (S3)
---   ttl             of the grant, in microseconds
---   state           held, released or broken
---   reserved        who may have it before it expires, after a release
---   metadata, revision  what its holder says of itself, and which change of it that is
+--   token      of the last grant; it outlives the grant by the retention (S9)
+--   expires    microseconds since 1970, by this server's clock (S3)
+--   nonce      of the last grant, and
+--   holder     whose it is or was (S11, S13)
+--   state      held, released or broken
+--   reserved   who may have it before it expires, after a release
+--   acquired   microseconds since 1970
+--   ttl        of the grant, in microseconds
+--   revision   which change of the metadata it is
+--   metadata   what its holder says of itself
 --
--- The key's own expiry only clears it away. Numbers are text: an integer below 2^53 is exact in Lua, and '%.0f' keeps it so.
+-- The first three lines have 16, 16 and 32 characters, so that most questions are answered by a look at the right place. What
+-- a grant in force has between `expires` and `reserved` is sent by its owner, as one text: nonce, holder, and 'held', a line each.
+--
+-- The key's own expiry only clears it away. Numbers are text: an integer below 2^53 is exact in Lua, and the 16 digits keep it so.
 
+local call, sub = redis.call, string.sub
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
+-- In two halves, which is three times as fast as '%016.0f', and exact as well.
 local function text(number)
-  return string.format('%.0f', number)
+  local low = number % 100000000
+  return string.format('%08d%08d', (number - low) / 100000000, low)
 end
 
--- The lease at a key; nothing where there is none.
-local function read(key)
-  local field = redis.call('HMGET', key,
-    'holder', 'nonce', 'token', 'acquired', 'expires', 'ttl', 'state', 'reserved', 'metadata', 'revision')
-  local expires = tonumber(field[5] or '')
-  if not (tonumber(field[3] or '') and expires and field[1] and field[2] and field[7]) then
-    -- Somebody else's hash is not to be written into.
-    if redis.call('EXISTS', key) == 1 then
-      error({err = 'NOTALEASE the key ' .. key .. ' does not hold a lease'})
-    end
-    return nil
+local now_text = text(now)
+
+-- What a lease looks like in full.
+local LEASE = '^(%d+)\n(%d+)\n(%x+)\n([^\n]*)\n(%l+)\n([^\n]*)\n(%d+)\n(%d+)\n(%d+)\n(.*)$'
+
+local function parse(key, record)
+  local token, expires, nonce, holder, state, reserved, acquired, ttl, revision, metadata = string.match(record, LEASE)
+  if not token then
+    -- Somebody else's text is not to be written over.
+    error({err = 'NOTALEASE the key ' .. key .. ' does not hold a lease'})
   end
   return {
-    holder = field[1], nonce = field[2], token = field[3], acquired = field[4] or '0', expires = expires,
-    ttl = field[6] or '0', state = field[7], reserved = field[8] or '', metadata = field[9] or '',
-    revision = tonumber(field[10] or '') or 0, live = expires > now,
+    token = token, expires = tonumber(expires), nonce = nonce, holder = holder, state = state, reserved = reserved,
+    acquired = acquired, ttl = ttl, revision = revision, metadata = metadata, live = tonumber(expires) > now,
   }
 end
 
--- Keeps the record until it has expired and the retention, in milliseconds, has passed (S9, S13).
-local function keep(key, expires, retention)
-  redis.call('PEXPIREAT', key, text(math.ceil(expires / 1000) + retention))
+-- The other way round, with another expiry.
+local function record_of(lease, expires)
+  return table.concat({lease.token, expires, lease.nonce, lease.holder, lease.state, lease.reserved, lease.acquired, lease.ttl,
+    lease.revision, lease.metadata}, '\n')
+end
+
+local function is_held_by(owner, record)
+  return sub(record, 35, 34 + #owner) == owner and (tonumber(sub(record, 18, 33)) or 0) > now
+end
+
+-- What expires after this time, in microseconds: the line that says when, and for how many milliseconds the key is kept. It
+-- outlives the grant by the retention (S9, S13).
+local last_duration, expires, kept = '0', now_text, ARGV[1]
+local function after(duration)
+  if duration ~= last_duration then
+    last_duration, expires = duration, text(now + duration)
+    kept = math.ceil(duration / 1000) + ARGV[1] .. ''
+  end
+  return expires, kept
 end
 
 -- What anybody may see of a lease in force.

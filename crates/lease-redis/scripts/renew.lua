@@ -1,33 +1,32 @@
 -- Extends grants for their owners. Never revives, never shortens, never changes a token (S7).
 --
--- ARGV: retention in ms; then for each key: holder, nonce, ttl in microseconds, revision or '', metadata.
--- Answers, one each: {extended, microseconds left} {lost, reason} {taken, holder, token} {error, message}.
-
-local retention = tonumber(ARGV[1])
+-- ARGV: retention in ms; then for each key: owner, ttl in microseconds, revision or '', metadata.
+-- Answers, one each: microseconds left {lost, reason} {taken, holder, token} {error, message}.
 
 return each(function(key, at)
-  local base = 5 * at - 4
-  local holder, nonce, ttl, revision, metadata =
-    ARGV[base + 1], ARGV[base + 2], tonumber(ARGV[base + 3]), tonumber(ARGV[base + 4]), ARGV[base + 5]
-  local lease = read(key)
-  if not lease then
+  local base = 4 * at - 2
+  local owner, ttl, revision, metadata = ARGV[base], ARGV[base + 1], tonumber(ARGV[base + 2]), ARGV[base + 3]
+  local record = call('GET', key)
+  if not record then
     return {'lost', 'gone'}
   end
-  if lease.nonce ~= nonce or lease.holder ~= holder then
-    return {'taken', lease.holder, lease.token}
+  if not is_held_by(owner, record) then
+    local lease = parse(key, record)
+    if owner ~= lease.nonce .. '\n' .. lease.holder .. '\nheld' then
+      return {'taken', lease.holder, lease.token}
+    end
+    return {'lost', lease.state == 'held' and 'expired' or lease.state}
   end
-  if lease.state ~= 'held' then
-    return {'lost', lease.state}
+  local left = math.max(tonumber(ttl), tonumber(sub(record, 18, 33)) - now)
+  local expires, kept = after(left)
+  local renewed = sub(record, 1, 17) .. expires .. sub(record, 34)
+  if revision then
+    local lease = parse(key, record)
+    if revision > tonumber(lease.revision) then
+      lease.revision, lease.metadata = text(revision), metadata
+      renewed = record_of(lease, expires)
+    end
   end
-  if not lease.live then
-    return {'lost', 'expired'}
-  end
-  local expires = math.max(lease.expires, now + ttl)
-  if revision and revision > lease.revision then
-    redis.call('HSET', key, 'expires', text(expires), 'metadata', metadata, 'revision', text(revision))
-  else
-    redis.call('HSET', key, 'expires', text(expires))
-  end
-  keep(key, expires, retention)
-  return {'extended', text(expires - now)}
+  call('SET', key, renewed, 'PX', kept)
+  return left
 end)

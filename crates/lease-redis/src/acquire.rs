@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use fred::prelude::Value;
-use lease_core::{AcquireRequest, Acquired, Claim, ErrorKind, LeaseName, ReleaseRequest, Released, Result};
+use lease_core::{
+    AcquireRequest, Acquired, Claim, ErrorKind, FencingToken, Grant, LeaseName, ReleaseRequest, Released, Result,
+};
 
 use crate::{
-    answer::{Answer, in_microseconds, metadata_text},
+    answer::{Answer, in_microseconds, metadata_text, owner},
     batch::{Operation, perform},
     error::here,
     release::Release,
@@ -39,14 +41,13 @@ impl Operation for Acquire {
     }
 
     fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention(), store.keys().prefix().into()]
+        vec![store.retention()]
     }
 
     fn arguments(&self, request: &AcquireRequest, into: &mut Vec<Value>) {
-        let announced = if request.announce { request.name.as_str() } else { "" };
+        let announced = if request.announce { "1" } else { "" };
         into.extend([
-            request.holder.as_str().into(),
-            request.grant.to_string().into(),
+            owner(request.grant, &request.holder).into(),
             in_microseconds(request.ttl).into(),
             metadata_text(&request.metadata).into(),
             announced.into(),
@@ -54,6 +55,10 @@ impl Operation for Acquire {
     }
 
     fn read(&self, request: &AcquireRequest, answer: &Answer) -> Option<Acquired> {
+        if let Some(token) = answer.number() {
+            let grant = |token| Grant { token, remaining: request.ttl, handle: 0 };
+            return FencingToken::new(token).map(grant).map(Acquired::Granted);
+        }
         match answer.kind() {
             "granted" => answer.grant().map(Acquired::Granted),
             "held" => Some(answer.held(&request.name)),

@@ -71,7 +71,7 @@ impl Inner {
         let step = self.connections().call(node, Access::Read, std::time::Duration::ZERO, |client| {
             Box::pin(async move {
                 client
-                    .scan_page::<(String, Vec<String>), _, _>(cursor, pattern, Some(SCAN_STEP), Some(ScanType::Hash))
+                    .scan_page::<(String, Vec<String>), _, _>(cursor, pattern, Some(SCAN_STEP), Some(ScanType::String))
                     .await
             })
         });
@@ -151,7 +151,7 @@ impl Operation for BreakLease {
     }
 
     fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention(), store.keys().prefix().into()]
+        vec![store.retention()]
     }
 
     fn arguments(&self, request: &BreakRequest, into: &mut Vec<Value>) {
@@ -159,7 +159,7 @@ impl Operation for BreakLease {
             Break::AfterExpiry => "afterexpiry",
             Break::Now => "now",
         };
-        into.extend([request.name.as_str().into(), request.token.to_string().into(), how.into()]);
+        into.extend([request.token.to_string().into(), how.into()]);
     }
 
     fn read(&self, _request: &BreakRequest, answer: &Answer) -> Option<Released> {

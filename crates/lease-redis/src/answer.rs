@@ -1,13 +1,19 @@
 //! What a script answers to one element, and what it means to a request.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use fred::prelude::Value;
-use lease_core::{Acquired, FencingToken, Grant, HolderId, LeaseName, LeaseRecord, LossReason, Metadata};
+use lease_core::{Acquired, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason, Metadata};
 
-/// The words of an answer.
+/// What a script answers: a number where all went as usual, otherwise words.
 #[derive(Debug)]
-pub(crate) struct Answer(Vec<String>);
+pub(crate) enum Answer {
+    Number(u64),
+    Words(Vec<String>),
+}
 
 impl Answer {
     /// The answers to all elements; nothing when they are none.
@@ -17,8 +23,18 @@ impl Answer {
     }
 
     fn read(value: Value) -> Option<Self> {
-        let Value::Array(words) = value else { return None };
-        words.iter().map(text).collect::<Option<_>>().map(Self)
+        match value {
+            Value::Integer(number) => number.try_into().ok().map(Self::Number),
+            Value::Array(words) => words.iter().map(text).collect::<Option<_>>().map(Self::Words),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Words(_) => None,
+        }
     }
 
     /// The first word, which says what the others are.
@@ -27,7 +43,10 @@ impl Answer {
     }
 
     pub(crate) fn word(&self, at: usize) -> &str {
-        self.0.get(at).map_or("", String::as_str)
+        match self {
+            Self::Number(_) => "",
+            Self::Words(words) => words.get(at).map_or("", String::as_str),
+        }
     }
 
     pub(crate) fn token(&self, at: usize) -> Option<FencingToken> {
@@ -83,6 +102,17 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// Whose a grant is, as the record of one in force has it: nonce, holder, state.
+pub(crate) fn owner(grant: GrantId, holder: &HolderId) -> String {
+    format!("{grant}\n{}\nheld", one_line(holder))
+}
+
+/// A holder id has no control characters. One that does not keep to it does not get at another line of the record.
+pub(crate) fn one_line(holder: &HolderId) -> Cow<'_, str> {
+    let id = holder.as_str();
+    if id.contains('\n') { Cow::Owned(id.replace('\n', " ")) } else { Cow::Borrowed(id) }
+}
+
 /// A duration in microseconds, rounded up, as a ttl is; at most a hundred years, so that the server can count with it.
 pub(crate) fn in_microseconds(duration: Duration) -> i64 {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -114,8 +144,9 @@ mod tests {
     #[test]
     fn an_answer_of_another_shape_is_none() {
         assert!(Answer::read_all(Value::Null).is_none());
-        assert!(Answer::read_all(Value::Array(vec![Value::Integer(1)])).is_none());
-        let words = |words: &[&str]| Answer(words.iter().map(|&word| word.to_owned()).collect());
+        assert!(Answer::read_all(Value::Array(vec![Value::Null])).is_none());
+        assert!(Answer::read_all(Value::Array(vec![Value::Integer(-1)])).is_none());
+        let words = |words: &[&str]| Answer::Words(words.iter().map(|&word| word.to_owned()).collect());
         assert!(words(&["granted", "0", "5"]).grant().is_none());
         assert!(words(&["granted"]).grant().is_none());
         assert!(words(&["lost", "somehow"]).loss().is_none());

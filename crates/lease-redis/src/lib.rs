@@ -46,11 +46,11 @@
 //!
 //! # What is in the database
 //!
-//! One hash for each name, at the prefix and the name, byte for byte; nothing else, and no second key. It stays for a
+//! One string for each name, at the prefix and the name, byte for byte; nothing else, and no second key. It stays for a
 //! [retention](RedisStoreOptions::retention) after the lease has ended, so that tokens rise and nonces stay spent.
 //!
 //! ```console
-//! $ redis-cli HGETALL app-runtime-leases:nightly-report
+//! $ redis-cli --raw GET app-runtime-leases:nightly-report
 //! ```
 //!
 //! Each operation is one script for many names, sent by its hash. In Cluster every name has its own place, and a batch becomes

@@ -1,10 +1,12 @@
 //! Ending leases.
 
+use std::borrow::Cow;
+
 use fred::prelude::Value;
 use lease_core::{LeaseName, ReleaseRequest, Released};
 
 use crate::{
-    answer::{Answer, in_microseconds},
+    answer::{Answer, in_microseconds, one_line, owner},
     batch::Operation,
     scripts::Script,
     store::Inner,
@@ -26,16 +28,14 @@ impl Operation for Release {
     }
 
     fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention(), store.keys().prefix().into()]
+        vec![store.retention()]
     }
 
     fn arguments(&self, request: &ReleaseRequest, into: &mut Vec<Value>) {
         into.extend([
-            request.claim.name.as_str().into(),
-            request.claim.holder.as_str().into(),
-            request.claim.grant.to_string().into(),
+            owner(request.claim.grant, &request.claim.holder).into(),
             in_microseconds(request.hold_for).into(),
-            request.reserved_for.as_ref().map_or("", |holder| holder.as_str()).into(),
+            request.reserved_for.as_ref().map_or(Cow::Borrowed(""), one_line).into_owned().into(),
         ]);
     }
 
@@ -45,9 +45,9 @@ impl Operation for Release {
 }
 
 pub(crate) fn released(answer: &Answer) -> Option<Released> {
-    match answer.kind() {
-        "freed" => Some(Released::Freed),
-        "notheld" => Some(Released::NotHeld),
+    match answer.number()? {
+        1 => Some(Released::Freed),
+        0 => Some(Released::NotHeld),
         _ => None,
     }
 }

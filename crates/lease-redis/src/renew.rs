@@ -1,10 +1,12 @@
 //! Extending leases.
 
+use std::time::Duration;
+
 use fred::prelude::Value;
 use lease_core::{ErrorKind, LeaseName, RenewRequest, Renewed, Result};
 
 use crate::{
-    answer::{Answer, in_microseconds, metadata_text},
+    answer::{Answer, in_microseconds, metadata_text, owner},
     batch::Operation,
     error::here,
     scripts::Script,
@@ -37,8 +39,7 @@ impl Operation for Renew {
             None => (String::new(), String::new()),
         };
         into.extend([
-            request.claim.holder.as_str().into(),
-            request.claim.grant.to_string().into(),
+            owner(request.claim.grant, &request.claim.holder).into(),
             in_microseconds(request.ttl).into(),
             revision.into(),
             metadata.into(),
@@ -46,9 +47,9 @@ impl Operation for Renew {
     }
 
     fn read(&self, _request: &RenewRequest, answer: &Answer) -> Option<Renewed> {
-        match answer.kind() {
-            "extended" => Some(Renewed::Extended { remaining: answer.duration(1) }),
-            _ => answer.loss().map(Renewed::Lost),
+        match answer.number() {
+            Some(left) => Some(Renewed::Extended { remaining: Duration::from_micros(left) }),
+            None => answer.loss().map(Renewed::Lost),
         }
     }
 

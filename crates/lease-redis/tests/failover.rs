@@ -37,7 +37,8 @@ async fn a_clean_fail_over_costs_no_lease() {
     assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
     eventually("the new primary has the renewed lease", async || {
         let key = common::key(&store, "job");
-        servers.replica().command(&["HGET", &key, "token"]).await.unwrap().text() == lease.token().to_string()
+        let record = servers.replica().command(&["GET", &key]).await.unwrap().text();
+        common::field_of(&record, "token") == lease.token().to_string()
     })
     .await;
     common::pass(Duration::from_secs(11)).await;

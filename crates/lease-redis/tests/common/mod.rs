@@ -46,9 +46,27 @@ pub(crate) async fn redis(words: &[&str]) -> Reply {
     }
 }
 
+/// The lines of a lease's record, by what they are.
+const FIELDS: [&str; 10] =
+    ["token", "expires", "nonce", "holder", "state", "reserved", "acquired", "ttl", "revision", "metadata"];
+
 /// A field of a lease's record.
 pub(crate) async fn field(store: &RedisStore, name_text: &str, field: &str) -> String {
-    redis(&["HGET", &key(store, name_text), field]).await.text()
+    field_of(&redis(&["GET", &key(store, name_text)]).await.text(), field)
+}
+
+pub(crate) fn field_of(record: &str, field: &str) -> String {
+    let at = FIELDS.iter().position(|name| *name == field).unwrap();
+    record.split('\n').nth(at).unwrap().to_owned()
+}
+
+/// Writes into a lease's record by hand.
+pub(crate) async fn set_field(store: &RedisStore, name_text: &str, field: &str, value: &str) {
+    let at = FIELDS.iter().position(|name| *name == field).unwrap();
+    let record = redis(&["GET", &key(store, name_text)]).await.text();
+    let mut lines: Vec<&str> = record.split('\n').collect();
+    lines[at] = value;
+    redis(&["SET", &key(store, name_text), &lines.join("\n"), "KEEPTTL"]).await;
 }
 
 pub(crate) fn request(name_text: &str, holder_text: &str) -> AcquireRequest {
