@@ -27,6 +27,9 @@ const EARLY: u32 = 16;
 const EARLIEST: Duration = Duration::from_secs(1);
 /// An answer is overdue this much after the lane should have given it up.
 const OVERDUE: Duration = Duration::from_millis(5);
+/// A client that holds a lease for this long listens to what its store tells holders. Who only comes and goes would be told
+/// of its own releases, each of them, and of nothing else.
+const SETTLED: Duration = Duration::from_secs(1);
 /// The shortest time between two renewals, whatever a store says is left.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -48,6 +51,8 @@ struct Agenda {
     entries: HashMap<u64, Entry>,
     times: BTreeSet<(Moment, u64)>,
     names: BTreeSet<(LeaseName, u64)>,
+    /// Whether the task has asked the store for its endings.
+    listens: bool,
     task: Task,
     phase: Phase,
 }
@@ -187,9 +192,16 @@ impl Shared {
                 agenda.enter(number, Step::Overdue, (give_up_at + OVERDUE).min(valid_until));
             }
         }
-        let wakes_at = agenda.times.first().map(|(at, _)| *at);
+        let begins_to_listen = !agenda.listens && agenda.has_settled(now);
+        agenda.listens |= begins_to_listen;
+        let listens_at = if agenda.listens { None } else { Some(now + SETTLED) };
+        let wakes_at = agenda.times.first().map(|(at, _)| listens_at.map_or(*at, |listens_at| listens_at.min(*at)));
         agenda.task = Task::Running { wakes_at };
         drop(agenda);
+        if begins_to_listen {
+            let holdings: Weak<Self> = Arc::downgrade(self);
+            self.store.endings().tell_also(holdings);
+        }
         // Observers are called below: no lock is held.
         for tenure in ended {
             tenure.is_held();
@@ -294,6 +306,11 @@ impl Agenda {
         self.names.range((name.clone(), 0)..=(name.clone(), u64::MAX)).map(|(_, number)| *number).collect()
     }
 
+    /// Whether a lease is held for longer than it takes to do something small.
+    fn has_settled(&self, now: Moment) -> bool {
+        self.entries.values().any(|entry| entry.tenure.began + SETTLED <= now)
+    }
+
     /// Takes from `times` what is due, and with it the renewals that are due soon.
     fn due(&mut self, now: Moment) -> Vec<u64> {
         if self.times.first().is_none_or(|(at, _)| *at > now) {
@@ -345,8 +362,6 @@ struct Running {
 
 impl Running {
     async fn run(self, runtime: &Handle) {
-        let holdings: Weak<Shared> = Arc::downgrade(&self.shared);
-        self.shared.store.endings().tell_also(holdings);
         loop {
             let wakes_at = self.shared.act(runtime);
             let timer = async {
@@ -371,7 +386,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let orphans = {
             let mut agenda = self.shared.lock();
-            agenda.task = Task::NotRunning;
+            (agenda.task, agenda.listens) = (Task::NotRunning, false);
             agenda.clear()
         };
         for tenure in orphans {

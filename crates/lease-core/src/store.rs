@@ -63,7 +63,7 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     fn subscribe(&self, name: &LeaseName) -> Wakeups;
 
     /// Where this store hints that grants have ended without their holders' doing. A client asks for it within a runtime, when
-    /// it begins to hold leases. Never blocks. The default is for stores that tell nobody, so that holders learn it at their
+    /// it has held a lease for a second. Never blocks. The default is for stores that tell nobody, so that holders learn it at their
     /// next renewal; for [`Capabilities::push_to_holders`].
     fn endings(&self) -> Endings {
         Endings::default()
@@ -263,7 +263,8 @@ pub struct Capabilities {
     pub tokens_survive: TokensSurvive,
     /// Whether waiters are told of a release by push, rather than by polling alone.
     pub push: bool,
-    /// Whether a holder is told by push, rather than at its next renewal, that its grant was broken or its record removed.
+    /// Whether a client that has held a lease for a second is told by push, rather than at its next renewal, that a grant of
+    /// its own was broken or its record removed.
     pub push_to_holders: bool,
     /// Whether the last grant is remembered after its end, so that a delayed duplicate of its request grants nothing (S13).
     pub remembers_last_grant: bool,

@@ -48,7 +48,9 @@ async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else()
     let other = client.try_acquire("job2", TTL).await.unwrap().unwrap();
     let by_hand = LeaseOptions::new(TTL).with_renewal(Renewal::Manual);
     let by_hand = client.try_acquire("by-hand", by_hand).await.unwrap().unwrap();
-    settle().await;
+    assert_eq!(store.asked_for_endings(), 0, "who comes and goes does not listen");
+    pass(Duration::from_millis(1001)).await;
+    assert_eq!(store.asked_for_endings(), 1);
     store.endings.tell(lease.name(), earlier_token);
     store.endings.tell(by_hand.name(), by_hand.token());
     store.endings.tell(&"unknown".parse().unwrap(), lease.token());

@@ -171,6 +171,8 @@ async fn s06_a_deleted_key_is_a_loss_at_once() {
     let other = client.try_acquire("other", LONG).await.unwrap().unwrap();
     let mut hints = store.subscribe(lease.name());
     within("the watch stands", PATIENCE, hints.next()).await;
+    // From then on the client listens.
+    pass(Duration::from_millis(1100)).await;
     driver.delete(store.key(&name("job")), None).await.unwrap();
     assert_eq!(within("the loss", PATIENCE, lease.lost()).await, LossReason::Gone);
     assert!(other.is_held());
@@ -188,6 +190,7 @@ async fn s06_a_revoked_bucket_is_the_loss_of_all_its_grants_at_once() {
         leases.push(client.try_acquire(format!("job/{number}"), LONG).await.unwrap().unwrap());
     }
     let bucket = pair(&mut driver, &store, "job/0").await.unwrap().lease();
+    pass(Duration::from_millis(1100)).await;
     driver.lease_revoke(bucket).await.unwrap();
     for lease in leases {
         assert_eq!(within("the loss", PATIENCE, lease.lost()).await, LossReason::Gone);

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ pub struct TroubledStore {
     calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
     gate: watch::Sender<bool>,
     pub endings: Endings,
+    asked_for_endings: Arc<AtomicUsize>,
 }
 
 impl TroubledStore {
@@ -32,6 +36,7 @@ impl TroubledStore {
             calls: Arc::default(),
             gate: watch::Sender::new(true),
             endings: Endings::default(),
+            asked_for_endings: Arc::default(),
         }
     }
 
@@ -42,6 +47,10 @@ impl TroubledStore {
 
     pub fn open_gate(&self) {
         self.gate.send_replace(true);
+    }
+
+    pub fn asked_for_endings(&self) -> usize {
+        self.asked_for_endings.load(Ordering::SeqCst)
     }
 
     /// The numbers of elements in the calls of this operation, in the order in which they began.
@@ -111,6 +120,7 @@ impl LeaseStore for TroubledStore {
     }
 
     fn endings(&self) -> Endings {
+        self.asked_for_endings.fetch_add(1, Ordering::SeqCst);
         self.endings.clone()
     }
 }
