@@ -81,7 +81,7 @@ impl Transactions {
         step: Step,
     ) -> Result<Outcome, Failure> {
         let transaction = step.into_transaction();
-        let response = connections.call(operation, access, |client| send(client, &transaction)).await?;
+        let response = connections.call(operation, access, |client| send(client, transaction.clone())).await?;
         Ok(outcome(&response, revision(&response)))
     }
 
@@ -97,10 +97,7 @@ impl Transactions {
                 let step = steps.remove(0);
                 return vec![self.commit_one(connections, operation, access, step).await];
             }
-            let nested: Vec<_> = steps.iter().map(|step| TxnOp::txn(step.clone().into_transaction())).collect();
-            let transaction = Txn::new().and_then(nested);
-            let answer = connections.call(operation, access, |client| send(client, &transaction)).await;
-            match answer {
+            match connections.call(operation, access, |client| send(client, nested(&steps))).await {
                 Ok(response) => outcomes(&response),
                 Err(failure) if splits(&failure) => {
                     if failure.cure == Cure::Split && failure.error.to_string().contains("too many operations") {
@@ -136,8 +133,12 @@ impl Transactions {
     }
 }
 
-fn send(client: Client, transaction: &Txn) -> Reply<TxnResponse> {
-    let transaction = transaction.clone();
+/// All of them in one transaction.
+fn nested(steps: &[Step]) -> Txn {
+    Txn::new().and_then(steps.iter().map(|step| TxnOp::txn(step.clone().into_transaction())).collect::<Vec<_>>())
+}
+
+fn send(client: Client, transaction: Txn) -> Reply<TxnResponse> {
     Box::pin(async move { client.kv_client().txn(transaction).await })
 }
 

@@ -29,7 +29,7 @@
 //!   takes over an expired one with `version + 1`, deletes its row on release) contends correctly with this library.
 //! * **One statement an operation**, for one lease or for hundreds: a transaction by itself, judged on the newest, locked state of
 //!   the row, by the server's `clock_timestamp()` (S3, S7). A row that somebody else keeps locked holds up its neighbours
-//!   for 50 ms, and is `Unavailable` then (L7).
+//!   for 50 ms, and is `Unavailable` then (L7). A release that goes alone waits for a second.
 //! * **Fencing tokens** are the `version`: higher than the last one, and than every one from before by the server's clock in
 //!   microseconds (S9, S10). So they keep rising when rows are purged, deleted by other services or by hand, restored from
 //!   an older backup, or lost in a fail-over; only a clock that was set back *and* a lost row repeat one.

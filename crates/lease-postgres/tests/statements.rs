@@ -571,6 +571,23 @@ async fn l7_a_locked_row_holds_up_no_neighbour() {
     assert!(matches!(renew(&store, &renewals[3]).await.unwrap(), Renewed::Extended { .. }));
 }
 
+/// With many contenders a row is hardly ever without a lock, and its owner is one in their queue.
+#[tokio::test]
+async fn l1_a_release_waits_for_those_who_look_at_its_row() {
+    let store = store().await;
+    let held = request("job", "a");
+    let claim = claim(&held, granted(&store, &held).await);
+    let lock = format!("select from {} where lease_name = 'job' for update", common::table_of(&store));
+    let mut other = store.pool().begin().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let contender = async {
+        pass(Duration::from_millis(200)).await;
+        other.rollback().await.unwrap();
+    };
+    let (released, ()) = tokio::join!(release(&store, &claim), contender);
+    assert_eq!(released, Released::Freed);
+}
+
 /// A row that nobody can see yet cannot be left out beforehand.
 #[tokio::test]
 async fn l7_an_uncommitted_row_holds_up_no_neighbour() {
