@@ -116,7 +116,9 @@ impl Transactions {
     }
 
     fn chunks(&self, steps: Vec<Step>) -> Vec<Vec<Step>> {
-        let most = self.most.load(Ordering::Relaxed).max(1);
+        let requests = steps.len().div_ceil(self.most.load(Ordering::Relaxed).max(1)).max(1);
+        // As large as each other: they go at the same time, and the answer comes with the last of them.
+        let most = steps.len().div_ceil(requests);
         let mut chunks: Vec<Vec<Step>> = Vec::new();
         let mut bytes = 0;
         for step in steps {
@@ -187,7 +189,8 @@ mod tests {
     #[test]
     fn requests_stay_within_the_limits_of_the_server() {
         assert_eq!(sizes(&[]), Vec::<usize>::new());
-        assert_eq!(sizes(&[10; 256]), [120, 120, 16]);
+        assert_eq!(sizes(&[10; 120]), [120]);
+        assert_eq!(sizes(&[10; 256]), [86, 86, 84]);
         assert_eq!(sizes(&[MOST_BYTES / 2; 5]), [2, 2, 1]);
         assert_eq!(sizes(&[MOST_BYTES * 2, 1]), [1, 1]);
     }
