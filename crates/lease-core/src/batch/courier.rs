@@ -23,7 +23,10 @@ impl<O: Operation> Courier<O> {
     }
 
     pub(super) async fn run(mut self) {
-        while let Some(batch) = self.next_batch() {
+        loop {
+            // Those who have just been answered come back at once with what they want next: it goes along.
+            tokio::task::yield_now().await;
+            let Some(batch) = self.next_batch() else { return };
             self.deliver(batch).await;
         }
     }
