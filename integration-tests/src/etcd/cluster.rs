@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     health::get,
-    local::{Membership, start_member},
+    local::{Membership, TAKEN, start_member},
     peers::{CutOff, PeerProxy},
 };
 use crate::{ServerError, local_server::LocalServer, ports::free_port, server::blocking};
@@ -45,6 +45,17 @@ impl EtcdCluster {
     ///
     /// When there is no binary, or the members do not find each other.
     pub async fn try_start() -> Result<Self, ServerError> {
+        for _ in 0..4 {
+            match Self::start_once().await {
+                Err(error) if error.to_string().contains(TAKEN) => {}
+                outcome => return outcome,
+            }
+        }
+        Self::start_once().await
+    }
+
+    /// On ports that another process may take before the members do.
+    async fn start_once() -> Result<Self, ServerError> {
         let cut_off = Arc::new(watch::Sender::new(CutOff::default()));
         let (mut network, mut memberships) = (Vec::new(), Vec::new());
         for number in 1..=3 {

@@ -18,6 +18,9 @@ use crate::{
     processes::Process,
 };
 
+/// What it says when another process has one of its ports.
+pub(super) const TAKEN: &str = "address already in use";
+
 /// How a member finds the others.
 #[derive(Debug, Clone)]
 pub(super) struct Membership {
@@ -33,7 +36,7 @@ pub(super) struct Membership {
 /// Starts a cluster of one, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when there is no
 /// binary.
 pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
-    on_a_free_port("address already in use", |peer_port| {
+    on_a_free_port(TAKEN, |peer_port| {
         let peer_url = format!("http://127.0.0.1:{peer_port}");
         let name = "default".to_owned();
         let cluster = format!("{name}={peer_url}");
