@@ -4,7 +4,7 @@
 //! * Alone, the caller itself polls the call: no hop through another task. Dropping the caller moves the unfinished call
 //!   to the runtime, which finishes it (S15).
 //! * Under load a short-lived task, the courier, takes what is queued, up to [`LARGEST_BATCH`], most urgent first, and
-//!   brings it to the store until nothing is left.
+//!   brings it to the store until nothing is left. Where the store takes several calls at a time, several couriers do.
 //! * A courier whose call does not come back is not waited for: after a moment of patience another one takes what is
 //!   queued, up to [`MOST_COURIERS`] (S24). Every item gives up by its own time, and a call is cut when all its items have.
 //!   Items that were in a call that hung go in smaller company when they are sent again (L7).
@@ -35,6 +35,8 @@ use self::{
 const LARGEST_BATCH: usize = 256;
 /// The most couriers at a time, including those whose calls hang.
 const MOST_COURIERS: usize = 8;
+/// So many items are worth a call of their own while another one is under way.
+const COMPANY: usize = 4;
 /// How long items stay behind a call that does not come back.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -83,6 +85,8 @@ impl<R> Errand<R> {
 pub(crate) struct Lane<O: Operation> {
     store: Arc<dyn LeaseStore>,
     clock: Arc<dyn Clock>,
+    /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
+    calls_at_once: usize,
     traffic: Mutex<Traffic<O>>,
 }
 
@@ -108,9 +112,9 @@ struct Item<O: Operation> {
 type Done<A> = Box<dyn FnOnce(Answered<A>) + Send>;
 
 impl<O: Operation> Lane<O> {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, calls_at_once: usize) -> Self {
         let traffic = Traffic { alone: false, couriers: 0, away: 0, queue: BTreeMap::new(), arrivals: 0 };
-        Self { store, clock, traffic: Mutex::new(traffic) }
+        Self { store, clock, calls_at_once, traffic: Mutex::new(traffic) }
     }
 
     /// Sends a request and waits for its answer, until it is given up. `outcome` sees what the store answers, or that the call
@@ -171,13 +175,14 @@ impl<O: Operation> Lane<O> {
         if urgent {
             self.send_courier(traffic, runtime);
         } else {
-            self.send_courier_if_all_are_away(traffic, runtime);
+            self.send_courier_if_wanted(traffic, runtime);
         }
     }
 
-    /// Starts a courier if there is none, or none that will come back soon.
-    fn send_courier_if_all_are_away(self: &Arc<Self>, traffic: MutexGuard<'_, Traffic<O>>, runtime: &Handle) {
-        if traffic.couriers == traffic.away {
+    /// Starts a courier if there is none, or none that will come back soon, or if there are enough items for one more.
+    fn send_courier_if_wanted(self: &Arc<Self>, traffic: MutexGuard<'_, Traffic<O>>, runtime: &Handle) {
+        let about = traffic.couriers - traffic.away;
+        if about == 0 || (about < self.calls_at_once && traffic.queue.len() >= COMPANY) {
             self.send_courier(traffic, runtime);
         }
     }

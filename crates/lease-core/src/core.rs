@@ -63,13 +63,15 @@ impl Core {
         events: Events,
         close_grace: Duration,
     ) -> Self {
+        let capabilities = store.capabilities();
+        let calls_at_once = capabilities.calls_at_once;
         Self {
-            capabilities: store.capabilities(),
+            capabilities,
             holder,
             events,
-            acquires: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock))),
+            acquires: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once)),
             renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock)),
-            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock))),
+            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once)),
             waiting: Waiting::default(),
             tenures: AtomicU64::new(0),
             store,

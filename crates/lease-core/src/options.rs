@@ -301,6 +301,7 @@ mod tests {
             push: true,
             push_to_holders: true,
             remembers_last_grant: true,
+            calls_at_once: 1,
         }
     }
 

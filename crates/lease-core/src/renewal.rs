@@ -96,7 +96,8 @@ enum Phase {
 
 impl Renewals {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
-        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock)));
+        // They are in no hurry: the fewer calls the better.
+        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), 1));
         Self(Arc::new(Shared { store, clock, lane, agenda: Mutex::default(), changed: Notify::new() }))
     }
 

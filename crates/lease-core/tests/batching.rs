@@ -56,6 +56,31 @@ async fn under_load_many_grants_share_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_gets_as_many_calls_at_once_as_it_takes() {
+    for (calls_at_once, expected) in [(0, vec![1, 1]), (1, vec![1, 1]), (2, vec![1, 1, 4]), (3, vec![1, 1, 4, 4])] {
+        let store = TroubledStore::new().with_calls_at_once(calls_at_once);
+        let client = client(&store);
+        store.close_gate();
+        let mut names = (0..).map(|n| format!("job-{n}"));
+        let mut waiting = Vec::new();
+        // The first goes alone, the second by a courier; from then on it takes four to send another one.
+        for wave in [1, 1, 3, 1, 4, 20] {
+            for name in names.by_ref().take(wave) {
+                let client = client.clone();
+                waiting.push(tokio::spawn(async move { client.try_acquire(name, TTL).await }));
+            }
+            settle().await;
+        }
+        assert_eq!(store.calls("acquire"), expected, "{calls_at_once} at once");
+        store.open_gate();
+        for outcome in join_all(waiting).await {
+            assert!(outcome.unwrap().unwrap().is_some());
+        }
+        assert_eq!(store.calls("acquire").iter().sum::<usize>(), 30);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_stands_once_in_a_call() {
     let store = TroubledStore::new();
     let client = client(&store);

@@ -90,6 +90,8 @@ impl LeaseStore for EtcdStore {
             // A key that is deleted is forgotten. A delayed duplicate whose bucket still lives makes a grant that nobody
             // claims, and that dies with its bucket.
             remembers_last_grant: false,
+            // Measured: a third more with 32 tasks, a tenth with 256.
+            calls_at_once: 4,
         }
     }
 

@@ -113,6 +113,8 @@ impl LeaseStore for MemoryStore {
             push: true,
             push_to_holders: true,
             remembers_last_grant: true,
+            // A call is over when it is made.
+            calls_at_once: 1,
         }
     }
 

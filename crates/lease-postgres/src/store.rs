@@ -98,6 +98,8 @@ impl LeaseStore for PostgresStore {
             // It would take a connection that listens for every client, also for those that never wait.
             push_to_holders: false,
             remembers_last_grant: true,
+            // Measured: four at once are a tenth slower with 256 tasks, and the same with 32.
+            calls_at_once: 1,
         }
     }
 

@@ -99,6 +99,8 @@ impl LeaseStore for RedisStore {
             // It would take a subscription per lease.
             push_to_holders: false,
             remembers_last_grant: true,
+            // Measured: a third more with 32 tasks and with 256.
+            calls_at_once: 4,
         }
     }
 

@@ -233,7 +233,8 @@ fn fail_each<T>(elements: usize) -> impl Fn(Error) -> Vec<Result<T>> + Send + Sy
 #[deny(clippy::missing_trait_methods)]
 impl LeaseStore for ChaosStore {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        // More calls that can overtake each other.
+        Capabilities { calls_at_once: 4, ..self.inner.capabilities() }
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {

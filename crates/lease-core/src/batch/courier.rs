@@ -86,7 +86,7 @@ impl<O: Operation> Courier<O> {
         }
         // From now on nobody counts on this one: whatever comes while it is away finds somebody else.
         let _away = Away::begin(&self.lane);
-        self.lane.send_courier_if_all_are_away(self.lane.lock(), &self.runtime);
+        self.lane.send_courier_if_wanted(self.lane.lock(), &self.runtime);
         call.await
     }
 }

@@ -27,6 +27,7 @@ pub struct TroubledStore {
     gate: watch::Sender<bool>,
     pub endings: Endings,
     asked_for_endings: Arc<AtomicUsize>,
+    calls_at_once: usize,
 }
 
 impl TroubledStore {
@@ -37,7 +38,12 @@ impl TroubledStore {
             gate: watch::Sender::new(true),
             endings: Endings::default(),
             asked_for_endings: Arc::default(),
+            calls_at_once: 1,
         }
+    }
+
+    pub fn with_calls_at_once(self, calls_at_once: usize) -> Self {
+        Self { calls_at_once, ..self }
     }
 
     /// Calls that begin from now on wait in the store.
@@ -76,7 +82,7 @@ impl TroubledStore {
 #[async_trait]
 impl LeaseStore for TroubledStore {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        Capabilities { calls_at_once: self.calls_at_once, ..self.inner.capabilities() }
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
