@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt::Write,
     time::{Duration, SystemTime},
 };
 
@@ -102,9 +103,14 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Whose a grant is, as the record of one in force has it: nonce, holder, state.
+/// Whose a grant is, as the record of one in force has it: nonce, holder, state. Exactly as large as it must be, or the
+/// driver copies it.
 pub(crate) fn owner(grant: GrantId, holder: &HolderId) -> String {
-    format!("{grant}\n{}\nheld", one_line(holder))
+    const NONCE: usize = 32;
+    let (holder, state) = (one_line(holder), "held");
+    let mut owner = String::with_capacity(NONCE + 1 + holder.len() + 1 + state.len());
+    let _ = write!(owner, "{grant}\n{holder}\n{state}");
+    owner
 }
 
 /// A holder id has no control characters. One that does not keep to it does not get at another line of the record.

@@ -101,11 +101,14 @@ async fn perform_together<O: Operation>(
     store: &Inner,
     requests: &[&O::Request],
 ) -> Vec<Result<O::Answer>> {
-    let keys = requests.iter().map(|request| store.keys().key(operation.name(request))).collect();
-    let mut arguments = operation.common_arguments(store);
-    requests.iter().for_each(|request| operation.arguments(request, &mut arguments));
+    let words = || {
+        let keys = requests.iter().map(|request| store.keys().key(operation.name(request))).collect();
+        let mut arguments = operation.common_arguments(store);
+        requests.iter().for_each(|request| operation.arguments(request, &mut arguments));
+        (keys, arguments)
+    };
     let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
-    let outcome = store.connections().run(operation.script(store), O::ACCESS, keys, arguments, wait).await;
+    let outcome = store.connections().run(operation.script(store), O::ACCESS, words, wait).await;
     let Answered { value, replicas } = match outcome {
         Ok(answered) => answered,
         Err(failure) => {

@@ -165,23 +165,20 @@ impl Connections {
         Ok(nodes.into_iter().map(Target::Node).collect())
     }
 
-    /// Runs a script. The server may have forgotten it at any time: then its text goes along, in a single command again.
+    /// Runs a script with these keys and arguments. The server may have forgotten it at any time: then they are made once
+    /// more, and go with its text, in a single command again.
     pub(crate) async fn run(
         &self,
         script: &Script,
         access: Access,
-        keys: Vec<String>,
-        arguments: Vec<Value>,
+        words: impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync,
         wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
-        let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
-        let mut words = vec![script.sha().into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()];
-        words.extend(keys.into_iter().map(Value::from));
-        words.extend(arguments);
-        match self.evaluate(&target, access, "EVALSHA", words.clone(), wait).await {
+        let (target, evalsha) = command(script.sha(), words());
+        match self.evaluate(&target, access, "EVALSHA", evalsha, wait).await {
             Err(failure) if is_no_script(&failure.source) => {
-                words[0] = script.text().into();
-                self.evaluate(&target, access, "EVAL", words, wait).await
+                let (target, eval) = command(script.text(), words());
+                self.evaluate(&target, access, "EVAL", eval, wait).await
             }
             outcome => outcome,
         }
@@ -418,6 +415,16 @@ pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
         },
         ..ConnectionConfig::default()
     }
+}
+
+/// A call of a script, by its name or its text, and where it goes.
+fn command(script: &str, (keys, arguments): (Vec<String>, Vec<Value>)) -> (Target, Vec<Value>) {
+    let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
+    let mut words = Vec::with_capacity(2 + keys.len() + arguments.len());
+    words.extend([script.into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()]);
+    words.extend(keys.into_iter().map(Value::from));
+    words.extend(arguments);
+    (target, words)
 }
 
 /// How long a connection may be silent because replicas are waited for.

@@ -40,9 +40,10 @@ impl RedisStore {
     /// It may or may not have been done when it is dropped.
     pub async fn fenced_write(&self, key: &str, value: impl AsRef<[u8]>, token: FencingToken) -> Result<()> {
         const OPERATION: &str = "fenced_write";
-        let arguments = vec![token.to_string().into(), Value::Bytes(value.as_ref().to_vec().into())];
+        let value = value.as_ref();
+        let words = || (vec![key.to_owned()], vec![token.to_string().into(), Value::Bytes(value.to_vec().into())]);
         let script = &self.0.scripts().fenced_write;
-        let run = self.0.connections().run(script, Access::Write, vec![key.to_owned()], arguments, None);
+        let run = self.0.connections().run(script, Access::Write, words, None);
         let answered = run.await.map_err(|failure| self.0.error(OPERATION, failure))?;
         match answered.value.as_u64() {
             Some(1) => Ok(()),

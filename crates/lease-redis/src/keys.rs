@@ -20,7 +20,7 @@ impl Keys {
 
     /// The key of a name, and at the same time the channel of its hints.
     pub(crate) fn key(&self, name: &LeaseName) -> String {
-        format!("{}{name}", self.prefix)
+        [&self.prefix, name.as_str()].concat()
     }
 
     /// The name that a key or a channel stands for, if it is one of ours.
