@@ -2,7 +2,7 @@
 --
 -- Answers, one each: {held, …} {free} {error, message}.
 
-return each(function(key)
+return each(0, function(key)
   local record = call('GET', key)
   local lease = record and parse(key, record)
   return lease and lease.live and describe(lease) or {'free'}

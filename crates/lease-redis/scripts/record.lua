@@ -1,23 +1,25 @@
 -- Put in front of every script that works with leases. One string is one lease, KEYS are its names with the prefix. Its lines:
 --
 --   token      of the last grant; it outlives the grant by the retention (S9)
---   expires    microseconds since 1970, by this server's clock (S3)
+--   acquired   microseconds since 1970, by this server's clock
+--   expires    as well (S3)
+--   state      h held, r released, b broken
 --   nonce      of the last grant, and
 --   holder     whose it is or was (S11, S13)
---   state      held, released or broken
 --   reserved   who may have it before it expires, after a release
---   acquired   microseconds since 1970
 --   ttl        of the grant, in microseconds
 --   revision   which change of the metadata it is
 --   metadata   what its holder says of itself
 --
--- The first three lines have 16, 16 and 32 characters, so that most questions are answered by a look at the right place. What
--- a grant in force has between `expires` and `reserved` is sent by its owner, as one text: nonce, holder, and 'held', a line each.
+-- The first three lines have 16 characters each, the fourth 1 and the nonce 32, so that most questions are answered by a look at
+-- the right place. The lines from the state to the holder are sent by whoever owns the grant, as one text: the owner. An
+-- acquire sends all lines from the state on.
 --
--- The key's own expiry only clears it away. Numbers are text: an integer below 2^53 is exact in Lua, and the 16 digits keep it so.
+-- The key's own expiry only clears it away. Numbers are text: an integer below 2^53 is exact in Lua, and the 16 digits keep it
+-- so. Two such texts compare as their numbers do, and faster.
 
 local call, sub = redis.call, string.sub
-local clock = redis.call('TIME')
+local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
 -- In two halves, which is three times as fast as '%016.0f', and exact as well.
@@ -29,28 +31,28 @@ end
 local now_text = text(now)
 
 -- What a lease looks like in full.
-local LEASE = '^(%d+)\n(%d+)\n(%x+)\n([^\n]*)\n(%l+)\n([^\n]*)\n(%d+)\n(%d+)\n(%d+)\n(.*)$'
+local LEASE = '^(%d+)\n(%d+)\n(%d+)\n(%l)\n(%x+)\n([^\n]*)\n([^\n]*)\n(%d+)\n(%d+)\n(.*)$'
 
 local function parse(key, record)
-  local token, expires, nonce, holder, state, reserved, acquired, ttl, revision, metadata = string.match(record, LEASE)
+  local token, acquired, expires, state, nonce, holder, reserved, ttl, revision, metadata = string.match(record, LEASE)
   if not token then
     -- Somebody else's text is not to be written over.
     error({err = 'NOTALEASE the key ' .. key .. ' does not hold a lease'})
   end
   return {
-    token = token, expires = tonumber(expires), nonce = nonce, holder = holder, state = state, reserved = reserved,
-    acquired = acquired, ttl = ttl, revision = revision, metadata = metadata, live = tonumber(expires) > now,
+    token = token, acquired = acquired, expires = tonumber(expires), state = state, nonce = nonce, holder = holder,
+    reserved = reserved, ttl = ttl, revision = revision, metadata = metadata, live = tonumber(expires) > now,
   }
 end
 
 -- The other way round, with another expiry.
 local function record_of(lease, expires)
-  return table.concat({lease.token, expires, lease.nonce, lease.holder, lease.state, lease.reserved, lease.acquired, lease.ttl,
+  return table.concat({lease.token, lease.acquired, expires, lease.state, lease.nonce, lease.holder, lease.reserved, lease.ttl,
     lease.revision, lease.metadata}, '\n')
 end
 
 local function is_held_by(owner, record)
-  return sub(record, 35, 34 + #owner) == owner and (tonumber(sub(record, 18, 33)) or 0) > now
+  return sub(record, 52, 51 + #owner) == owner and sub(record, 35, 50) > now_text
 end
 
 -- What expires after this time, in microseconds: the line that says when, and for how many milliseconds the key is kept. It
@@ -70,17 +72,26 @@ local function describe(lease)
     lease.state}
 end
 
--- Does it for each key. One that fails, for it is of another type or the server refuses to write, fails alone (L7).
-local function each(element)
-  local answers = {}
-  for at = 1, #KEYS do
-    local ok, answer = pcall(element, KEYS[at], at)
+-- Does it for each key: calls it with the key, the word that is the key's own, and what else is to be said. That stands once
+-- before all words where it is the same for all, otherwise once more before each; it is so many words.
+local function each(said_of_all, element)
+  local answers, at, count, alike = {}, 0, #KEYS, #ARGV == 1 + said_of_all + #KEYS
+  local function all()
+    while at < count do
+      at = at + 1
+      local said = alike and 1 or (said_of_all + 1) * (at - 1) + 1
+      local own = alike and 1 + said_of_all + at or said + said_of_all + 1
+      answers[at] = element(KEYS[at], ARGV[own], ARGV[said + 1], ARGV[said + 2], ARGV[said + 3])
+    end
+  end
+  repeat
+    -- One that fails, for it is of another type or the server refuses to write, fails alone (L7).
+    local ok, message = pcall(all)
     if not ok then
       -- A table from Redis 7 on.
-      answer = {'error', type(answer) == 'table' and answer.err or tostring(answer)}
+      answers[at] = {'error', type(message) == 'table' and message.err or tostring(message)}
     end
-    answers[at] = answer
-  end
+  until ok
   return answers
 end
 

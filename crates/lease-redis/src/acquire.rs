@@ -8,7 +8,7 @@ use lease_core::{
 };
 
 use crate::{
-    answer::{Answer, in_microseconds, metadata_text, owner},
+    answer::{Answer, granted, in_microseconds},
     batch::{Operation, perform},
     error::here,
     release::Release,
@@ -40,18 +40,13 @@ impl Operation for Acquire {
         Err(here(ErrorKind::Invalid, Self::NAME, message))
     }
 
-    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention()]
+    fn said_of_all(&self, request: &AcquireRequest, into: &mut Vec<Value>) {
+        let announced = if request.announce { "1" } else { "" };
+        into.extend([in_microseconds(request.ttl).into(), Value::from_static_str(announced)]);
     }
 
-    fn arguments(&self, request: &AcquireRequest, into: &mut Vec<Value>) {
-        let announced = if request.announce { "1" } else { "" };
-        into.extend([
-            owner(request.grant, &request.holder).into(),
-            in_microseconds(request.ttl).into(),
-            metadata_text(&request.metadata).into(),
-            announced.into(),
-        ]);
+    fn word(&self, request: &AcquireRequest) -> Option<Value> {
+        Some(granted(request).into())
     }
 
     fn read(&self, request: &AcquireRequest, answer: &Answer) -> Option<Acquired> {

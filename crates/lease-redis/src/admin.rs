@@ -114,11 +114,11 @@ impl Operation for Look {
         request
     }
 
-    fn common_arguments(&self, _store: &Inner) -> Vec<Value> {
-        Vec::new()
-    }
+    fn said_of_all(&self, _request: &LeaseName, _into: &mut Vec<Value>) {}
 
-    fn arguments(&self, _request: &LeaseName, _into: &mut Vec<Value>) {}
+    fn word(&self, _request: &LeaseName) -> Option<Value> {
+        None
+    }
 
     fn read(&self, request: &LeaseName, answer: &Answer) -> Option<Option<LeaseRecord>> {
         match answer.kind() {
@@ -150,16 +150,16 @@ impl Operation for BreakLease {
         &request.name
     }
 
-    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention()]
-    }
-
-    fn arguments(&self, request: &BreakRequest, into: &mut Vec<Value>) {
+    fn said_of_all(&self, request: &BreakRequest, into: &mut Vec<Value>) {
         let how = match request.how {
             Break::AfterExpiry => "afterexpiry",
             Break::Now => "now",
         };
-        into.extend([request.token.to_string().into(), how.into()]);
+        into.push(Value::from_static_str(how));
+    }
+
+    fn word(&self, request: &BreakRequest) -> Option<Value> {
+        Some(request.token.to_string().into())
     }
 
     fn read(&self, _request: &BreakRequest, answer: &Answer) -> Option<Released> {

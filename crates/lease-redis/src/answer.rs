@@ -7,7 +7,7 @@ use std::{
 };
 
 use fred::prelude::Value;
-use lease_core::{Acquired, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason, Metadata};
+use lease_core::{AcquireRequest, Acquired, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason, Metadata};
 
 /// What a script answers: a number where all went as usual, otherwise words.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Answer {
             ttl: self.duration(4),
             remaining: self.duration(5),
             metadata: metadata_from(self.word(6)),
-            released: self.word(7) == "released",
+            released: self.word(7) == "r",
         })
     }
 
@@ -103,14 +103,24 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Whose a grant is, as the record of one in force has it: nonce, holder, state. Exactly as large as it must be, or the
-/// driver copies it.
+/// Whose a grant is, as the record of one in force has it: the lines from the state to the holder.
 pub(crate) fn owner(grant: GrantId, holder: &HolderId) -> String {
-    const NONCE: usize = 32;
-    let (holder, state) = (one_line(holder), "held");
-    let mut owner = String::with_capacity(NONCE + 1 + holder.len() + 1 + state.len());
-    let _ = write!(owner, "{grant}\n{holder}\n{state}");
-    owner
+    owner_and(grant, holder, "")
+}
+
+/// A grant that is new, as its record has it: the lines from the state on. Nobody has it reserved, and its metadata are revision 0.
+pub(crate) fn granted(request: &AcquireRequest) -> String {
+    let (ttl, metadata) = (in_microseconds(request.ttl), metadata_text(&request.metadata));
+    owner_and(request.grant, &request.holder, &format!("\n{ttl}\n0\n{metadata}"))
+}
+
+/// Exactly as large as it must be, or the driver copies it.
+fn owner_and(grant: GrantId, holder: &HolderId, more: &str) -> String {
+    const STATE_AND_NONCE: usize = 35;
+    let holder = one_line(holder);
+    let mut text = String::with_capacity(STATE_AND_NONCE + holder.len() + 1 + more.len());
+    let _ = write!(text, "h\n{grant}\n{holder}\n{more}");
+    text
 }
 
 /// A holder id has no control characters. One that does not keep to it does not get at another line of the record.

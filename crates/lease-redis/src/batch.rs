@@ -36,11 +36,11 @@ pub(crate) trait Operation: Sync {
         Ok(())
     }
 
-    /// The arguments for all.
-    fn common_arguments(&self, store: &Inner) -> Vec<Value>;
+    /// What many requests say alike, always so many words. Goes only once where they do.
+    fn said_of_all(&self, request: &Self::Request, into: &mut Vec<Value>);
 
-    /// The arguments for one.
-    fn arguments(&self, request: &Self::Request, into: &mut Vec<Value>);
+    /// What only this one says, if anything.
+    fn word(&self, request: &Self::Request) -> Option<Value>;
 
     /// What an answer means; nothing when it means nothing.
     fn read(&self, request: &Self::Request, answer: &Answer) -> Option<Self::Answer>;
@@ -95,6 +95,28 @@ fn group<O: Operation>(operation: &O, store: &Inner, requests: &[O::Request], op
     shared.iter().flat_map(|places| places.chunks(LARGEST_SCRIPT).map(<[usize]>::to_vec)).collect()
 }
 
+/// What a script is told besides the keys; `each` of record.lua reads it.
+fn arguments<O: Operation>(operation: &O, store: &Inner, requests: &[&O::Request]) -> Vec<Value> {
+    let mut said = Vec::new();
+    requests.iter().for_each(|request| operation.said_of_all(request, &mut said));
+    let words = requests.iter().map(|request| operation.word(request));
+    let said_by_one = said.len() / requests.len().max(1);
+    let mut arguments = Vec::with_capacity(1 + said.len() + requests.len());
+    arguments.push(store.retention());
+    if said.iter().zip(&said[said_by_one..]).all(|(one, next)| one == next) {
+        said.truncate(said_by_one);
+        arguments.append(&mut said);
+        arguments.extend(words.flatten());
+    } else {
+        let mut said = said.into_iter();
+        for word in words {
+            arguments.extend(said.by_ref().take(said_by_one));
+            arguments.extend(word);
+        }
+    }
+    arguments
+}
+
 /// One call of the script.
 async fn perform_together<O: Operation>(
     operation: &O,
@@ -103,9 +125,7 @@ async fn perform_together<O: Operation>(
 ) -> Vec<Result<O::Answer>> {
     let words = || {
         let keys = requests.iter().map(|request| store.keys().key(operation.name(request))).collect();
-        let mut arguments = operation.common_arguments(store);
-        requests.iter().for_each(|request| operation.arguments(request, &mut arguments));
-        (keys, arguments)
+        (keys, arguments(operation, store, requests))
     };
     let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
     let outcome = store.connections().run(operation.script(store), O::ACCESS, words, wait).await;

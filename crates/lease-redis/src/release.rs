@@ -1,7 +1,5 @@
 //! Ending leases.
 
-use std::borrow::Cow;
-
 use fred::prelude::Value;
 use lease_core::{LeaseName, ReleaseRequest, Released};
 
@@ -27,16 +25,16 @@ impl Operation for Release {
         &request.claim.name
     }
 
-    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention()]
+    fn said_of_all(&self, request: &ReleaseRequest, into: &mut Vec<Value>) {
+        let reserved_for = match &request.reserved_for {
+            Some(holder) => one_line(holder).into_owned().into(),
+            None => Value::from_static_str(""),
+        };
+        into.extend([in_microseconds(request.hold_for).into(), reserved_for]);
     }
 
-    fn arguments(&self, request: &ReleaseRequest, into: &mut Vec<Value>) {
-        into.extend([
-            owner(request.claim.grant, &request.claim.holder).into(),
-            in_microseconds(request.hold_for).into(),
-            request.reserved_for.as_ref().map_or(Cow::Borrowed(""), one_line).into_owned().into(),
-        ]);
+    fn word(&self, request: &ReleaseRequest) -> Option<Value> {
+        Some(owner(request.claim.grant, &request.claim.holder).into())
     }
 
     fn read(&self, _request: &ReleaseRequest, answer: &Answer) -> Option<Released> {

@@ -29,21 +29,16 @@ impl Operation for Renew {
         &request.claim.name
     }
 
-    fn common_arguments(&self, store: &Inner) -> Vec<Value> {
-        vec![store.retention()]
+    fn said_of_all(&self, request: &RenewRequest, into: &mut Vec<Value>) {
+        let (revision, metadata) = match &request.metadata {
+            Some(update) => (update.revision.to_string().into(), metadata_text(&update.metadata).into()),
+            None => (Value::from_static_str(""), Value::from_static_str("")),
+        };
+        into.extend([in_microseconds(request.ttl).into(), revision, metadata]);
     }
 
-    fn arguments(&self, request: &RenewRequest, into: &mut Vec<Value>) {
-        let (revision, metadata) = match &request.metadata {
-            Some(update) => (update.revision.to_string(), metadata_text(&update.metadata)),
-            None => (String::new(), String::new()),
-        };
-        into.extend([
-            owner(request.claim.grant, &request.claim.holder).into(),
-            in_microseconds(request.ttl).into(),
-            revision.into(),
-            metadata.into(),
-        ]);
+    fn word(&self, request: &RenewRequest) -> Option<Value> {
+        Some(owner(request.claim.grant, &request.claim.holder).into())
     }
 
     fn read(&self, _request: &RenewRequest, answer: &Answer) -> Option<Renewed> {

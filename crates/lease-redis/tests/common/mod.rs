@@ -48,7 +48,7 @@ pub(crate) async fn redis(words: &[&str]) -> Reply {
 
 /// The lines of a lease's record, by what they are.
 const FIELDS: [&str; 10] =
-    ["token", "expires", "nonce", "holder", "state", "reserved", "acquired", "ttl", "revision", "metadata"];
+    ["token", "acquired", "expires", "state", "nonce", "holder", "reserved", "ttl", "revision", "metadata"];
 
 /// A field of a lease's record.
 pub(crate) async fn field(store: &RedisStore, name_text: &str, field: &str) -> String {
