@@ -2,12 +2,13 @@
 
 use std::{
     borrow::Cow,
-    fmt::Write,
     time::{Duration, SystemTime},
 };
 
 use fred::prelude::Value;
-use lease_core::{AcquireRequest, Acquired, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason, Metadata};
+use lease_core::{
+    AcquireRequest, Acquired, FencingToken, Grant, GrantId, HolderId, LeaseName, LeaseRecord, LossReason, Metadata,
+};
 
 /// What a script answers: a number where all went as usual, otherwise words.
 #[derive(Debug)]
@@ -119,7 +120,13 @@ fn owner_and(grant: GrantId, holder: &HolderId, more: &str) -> String {
     const STATE_AND_NONCE: usize = 35;
     let holder = one_line(holder);
     let mut text = String::with_capacity(STATE_AND_NONCE + holder.len() + 1 + more.len());
-    let _ = write!(text, "h\n{grant}\n{holder}\n{more}");
+    text.push_str("h\n");
+    // As it is displayed, in less than half the time.
+    let digits = (0..32).rev().filter_map(|at| char::from_digit((grant.as_u128() >> (4 * at)) as u32 & 15, 16));
+    text.extend(digits);
+    for part in ["\n", &*holder, "\n", more] {
+        text.push_str(part);
+    }
     text
 }
 
@@ -148,6 +155,16 @@ fn metadata_from(text: &str) -> Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_owner_is_a_line_each_of_state_nonce_and_holder() {
+        for bits in [0, 0x0123_4567_89ab_cdef, u128::MAX, u128::MAX - 1, 1 << 127] {
+            let (grant, holder) = (GrantId::from_u128(bits), HolderId::new("pod-1").unwrap());
+            let owner = owner(grant, &holder);
+            assert_eq!(owner, format!("h\n{grant}\npod-1\n"));
+            assert_eq!(owner.capacity(), owner.len());
+        }
+    }
 
     #[test]
     fn a_ttl_is_rounded_up_to_a_microsecond() {
