@@ -1,17 +1,20 @@
 //! Whether a lease is held: its deadline and its state, which change together.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     Clock, LeaseState, LossReason, Moment,
-    sync::{AtomicU64, Ordering, watch},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, watch},
 };
 
 /// The deadline of a lease that is lost: it has passed on any clock.
 const LOST: u64 = 0;
 
-/// The deadline is read without a lock; it is written only under the lock of `state`, so that what is latched lost stays
-/// lost (S4), whoever comes first.
+/// The deadline is read without a lock; it is written only by a [change](Latch::change), under the lock that `state` has,
+/// so that what is latched lost stays lost (S4), whoever comes first.
 ///
 /// Who latches the loss is told so by a call of `report`, without a lock: once per latch (L6).
 pub(crate) struct Latch {
@@ -20,7 +23,13 @@ pub(crate) struct Latch {
     tenure_ends: Option<Moment>,
     /// [`Moment`] in nanoseconds, or [`LOST`].
     deadline: AtomicU64,
-    state: watch::Sender<LeaseState>,
+    state: Mutex<State>,
+}
+
+/// The channel is made for the first who watches: most leases nobody does, and it is larger than all else that they are.
+enum State {
+    Unwatched(LeaseState),
+    Watched(watch::Sender<LeaseState>),
 }
 
 /// What came of an extension.
@@ -37,7 +46,7 @@ pub(crate) enum Extended {
 
 impl Latch {
     pub(crate) fn new(clock: Arc<dyn Clock>, tenure_ends: Option<Moment>, valid_until: Moment) -> Self {
-        let (deadline, state) = (AtomicU64::new(nanoseconds(valid_until)), watch::Sender::new(LeaseState::Held));
+        let (deadline, state) = (nanoseconds(valid_until).into(), Mutex::new(State::Unwatched(LeaseState::Held)));
         Self { clock, tenure_ends, deadline, state }
     }
 
@@ -52,11 +61,20 @@ impl Latch {
     }
 
     pub(crate) fn state(&self) -> LeaseState {
-        self.state.borrow().clone()
+        match &*self.lock() {
+            State::Unwatched(state) => state.clone(),
+            State::Watched(sender) => sender.borrow().clone(),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<LeaseState> {
-        self.state.subscribe()
+        let mut state = self.lock();
+        let (sender, receiver) = match &*state {
+            State::Unwatched(state) => watch::channel(state.clone()),
+            State::Watched(sender) => return sender.subscribe(),
+        };
+        *state = State::Watched(sender);
+        receiver
     }
 
     /// Latches the loss. Only the first reason counts; a deadline that has passed comes before it.
@@ -68,7 +86,7 @@ impl Latch {
     /// Moves the deadline, never back (S8).
     pub(crate) fn extend(&self, valid_until: Moment, report: impl FnOnce(LossReason)) -> Extended {
         let mut extended = Extended::Lost;
-        self.state.send_if_modified(|state| {
+        self.change(|state| {
             let deadline = self.deadline.load(Ordering::Acquire);
             if nanoseconds(self.clock.now()) >= deadline {
                 return false;
@@ -87,7 +105,7 @@ impl Latch {
     /// Says that it may be lost at its deadline (L9); until when it is held, if that is news.
     pub(crate) fn endanger(&self) -> Option<Moment> {
         let mut news = None;
-        self.state.send_if_modified(|state| {
+        self.change(|state| {
             if *state == LeaseState::Held {
                 let until = self.valid_until();
                 *state = LeaseState::Jeopardy { until };
@@ -112,7 +130,7 @@ impl Latch {
 
     fn latch(&self, reason: impl FnOnce(u64) -> Option<LossReason>, report: impl FnOnce(LossReason)) {
         let mut lost = None;
-        self.state.send_if_modified(|state| {
+        self.change(|state| {
             let deadline = self.deadline.load(Ordering::Acquire);
             lost = if deadline == LOST { None } else { reason(deadline) };
             if let Some(reason) = &lost {
@@ -124,6 +142,23 @@ impl Latch {
         if let Some(reason) = lost {
             report(reason);
         }
+    }
+
+    /// Changes the deadline and the state, and tells who watches if `change` says so.
+    fn change(&self, change: impl FnOnce(&mut LeaseState) -> bool) {
+        let sender = match &mut *self.lock() {
+            State::Unwatched(state) => {
+                change(state);
+                return;
+            }
+            // It has a lock of its own, which is not held while watchers are woken.
+            State::Watched(sender) => sender.clone(),
+        };
+        sender.send_if_modified(change);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -17,32 +17,39 @@ use loom::{
     thread::{self, JoinHandle},
 };
 
-use crate::latch::{Extended, Latch};
+use crate::{
+    latch::{Extended, Latch},
+    sync::watch,
+};
 
-#[allow(dead_code, reason = "nobody subscribes")]
 #[path = "../../../crates/lease-core/src/latch.rs"]
 mod latch;
 
 /// Loom's types in the place of std's and tokio's.
-#[allow(dead_code, reason = "nobody subscribes")]
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use loom::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    };
 
     /// As much of tokio's as the latch needs: a value behind a lock. Nobody is woken.
     pub(crate) mod watch {
-        use std::marker::PhantomData;
+        use std::sync::Arc;
 
         use loom::sync::{RwLock, RwLockReadGuard};
 
-        pub(crate) struct Sender<T>(RwLock<T>);
+        #[derive(Clone)]
+        pub(crate) struct Sender<T>(Arc<RwLock<T>>);
 
-        pub(crate) struct Receiver<T>(PhantomData<T>);
+        pub(crate) struct Receiver<T>(Arc<RwLock<T>>);
+
+        pub(crate) fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
+            let sender = Sender(Arc::new(RwLock::new(value)));
+            let receiver = sender.subscribe();
+            (sender, receiver)
+        }
 
         impl<T> Sender<T> {
-            pub(crate) fn new(value: T) -> Self {
-                Self(RwLock::new(value))
-            }
-
             pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
                 modify(&mut self.0.write().unwrap())
             }
@@ -52,7 +59,13 @@ mod sync {
             }
 
             pub(crate) fn subscribe(&self) -> Receiver<T> {
-                Receiver(PhantomData)
+                Receiver(Arc::clone(&self.0))
+            }
+        }
+
+        impl<T> Receiver<T> {
+            pub(crate) fn borrow(&self) -> RwLockReadGuard<'_, T> {
+                self.0.read().unwrap()
             }
         }
     }
@@ -118,6 +131,13 @@ impl Lease {
                     assert_eq!(lease.latch.valid_until(), second(0), "lost, and yet valid");
                 }
             }
+        })
+    }
+
+    fn spawn_watcher(&self) -> JoinHandle<watch::Receiver<LeaseState>> {
+        self.spawn(|lease| {
+            lease.is_held();
+            lease.latch.subscribe()
         })
     }
 
@@ -244,6 +264,35 @@ fn l09_a_warning_never_hides_a_loss() {
         join_all([warning, loss]);
         renewal.join().unwrap();
         assert_eq!(lease.assert_lost(), LossReason::Released);
+    });
+}
+
+/// The state moves into a channel at that moment.
+#[test]
+fn s04_an_expiry_and_a_renewal_as_somebody_begins_to_watch() {
+    in_every_interleaving(100, |lease| {
+        let (time, watcher, renewal) = (lease.time_passes(10), lease.spawn_watcher(), lease.extend(30));
+        time.join().unwrap();
+        let states = watcher.join().unwrap();
+        if renewal.join().unwrap() != Extended::Lost {
+            lease.assert_held_until(30);
+            lease.lose(LossReason::Released).join().unwrap();
+        }
+        let reason = lease.assert_lost();
+        assert_eq!(*states.borrow(), LeaseState::Lost(reason));
+    });
+}
+
+#[test]
+fn l06_who_begins_to_watch_as_it_is_lost_sees_the_loss() {
+    in_every_interleaving(100, |lease| {
+        let (loss, watchers) = (lease.lose(LossReason::Broken), [(); 2].map(|()| lease.spawn_watcher()));
+        let watched = watchers.map(|watcher| watcher.join().unwrap());
+        loss.join().unwrap();
+        assert_eq!(lease.assert_lost(), LossReason::Broken);
+        for states in watched {
+            assert_eq!(*states.borrow(), LeaseState::Lost(LossReason::Broken));
+        }
     });
 }
 
