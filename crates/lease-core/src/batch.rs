@@ -32,7 +32,7 @@ use self::{
 };
 
 /// The most items in one call of the store.
-const LARGEST_BATCH: usize = 256;
+pub(crate) const LARGEST_BATCH: usize = 256;
 /// The most couriers at a time, including those whose calls hang.
 const MOST_COURIERS: usize = 8;
 /// So many items are worth a call of their own while another one is under way.

@@ -14,14 +14,15 @@ use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Errand, Lane, Renew},
+    batch::{Answered, Errand, LARGEST_BATCH, Lane, Renew},
     core::closed,
     endings::Holdings,
     schedule::Plan,
     tenure::Tenure,
 };
 
-/// Renewals that are due within this part of their interval go together with those that are due now.
+/// Renewals that are due within this part of their interval go together with those that are due now, as many as fill the
+/// batch: what goes later need not be queued now.
 const EARLY: u32 = 16;
 /// But no earlier than this.
 const EARLIEST: Duration = Duration::from_secs(1);
@@ -312,26 +313,25 @@ impl Agenda {
         self.entries.values().any(|entry| entry.tenure.began + SETTLED <= now)
     }
 
-    /// Takes from `times` what is due, and with it the renewals that are due soon.
+    /// Takes from `times` what is due, and with it so many of the renewals that are due soon that its last batch is full.
     fn due(&mut self, now: Moment) -> Vec<u64> {
-        if self.times.first().is_none_or(|(at, _)| *at > now) {
-            return Vec::new();
+        let mut due = Vec::new();
+        for &(at, number) in self.times.range(..=(now + EARLIEST, u64::MAX)) {
+            if at > now {
+                if due.len().is_multiple_of(LARGEST_BATCH) {
+                    break;
+                }
+                let early = self.entries.get(&number).filter(|entry| entry.step == Step::Renew);
+                if early.is_none_or(|entry| at > now + entry.tenure.schedule.interval / EARLY) {
+                    continue;
+                }
+            }
+            due.push((at, number));
         }
-        let due: Vec<_> = self
-            .times
-            .range(..=(now + EARLIEST, u64::MAX))
-            .filter(|(at, number)| {
-                let early = self.entries.get(number).filter(|entry| entry.step == Step::Renew);
-                *at <= now + early.map_or(Duration::ZERO, |entry| entry.tenure.schedule.interval / EARLY)
-            })
-            .copied()
-            .collect();
-        due.into_iter()
-            .map(|time| {
-                self.times.remove(&time);
-                time.1
-            })
-            .collect()
+        for time in &due {
+            self.times.remove(time);
+        }
+        due.into_iter().map(|(_, number)| number).collect()
     }
 
     fn enter(&mut self, number: u64, step: Step, at: Moment) {

@@ -38,6 +38,24 @@ async fn ten_thousand_leases_cost_one_task_and_few_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn renewals_that_are_due_soon_fill_a_batch_and_the_others_wait_for_their_time() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let mut leases = Vec::new();
+    for group in 0..6 {
+        let names = (0..100).map(|n| client.try_acquire(format!("job-{group}-{n}"), TTL));
+        leases.extend(join_all(names).await);
+        pass(Duration::from_millis(10)).await;
+    }
+    pass(TTL / 3 - Duration::from_millis(61)).await;
+    assert!(store.calls("renew").is_empty());
+    pass(Duration::from_millis(2)).await;
+    assert_eq!(store.calls("renew"), [256], "the first group is due");
+    pass(Duration::from_millis(60)).await;
+    assert_eq!(store.calls("renew"), [256, 256, 88]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else() {
     let store = TroubledStore::new();
     let client = client(&store);
