@@ -4,7 +4,7 @@
 //! [`Shared::answered`]. So its timer, which also latches the deadlines (S5), depends on nothing but the clock.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -49,7 +49,7 @@ struct Shared {
 #[derive(Default)]
 struct Agenda {
     /// By the numbers of the tenures.
-    entries: HashMap<u64, Entry>,
+    entries: BTreeMap<u64, Entry>,
     times: BTreeSet<(Moment, u64)>,
     names: BTreeSet<(LeaseName, u64)>,
     /// Whether the task has asked the store for its endings.
@@ -352,7 +352,7 @@ impl Agenda {
     fn clear(&mut self) -> Vec<Arc<Tenure>> {
         self.times.clear();
         self.names.clear();
-        self.entries.drain().map(|(_, entry)| entry.tenure).collect()
+        std::mem::take(&mut self.entries).into_values().map(|entry| entry.tenure).collect()
     }
 }
 

@@ -4,10 +4,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::future::join_all;
-use lease_core::{Break, LeaseOptions, LeaseState, LossReason, Renewal};
+use lease_core::{Break, LeaseEvent, LeaseName, LeaseOptions, LeaseState, LossReason, Observer, Renewal};
 use support::{TTL, TroubledStore, client, pass, settle};
 
 #[tokio::test(start_paused = true)]
@@ -113,4 +116,29 @@ async fn s12_a_queued_renewal_of_a_released_lease_is_not_sent() {
     renewal.await.unwrap_err();
     assert_eq!(store.calls("renew"), [1], "the renewal went out after the release");
     assert!(first.is_held());
+}
+
+/// Simulations are repeated exactly.
+#[tokio::test(start_paused = true)]
+async fn leases_end_with_their_client_in_the_order_in_which_they_began() {
+    #[derive(Debug, Clone, Default)]
+    struct Losses(Arc<Mutex<Vec<LeaseName>>>);
+
+    impl Observer for Losses {
+        fn observe(&self, event: &LeaseEvent) {
+            if let LeaseEvent::Lost { name, .. } = event {
+                self.0.lock().unwrap().push(name.clone());
+            }
+        }
+    }
+
+    let losses = Losses::default();
+    let client = client(&TroubledStore::new()).with_observer(losses.clone());
+    let mut leases = Vec::new();
+    for n in (0..20).rev() {
+        leases.push(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().unwrap());
+    }
+    client.close().await.unwrap();
+    let names: Vec<_> = leases.iter().map(|lease| lease.name().clone()).collect();
+    assert_eq!(*losses.0.lock().unwrap(), names);
 }
