@@ -108,8 +108,8 @@ impl Renewals {
         if agenda.phase != Phase::Renewing {
             return Err(closed("acquire"));
         }
-        let entry = Entry { tenure: Arc::clone(tenure), at: plan.valid_until, step: Step::Deadline, sent: 0, hung: 0 };
-        agenda.insert(entry);
+        let (step, at) = first_of(plan);
+        agenda.insert(Entry { tenure: Arc::clone(tenure), at, step, sent: 0, hung: 0 });
         if matches!(agenda.task, Task::NotRunning) {
             agenda.task = Task::Running { wakes_at: None };
             let running = Running { shared: Arc::clone(&self.0) };
@@ -118,7 +118,7 @@ impl Renewals {
             runtime.spawn(async move { running.run(&handle).await });
             agenda = self.0.lock();
         }
-        self.0.enter(agenda, tenure, plan);
+        self.0.wake_before(&agenda, at);
         Ok(())
     }
 
@@ -258,10 +258,7 @@ impl Shared {
     }
 
     fn enter(&self, mut agenda: MutexGuard<'_, Agenda>, tenure: &Tenure, plan: Plan) {
-        let (step, at) = match plan.renew_at {
-            Some(renew_at) if renew_at < plan.valid_until => (Step::Renew, renew_at),
-            _ => (Step::Deadline, plan.valid_until),
-        };
+        let (step, at) = first_of(plan);
         agenda.enter(tenure.number, step, at);
         self.wake_before(&agenda, at);
     }
@@ -292,6 +289,14 @@ impl Holdings for Shared {
                 self.wake_before(&agenda, now);
             }
         }
+    }
+}
+
+/// What comes first.
+fn first_of(plan: Plan) -> (Step, Moment) {
+    match plan.renew_at {
+        Some(renew_at) if renew_at < plan.valid_until => (Step::Renew, renew_at),
+        _ => (Step::Deadline, plan.valid_until),
     }
 }
 
