@@ -259,7 +259,7 @@ impl<O: Operation> Traffic<O> {
             batch.extend(self.queue.pop_first());
             return batch;
         }
-        let mut names = HashSet::new();
+        let mut names = HashSet::with_capacity(batch.capacity());
         let mut left = Vec::new();
         let mut company = LARGEST_BATCH;
         while batch.len() < company {
