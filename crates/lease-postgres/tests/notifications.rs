@@ -208,9 +208,11 @@ async fn s20_hints_come_again_after_the_server_was_away() {
     // Also one who comes while it is away. The store takes a moment to notice that it is: until then it believes that the
     // subscription stands, and hints at once.
     let mut late = store.subscribe(&name("late"));
-    while is_hinted_within(&mut late, QUIET).await {
+    eventually("it is noticed", async || {
         late = store.subscribe(&name("late"));
-    }
+        !is_hinted_within(&mut late, QUIET).await
+    })
+    .await;
     postgres.start_again().await.unwrap();
     let reconnect = SOON + Duration::from_secs(5);
     assert!(is_hinted_within(&mut wakeups, reconnect).await && is_hinted_within(&mut late, reconnect).await);
