@@ -47,7 +47,7 @@
 //! # What is in the database
 //!
 //! One string for each name, at the prefix and the name, byte for byte; nothing else, and no second key. It stays for a
-//! [retention](RedisStoreOptions::retention) after the lease has ended, so that tokens rise and nonces stay spent.
+//! [retention](RedisStoreOptions::retention) after the lease has ended, at least, so that tokens rise and nonces stay spent.
 //!
 //! ```console
 //! $ redis-cli --raw GET app-runtime-leases:nightly-report

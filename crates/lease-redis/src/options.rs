@@ -28,8 +28,9 @@ pub struct RedisStoreOptions {
     /// What every key begins with; `app-runtime-leases:` by default. The rest of the key is the lease's name. It is also what
     /// the channels of the hints begin with. At most 255 bytes of printable ASCII without spaces.
     pub key_prefix: String,
-    /// How long the record of a name is kept after its last grant has ended; a day by default, at least a second. So long
-    /// its nonce stays spent (S13), and its token is known (S9); afterwards tokens rise with the server's clock (S10).
+    /// How long the record of a name is kept after its last grant has ended, or would have without a release; a day by default,
+    /// at least a second. So long its nonce stays spent (S13), and its token is known (S9); afterwards tokens rise with the
+    /// server's clock (S10).
     pub retention: Duration,
     /// Whether waiters are told of releases by a subscription, on a connection of its own that the first waiter opens. On by
     /// default. Without it, waiters poll.
