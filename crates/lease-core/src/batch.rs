@@ -4,7 +4,8 @@
 //! * Alone, the caller itself polls the call: no hop through another task. Dropping the caller moves the unfinished call
 //!   to the runtime, which finishes it (S15).
 //! * Under load a short-lived task, the courier, takes what is queued, up to [`LARGEST_BATCH`], most urgent first, and
-//!   brings it to the store until nothing is left. Where the store takes several calls at a time, several couriers do.
+//!   brings it to the store until nothing is left. Where the store takes several calls at a time, several couriers do;
+//!   where it takes one, they see to it that there are two groups to work for: the [`Crowd`].
 //! * A courier whose call does not come back is not waited for: after a moment of patience another one takes what is
 //!   queued, up to [`MOST_COURIERS`] (S24). Every item gives up by its own time, and a call is cut when all its items have.
 //!   Items that were in a call that hung go in smaller company when they are sent again (L7).
@@ -12,6 +13,7 @@
 
 mod caller;
 mod courier;
+mod crowd;
 mod operation;
 
 use std::{
@@ -23,13 +25,16 @@ use std::{
 
 use tokio::{runtime::Handle, sync::oneshot};
 
-use crate::{Clock, Error, ErrorKind, LeaseStore, Moment, Result};
-
-pub(crate) use self::operation::{Acquire, Operation, Release, Renew};
 use self::{
     caller::{Alone, Owned, Queued},
     courier::Courier,
+    crowd::Counted,
 };
+pub(crate) use self::{
+    crowd::Crowd,
+    operation::{Acquire, Operation, Release, Renew},
+};
+use crate::{Clock, Error, ErrorKind, LeaseStore, Moment, Result};
 
 /// The most items in one call of the store.
 pub(crate) const LARGEST_BATCH: usize = 256;
@@ -87,6 +92,8 @@ pub(crate) struct Lane<O: Operation> {
     clock: Arc<dyn Clock>,
     /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
     calls_at_once: usize,
+    /// Shared with the lanes by which the same tasks come and go, if they have to take turns.
+    crowd: Option<Arc<Crowd>>,
     traffic: Mutex<Traffic<O>>,
 }
 
@@ -112,9 +119,14 @@ struct Item<O: Operation> {
 type Done<A> = Box<dyn FnOnce(Answered<A>) + Send>;
 
 impl<O: Operation> Lane<O> {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, calls_at_once: usize) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn LeaseStore>,
+        clock: Arc<dyn Clock>,
+        calls_at_once: usize,
+        crowd: Option<Arc<Crowd>>,
+    ) -> Self {
         let traffic = Traffic { alone: false, couriers: 0, away: 0, queue: BTreeMap::new(), arrivals: 0 };
-        Self { store, clock, calls_at_once, traffic: Mutex::new(traffic) }
+        Self { store, clock, calls_at_once, crowd, traffic: Mutex::new(traffic) }
     }
 
     /// Sends a request and waits for its answer, until it is given up. `outcome` sees what the store answers, or that the call
@@ -131,18 +143,20 @@ impl<O: Operation> Lane<O> {
     ) -> Answered<O::Answer> {
         let place = {
             let mut traffic = self.lock();
-            if !traffic.alone && traffic.couriers == 0 && traffic.queue.is_empty() {
+            let nobody = !traffic.alone && traffic.couriers == 0 && traffic.queue.is_empty();
+            if nobody && !self.is_returning() {
                 traffic.alone = true;
                 None
             } else {
                 Some(traffic.next_place(errand.give_up_at))
             }
         };
+        let waiting = self.waiting();
         let Some(place) = place else {
             let alone = Alone::new(self);
             let call = async move {
                 let answered = alone.lane().call_one(errand).await;
-                drop(alone);
+                drop((alone, waiting));
                 outcome(&answered);
                 answered
             };
@@ -151,7 +165,7 @@ impl<O: Operation> Lane<O> {
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answered: Answered<O::Answer>| {
             outcome(&answered);
-            let _ = sender.send(answered);
+            let _ = sender.send((answered, waiting.map(Counted::answered)));
         });
         self.enqueue_at(place, Item { errand, done }, runtime);
         Queued::new(self, place).wait(receiver).await
@@ -165,7 +179,12 @@ impl<O: Operation> Lane<O> {
         done: impl FnOnce(Answered<O::Answer>) + Send + 'static,
     ) {
         let place = self.lock().next_place(errand.give_up_at);
-        self.enqueue_at(place, Item { errand, done: Box::new(done) }, runtime);
+        let waiting = self.waiting();
+        let done = Box::new(move |answered| {
+            drop(waiting);
+            done(answered);
+        });
+        self.enqueue_at(place, Item { errand, done }, runtime);
     }
 
     fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>, runtime: &Handle) {
@@ -220,6 +239,14 @@ impl<O: Operation> Lane<O> {
         }
     }
 
+    fn waiting(&self) -> Option<Counted> {
+        self.crowd.as_ref().map(Crowd::waiting)
+    }
+
+    fn is_returning(&self) -> bool {
+        self.crowd.as_ref().is_some_and(|crowd| crowd.is_returning())
+    }
+
     fn no_answer(&self, since: Moment) -> Error {
         let waited = self.clock.now().saturating_since(since);
         self.error(ErrorKind::Indeterminate, format!("no answer within {waited:?}"))
@@ -253,15 +280,16 @@ impl<O: Operation> Traffic<O> {
     }
 
     /// The next batch: the most urgent items, each name once, none in larger company than it should be.
-    fn take_batch(&mut self) -> Vec<(Place, Item<O>)> {
-        let mut batch = Vec::with_capacity(self.queue.len().min(LARGEST_BATCH));
-        if self.queue.len() == 1 {
+    fn take_batch(&mut self, crowd: Option<&Crowd>) -> Vec<(Place, Item<O>)> {
+        let queued = self.queue.len();
+        let mut company = crowd.map_or(queued, |crowd| crowd.share(queued)).min(LARGEST_BATCH);
+        let mut batch = Vec::with_capacity(queued.min(company));
+        if queued == 1 {
             batch.extend(self.queue.pop_first());
             return batch;
         }
         let mut names = HashSet::with_capacity(batch.capacity());
         let mut left = Vec::new();
-        let mut company = LARGEST_BATCH;
         while batch.len() < company {
             let Some((place, item)) = self.queue.pop_first() else { break };
             let fits = batch.len() < item.errand.company;

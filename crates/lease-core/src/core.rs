@@ -15,7 +15,7 @@ use tokio::{runtime::Handle, sync::watch};
 use crate::{
     Capabilities, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
     Moment, ReleaseRequest, Released, Result,
-    batch::{Acquire, Errand, Lane, Release},
+    batch::{Acquire, Crowd, Errand, Lane, Release},
     observer::Events,
     renewal::Renewals,
     waiting::Waiting,
@@ -65,13 +65,14 @@ impl Core {
     ) -> Self {
         let capabilities = store.capabilities();
         let calls_at_once = capabilities.calls_at_once;
+        let crowd = (calls_at_once <= 1).then(Arc::<Crowd>::default);
         Self {
             capabilities,
             holder,
             events,
-            acquires: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once)),
+            acquires: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once, crowd.clone())),
             renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock)),
-            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once)),
+            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once, crowd)),
             waiting: Waiting::default(),
             tenures: AtomicU64::new(0),
             store,

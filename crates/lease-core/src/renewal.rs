@@ -98,7 +98,7 @@ enum Phase {
 impl Renewals {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
         // They are in no hurry: the fewer calls the better.
-        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), 1));
+        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), 1, None));
         Self(Arc::new(Shared { store, clock, lane, agenda: Mutex::default(), changed: Notify::new() }))
     }
 

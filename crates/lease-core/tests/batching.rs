@@ -81,6 +81,42 @@ async fn a_store_gets_as_many_calls_at_once_as_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_calls_take_turns_half_of_all_go_at_a_time() {
+    let store = TroubledStore::new().with_calls_at_once(1);
+    let client = client(&store);
+    let held = join_all((0..40).map(|n| client.try_acquire(format!("job-{n}"), TTL))).await;
+    store.close_gate();
+    let acquiring = tokio::spawn(async move { client.try_acquire("another-job", TTL).await });
+    settle().await;
+    let releasing = held.into_iter().map(|lease| lease.unwrap().unwrap().release());
+    let releasing = tokio::spawn(join_all(releasing));
+    settle().await;
+    // One alone, and half of the 41 that are on their way then.
+    assert_eq!(store.calls("release"), [1, 20]);
+    store.open_gate();
+    let _held = acquiring.await.unwrap().unwrap().unwrap();
+    assert!(releasing.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!(store.calls("release"), [1, 20, 19]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_calls_take_turns_those_who_are_answered_together_stay_together() {
+    let store = TroubledStore::new().with_calls_at_once(1);
+    let client = client(&store);
+    let alone = client.try_acquire("alone", TTL);
+    let together = (0..32).map(|n| {
+        let client = client.clone();
+        tokio::spawn(async move { client.try_acquire(format!("job-{n}"), TTL).await.unwrap().unwrap().release().await })
+    });
+    let (held, released) = tokio::join!(alone, join_all(together));
+    assert!(held.unwrap().is_some());
+    assert!(released.into_iter().all(|outcome| outcome.unwrap().is_ok()));
+    assert_eq!(store.calls("acquire"), [1, 16, 16]);
+    // The first of each group is back before the others, and does not go without them.
+    assert_eq!(store.calls("release"), [16, 16]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_stands_once_in_a_call() {
     let store = TroubledStore::new();
     let client = client(&store);

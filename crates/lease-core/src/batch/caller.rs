@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{Answered, Lane, Operation, Place};
+use super::{Answered, Lane, Operation, Place, crowd::Counted};
 use crate::ErrorKind;
 
 /// While it lives, a caller is polling a call of its own.
@@ -80,12 +80,15 @@ impl<'a, O: Operation> Queued<'a, O> {
         Self { lane, place }
     }
 
-    pub(super) async fn wait(self, answer: oneshot::Receiver<Answered<O::Answer>>) -> Answered<O::Answer> {
+    pub(super) async fn wait(
+        self,
+        answer: oneshot::Receiver<(Answered<O::Answer>, Option<Counted>)>,
+    ) -> Answered<O::Answer> {
         let (give_up_at, _) = self.place;
         let began = self.lane.clock.now();
         tokio::select! {
             biased;
-            answered = answer => answered.unwrap_or_else(|_| {
+            answered = answer => answered.map(|(answered, _)| answered).unwrap_or_else(|_| {
                 let message = "the store's call panicked, or its runtime has ended";
                 Answered { sent: began, result: Err(self.lane.error(ErrorKind::Internal, message)), hung: false }
             }),

@@ -9,6 +9,8 @@ use crate::{ErrorKind, Moment, Result};
 
 /// How often one batch is halved at the most: enough to find two poisonous items. What still fails then fails for all.
 const MOST_HALVINGS: usize = 16;
+/// How often those who have just been answered have their turn before a call goes without them.
+const MOST_TURNS: usize = 8;
 
 /// A task that brings what is queued to the store until nothing is left.
 pub(super) struct Courier<O: Operation> {
@@ -26,6 +28,12 @@ impl<O: Operation> Courier<O> {
         loop {
             // Those who have just been answered come back at once with what they want next: it goes along.
             tokio::task::yield_now().await;
+            for _ in 1..MOST_TURNS {
+                if !self.lane.is_returning() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
             let Some(batch) = self.next_batch() else { return };
             self.deliver(batch).await;
         }
@@ -42,7 +50,7 @@ impl<O: Operation> Courier<O> {
                     self.on_duty = false;
                     return None;
                 }
-                traffic.take_batch()
+                traffic.take_batch(self.lane.crowd.as_deref())
             };
             let now = self.lane.clock.now();
             let too_late = |place: &Place| place.0 <= now;
