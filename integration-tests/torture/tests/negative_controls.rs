@@ -200,6 +200,27 @@ fn c2_a_token_that_falls_is_caught() {
 }
 
 #[test]
+fn c2_grants_of_two_servers_at_the_same_time_have_no_order() {
+    // An overlap, with token 15, of which the answer came at 4700.
+    let fallen = |deadline| {
+        let documented = Case { degradation: Some(Degradation::Overlap), ..case() };
+        let mut entries = sound();
+        entries.extend([
+            entry(4_650, "worker-1", asked(2)),
+            entry(4_710, "worker-1", granted(2, 14, deadline)),
+            entry(4_720, "worker-1", releasing(14)),
+            entry(4_730, "worker-1", released(14)),
+        ]);
+        let verdict = verdict_in(documented, entries);
+        assert!(!verdict.degradations.is_empty());
+        checks(&verdict)
+    };
+    // The request may have been sent before that answer came, or cannot.
+    assert_eq!(fallen(5_699), BTreeSet::new());
+    assert_eq!(fallen(5_700), BTreeSet::from([Check::Tokens]));
+}
+
+#[test]
 fn c2_a_grant_that_was_written_down_after_a_pause_is_no_fallen_token() {
     let mut entries = sound();
     change(&mut entries, &granted(1, 12, 1_740), |entry| entry.at = 2_499 * MILLISECOND);
