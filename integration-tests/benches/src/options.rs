@@ -21,7 +21,8 @@ pub(crate) struct Options {
     /// Only these contenders, by their names in the tables.
     #[arg(long, value_delimiter = ',')]
     pub(crate) contender: Vec<String>,
-    /// Acquire: how often each contender has its turn. Medians of five differ from run to run by a fifth where the machine drifts.
+    /// Acquire: how often each contender has its turn. Medians of five differ from run to run by a fifth where the machine
+    /// drifts.
     #[arg(long, default_value_t = 11)]
     pub(crate) repetitions: usize,
     /// Acquire: how long a turn takes, in milliseconds.

@@ -1,5 +1,6 @@
 //! C1: believed intervals of one name never overlap (S1, S4, S7). C2: tokens strictly increase in the order of grants, and
-//! never repeat (S9). What judges them is the checker of histories that the conformance suite uses.
+//! never repeat (S9). What judges them is the checker of histories that the conformance suite uses; but grants that overlap
+//! have an order only where it is certain, see [`is_earlier`].
 
 use std::time::Duration;
 
