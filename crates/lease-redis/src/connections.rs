@@ -39,9 +39,6 @@ use crate::{
 /// How long the `PING` behind an abandoned call may take, apart from what replicas may.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often the driver may send a command in Cluster: with one attempt it could not follow a redirection.
-const ATTEMPTS_IN_CLUSTER: u32 = 3;
-
 /// How far a failed call had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
@@ -118,6 +115,12 @@ impl Connections {
             .map_err(|source| classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read }))?;
         let lane = Lane { state: Mutex::new(State { client, task: Some(task) }), is_probed: AtomicBool::new(false) };
         Ok(Self::new(vec![lane], place, options))
+    }
+
+    /// Whether this client can give the answer to one command to another one: in Cluster, while it follows redirections.
+    /// That is a setting of the client, which no command can change.
+    pub(crate) fn mixes_up_answers(client: &Client) -> bool {
+        client.is_clustered() && client.connection_config().max_redirections != 0
     }
 
     /// Clients of the application.
@@ -234,7 +237,7 @@ impl Connections {
         };
         let options = Options {
             // Repeating is for those who know the deadline.
-            max_attempts: Some(if self.is_clustered { ATTEMPTS_IN_CLUSTER } else { 1 }),
+            max_attempts: Some(1),
             timeout: Some(self.command_timeout + extra_time),
             cluster_hash: cluster_hash.filter(|_| self.is_clustered),
             cluster_node,
@@ -407,6 +410,10 @@ pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
         connection_timeout: options.connect_timeout,
         internal_command_timeout: options.connect_timeout,
         max_command_attempts: 1,
+        // The driver follows `ASK` by writing `ASKING` into a pipeline that others share, and takes the next answer for its
+        // own, whoever's it is: from then on every answer on that connection is one off. So a redirection is an error.
+        // `MOVED` has the driver read the slots again all the same, and the next attempt goes to the right server.
+        max_redirections: 0,
         // A password that is being changed may be right again in a moment.
         reconnect_on_auth_error: true,
         unresponsive: UnresponsiveConfig {

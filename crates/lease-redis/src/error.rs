@@ -34,6 +34,10 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         DriverErrorKind::Protocol | DriverErrorKind::Parse => {
             (unless_sent(&failure), format!("{place} did not answer as Redis does: {}", failure.source.details()))
         }
+        // A server that redirects has not done it, and the driver does not follow.
+        DriverErrorKind::Routing if failure.source.details() == "Too many redirections." => {
+            (ErrorKind::Unavailable, format!("{place} is moving it to another server: try again"))
+        }
         DriverErrorKind::Routing | DriverErrorKind::Cluster | DriverErrorKind::Sentinel => {
             (unless_sent(&failure), format!("{place} has no server for it now: {}", failure.source.details()))
         }

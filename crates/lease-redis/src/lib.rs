@@ -66,8 +66,9 @@
 //! is given up during an outage has not happened; within the milliseconds in which an outage is not noticed yet, it may be
 //! delivered afterwards, and is then released by its caller or gone after its ttl (S15).
 //!
-//! Commands are not repeated by the driver, except in Cluster, where it must follow redirections: there, a release that was
-//! repeated after a broken connection may answer that nothing was held.
+//! Commands are not repeated by the driver, and in Cluster no redirection is followed: the driver would mix up answers. While a
+//! slot moves, calls for its names fail as `Unavailable`, and go right once it has moved. An application's own client of a
+//! Cluster needs `ConnectionConfig { max_redirections: 0, .. }`.
 mod acquire;
 mod admin;
 mod answer;

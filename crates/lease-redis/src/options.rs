@@ -160,10 +160,11 @@ impl RedisStoreOptions {
     ///
     /// # Errors
     ///
-    /// `Invalid`: an option cannot be. `Unsupported`: `wait_replicas` in Cluster.
+    /// `Invalid`: an option cannot be, or the client follows redirections of a Cluster: there its `ConnectionConfig` must
+    /// have `max_redirections: 0`, since the driver mixes up answers when it follows one. `Unsupported`: `wait_replicas` in
+    /// Cluster.
     pub fn with_client(&self, client: Client) -> Result<RedisStore> {
-        self.validate()?;
-        self.build(Connections::borrow(vec![client], self))
+        self.borrow(vec![client])
     }
 
     /// Uses a pool that the application has, as [`RedisStoreOptions::with_client`] does a client.
@@ -172,8 +173,17 @@ impl RedisStoreOptions {
     ///
     /// As [`RedisStoreOptions::with_client`].
     pub fn with_pool(&self, pool: &Pool) -> Result<RedisStore> {
+        self.borrow(pool.clients().to_vec())
+    }
+
+    fn borrow(&self, clients: Vec<Client>) -> Result<RedisStore> {
         self.validate()?;
-        self.build(Connections::borrow(pool.clients().to_vec(), self))
+        if clients.iter().any(Connections::mixes_up_answers) {
+            let message = "this client of a Cluster follows redirections, and would then take the answers of other \
+                           commands for its own: make it with ConnectionConfig { max_redirections: 0, .. }";
+            return Err(here(ErrorKind::Invalid, "connect", message));
+        }
+        self.build(Connections::borrow(clients, self))
     }
 
     fn build(&self, connections: Connections) -> Result<RedisStore> {
