@@ -169,19 +169,29 @@ impl Contender {
     async fn run(mut self) {
         // Before the first try, so that no release in between goes unnoticed.
         let mut wakeups = self.core.store.subscribe(&self.place.0);
+        // When the name is worth an attempt, whoever is the first in line then: a waiter that goes takes neither the poll nor
+        // a hint with it.
+        let mut wake_at = None;
         while let Some(mut waiter) = self.next_waiter() {
-            let mut wake_at = self.after(waiter.retry_after);
+            let own = self.after(waiter.retry_after);
+            let mut wakes = wake_at.take().map_or(own, |at: Moment| at.min(own));
             loop {
                 tokio::select! {
                     biased;
-                    () = waiter.reply.closed() => break,
+                    () = waiter.reply.closed() => {
+                        wake_at = Some(wakes);
+                        break;
+                    }
                     () = wakeups.next() => {}
-                    () = self.core.clock.sleep_until(wake_at) => {}
+                    () = self.core.clock.sleep_until(wakes) => {}
                 }
                 let asked = tokio::select! {
                     biased;
                     asked = waiter.attempt.ask() => asked,
-                    () = waiter.reply.closed() => break,
+                    () = waiter.reply.closed() => {
+                        wake_at = Some(self.core.clock.now());
+                        break;
+                    }
                 };
                 match asked {
                     Asked::Granted(lease) => {
@@ -191,7 +201,7 @@ impl Contender {
                     }
                     Asked::Held { retry_after } => {
                         waiter.trouble.take();
-                        wake_at = self.after(retry_after);
+                        wakes = self.after(retry_after);
                     }
                     Asked::Failed(error) if !error.is_transient() => {
                         let _ = waiter.reply.send(Err(error));
@@ -199,12 +209,12 @@ impl Contender {
                     }
                     Asked::Failed(error) => {
                         waiter.trouble.put(error);
-                        wake_at = self.after(Some(waiter.attempt.attempt_timeout()));
+                        wakes = self.after(Some(waiter.attempt.attempt_timeout()));
                     }
                     Asked::Spent(error) => {
                         waiter.trouble.put(error);
                         waiter.attempt.begin_anew();
-                        wake_at = self.after(Some(waiter.attempt.attempt_timeout()));
+                        wakes = self.after(Some(waiter.attempt.attempt_timeout()));
                     }
                 }
             }
@@ -230,7 +240,8 @@ impl Contender {
     /// When to try again: at the next poll, or when the holder's time is over.
     fn after(&mut self, retry_after: Option<Duration>) -> Moment {
         let poll = POLL.mul_f64(self.random.random_range(1.0..2.0));
-        let expiry = retry_after.map(|after| after + EXPIRY_JITTER.mul_f64(self.random.random_range(0.0..1.0)));
+        let expiry =
+            retry_after.map(|after| after.saturating_add(EXPIRY_JITTER.mul_f64(self.random.random_range(0.0..1.0))));
         self.core.clock.now() + expiry.map_or(poll, |expiry| expiry.min(poll))
     }
 }

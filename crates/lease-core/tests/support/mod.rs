@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,7 @@ pub struct TroubledStore {
     pub endings: Endings,
     asked_for_endings: Arc<AtomicUsize>,
     calls_at_once: usize,
+    says_never: Arc<AtomicBool>,
 }
 
 impl TroubledStore {
@@ -39,7 +40,13 @@ impl TroubledStore {
             endings: Endings::default(),
             asked_for_endings: Arc::default(),
             calls_at_once: 1,
+            says_never: Arc::default(),
         }
+    }
+
+    /// From now on, or no longer, every name is held and will never be free.
+    pub fn say_never(&self, never: bool) {
+        self.says_never.store(never, Ordering::SeqCst);
     }
 
     pub fn with_calls_at_once(self, calls_at_once: usize) -> Self {
@@ -86,6 +93,9 @@ impl LeaseStore for TroubledStore {
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        if self.says_never.load(Ordering::SeqCst) {
+            return vec![Ok(Acquired::Held { by: None, retry_after: Some(Duration::MAX) }); requests.len()];
+        }
         match self.pass("acquire", requests.iter().map(|request| &request.name).collect()).await {
             Some(failure) => failure,
             None => self.inner.acquire(requests).await,

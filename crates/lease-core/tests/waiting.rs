@@ -1,0 +1,107 @@
+//! Waiters that come and go: the name is asked for all the same, and what one of them was told is not lost with it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use lease_core::{Clock, LeaseClient, LeaseOptions, SystemClock, TokioClock};
+use lease_memory::MemoryStore;
+use support::{TTL, TroubledStore, settle};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A name whose holder has crashed: nobody hints at its end.
+async fn held_by_a_crashed_client(store: &TroubledStore, ttl: Duration) {
+    support::client(store).try_acquire("job", ttl).await.unwrap().unwrap().abandon();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l02_waits_that_are_shorter_than_the_poll_win_a_name_whose_holder_has_crashed() {
+    for limit in [Duration::from_millis(100), Duration::from_millis(500), SECOND] {
+        let (store, clock) = (TroubledStore::new(), TokioClock::new());
+        let client = support::client(&store);
+        held_by_a_crashed_client(&store, SECOND * 5).await;
+        let began = clock.now();
+        let mut waiters = tokio::task::JoinSet::new();
+        for n in 0..2 {
+            let (client, options) = (client.clone(), LeaseOptions::new(TTL).with_wait_limit(limit));
+            waiters.spawn(async move {
+                clock.sleep_until(clock.now() + limit / 2 * n).await;
+                loop {
+                    if let Ok(lease) = client.acquire("job", &options).await {
+                        return lease;
+                    }
+                }
+            });
+        }
+        let won = tokio::time::timeout(SECOND * 60, waiters.join_next()).await;
+        assert!(won.is_ok(), "with limits of {limit:?} nobody won in a minute");
+        let took = clock.now().saturating_since(began);
+        assert!(took <= SECOND * 6, "with limits of {limit:?} it took {took:?}");
+    }
+}
+
+/// In real time: which of the tasks moves first is what matters.
+#[test]
+fn l02_a_wait_beside_a_tick_wins_a_name_whose_holder_has_crashed() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let (store, clock) = (MemoryStore::with_clock(SystemClock), SystemClock);
+        let client = LeaseClient::new(store.clone());
+        LeaseClient::new(store).try_acquire("job", SECOND).await.unwrap().unwrap().abandon();
+        let began = clock.now();
+        let lease = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    lease = client.acquire("job", TTL) => return lease.unwrap(),
+                    () = clock.sleep_until(clock.now() + Duration::from_millis(200)) => {}
+                }
+                assert!(clock.now().saturating_since(began) < SECOND * 10, "a free name was not won");
+            }
+        });
+        drop(lease.await.unwrap());
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn l01_a_hint_outlives_the_waiter_for_which_it_was_taken() {
+    let (store, clock) = (TroubledStore::new(), TokioClock::new());
+    let (holder, client) = (support::client(&store), support::client(&store));
+    let held = holder.try_acquire("job", TTL * 10).await.unwrap().unwrap();
+    let wait = || {
+        let client = client.clone();
+        tokio::spawn(async move { client.acquire("job", TTL).await })
+    };
+    let first = wait();
+    settle().await;
+    let second = wait();
+    settle().await;
+    // Others are in flight, so that the attempt of the first one, woken by the release, stands in the queue for a moment.
+    for n in 0..2 {
+        let client = client.clone();
+        tokio::spawn(async move { client.try_acquire(format!("hang{n}"), TTL).await.map(drop) });
+        settle().await;
+    }
+    held.release().await.unwrap();
+    settle().await;
+    first.abort();
+    settle().await;
+    let began = clock.now();
+    let lease = second.await.unwrap().unwrap();
+    assert!(lease.is_held());
+    let took = clock.now().saturating_since(began);
+    assert!(took < Duration::from_millis(100), "{took:?} after the release");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l02_a_name_that_is_said_never_to_be_free_is_asked_for_again_at_the_poll() {
+    let store = TroubledStore::new();
+    let client = support::client(&store);
+    store.say_never(true);
+    let waiting = tokio::spawn(async move { client.acquire("job", TTL).await });
+    settle().await;
+    store.say_never(false);
+    let won = tokio::time::timeout(SECOND * 5, waiting).await;
+    assert!(won.unwrap().unwrap().unwrap().is_held());
+}
