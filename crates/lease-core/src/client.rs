@@ -180,7 +180,7 @@ impl LeaseClient {
     {
         let _scope = self.core.enter_scope();
         let lease = self.acquire(name, options).await?;
-        lease.enter_scope();
+        let scope = lease.scope();
         let outcome = {
             let mut work = pin!(lease.while_held(work(lease.handle())));
             tokio::select! {
@@ -189,6 +189,7 @@ impl LeaseClient {
                 outcome = &mut work => outcome.map_err(LeaseLost::into),
             }
         };
+        drop(scope);
         // The work has ended or was dropped: now the lease may go. What is lost already is released in the background: its
         // caller learns of the loss at once, also while the store is out of reach (S5).
         if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Lost) {

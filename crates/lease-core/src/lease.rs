@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, sync::watch};
 use crate::{
     FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LossReason, Metadata, Moment, ReleaseRequest, Released,
     Result,
-    core::{Core, Phase, runtime},
+    core::{Core, Phase, Scope, runtime},
     schedule::Plan,
     tenure::Tenure,
 };
@@ -48,10 +48,6 @@ impl Lease {
     #[must_use]
     pub fn handle(&self) -> LeaseHandle {
         self.handle.clone()
-    }
-
-    pub(crate) fn enter_scope(&self) {
-        self.tenure.enter_scope();
     }
 
     /// Ends the lease and tells the store; the checked path. From the call on it is not held any more, whatever comes of it
@@ -245,6 +241,14 @@ impl LeaseHandle {
         self.core.renewals.renew(&self.tenure, &runtime).await
     }
 
+    /// Begins a scope of exclusive work, which ends when the guard is dropped: until then, but no longer than the lease lasts,
+    /// [`LeaseClient::close`](crate::LeaseClient::close) does not release the lease (S17).
+    #[must_use]
+    pub fn scope(&self) -> WorkScope {
+        self.tenure.enter_scope();
+        WorkScope { tenure: Arc::clone(&self.tenure), _scope: self.core.enter_scope() }
+    }
+
     /// Completes when the client begins to close: exclusive work should come to its end.
     ///
     /// # Cancel safety
@@ -252,6 +256,24 @@ impl LeaseHandle {
     /// Cancel safe.
     pub async fn closing(&self) {
         self.core.reached(Phase::Closing).await;
+    }
+}
+
+/// A scope of exclusive work under a lease, from [`LeaseHandle::scope`].
+pub struct WorkScope {
+    tenure: Arc<Tenure>,
+    _scope: Scope,
+}
+
+impl Drop for WorkScope {
+    fn drop(&mut self) {
+        self.tenure.leave_scope();
+    }
+}
+
+impl fmt::Debug for WorkScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkScope").field(&self.tenure).finish()
     }
 }
 

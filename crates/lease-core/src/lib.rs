@@ -90,7 +90,7 @@ pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use endings::Endings;
 pub use error::{Error, ErrorKind, Result};
 pub use holder::{HolderId, InvalidHolderId};
-pub use lease::{Lease, LeaseHandle};
+pub use lease::{Lease, LeaseHandle, WorkScope};
 pub use metadata::{InvalidMetadata, Metadata};
 pub use name::{InvalidName, LeaseName};
 pub use observer::{AttemptOutcome, LeaseEvent, Observer};

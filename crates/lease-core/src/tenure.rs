@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -66,7 +66,8 @@ pub(crate) struct Tenure {
     clock: Arc<dyn Clock>,
     events: Events,
     latch: Latch,
-    scoped: AtomicBool,
+    /// How many scopes of exclusive work hold it.
+    scopes: AtomicUsize,
     metadata: Mutex<MetadataChanges>,
 }
 
@@ -98,7 +99,7 @@ impl Tenure {
             clock: Arc::clone(&core.clock),
             events: core.events.clone(),
             latch: Latch::new(Arc::clone(&core.clock), schedule.tenure_ends(sent), plan.valid_until),
-            scoped: AtomicBool::new(false),
+            scopes: AtomicUsize::new(0),
             metadata: Mutex::default(),
         }
     }
@@ -109,11 +110,15 @@ impl Tenure {
 
     /// A scope of exclusive work holds it: nobody else may release it before that has ended (S17).
     pub(crate) fn enter_scope(&self) {
-        self.scoped.store(true, Ordering::Release);
+        self.scopes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn leave_scope(&self) {
+        self.scopes.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn is_scoped(&self) -> bool {
-        self.scoped.load(Ordering::Acquire)
+        self.scopes.load(Ordering::Acquire) > 0
     }
 
     /// Whether the lease is held. False from the deadline on, for ever (S4).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lease_core::{FencingToken, LeaseHandle};
+use lease_core::{FencingToken, LeaseHandle, WorkScope};
 use tokio::sync::watch;
 
 /// A term of leadership, as the work under it sees it. Cheap to clone.
@@ -77,7 +77,7 @@ impl Term {
             course.scopes += usize::from(entered);
             entered
         });
-        entered.then(|| Scope { term: self.clone() })
+        entered.then(|| Scope { term: self.clone(), _work: self.lease.scope() })
     }
 
     pub(crate) fn drain(&self) {
@@ -116,6 +116,8 @@ impl Term {
 #[derive(Debug)]
 pub(crate) struct Scope {
     term: Term,
+    /// The client waits for it when it closes.
+    _work: WorkScope,
 }
 
 impl Drop for Scope {

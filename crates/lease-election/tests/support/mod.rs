@@ -1,0 +1,55 @@
+//! Candidates on one memory store, each behind a store of its own that can fail.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{sync::Arc, time::Duration};
+
+use lease_core::{Clock, HolderId, LeaseClient, TokioClock};
+use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions};
+use lease_memory::MemoryStore;
+use lease_testkit::ChaosStore;
+
+pub const SECOND: Duration = Duration::from_secs(1);
+
+pub struct Group {
+    pub clock: TokioClock,
+    store: MemoryStore,
+}
+
+/// A candidate, its client, and the store through which it speaks to the others.
+pub struct Member {
+    pub chaos: ChaosStore,
+    pub client: LeaseClient,
+    pub candidate: Candidate,
+}
+
+impl Group {
+    pub fn new() -> Self {
+        let clock = TokioClock::new();
+        Self { clock, store: MemoryStore::with_clock(clock) }
+    }
+
+    /// One more candidate, by the default options of an election. It has had the time to win if nobody leads.
+    pub async fn join(&self, id: &str, options: CandidateOptions) -> Member {
+        let chaos = ChaosStore::new(Arc::new(self.store.clone()), Arc::new(self.clock), 0);
+        let client = LeaseClient::new(chaos.clone()).with_holder(HolderId::new(id).unwrap()).with_clock(self.clock);
+        let election = Election::new(client.clone(), "group", ElectionOptions::default()).unwrap();
+        let candidate = election.candidate(options).unwrap();
+        self.pass(Duration::from_millis(100)).await;
+        Member { chaos, client, candidate }
+    }
+
+    pub async fn pass(&self, time: Duration) {
+        self.clock.sleep_until(self.clock.now() + time).await;
+    }
+
+    /// How long it takes until this is true, an hour at the most.
+    pub async fn until(&self, condition: impl Fn() -> bool) -> Duration {
+        let began = self.clock.now();
+        while !condition() {
+            assert!(self.clock.now().saturating_since(began) < SECOND * 3600, "not within an hour");
+            self.pass(Duration::from_millis(10)).await;
+        }
+        self.clock.now().saturating_since(began)
+    }
+}
