@@ -19,6 +19,22 @@ pub(crate) struct Shared {
     pub(crate) health: watch::Sender<Health>,
 }
 
+impl Shared {
+    /// What is as it was is no news.
+    pub(crate) fn set_health(&self, health: Health) {
+        replace(&self.health, health);
+    }
+}
+
+/// Tells receivers only of what is new.
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
+    sender.send_if_modified(|old| {
+        let is_news = *old != new;
+        *old = new;
+        is_news
+    });
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     NotStarted,
@@ -144,18 +160,35 @@ impl Campaign {
 
     /// Campaigns, whenever it is fit and need not stay away, until it wins.
     async fn win(&mut self) -> Result<Lease, Option<Done>> {
+        let client = self.election.client().clone();
+        let clock = Arc::clone(client.clock());
+        let name = self.election.leader_name().clone();
+        let options = self.lease_options().with_metadata(self.options.metadata.clone()).with_announce(true);
+        // Goes on while the health changes, as long as the candidate is fit: its place in the line is not lost.
+        let mut acquiring = None;
         loop {
-            let client = self.election.client().clone();
-            let clock = Arc::clone(client.clock());
             let resting = self.away_until.filter(|until| *until > clock.now());
+            self.publish(resting.is_some());
             let campaigning = self.is_fit && resting.is_none();
-            let options = self.lease_options().with_metadata(self.options.metadata.clone()).with_announce(true);
+            if campaigning {
+                let (client, name, options) = (client.clone(), name.clone(), options.clone());
+                acquiring.get_or_insert_with(|| Box::pin(async move { client.acquire(name, options).await }));
+            } else {
+                acquiring = None;
+            }
+            let won = async {
+                match &mut acquiring {
+                    Some(acquiring) => acquiring.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Stop { done }) => return Err(Some(done)),
                     Some(Command::StepDown { stay_away, done }) => {
-                        self.away_until = Some(clock.now() + stay_away);
+                        let until = clock.now() + stay_away;
+                        self.away_until = Some(self.away_until.map_or(until, |earlier| earlier.max(until)));
                         let _ = done.send(Ok(()));
                     }
                     Some(Command::HandOver { done, .. }) => {
@@ -165,14 +198,17 @@ impl Campaign {
                 },
                 Ok(()) = self.health.changed() => self.judge_health(),
                 () = clock.sleep_until(resting.unwrap_or(Moment::from_origin(Duration::MAX))), if resting.is_some() => {}
-                won = client.acquire(self.election.leader_name(), options), if campaigning => match won {
-                    Ok(lease) => return Ok(lease),
-                    Err(error) if error.kind() == ErrorKind::Closed => return Err(None),
-                    Err(error) => {
-                        tracing::warn!(target: "lease", candidate = %self.id, %error, "cannot campaign");
-                        self.away_until = Some(self.pause.end());
+                won = won => {
+                    acquiring = None;
+                    match won {
+                        Ok(lease) => return Ok(lease),
+                        Err(error) if error.kind() == ErrorKind::Closed => return Err(None),
+                        Err(error) => {
+                            tracing::warn!(target: "lease", candidate = %self.id, %error, "cannot campaign");
+                            self.away_until = Some(self.pause.end());
+                        }
                     }
-                },
+                }
             }
         }
     }
@@ -304,12 +340,20 @@ impl Campaign {
     fn judge_health(&mut self) {
         let health = self.health.borrow_and_update().clone();
         self.is_fit = self.gate.is_fit(health.score());
+        let resting = self.away_until.is_some_and(|until| until > self.election.client().clock().now());
+        self.publish(resting);
+    }
+
+    /// Who rests is not fit to be offered the leadership.
+    fn publish(&self, resting: bool) {
+        let health = self.health.borrow().clone();
+        let fit = self.is_fit && !resting;
         // Too many details are left out; whoever sets them by hand is told before.
         let plain = Health::with_score(health.score());
-        let card = registration::card(&self.options, &health, self.is_fit)
-            .or_else(|_| registration::card(&self.options, &plain, self.is_fit));
+        let card =
+            registration::card(&self.options, &health, fit).or_else(|_| registration::card(&self.options, &plain, fit));
         if let Ok(card) = card {
-            self.card.send_replace(card);
+            replace(&self.card, card);
         }
     }
 

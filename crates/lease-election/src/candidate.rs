@@ -221,7 +221,7 @@ impl Candidate {
     pub fn set_health(&self, health: impl Into<Health>) -> Result<()> {
         let health = health.into();
         registration::card(&self.0.options, &health, false)?;
-        self.0.shared.health.send_replace(health);
+        self.0.shared.set_health(health);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Candidate {
                     }
                 };
                 let Some(inner) = candidate.upgrade() else { return };
-                inner.shared.health.send_replace(health);
+                inner.shared.set_health(health);
                 drop(inner);
                 clock.sleep_until(next).await;
             }
