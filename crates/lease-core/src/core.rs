@@ -42,6 +42,8 @@ pub(crate) struct Core {
     /// How many scopes of exclusive work there are.
     scopes: watch::Sender<usize>,
     close_grace: Duration,
+    /// How many releases are under way in the background.
+    releasing: watch::Sender<usize>,
 }
 
 /// The life of a client.
@@ -80,6 +82,7 @@ impl Core {
             phase: watch::Sender::new(Phase::Open),
             scopes: watch::Sender::new(0),
             close_grace,
+            releasing: watch::Sender::new(0),
         }
     }
 
@@ -134,8 +137,10 @@ impl Core {
     ) {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
         let errand = Errand::new(request, self.clock.now() + timeout);
+        let releasing = Releasing::begin(self);
         self.releases.enqueue(runtime, errand, move |answered| {
             core.released(&handle, repeated, timeout, repeats, &answered.result);
+            drop(releasing);
         });
     }
 
@@ -221,6 +226,13 @@ impl Core {
             }
         }
         while releases.join_next().await.is_some() {}
+        // And those of guards that were dropped before.
+        let mut releasing = self.releasing.subscribe();
+        tokio::select! {
+            biased;
+            _ = releasing.wait_for(|releasing| *releasing == 0) => {}
+            () = self.clock.sleep_until(self.clock.now() + CALL_TIMEOUT) => {}
+        }
     }
 
     async fn scopes_ended(&self, deadline: Moment) {
@@ -239,6 +251,22 @@ pub(crate) struct Scope(Arc<Core>);
 impl Drop for Scope {
     fn drop(&mut self) {
         self.0.scopes.send_modify(|scopes| *scopes -= 1);
+    }
+}
+
+/// A release under way in the background.
+struct Releasing(Arc<Core>);
+
+impl Releasing {
+    fn begin(core: &Arc<Core>) -> Self {
+        core.releasing.send_modify(|releasing| *releasing += 1);
+        Self(Arc::clone(core))
+    }
+}
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        self.0.releasing.send_modify(|releasing| *releasing -= 1);
     }
 }
 

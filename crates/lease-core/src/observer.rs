@@ -149,7 +149,11 @@ impl Events {
     pub(crate) fn emit(&self, event: LeaseEvent) {
         trace(&event);
         if let Some(observer) = &self.observer {
-            observer.observe(&event);
+            // A defect in an observer must not take leases with it.
+            let observed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer.observe(&event)));
+            if observed.is_err() {
+                tracing::error!(target: "lease", ?event, "an observer panicked");
+            }
         }
     }
 }

@@ -121,3 +121,45 @@ fn s05_a_blocked_runtime_cannot_hide_the_loss() {
         assert_eq!(polls, 1, "the work was polled after its lease was lost");
     });
 }
+
+#[test]
+fn s16_a_guard_dropped_as_its_runtime_ends_keeps_neither_client_nor_store() {
+    for after_the_runtime in [false, true] {
+        for _ in 0..20 {
+            let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+            let store = runtime.block_on(async { TroubledStore::new() });
+            let client = LeaseClient::new(store.clone());
+            if after_the_runtime {
+                let lease = runtime.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+                drop(runtime);
+                drop(lease);
+            } else {
+                runtime.block_on(async {
+                    let _lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+                });
+                drop(runtime);
+            }
+            drop(client);
+            assert_eq!(store.clones(), 1, "dropped after the runtime: {after_the_runtime}");
+        }
+    }
+}
+
+#[test]
+fn s16_close_waits_for_the_releases_of_guards_that_were_dropped_before() {
+    let runtime = runtime();
+    let store = runtime.block_on(async { TroubledStore::new() });
+    let client = LeaseClient::new(store.clone());
+    runtime.block_on(async {
+        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        store.close_gate();
+        drop(lease);
+        let closing = tokio::spawn(async move { client.close().await });
+        // The worker thread has the time to finish it.
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!closing.is_finished());
+        store.open_gate();
+        closing.await.unwrap().unwrap();
+        assert!(is_free(&store, "job").await);
+    });
+}

@@ -92,13 +92,17 @@ impl<'a, O: Operation> Queued<'a, O> {
                 let message = "the store's call panicked, or its runtime has ended";
                 Answered { sent: began, result: Err(self.lane.error(ErrorKind::Internal, message)), hung: false }
             }),
-            () = self.lane.clock.sleep_until(give_up_at) => match self.lane.lock().queue.remove(&self.place) {
-                Some(item) => {
-                    (item.done)(self.lane.never_sent());
-                    self.lane.never_sent()
+            () = self.lane.clock.sleep_until(give_up_at) => {
+                // Without the lock: observers are called.
+                let item = self.lane.lock().queue.remove(&self.place);
+                match item {
+                    Some(item) => {
+                        (item.done)(self.lane.never_sent());
+                        self.lane.never_sent()
+                    }
+                    None => Answered { sent: began, result: Err(self.lane.no_answer(began)), hung: true },
                 }
-                None => Answered { sent: began, result: Err(self.lane.no_answer(began)), hung: true },
-            },
+            }
         }
     }
 }

@@ -117,8 +117,17 @@ impl<O: Operation> Drop for Away<'_, O> {
 
 impl<O: Operation> Drop for Courier<O> {
     fn drop(&mut self) {
-        if self.on_duty {
-            self.lane.lock().couriers -= 1;
+        if !self.on_duty {
+            return;
+        }
+        // A panic, or its runtime has ended. Nobody else would come for what is queued.
+        let orphans = {
+            let mut traffic = self.lane.lock();
+            traffic.couriers -= 1;
+            if traffic.couriers == 0 { std::mem::take(&mut traffic.queue) } else { Default::default() }
+        };
+        for item in orphans.into_values() {
+            (item.done)(self.lane.never_sent());
         }
     }
 }

@@ -33,8 +33,12 @@ pub struct TroubledStore {
 
 impl TroubledStore {
     pub fn new() -> Self {
+        Self::on(MemoryStore::new())
+    }
+
+    pub fn on(inner: MemoryStore) -> Self {
         Self {
-            inner: MemoryStore::new(),
+            inner,
             calls: Arc::default(),
             gate: watch::Sender::new(true),
             endings: Endings::default(),
@@ -42,6 +46,11 @@ impl TroubledStore {
             calls_at_once: 1,
             says_never: Arc::default(),
         }
+    }
+
+    /// How many there are of this store, this one included.
+    pub fn clones(&self) -> usize {
+        Arc::strong_count(&self.calls)
     }
 
     /// From now on, or no longer, every name is held and will never be free.

@@ -1,0 +1,121 @@
+//! Panics of what an application or a provider brings: no other lease, request or thread suffers.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use lease_core::{
+    Clock, ErrorKind, Lease, LeaseClient, LeaseEvent, LeaseOptions, LeaseState, Observer, Renewal, SystemClock,
+    TokioClock,
+};
+use lease_memory::MemoryStore;
+use support::{TTL, TroubledStore, pass, settle};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Panics about everything that happens to names that begin with `bad`.
+#[derive(Debug)]
+struct Panics;
+
+impl Observer for Panics {
+    fn observe(&self, event: &LeaseEvent) {
+        if let LeaseEvent::Lost { name, .. } | LeaseEvent::Released { name, .. } = event {
+            assert!(!name.as_str().starts_with("bad"), "a defect in the observer");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l07_an_observer_that_panics_about_one_lease_harms_no_other() {
+    let store = TroubledStore::new();
+    let client = support::client(&store).with_observer(Panics);
+    let healthy = client.try_acquire("good", TTL).await.unwrap().unwrap();
+    let options = LeaseOptions::new(SECOND).with_renewal(Renewal::Manual);
+    let (one, two) = (client.try_acquire("bad1", &options).await, client.try_acquire("bad2", &options).await);
+    let lost = (one.unwrap().unwrap(), two.unwrap().unwrap());
+    pass(SECOND * 5).await;
+    assert!(!lost.0.is_held() && !lost.1.is_held());
+    assert_eq!(healthy.state(), LeaseState::Held);
+    drop(lost);
+    for _ in 0..10 {
+        pass(SECOND * 5).await;
+    }
+    assert_eq!(healthy.state(), LeaseState::Held, "it is renewed still");
+}
+
+#[tokio::test(start_paused = true)]
+async fn l07_what_is_queued_behind_a_call_that_panics_is_answered_at_once() {
+    let (store, clock) = (TroubledStore::new(), TokioClock::new());
+    let client = support::client(&store);
+    store.close_gate();
+    let try_acquire = |name: &'static str| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let outcome = client.try_acquire(name, TTL).await.map(drop).map_err(|error| error.kind());
+            (outcome, clock.now())
+        })
+    };
+    let busy = try_acquire("busy");
+    settle().await;
+    // A name stands once in a call, so the second `job` stays behind the call that panics.
+    let (poisonous, first, second) = (try_acquire("panic"), try_acquire("job"), try_acquire("job"));
+    let began = clock.now();
+    settle().await;
+    store.open_gate();
+    for answer in [poisonous, first, second] {
+        let (outcome, at) = answer.await.unwrap();
+        assert!(at.saturating_since(began) < SECOND, "{outcome:?} after {:?}", at.saturating_since(began));
+    }
+    assert_eq!(busy.await.unwrap().0, Ok(()));
+}
+
+/// Drops the leases that it has as soon as a release fails.
+#[derive(Debug, Clone, Default)]
+struct Drops(Arc<Mutex<Vec<Lease>>>);
+
+impl Observer for Drops {
+    fn observe(&self, event: &LeaseEvent) {
+        if let LeaseEvent::Released { outcome: Err(error), .. } = event
+            && error.kind() == ErrorKind::Unavailable
+        {
+            let leases = std::mem::take(&mut *self.0.lock().unwrap());
+            drop(leases);
+        }
+    }
+}
+
+#[test]
+fn an_observer_may_drop_a_lease() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let drops = Drops::default();
+            let store = TroubledStore::on(MemoryStore::with_clock(SystemClock));
+            let client = LeaseClient::new(store.clone()).with_observer(drops.clone());
+            let short = LeaseOptions::new(SECOND * 6).with_attempt_timeout(Duration::from_millis(300));
+            let last = client.try_acquire("last", &short).await.unwrap().unwrap();
+            let mut leases = Vec::new();
+            for n in 0..9 {
+                leases.push(client.try_acquire(format!("job{n}"), SECOND * 60).await.unwrap().unwrap());
+            }
+            let victim = client.try_acquire("victim", SECOND * 60).await.unwrap().unwrap();
+            drops.0.lock().unwrap().push(victim);
+            // All calls that may be made at a time hang, so that the last release gives up in the queue.
+            store.close_gate();
+            let mut releases = tokio::task::JoinSet::new();
+            for lease in leases {
+                releases.spawn(lease.release());
+                SystemClock.sleep_until(SystemClock.now() + Duration::from_millis(60)).await;
+            }
+            assert_eq!(last.release().await.unwrap_err().kind(), ErrorKind::Unavailable);
+            assert!(drops.0.lock().unwrap().is_empty(), "the observer was not told");
+        });
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(SECOND * 20).expect("the thread hangs, or has panicked");
+}
