@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) leadership: watch::Sender<Option<Term>>,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) health: watch::Sender<Health>,
+    /// How many calls of `lead` there are; nothing before the first. With none left there is nobody to lead for.
+    pub(crate) leads: watch::Sender<Option<usize>>,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ pub(crate) struct Campaign {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     health: watch::Receiver<Health>,
+    leads: watch::Receiver<Option<usize>>,
     gate: Gate,
     is_fit: bool,
     card: watch::Sender<Metadata>,
@@ -107,7 +110,7 @@ impl Campaign {
         let clock = Arc::clone(election.client().clock());
         let pause = Pause::new(clock, settings.retry_interval, (election.leader_name(), &id));
         let gate = Gate::new(settings.minimum_health, settings.health_hysteresis);
-        let health = shared.health.subscribe();
+        let (health, leads) = (shared.health.subscribe(), shared.leads.subscribe());
         let card = watch::Sender::new(Metadata::empty());
         let mut campaign = Self {
             election,
@@ -116,6 +119,7 @@ impl Campaign {
             shared,
             commands,
             health,
+            leads,
             gate,
             is_fit: true,
             card,
@@ -168,9 +172,8 @@ impl Campaign {
         let mut acquiring = None;
         loop {
             let resting = self.away_until.filter(|until| *until > clock.now());
-            self.publish(resting.is_some());
-            let campaigning = self.is_fit && resting.is_none();
-            if campaigning {
+            self.publish();
+            if self.would_campaign() {
                 let (client, name, options) = (client.clone(), name.clone(), options.clone());
                 acquiring.get_or_insert_with(|| Box::pin(async move { client.acquire(name, options).await }));
             } else {
@@ -197,6 +200,7 @@ impl Campaign {
                     None => return Err(None),
                 },
                 Ok(()) = self.health.changed() => self.judge_health(),
+                Ok(()) = self.leads.changed() => {}
                 () = clock.sleep_until(resting.unwrap_or(Moment::from_origin(Duration::MAX))), if resting.is_some() => {}
                 won = won => {
                     acquiring = None;
@@ -241,6 +245,9 @@ impl Campaign {
                         return self.step_down();
                     }
                 }
+                Ok(()) = self.leads.changed() => if *self.leads.borrow() == Some(0) {
+                    return self.step_down();
+                },
                 () = term.is_given_up() => return self.step_down(),
                 _ = states.changed() => {}
                 () = clock.sleep_until(drain_at.unwrap_or(Moment::from_origin(Duration::MAX))), if drain_at.is_some() => {
@@ -340,14 +347,19 @@ impl Campaign {
     fn judge_health(&mut self) {
         let health = self.health.borrow_and_update().clone();
         self.is_fit = self.gate.is_fit(health.score());
-        let resting = self.away_until.is_some_and(|until| until > self.election.client().clock().now());
-        self.publish(resting);
+        self.publish();
     }
 
-    /// Who rests is not fit to be offered the leadership.
-    fn publish(&self, resting: bool) {
+    /// Whether it is fit, need not stay away, and has somebody to lead for.
+    fn would_campaign(&self) -> bool {
+        let is_resting = self.away_until.is_some_and(|until| until > self.election.client().clock().now());
+        self.is_fit && !is_resting && *self.leads.borrow() != Some(0)
+    }
+
+    /// Who would not campaign is not offered the leadership either.
+    fn publish(&self) {
         let health = self.health.borrow().clone();
-        let fit = self.is_fit && !resting;
+        let fit = self.would_campaign();
         // Too many details are left out; whoever sets them by hand is told before.
         let plain = Health::with_score(health.score());
         let card =

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -44,6 +44,7 @@ impl Candidate {
             leadership: watch::Sender::new(None),
             standing: watch::Sender::new(Standing::NeverLed),
             health: watch::Sender::new(Health::healthy()),
+            leads: watch::Sender::new(None),
         });
         let start = !options.start_later;
         let candidate = Self(Arc::new(Inner { election, id, name, options, shared, commands: Mutex::default() }));
@@ -80,6 +81,8 @@ impl Candidate {
         *running = Some(sender);
         let Inner { election, id, name, options, shared, .. } = &*self.0;
         shared.status.send_replace(Status::Running);
+        // The calls of `lead` that ended with the stop before count no more.
+        shared.leads.send_modify(|leads| *leads = leads.filter(|leads| *leads > 0));
         let campaign = Campaign::new(election.clone(), id.clone(), options.clone(), Arc::clone(shared), receiver);
         runtime.spawn(campaign.run(name.clone()));
         Ok(())
@@ -148,13 +151,15 @@ impl Candidate {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the work, and gives the leadership up.
+    /// Dropping it drops the work, and gives the leadership up. From then on, as after a panic, the candidate campaigns only
+    /// while there is a call of `lead` again: nobody leads without work.
     pub async fn lead<W, F>(&self, mut work: W)
     where
         W: FnMut(Term) -> F,
         F: Future<Output = ()>,
     {
         let shared = Arc::clone(&self.0.shared);
+        let _leads = Leads::begin(&shared);
         let mut terms = shared.leadership.subscribe();
         let mut statuses = shared.status.subscribe();
         loop {
@@ -217,24 +222,31 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when the details, with the candidate's metadata, are too large or have control characters.
+    /// [`ErrorKind::Invalid`] when the details, with the candidate's metadata, are too large or have control characters. The
+    /// score counts all the same; the details are not published.
     pub fn set_health(&self, health: impl Into<Health>) -> Result<()> {
         let health = health.into();
-        registration::card(&self.0.options, &health, false)?;
+        let published = registration::card(&self.0.options, &health, false);
         self.0.shared.set_health(health);
-        Ok(())
+        published.map(drop).map_err(Error::from)
     }
 
     /// Lets a check say how well it is, once in each interval, until the last handle of the candidate is dropped. A check
-    /// that takes longer than the interval counts as unhealthy.
+    /// that takes longer than the interval counts as unhealthy. One that panics, or whose runtime ends, is not asked again: the
+    /// candidate is unhealthy until somebody else says how it is.
     ///
     /// # Errors
     ///
-    /// When it is called outside a tokio runtime.
+    /// [`ErrorKind::Invalid`] when the interval is zero, or it is called outside a tokio runtime.
     pub fn watch_health(&self, interval: Duration, check: impl HealthCheck) -> Result<()> {
         let runtime = runtime("check health")?;
+        if interval.is_zero() {
+            let message = "the interval of a health check must be longer than zero";
+            return Err(Error::new(ErrorKind::Invalid, "check health", message));
+        }
         let (candidate, clock) = (Arc::downgrade(&self.0), Arc::clone(self.0.election.client().clock()));
         runtime.spawn(async move {
+            let _unhealthy_afterwards = Checking(Weak::clone(&candidate));
             loop {
                 let next = clock.now() + interval;
                 let health = tokio::select! {
@@ -273,6 +285,35 @@ impl Candidate {
 
     fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
         self.0.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call of [`Candidate::lead`].
+struct Leads(Arc<Shared>);
+
+impl Leads {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.leads.send_modify(|leads| *leads = Some(leads.unwrap_or(0) + 1));
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Leads {
+    fn drop(&mut self) {
+        self.0.leads.send_modify(|leads| *leads = leads.map(|leads| leads - 1));
+    }
+}
+
+/// While it lives, a check says how well a candidate is. If that ends before the candidate does, nobody knows any more.
+struct Checking(Weak<Inner>);
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            tracing::error!(target: "lease", candidate = %inner.id, "a health check has ended, by a panic or with its runtime");
+            let health = Health::unhealthy().with_detail("check", "it has ended, by a panic or with its runtime");
+            inner.shared.set_health(health);
+        }
     }
 }
 

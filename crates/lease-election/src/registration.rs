@@ -21,9 +21,9 @@ const OWN: &str = "own.";
 pub struct CandidateInfo {
     /// Who it is.
     pub id: HolderId,
-    /// Its health when it last said so.
+    /// Its health when it last said so, the score to four decimals.
     pub health: Health,
-    /// Whether it campaigns, or would: it is healthy enough.
+    /// Whether it campaigns, or would: it is healthy enough, and does not stay away.
     pub is_fit: bool,
     /// Whether it leads.
     pub is_leader: bool,
@@ -63,7 +63,8 @@ pub(crate) fn card(options: &CandidateOptions, health: &Health, is_fit: bool) ->
     let own = options.metadata.iter().map(|(key, value)| (format!("{OWN}{key}"), value.to_owned()));
     let fixed = [
         (PRIORITY.to_owned(), options.priority.to_string()),
-        (HEALTH.to_owned(), health.score().to_string()),
+        // Always as long: the room for it is there if it was when the candidate was made.
+        (HEALTH.to_owned(), format!("{:.4}", health.score())),
         (FIT.to_owned(), is_fit.to_string()),
     ];
     Metadata::new(fixed.into_iter().chain(details).chain(own))

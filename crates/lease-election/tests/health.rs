@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use lease_core::Clock;
+use lease_core::{Clock, ErrorKind, Metadata};
 use lease_election::{CandidateOptions, Health, HealthCheck};
 use lease_testkit::{Fault, Operation};
 use support::{Group, SECOND};
@@ -89,6 +89,78 @@ async fn l08_who_stays_away_is_not_offered_the_leadership() {
     group.pass(SECOND * 600).await;
     assert!(low.candidate.is_leader());
     assert_eq!(terms.load(Ordering::SeqCst), 1);
+}
+
+#[derive(Debug, Default)]
+struct PanicsAtTheThird(AtomicUsize);
+
+#[async_trait]
+impl HealthCheck for PanicsAtTheThird {
+    async fn check(&self) -> Health {
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) < 2, "a defect in the check");
+        Health::healthy()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l08_a_check_that_panics_is_no_good_health() {
+    let group = Group::new();
+    let one = group.join("one", CandidateOptions::new()).await;
+    one.candidate.watch_health(SECOND, PanicsAtTheThird::default()).unwrap();
+    assert!(one.candidate.is_leader());
+    group.pass(SECOND * 10).await;
+    assert!(!one.candidate.is_leader());
+    let card = &one.candidate.election().candidates().await.unwrap()[0];
+    assert_eq!((card.is_fit, card.health.score()), (false, 0.0));
+    assert!(card.health.details()["check"].contains("panic"));
+    // Somebody else may say how it is.
+    one.candidate.set_health(1.0).unwrap();
+    group.until(|| one.candidate.is_leader()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s23_a_check_without_a_pause_is_refused() {
+    let group = Group::new();
+    let one = group.join("one", CandidateOptions::new()).await;
+    let error = one.candidate.watch_health(Duration::ZERO, Well).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l08_bad_health_counts_although_its_details_do_not_fit_on_the_card() {
+    let group = Group::new();
+    let metadata = Metadata::new([("key", "v".repeat(4000))]).unwrap();
+    let one = group.join("one", CandidateOptions::new().with_metadata(metadata)).await;
+    assert!(one.candidate.is_leader());
+    let sick = Health::with_score(0.123_456_789_012_345).with_detail("disk", "full ".repeat(100));
+    assert_eq!(one.candidate.set_health(sick).unwrap_err().kind(), ErrorKind::Invalid);
+    group.pass(SECOND * 10).await;
+    assert!(!one.candidate.is_leader());
+    let card = &one.candidate.election().candidates().await.unwrap()[0];
+    assert_eq!((card.is_fit, card.health.score()), (false, 0.1235));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s17_nobody_leads_without_work_after_it_has_panicked() {
+    let group = Group::new();
+    let first = group.join("first", CandidateOptions::new()).await;
+    let second = group.join("second", CandidateOptions::new()).await;
+    second.candidate.step_down(SECOND * 20).await.unwrap();
+    let candidate = first.candidate.clone();
+    let work = tokio::spawn(async move { candidate.lead(|_| async { panic!("a defect in the work") }).await });
+    assert!(work.await.unwrap_err().is_panic());
+    for _ in 0..100 {
+        group.pass(SECOND / 10).await;
+        assert!(!first.candidate.is_leader());
+    }
+    group.until(|| second.candidate.is_leader()).await;
+    // With work it campaigns again, and after a stop and a start as at the beginning.
+    second.candidate.stop().await.unwrap();
+    let terms = counts_terms(&first.candidate);
+    group.until(|| terms.load(Ordering::SeqCst) == 1).await;
+    first.candidate.stop().await.unwrap();
+    first.candidate.start().unwrap();
+    group.until(|| first.candidate.is_leader()).await;
 }
 
 #[tokio::test(start_paused = true)]
