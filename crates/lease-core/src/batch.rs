@@ -12,6 +12,7 @@
 //! * A batch that fails as a whole for a reason that lies in one of its items is halved and tried again (L7).
 
 mod caller;
+mod caught;
 mod courier;
 mod crowd;
 mod operation;
@@ -25,14 +26,16 @@ use std::{
 
 use tokio::{runtime::Handle, sync::oneshot};
 
-use self::{
-    caller::{Alone, Owned, Queued},
-    courier::Courier,
-    crowd::Counted,
-};
 pub(crate) use self::{
+    caller::Owned,
+    caught::caught,
     crowd::Crowd,
     operation::{Acquire, Operation, Release, Renew},
+};
+use self::{
+    caller::{Alone, Queued},
+    courier::Courier,
+    crowd::Counted,
 };
 use crate::{Clock, Error, ErrorKind, LeaseStore, Moment, Result};
 
@@ -226,10 +229,16 @@ impl<O: Operation> Lane<O> {
         let all = |error: Error| requests.iter().map(|_| Err(error.clone())).collect();
         tokio::select! {
             biased;
-            results = O::call(&*self.store, requests) => {
-                let (answers, asked) = (results.len(), requests.len());
-                let message = || format!("{answers} answers to {asked} requests");
-                let results = if answers == asked { results } else { all(self.error(ErrorKind::Internal, message())) };
+            outcome = caught(async { O::call(&*self.store, requests).await }) => {
+                let asked = requests.len();
+                let results = match outcome {
+                    Ok(results) if results.len() == asked => results,
+                    Ok(results) => {
+                        let message = format!("{} answers to {asked} requests", results.len());
+                        all(self.error(ErrorKind::Internal, message))
+                    }
+                    Err(panic) => all(self.error(ErrorKind::Internal, panic)),
+                };
                 Called { sent, results, hung: false }
             }
             // No timer for a call that is answered at once.

@@ -214,8 +214,8 @@ impl LeaseClient {
         N: TryInto<LeaseName>,
         Error: From<N::Error>,
     {
-        self.core.enter("inspect")?;
-        self.core.inspect(&name.try_into()?).await
+        let runtime = self.core.enter("inspect")?;
+        self.core.inspect(&runtime, name.try_into()?).await
     }
 
     /// At most `limit` leases in force whose names begin with `prefix` and come after `after`, in the byte order of their
@@ -230,9 +230,10 @@ impl LeaseClient {
     /// Cancel safe.
     #[tracing::instrument(name = "lease.list", level = "debug", skip(self))]
     pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        self.core.enter("list")?;
-        let list = async { self.core.store.list(prefix, after, limit).await };
-        self.core.in_time("list", list).await
+        let runtime = self.core.enter("list")?;
+        let (store, prefix, after) = (Arc::clone(&self.core.store), prefix.to_owned(), after.cloned());
+        let list = async move { store.list(&prefix, after.as_ref(), limit).await };
+        self.core.in_time(&runtime, "list", list).await
     }
 
     /// Watches who holds a lease.
@@ -266,21 +267,18 @@ impl LeaseClient {
         Error: From<N::Error>,
     {
         let runtime = self.core.enter("break")?;
-        let (core, name) = (Arc::clone(&self.core), name.try_into()?);
+        let (store, name) = (Arc::clone(&self.core.store), name.try_into()?);
         let span = tracing::debug_span!("lease.break", %name, %token, ?how);
-        let breaking = async move {
-            let breaking = async { core.store.break_lease(&name, token, how).await };
-            core.in_time("break", breaking).await
-        };
-        let breaking = runtime.spawn(breaking.instrument(span));
-        breaking.await.unwrap_or_else(|error| Err(crate::core::interrupted("break", error)))
+        let breaking = async move { store.break_lease(&name, token, how).await };
+        self.core.in_time(&runtime, "break", breaking.instrument(span)).await
     }
 
     /// Closes this client and all its clones, in order: nothing new is begun, and who waits is told so (L4); scopes of
     /// exclusive work are told, get the grace to end, and are then dropped; all leases end and are released.
     ///
     /// It takes at most the grace, plus the longest remaining validity of a scope's lease whose work does not let itself be
-    /// dropped, plus one attempt timeout for the releases. A lease whose scope has not ended by then is not released but
+    /// dropped, plus the time for the releases, those of guards dropped before included: for as long as they are answered, and
+    /// two attempt timeouts for those that are not. A lease whose scope has not ended by then is not released but
     /// runs out (S17). Idempotent.
     ///
     /// # Errors

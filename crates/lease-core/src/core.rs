@@ -15,9 +15,10 @@ use tokio::{runtime::Handle, sync::watch};
 use crate::{
     Capabilities, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
     Moment, ReleaseRequest, Released, Result,
-    batch::{Acquire, Crowd, Errand, Lane, Release},
+    batch::{Acquire, Answered, Crowd, Errand, Lane, Owned, Release, caught},
     observer::Events,
     renewal::Renewals,
+    tenure::Tenure,
     waiting::Waiting,
 };
 
@@ -114,8 +115,10 @@ impl Core {
     ) -> Result<Released> {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
         let errand = Errand::new(request, self.clock.now() + timeout);
-        let done = move |result: &Result<Released>| core.released(&handle, repeated, timeout, RELEASE_REPEATS, result);
-        self.releases.submit(runtime, errand, move |answered| done(&answered.result)).await.result
+        let done = move |answered: &Answered<Released>| {
+            core.released(&handle, repeated, timeout, RELEASE_REPEATS, 0, answered)
+        };
+        self.releases.submit(runtime, errand, done).await.result
     }
 
     /// Releases, best effort (S16).
@@ -125,7 +128,7 @@ impl Core {
         request: ReleaseRequest,
         timeout: Duration,
     ) {
-        self.release_repeatedly(runtime, request, timeout, RELEASE_REPEATS);
+        self.release_repeatedly(runtime, request, timeout, RELEASE_REPEATS, 0);
     }
 
     fn release_repeatedly(
@@ -134,12 +137,13 @@ impl Core {
         request: ReleaseRequest,
         timeout: Duration,
         repeats: u32,
+        hung: u32,
     ) {
         let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
-        let errand = Errand::new(request, self.clock.now() + timeout);
+        let errand = Errand::new(request, self.clock.now() + timeout).after_hanging(hung);
         let releasing = Releasing::begin(self);
         self.releases.enqueue(runtime, errand, move |answered| {
-            core.released(&handle, repeated, timeout, repeats, &answered.result);
+            core.released(&handle, repeated, timeout, repeats, hung, &answered);
             drop(releasing);
         });
     }
@@ -150,35 +154,55 @@ impl Core {
         request: ReleaseRequest,
         timeout: Duration,
         repeats: u32,
-        result: &Result<Released>,
+        hung: u32,
+        answered: &Answered<Released>,
     ) {
-        let (name, outcome) = (request.claim.name.clone(), result.clone());
+        let (name, outcome) = (request.claim.name.clone(), answered.result.clone());
         self.events.emit(LeaseEvent::Released { name, outcome });
-        if repeats > 0 && result.as_ref().is_err_and(Error::is_transient) {
-            let (core, handle) = (Arc::clone(self), runtime.clone());
-            runtime.spawn(async move {
-                core.clock.sleep_until(core.clock.now() + timeout).await;
-                core.release_repeatedly(&handle, request, timeout, repeats - 1);
-            });
+        if repeats == 0 || !answered.result.as_ref().is_err_and(Error::is_transient) {
+            return;
         }
+        if answered.hung && hung == 0 {
+            // Another one of its call may be to blame: once more at once, in smaller company (L7).
+            self.release_repeatedly(runtime, request, timeout, repeats - 1, 1);
+            return;
+        }
+        let (core, handle, hung) = (Arc::clone(self), runtime.clone(), hung + u32::from(answered.hung));
+        runtime.spawn(async move {
+            core.clock.sleep_until(core.clock.now() + timeout).await;
+            core.release_repeatedly(&handle, request, timeout, repeats - 1, hung);
+        });
     }
 
     #[tracing::instrument(name = "lease.inspect", level = "debug", skip_all, fields(%name))]
-    pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
-        self.in_time("inspect", async { self.store.inspect(name).await }).await
+    pub(crate) async fn inspect(&self, runtime: &Handle, name: LeaseName) -> Result<Option<LeaseRecord>> {
+        let store = Arc::clone(&self.store);
+        self.in_time(runtime, "inspect", async move { store.inspect(&name).await }).await
     }
 
     /// Waits for a call of the store that belongs to no lease, within a fixed time.
-    pub(crate) async fn in_time<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let deadline = self.clock.now() + CALL_TIMEOUT;
-        tokio::select! {
-            biased;
-            result = call => result,
-            () = self.clock.sleep_until(deadline) => {
-                let message = format!("no answer within {CALL_TIMEOUT:?}");
-                Err(Error::new(ErrorKind::Indeterminate, operation, message).in_store(self.capabilities.store))
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it does not cut the call, which the runtime finishes (S15).
+    pub(crate) async fn in_time<T: Send + 'static>(
+        &self,
+        runtime: &Handle,
+        operation: &'static str,
+        call: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (clock, store) = (Arc::clone(&self.clock), self.capabilities.store);
+        let call = async move {
+            let error = |kind, message| Err(Error::new(kind, operation, message).in_store(store));
+            tokio::select! {
+                biased;
+                outcome = caught(call) => outcome.unwrap_or_else(|panic| error(ErrorKind::Internal, panic)),
+                () = clock.sleep_until(clock.now() + CALL_TIMEOUT) => {
+                    error(ErrorKind::Indeterminate, format!("no answer within {CALL_TIMEOUT:?}"))
+                }
             }
-        }
+        };
+        Owned::new(call, runtime).await
     }
 
     /// Counts a scope of exclusive work for as long as the guard lives.
@@ -216,23 +240,28 @@ impl Core {
         self.scopes_ended(self.clock.now() + self.close_grace).await;
         self.phase.send_replace(Phase::Cut);
         let last_deadline = self.renewals.stop_renewing();
+        // What no scope holds need not wait for those that some do.
+        self.end_and_release(runtime, self.renewals.take_unscoped());
         self.scopes_ended(last_deadline).await;
-        let mut releases = tokio::task::JoinSet::new();
-        for tenure in self.renewals.end() {
-            let request = tenure.end(LossReason::ClientGone, None);
-            if let Some(request) = request.filter(|_| !tenure.is_scoped()) {
-                let (core, handle, timeout) = (Arc::clone(self), runtime.clone(), tenure.schedule.attempt_timeout);
-                releases.spawn_on(async move { core.release(&handle, request, timeout).await }, runtime);
+        self.end_and_release(runtime, self.renewals.end());
+        self.releases_ended().await;
+    }
+
+    fn end_and_release(self: &Arc<Self>, runtime: &Handle, tenures: Vec<Arc<Tenure>>) {
+        for tenure in tenures {
+            if tenure.is_scoped() {
+                // Its work has not ended: it runs out (S17).
+                tenure.lose(LossReason::ClientGone);
+            } else if let Some(request) = tenure.end(LossReason::ClientGone, None) {
+                self.release_in_background(runtime, request, tenure.schedule.attempt_timeout);
             }
         }
-        while releases.join_next().await.is_some() {}
-        // And those of guards that were dropped before.
-        let mut releasing = self.releasing.subscribe();
-        tokio::select! {
-            biased;
-            _ = releasing.wait_for(|releasing| *releasing == 0) => {}
-            () = self.clock.sleep_until(self.clock.now() + CALL_TIMEOUT) => {}
-        }
+    }
+
+    /// Those of guards that were dropped before, too. Each has its own time.
+    async fn releases_ended(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.releasing.subscribe().wait_for(|releasing| *releasing == 0).await;
     }
 
     async fn scopes_ended(&self, deadline: Moment) {
@@ -280,11 +309,6 @@ impl Drop for Closed<'_> {
 
 pub(crate) fn closed(operation: &'static str) -> Error {
     Error::new(ErrorKind::Closed, operation, "the client is closed: use another one")
-}
-
-/// A call of the store panicked, or its runtime has ended.
-pub(crate) fn interrupted(operation: &'static str, error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Internal, operation, "it was interrupted").with_source(error)
 }
 
 pub(crate) fn runtime(operation: &'static str) -> Result<Handle> {

@@ -68,7 +68,8 @@ impl Lease {
     }
 
     /// Releases the lease in favour of one holder: for the time `reserved` nobody else can acquire it. An orderly
-    /// hand-over; if the successor does not come, everybody else may have it after that time.
+    /// hand-over; if the successor does not come, everybody else may have it after that time, the store's largest ttl at the
+    /// most.
     ///
     /// # Errors
     ///
@@ -78,7 +79,8 @@ impl Lease {
     ///
     /// As [`Lease::release`].
     pub async fn hand_over(self, successor: HolderId, reserved: Duration) -> Result<Released> {
-        self.end(Some((successor, reserved))).await
+        let longest = self.core.capabilities.max_ttl;
+        self.end(Some((successor, reserved.min(longest)))).await
     }
 
     /// Lets the lease run out: it is not held any more from now on, but the store is not told, and the name stays blocked

@@ -66,6 +66,8 @@ struct Entry {
     sent: u64,
     /// How many of them hung, one after the other.
     hung: u32,
+    /// When the last one that succeeded was sent, or what brought the grant.
+    confirmed: Moment,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +111,7 @@ impl Renewals {
             return Err(closed("acquire"));
         }
         let (step, at) = first_of(plan);
-        agenda.insert(Entry { tenure: Arc::clone(tenure), at, step, sent: 0, hung: 0 });
+        agenda.insert(Entry { tenure: Arc::clone(tenure), at, step, sent: 0, hung: 0, confirmed: tenure.began });
         if matches!(agenda.task, Task::NotRunning) {
             agenda.task = Task::Running { wakes_at: None };
             let running = Running { shared: Arc::clone(&self.0) };
@@ -147,12 +149,23 @@ impl Renewals {
         }
     }
 
-    /// From now on leases run out. The last moment at which one of them may still be held.
+    /// From now on leases run out. The last moment at which one that a scope holds may still be held.
     pub(crate) fn stop_renewing(&self) -> Moment {
         let mut agenda = self.0.lock();
         agenda.phase = Phase::NotRenewing;
-        let last = agenda.entries.values().map(|entry| entry.tenure.valid_until()).max();
+        let last = agenda.scoped().map(|tenure| tenure.valid_until()).max();
         last.unwrap_or_else(|| self.0.clock.now())
+    }
+
+    /// Hands out the tenures that no scope holds, and is not in charge of them any more.
+    pub(crate) fn take_unscoped(&self) -> Vec<Arc<Tenure>> {
+        let mut agenda = self.0.lock();
+        let tenures = agenda.entries.values().map(|entry| Arc::clone(&entry.tenure));
+        let unscoped: Vec<_> = tenures.filter(|tenure| !tenure.is_scoped()).collect();
+        for tenure in &unscoped {
+            agenda.remove(tenure.number);
+        }
+        unscoped
     }
 
     /// Ends the task, and hands out all tenures that it had in charge.
@@ -234,6 +247,7 @@ impl Shared {
                     let mut agenda = self.lock();
                     if let Some(entry) = agenda.entries.get_mut(&tenure.number) {
                         entry.hung = 0;
+                        entry.confirmed = entry.confirmed.max(answered.sent);
                     }
                     self.enter(agenda, tenure, plan);
                 }
@@ -242,6 +256,7 @@ impl Shared {
                 tenure.lose(reason.clone());
                 self.lock().remove(tenure.number);
             }
+            Err(_) if self.is_confirmed_since(tenure, answered.sent) => {}
             Err(error) => {
                 tenure.in_jeopardy(error.clone());
                 let valid_until = tenure.valid_until();
@@ -255,6 +270,11 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Whether a renewal has succeeded that was sent later: the failure of an older one is no news (L9).
+    fn is_confirmed_since(&self, tenure: &Tenure, sent: Moment) -> bool {
+        self.lock().entries.get(&tenure.number).is_some_and(|entry| entry.confirmed > sent)
     }
 
     fn enter(&self, mut agenda: MutexGuard<'_, Agenda>, tenure: &Tenure, plan: Plan) {
@@ -306,6 +326,10 @@ impl Agenda {
         self.times.insert((entry.at, number));
         self.names.insert((entry.tenure.name().clone(), number));
         self.entries.insert(number, entry);
+    }
+
+    fn scoped(&self) -> impl Iterator<Item = &Tenure> {
+        self.entries.values().map(|entry| &*entry.tenure).filter(|tenure| tenure.is_scoped())
     }
 
     /// The tenures of this name.

@@ -85,8 +85,12 @@ impl Schedule {
         let relied_on = sent + self.validity(remaining);
         let end = self.tenure_ends(began).unwrap_or(relied_on);
         // A store that did not grant the whole ttl leaves less time between renewals, too.
-        let share = if remaining < self.ttl { remaining.div_duration_f64(self.ttl) } else { 1.0 };
-        let renew_at = sent + self.interval.mul_f64(share);
+        let interval = if remaining < self.ttl {
+            self.interval.min(self.ttl).mul_f64(remaining.div_duration_f64(self.ttl))
+        } else {
+            self.interval
+        };
+        let renew_at = sent + interval;
         Plan { valid_until: relied_on.min(end), renew_at: (self.automatic && relied_on <= end).then_some(renew_at) }
     }
 }

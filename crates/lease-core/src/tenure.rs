@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -68,6 +68,8 @@ pub(crate) struct Tenure {
     latch: Latch,
     /// How many scopes of exclusive work hold it.
     scopes: AtomicUsize,
+    /// Whether somebody has the duty to tell the store of the end.
+    is_told: AtomicBool,
     metadata: Mutex<MetadataChanges>,
 }
 
@@ -100,6 +102,7 @@ impl Tenure {
             events: core.events.clone(),
             latch: Latch::new(Arc::clone(&core.clock), schedule.tenure_ends(sent), plan.valid_until),
             scopes: AtomicUsize::new(0),
+            is_told: AtomicBool::new(false),
             metadata: Mutex::default(),
         }
     }
@@ -221,10 +224,14 @@ impl Tenure {
     }
 
     /// Latches the end of the tenure, before anything is said to the store (S12). What is to be said, unless the store
-    /// has said that the name is not ours any more.
+    /// has said that the name is not ours any more, or was told before.
     pub(crate) fn end(&self, reason: LossReason, successor: Option<(HolderId, Duration)>) -> Option<ReleaseRequest> {
         self.lose(reason);
-        if let LeaseState::Lost(LossReason::TakenOver { .. } | LossReason::Gone) = self.state() {
+        let is_known = matches!(
+            self.state(),
+            LeaseState::Lost(LossReason::TakenOver { .. } | LossReason::Gone | LossReason::Broken)
+        );
+        if is_known || self.is_told.swap(true, Ordering::AcqRel) {
             return None;
         }
         let held_for = self.clock.now().saturating_since(self.began);

@@ -20,6 +20,9 @@ use crate::{
 /// A look at least this often, behind the hints.
 const POLL: Duration = Duration::from_secs(2);
 
+/// But no more often, whatever the store says is left.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
 /// Who holds a lease, from [`LeaseClient::watch`](crate::LeaseClient::watch): the current state first, then the latest one
 /// after each change of holder, token or metadata. Whoever is slow misses what lies in between, never the last state.
 /// Trouble with the store is an item, not an end (S19).
@@ -34,7 +37,7 @@ pub struct LeaseWatch {
 impl LeaseWatch {
     pub(crate) fn new(core: &Arc<Core>, runtime: &Handle, name: LeaseName) -> Self {
         let (sender, receiver) = watch::channel(Ok(None));
-        runtime.spawn(look(Arc::clone(core), name, sender));
+        runtime.spawn(look(Arc::clone(core), runtime.clone(), name, sender));
         Self { states: WatchStream::from_changes(receiver) }
     }
 
@@ -48,7 +51,7 @@ impl LeaseWatch {
     }
 }
 
-async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<Result<Option<LeaseRecord>>>) {
+async fn look(core: Arc<Core>, runtime: Handle, name: LeaseName, states: watch::Sender<Result<Option<LeaseRecord>>>) {
     let mut wakeups = core.store.subscribe(&name);
     let mut last = None;
     loop {
@@ -59,10 +62,10 @@ async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<Result<Opt
                 let _ = states.send(Err(closed("watch")));
                 return;
             }
-            state = core.inspect(&name) => state,
+            state = core.inspect(&runtime, name.clone()) => state,
         };
         let remaining = state.as_ref().ok().and_then(Option::as_ref).map(|record| record.remaining);
-        let wake_at = core.clock.now() + remaining.map_or(POLL, |remaining| remaining.min(POLL));
+        let wake_at = core.clock.now() + remaining.map_or(POLL, |remaining| remaining.clamp(SHORTEST_PAUSE, POLL));
         // What is left changes all the time; that is no news.
         let news = state
             .as_ref()

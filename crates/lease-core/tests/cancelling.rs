@@ -5,25 +5,13 @@
 
 mod support;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use lease_core::{Break, HolderId, LeaseClient, LeaseOptions, Metadata, WakeupRegistry};
-use support::{TTL, TroubledStore, client, is_free, pass, settle};
+use support::{TTL, TroubledStore, client, drop_after, is_free, pass, settle};
 
 /// More polls than any future here needs.
 const POLLS: usize = 40;
-
-/// Polls the future so many times, with everything else running in between, then drops it. Whether it completed.
-async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
-    let mut future: Pin<Box<F>> = Box::pin(future);
-    for _ in 0..polls {
-        if futures::poll!(&mut future).is_ready() {
-            return true;
-        }
-        tokio::task::yield_now().await;
-    }
-    false
-}
 
 /// For every k: what the future leaves when it is dropped after k polls, alone and behind others.
 async fn for_every_poll<F, Fut>(busy: bool, scenario: F)

@@ -73,6 +73,18 @@ async fn l07_what_is_queued_behind_a_call_that_panics_is_answered_at_once() {
     assert_eq!(busy.await.unwrap().0, Ok(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_store_is_an_error_of_the_call() {
+    let client = support::client(&TroubledStore::new());
+    for error in [
+        client.try_acquire("panic", TTL).await.map(drop).unwrap_err(),
+        client.acquire("panic", TTL).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(error.to_string().contains("a defect in the provider"), "{error}");
+    }
+}
+
 /// Drops the leases that it has as soon as a release fails.
 #[derive(Debug, Clone, Default)]
 struct Drops(Arc<Mutex<Vec<Lease>>>);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lease_core::{Clock, LeaseClient, LeaseOptions, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
-use support::{TTL, TroubledStore, settle};
+use support::{TTL, TroubledStore, settle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,8 +35,8 @@ async fn l02_waits_that_are_shorter_than_the_poll_win_a_name_whose_holder_has_cr
                 }
             });
         }
-        let won = tokio::time::timeout(SECOND * 60, waiters.join_next()).await;
-        assert!(won.is_ok(), "with limits of {limit:?} nobody won in a minute");
+        let won = within(SECOND * 60, waiters.join_next()).await;
+        assert!(won.is_some(), "with limits of {limit:?} nobody won in a minute");
         let took = clock.now().saturating_since(began);
         assert!(took <= SECOND * 6, "with limits of {limit:?} it took {took:?}");
     }
@@ -102,6 +102,6 @@ async fn l02_a_name_that_is_said_never_to_be_free_is_asked_for_again_at_the_poll
     let waiting = tokio::spawn(async move { client.acquire("job", TTL).await });
     settle().await;
     store.say_never(false);
-    let won = tokio::time::timeout(SECOND * 5, waiting).await;
+    let won = within(SECOND * 5, waiting).await;
     assert!(won.unwrap().unwrap().unwrap().is_held());
 }

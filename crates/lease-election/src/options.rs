@@ -57,7 +57,7 @@ impl ElectionOptions {
         Self {
             lease_duration,
             renew_interval: lease_duration / 3,
-            retry_interval: lease_duration * 2 / 15,
+            retry_interval: lease_duration / 15 * 2,
             grace: lease_duration / 3,
             ..Self::default()
         }
@@ -73,8 +73,8 @@ impl ElectionOptions {
         if !(0.0..=1.0).contains(&self.minimum_health) || !(0.0..=1.0).contains(&self.health_hysteresis) {
             return Err(InvalidElection::Health);
         }
-        if self.retry_interval.is_zero() {
-            return Err(InvalidElection::RetryInterval);
+        if self.retry_interval.is_zero() || self.retry_interval > store.max_ttl / 2 {
+            return Err(InvalidElection::RetryInterval { longest: store.max_ttl / 2 });
         }
         let longest = self.lease_duration.saturating_sub(self.renew_interval).mul_f64(0.9);
         if self.grace > longest {
@@ -110,9 +110,12 @@ pub enum InvalidElection {
     /// It is no share.
     #[error("minimum_health and health_hysteresis are shares from 0 to 1")]
     Health,
-    /// Candidates would spin.
-    #[error("retry_interval must be longer than zero")]
-    RetryInterval,
+    /// Candidates would spin, or a name could not be reserved for twice as long at a hand-over.
+    #[error("retry_interval must be longer than zero, and at most {longest:?}, half of the store's largest ttl")]
+    RetryInterval {
+        /// The longest with this store.
+        longest: Duration,
+    },
 }
 
 impl From<InvalidElection> for Error {

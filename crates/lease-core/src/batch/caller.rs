@@ -34,13 +34,13 @@ impl<O: Operation> Drop for Alone<O> {
 }
 
 /// A call that its caller polls, and that the runtime finishes if the caller is dropped (S15).
-pub(super) struct Owned<F: Future<Output: Send> + Send + 'static> {
+pub(crate) struct Owned<F: Future<Output: Send> + Send + 'static> {
     call: Option<Pin<Box<F>>>,
     runtime: Handle,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Owned<F> {
-    pub(super) fn new(call: F, runtime: &Handle) -> Self {
+    pub(crate) fn new(call: F, runtime: &Handle) -> Self {
         Self { call: Some(Box::pin(call)), runtime: runtime.clone() }
     }
 }

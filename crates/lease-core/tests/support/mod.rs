@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,14 +14,14 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Endings, Error, ErrorKind, FencingToken, LeaseClient, LeaseName,
-    LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, FencingToken, LeaseClient,
+    LeaseName, LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
 use tokio::sync::watch;
 
 /// How calls with certain names go: those that begin with `hang` never come back, nor do renewals of those that begin with
-/// `stuck`; `poison` spoils the whole call, `panic` panics.
+/// `stuck`, nor releases of those that begin with `cling`; `poison` spoils the whole call, `panic` panics.
 #[derive(Debug, Clone)]
 pub struct TroubledStore {
     inner: MemoryStore,
@@ -29,6 +31,7 @@ pub struct TroubledStore {
     asked_for_endings: Arc<AtomicUsize>,
     calls_at_once: usize,
     says_never: Arc<AtomicBool>,
+    cut: Arc<AtomicUsize>,
 }
 
 impl TroubledStore {
@@ -45,12 +48,33 @@ impl TroubledStore {
             asked_for_endings: Arc::default(),
             calls_at_once: 1,
             says_never: Arc::default(),
+            cut: Arc::default(),
         }
     }
 
     /// How many there are of this store, this one included.
     pub fn clones(&self) -> usize {
         Arc::strong_count(&self.calls)
+    }
+
+    /// How many looks were dropped before they were answered.
+    pub fn cut_looks(&self) -> usize {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Answers a look after some polls.
+    async fn look<T>(&self, look: impl Future<Output = T>) -> T {
+        struct Cut<'a>(&'a AtomicUsize);
+        impl Drop for Cut<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let cut = Cut(&self.cut);
+        take_some_polls().await;
+        let outcome = look.await;
+        std::mem::forget(cut);
+        outcome
     }
 
     /// From now on, or no longer, every name is held and will never be free.
@@ -85,7 +109,7 @@ impl TroubledStore {
         self.calls.lock().unwrap().push((operation, names.len()));
         let any = |prefix: &str| names.iter().any(|name| name.as_str().starts_with(prefix));
         assert!(!any("panic"), "a defect in the provider");
-        if any("hang") || (operation == "renew" && any("stuck")) {
+        if any("hang") || (operation == "renew" && any("stuck")) || (operation == "release" && any("cling")) {
             std::future::pending::<()>().await;
         }
         take_some_polls().await;
@@ -126,13 +150,11 @@ impl LeaseStore for TroubledStore {
     }
 
     async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
-        take_some_polls().await;
-        self.inner.inspect(name).await
+        self.look(self.inner.inspect(name)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        take_some_polls().await;
-        self.inner.list(prefix, after, limit).await
+        self.look(self.inner.list(prefix, after, limit)).await
     }
 
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
@@ -162,6 +184,28 @@ pub const TTL: Duration = Duration::from_secs(30);
 /// A client of this store on tokio's clock.
 pub fn client(store: &TroubledStore) -> LeaseClient {
     LeaseClient::new(store.clone()).with_clock(TokioClock::new())
+}
+
+/// What comes of this within a time of the paused clock.
+pub async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    let clock = TokioClock::new();
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = clock.sleep_until(clock.now() + time) => None,
+    }
+}
+
+/// Polls the future so many times, with everything else running in between, then drops it. Whether it completed.
+pub async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
+    let mut future: Pin<Box<F>> = Box::pin(future);
+    for _ in 0..polls {
+        if futures::poll!(&mut future).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
 }
 
 /// Lets all tasks run until nothing is left to do at this moment.
