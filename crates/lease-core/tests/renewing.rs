@@ -142,3 +142,35 @@ async fn leases_end_with_their_client_in_the_order_in_which_they_began() {
     let names: Vec<_> = leases.iter().map(|lease| lease.name().clone()).collect();
     assert_eq!(*losses.0.lock().unwrap(), names);
 }
+
+#[tokio::test(start_paused = true)]
+async fn l09_the_failure_of_an_older_renewal_is_no_jeopardy() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let minute = Duration::from_secs(60);
+    let relaxed = LeaseOptions::new(minute).with_renewal_interval(Duration::from_secs(3));
+    let urgent = relaxed.clone().with_attempt_timeout(Duration::from_millis(200));
+    // The first call has both, and hangs for as long as the relaxed one waits.
+    let (relaxed, urgent) =
+        (client.try_acquire("stuck", relaxed).await.unwrap().unwrap(), client.try_acquire("urgent", urgent).await);
+    let urgent = urgent.unwrap().unwrap();
+    for _ in 0..200 {
+        pass(Duration::from_millis(50)).await;
+        // When its answer is overdue, it is renewed alone, at once.
+        assert_eq!(urgent.state(), LeaseState::Held);
+    }
+    assert!(relaxed.is_held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s23_intervals_without_an_end_are_no_overflow() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let options = LeaseOptions::new(TTL)
+        .with_renewal(Renewal::Manual)
+        .with_renewal_interval(Duration::MAX)
+        .with_attempt_timeout(Duration::MAX);
+    let lease = client.try_acquire("job", &options).await.unwrap().unwrap();
+    lease.renew().await.unwrap();
+    assert!(client.try_acquire("poison", &options).await.is_err());
+}

@@ -170,3 +170,23 @@ impl CandidateOptions {
         Self { start_later: true, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lease_core::LeaseStore;
+    use lease_memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn s23_a_retry_interval_that_cannot_be_kept_is_refused() {
+        let store = MemoryStore::new().capabilities();
+        for retry_interval in [Duration::ZERO, store.max_ttl, Duration::MAX] {
+            let options = ElectionOptions { retry_interval, ..ElectionOptions::default() };
+            let longest = store.max_ttl / 2;
+            assert_eq!(options.validate(&store), Err(InvalidElection::RetryInterval { longest }));
+        }
+        assert!(ElectionOptions::with_lease_duration(Duration::MAX).validate(&store).is_err());
+        assert_eq!(ElectionOptions::default().validate(&store), Ok(()));
+    }
+}
