@@ -135,7 +135,8 @@ impl LeaseClient {
     /// # Errors
     ///
     /// [`ErrorKind::WaitLimit`](crate::ErrorKind::WaitLimit) when the options set a limit and it passes, with the last trouble
-    /// of the store, if there was any, as the source. [`ErrorKind::Closed`](crate::ErrorKind::Closed) as soon as the client
+    /// of the store, if there was any, as the source. The first attempt has its own timeout: with a limit of zero a free name
+    /// is acquired. [`ErrorKind::Closed`](crate::ErrorKind::Closed) as soon as the client
     /// closes (L4). Errors that waiting cannot mend are told at once: `Invalid`, `Denied`, `Unsupported`, `Internal`.
     ///
     /// # Cancel safety

@@ -32,7 +32,8 @@ pub struct LeaseOptions {
     /// candidates of an election are; each of them waits in a line of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<HolderId>,
-    /// How long `acquire` waits for a name that somebody else holds. Default: for ever.
+    /// How long `acquire` waits for a name that somebody else holds, the first attempt included, which is not cut short. Default:
+    /// for ever.
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub wait_limit: Option<Duration>,
     /// What anybody may read of the holder.

@@ -11,7 +11,10 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 
 use crate::{
     Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result,
@@ -37,14 +40,23 @@ type Place = (LeaseName, HolderId);
 struct Waiter {
     attempt: Attempt,
     reply: oneshot::Sender<Result<Lease>>,
-    trouble: Arc<Trouble>,
+    known: watch::Sender<Known>,
     /// What the store said when it was asked last.
     retry_after: Option<Duration>,
 }
 
-/// The last error that a waiter met; told when its limit passes.
-#[derive(Default)]
-struct Trouble(Mutex<Option<Error>>);
+/// What is known of a name that somebody waits for; told when the limit passes, which is never before there is something to
+/// tell (S19).
+#[derive(Debug, Default)]
+enum Known {
+    /// The store has not answered yet.
+    #[default]
+    Nothing,
+    /// Others of this client stand in line for it.
+    Line,
+    Held,
+    Failed(Error),
+}
 
 /// Acquires a lease, and waits for it if need be.
 #[tracing::instrument(name = "lease.acquire", level = "debug", skip_all, fields(%name))]
@@ -55,19 +67,24 @@ pub(crate) async fn acquire(
     options: LeaseOptions,
 ) -> Result<Lease> {
     let limit = options.wait_limit;
-    let trouble = Arc::<Trouble>::default();
+    let known = watch::Sender::new(Known::Nothing);
+    let mut told = known.subscribe();
     let began = core.clock.now();
     let limit_passed = async {
         match limit {
-            Some(limit) => core.clock.sleep_until(began + limit).await,
+            Some(limit) => {
+                // The first attempt has its own time.
+                let _ = told.wait_for(|known| !matches!(known, Known::Nothing)).await;
+                core.clock.sleep_until(began + limit).await;
+            }
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
-        outcome = acquire_without_limit(core, runtime, name.clone(), options, &trouble) => outcome,
+        outcome = acquire_without_limit(core, runtime, name.clone(), options, &known) => outcome,
         () = core.reached(Phase::Closing) => Err(closed("acquire")),
-        () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), trouble.take())),
+        () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), &known.borrow())),
     }
 }
 
@@ -76,21 +93,28 @@ async fn acquire_without_limit(
     runtime: &Handle,
     name: LeaseName,
     options: LeaseOptions,
-    trouble: &Arc<Trouble>,
+    known: &watch::Sender<Known>,
 ) -> Result<Lease> {
     let mut attempt = Attempt::new(core, runtime, name.clone(), options.clone());
     let mut retry_after = None;
     if !core.waiting.has_line(&attempt) {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
-            Asked::Held { retry_after: after } => retry_after = after,
+            Asked::Held { retry_after: after } => {
+                known.send_replace(Known::Held);
+                retry_after = after;
+            }
             Asked::Failed(error) if !error.is_transient() => return Err(error),
-            Asked::Failed(error) => trouble.put(error),
+            Asked::Failed(error) => {
+                known.send_replace(Known::Failed(error));
+            }
             Asked::Spent(error) => {
-                trouble.put(error);
+                known.send_replace(Known::Failed(error));
                 attempt.begin_anew();
             }
         }
+    } else {
+        known.send_replace(Known::Line);
     }
     let mut wait = Wait::new(core, &name);
     let mut runtime = runtime.clone();
@@ -98,7 +122,7 @@ async fn acquire_without_limit(
         // There is somebody else, in the store or in the line.
         attempt.look_first();
         let (reply, answer) = oneshot::channel();
-        let waiter = Waiter { attempt, reply, trouble: Arc::clone(trouble), retry_after };
+        let waiter = Waiter { attempt, reply, known: known.clone(), retry_after };
         core.waiting.join(core, &runtime, waiter);
         if let Ok(outcome) = answer.await {
             wait.won = outcome.is_ok();
@@ -110,12 +134,15 @@ async fn acquire_without_limit(
     }
 }
 
-fn wait_limit(name: &LeaseName, limit: Duration, trouble: Option<Error>) -> Error {
-    let kind = ErrorKind::WaitLimit;
-    match trouble {
-        None => Error::new(kind, "acquire", format!("{name} was still held by somebody else after {limit:?}")),
-        Some(error) => {
-            Error::new(kind, "acquire", format!("{name} was not acquired within {limit:?}: {error}")).with_source(error)
+fn wait_limit(name: &LeaseName, limit: Duration, known: &Known) -> Error {
+    let error = |message| Error::new(ErrorKind::WaitLimit, "acquire", message);
+    match known {
+        Known::Held => error(format!("{name} was still held by somebody else after {limit:?}")),
+        Known::Failed(cause) => {
+            error(format!("{name} was not acquired within {limit:?}: {cause}")).with_source(cause.clone())
+        }
+        Known::Nothing | Known::Line => {
+            error(format!("{name} was not acquired within {limit:?}: others of this client wait for it, too"))
         }
     }
 }
@@ -200,7 +227,7 @@ impl Contender {
                         break;
                     }
                     Asked::Held { retry_after } => {
-                        waiter.trouble.take();
+                        waiter.known.send_replace(Known::Held);
                         wakes = self.after(retry_after);
                     }
                     Asked::Failed(error) if !error.is_transient() => {
@@ -208,11 +235,11 @@ impl Contender {
                         break;
                     }
                     Asked::Failed(error) => {
-                        waiter.trouble.put(error);
+                        waiter.known.send_replace(Known::Failed(error));
                         wakes = self.after(Some(waiter.attempt.attempt_timeout()));
                     }
                     Asked::Spent(error) => {
-                        waiter.trouble.put(error);
+                        waiter.known.send_replace(Known::Failed(error));
                         waiter.attempt.begin_anew();
                         wakes = self.after(Some(waiter.attempt.attempt_timeout()));
                     }
@@ -273,16 +300,6 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let waited = self.core.clock.now().saturating_since(self.began);
         self.core.events.emit(LeaseEvent::WaitEnded { name: self.name.clone(), waited, won: self.won });
-    }
-}
-
-impl Trouble {
-    fn put(&self, error: Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-
-    fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use lease_core::{Clock, LeaseClient, LeaseOptions, SystemClock, TokioClock};
+use lease_core::{Clock, ErrorKind, LeaseClient, LeaseOptions, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
 use support::{TTL, TroubledStore, settle, within};
 
@@ -104,4 +104,25 @@ async fn l02_a_name_that_is_said_never_to_be_free_is_asked_for_again_at_the_poll
     store.say_never(false);
     let won = within(SECOND * 5, waiting).await;
     assert!(won.unwrap().unwrap().unwrap().is_held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_name_is_acquired_however_short_the_limit() {
+    let client = support::client(&TroubledStore::new());
+    for limit in [Duration::ZERO, Duration::from_nanos(1)] {
+        let lease = client.acquire("job", LeaseOptions::new(TTL).with_wait_limit(limit)).await.unwrap();
+        let error = client.acquire("job", LeaseOptions::new(TTL).with_wait_limit(limit)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WaitLimit);
+        assert!(error.to_string().contains("held by somebody else"), "{error}");
+        lease.release().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s19_a_store_that_does_not_answer_is_not_said_to_be_contention() {
+    let client = support::client(&TroubledStore::new());
+    let error = client.acquire("hang", LeaseOptions::new(TTL).with_wait_limit(SECOND * 3)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WaitLimit);
+    assert!(error.to_string().contains("no answer") && !error.to_string().contains("held"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
 }
