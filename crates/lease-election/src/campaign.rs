@@ -378,6 +378,11 @@ impl Campaign {
 impl Drop for Campaign {
     fn drop(&mut self) {
         self.shared.leadership.send_replace(None);
+        self.shared.standing.send_if_modified(|standing| {
+            let Standing::Leads { term } = *standing else { return false };
+            *standing = Standing::Led { term, reason: LossReason::ClientGone };
+            true
+        });
         self.shared.status.send_replace(Status::Stopped);
     }
 }

@@ -87,7 +87,11 @@ impl Told {
         self.standing = standing.clone();
         match standing {
             Standing::NeverLed => None,
-            Standing::Leads { term } => Some(LeadershipChange::Acquired { term }),
+            Standing::Leads { term } => {
+                // What the store still shows of those before is old.
+                self.highest = self.highest.max(Some(term));
+                Some(LeadershipChange::Acquired { term })
+            }
             Standing::Led { term, reason } => Some(LeadershipChange::Lost { term, reason }),
         }
     }
@@ -117,14 +121,20 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
         Until { stream: Box::pin(self), last: ChangeKind::Acquired, ended: false }
     }
 
-    /// From when this candidate leads until it leads no more, both included.
+    /// From when this candidate leads until it leads no more, both included. For a reader so slow that it missed the end of the
+    /// term, the stream ends where the next one begins.
     fn while_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
         let mut leads = false;
         let since = StreamExt::filter(self, move |change| {
             leads |= change.as_ref().is_ok_and(|change| change.kind() == ChangeKind::Acquired);
             leads || change.is_err()
         });
-        Until { stream: Box::pin(since), last: ChangeKind::Lost, ended: false }
+        let mut own = None;
+        let of_one_term = StreamExt::take_while(since, move |change| match change {
+            Ok(LeadershipChange::Acquired { term }) => *own.get_or_insert(*term) == *term,
+            _ => true,
+        });
+        Until { stream: Box::pin(of_one_term), last: ChangeKind::Lost, ended: false }
     }
 
     /// Without repetitions of the last change, as they follow trouble.

@@ -71,13 +71,11 @@ impl Election {
         let mut after = None;
         loop {
             let page = self.client().list(self.0.group.candidates(), after.as_ref(), PAGE).await?;
-            let is_last = page.len() < PAGE;
-            after = page.last().map(|record| record.name.clone());
+            // A store may give fewer than it is asked for: only an empty page is the end.
+            let Some(last) = page.last() else { return Ok(candidates) };
+            after = Some(last.name.clone());
             let live = page.into_iter().filter(|record| !record.released);
             candidates.extend(live.map(|record| CandidateInfo::of(record, leader.as_ref())));
-            if is_last {
-                return Ok(candidates);
-            }
         }
     }
 
