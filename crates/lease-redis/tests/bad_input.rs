@@ -213,7 +213,9 @@ async fn the_applications_own_client_and_pool_are_used() {
 #[tokio::test]
 async fn the_applications_own_cluster_client_is_used() {
     let cluster = RedisCluster::start(3).await.unwrap();
-    let client = Builder::from_config(Config::from_url(&cluster.url()).unwrap()).build().unwrap();
+    let mut builder = Builder::from_config(Config::from_url(&cluster.url()).unwrap());
+    builder.with_connection_config(|config| config.max_redirections = 0);
+    let client = builder.build().unwrap();
     client.init().await.unwrap();
     let store = RedisStore::with_client(client).unwrap();
     let requests: Vec<_> = (0..100).map(|at| request(&format!("job-{at}"), "a")).collect();
