@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Handle;
-
 use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
     LeaseOptions, Moment, ReleaseRequest, Result,
@@ -19,13 +17,8 @@ use crate::{
 
 /// Asks for a lease once.
 #[tracing::instrument(name = "lease.try_acquire", level = "debug", skip_all, fields(%name))]
-pub(crate) async fn try_acquire(
-    core: &Arc<Core>,
-    runtime: &Handle,
-    name: LeaseName,
-    options: LeaseOptions,
-) -> Result<Option<Lease>> {
-    match Attempt::new(core, runtime, name, options).ask().await {
+pub(crate) async fn try_acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<Option<Lease>> {
+    match Attempt::new(core, name, options).ask().await {
         Asked::Granted(lease) => Ok(Some(lease)),
         Asked::Held { .. } => Ok(None),
         Asked::Failed(error) | Asked::Spent(error) => Err(error),
@@ -38,7 +31,6 @@ pub(crate) async fn try_acquire(
 /// more, what may have been granted is released in the background (S15).
 pub(crate) struct Attempt {
     core: Arc<Core>,
-    runtime: Handle,
     request: AcquireRequest,
     schedule: Schedule,
     /// How many of its calls hung, one after the other.
@@ -60,7 +52,7 @@ pub(crate) enum Asked {
 }
 
 impl Attempt {
-    pub(crate) fn new(core: &Arc<Core>, runtime: &Handle, name: LeaseName, options: LeaseOptions) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Self {
         let schedule = Schedule::new(&options);
         let request = AcquireRequest {
             name,
@@ -71,8 +63,8 @@ impl Attempt {
             announce: options.announce,
             look_first: false,
         };
-        let outcomes = Outcomes::new(core, runtime, &request, schedule);
-        Self { core: Arc::clone(core), runtime: runtime.clone(), request, schedule, hung: 0, outcomes }
+        let outcomes = Outcomes::new(core, &request, schedule);
+        Self { core: Arc::clone(core), request, schedule, hung: 0, outcomes }
     }
 
     pub(crate) fn name(&self) -> &LeaseName {
@@ -96,7 +88,7 @@ impl Attempt {
     pub(crate) fn begin_anew(&mut self) {
         self.request.grant = GrantId::random();
         self.outcomes.abandon();
-        self.outcomes = Outcomes::new(&self.core, &self.runtime, &self.request, self.schedule);
+        self.outcomes = Outcomes::new(&self.core, &self.request, self.schedule);
     }
 
     /// Asks the store once.
@@ -110,8 +102,7 @@ impl Attempt {
         let errand = Errand::new(self.request.clone(), began + self.schedule.attempt_timeout).after_hanging(self.hung);
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.lock().under_way += 1;
-        let asking =
-            self.core.acquires.submit(&self.runtime, errand, move |answered| outcomes.completed(&answered.result));
+        let asking = self.core.acquires.submit(errand, move |answered| outcomes.completed(&answered.result));
         let Answered { sent, result, hung } = asking.await;
         self.hung = if hung { self.hung + 1 } else { 0 };
         let now = clock.now();
@@ -135,7 +126,7 @@ impl Attempt {
 
     fn hold(&self, grant: Grant, sent: Moment, plan: Plan) -> Asked {
         let tenure = Tenure::new(&self.core, self.outcomes.claim(), grant.token, self.schedule, sent, plan);
-        match Lease::begin(&self.core, &self.runtime, tenure, plan) {
+        match Lease::begin(&self.core, tenure, plan) {
             Ok(lease) => {
                 self.outcomes.lock().claimed = true;
                 Asked::Granted(lease)
@@ -158,7 +149,6 @@ impl Drop for Attempt {
 /// The outcomes of all calls of one attempt; some may arrive after it was given up.
 struct Outcomes {
     core: Arc<Core>,
-    runtime: Handle,
     claim: Claim,
     attempt_timeout: Duration,
     progress: Mutex<Progress>,
@@ -178,12 +168,11 @@ struct Progress {
 }
 
 impl Outcomes {
-    fn new(core: &Arc<Core>, runtime: &Handle, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
+    fn new(core: &Arc<Core>, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
         let claim =
             Claim { name: request.name.clone(), holder: request.holder.clone(), grant: request.grant, handle: 0 };
         Arc::new(Self {
             core: Arc::clone(core),
-            runtime: runtime.clone(),
             claim,
             attempt_timeout: schedule.attempt_timeout,
             progress: Mutex::default(),
@@ -221,7 +210,7 @@ impl Outcomes {
         if unclaimed && progress.under_way == 0 && std::mem::take(&mut progress.maybe_granted) {
             drop(progress);
             let request = ReleaseRequest { claim: self.claim(), hold_for: Duration::ZERO, reserved_for: None };
-            self.core.release_in_background(&self.runtime, request, self.attempt_timeout);
+            self.core.release_in_background(request, self.attempt_timeout);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Natural batches: an operation goes to the store at once while nothing is under way; what arrives in the meantime goes
 //! together in the next call.
 //!
-//! * Alone, the caller itself polls the call: no hop through another task. Dropping the caller moves the unfinished call
+//! * Alone, and on the client's runtime, the caller itself polls the call: no hop through another task. Dropping the caller moves the unfinished call
 //!   to the runtime, which finishes it (S15).
 //! * Under load a short-lived task, the courier, takes what is queued, up to [`LARGEST_BATCH`], most urgent first, and
 //!   brings it to the store until nothing is left. Where the store takes several calls at a time, several couriers do;
@@ -24,11 +24,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 
 pub(crate) use self::{
     caller::Owned,
-    caught::caught,
+    caught::{caught, unwinding},
     crowd::Crowd,
     operation::{Acquire, Operation, Release, Renew},
 };
@@ -37,7 +37,10 @@ use self::{
     courier::Courier,
     crowd::Counted,
 };
-use crate::{Clock, Error, ErrorKind, LeaseStore, Moment, Result};
+use crate::{
+    Clock, Error, ErrorKind, LeaseStore, Moment, Result,
+    home::{Home, ended},
+};
 
 /// The most items in one call of the store.
 pub(crate) const LARGEST_BATCH: usize = 256;
@@ -93,6 +96,7 @@ impl<R> Errand<R> {
 pub(crate) struct Lane<O: Operation> {
     store: Arc<dyn LeaseStore>,
     clock: Arc<dyn Clock>,
+    home: Home,
     /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
     calls_at_once: usize,
     /// Shared with the lanes by which the same tasks come and go, if they have to take turns.
@@ -125,11 +129,12 @@ impl<O: Operation> Lane<O> {
     pub(crate) fn new(
         store: Arc<dyn LeaseStore>,
         clock: Arc<dyn Clock>,
+        home: Home,
         calls_at_once: usize,
         crowd: Option<Arc<Crowd>>,
     ) -> Self {
         let traffic = Traffic { alone: false, couriers: 0, away: 0, queue: BTreeMap::new(), arrivals: 0 };
-        Self { store, clock, calls_at_once, crowd, traffic: Mutex::new(traffic) }
+        Self { store, clock, home, calls_at_once, crowd, traffic: Mutex::new(traffic) }
     }
 
     /// Sends a request and waits for its answer, until it is given up. `outcome` sees what the store answers, or that the call
@@ -140,14 +145,14 @@ impl<O: Operation> Lane<O> {
     /// Dropping it does not cut a call that is under way; see the module.
     pub(crate) async fn submit(
         self: &Arc<Self>,
-        runtime: &Handle,
         errand: Errand<O::Request>,
         outcome: impl FnOnce(&Answered<O::Answer>) + Send + 'static,
     ) -> Answered<O::Answer> {
+        let is_here = self.home.is_here();
         let place = {
             let mut traffic = self.lock();
             let nobody = !traffic.alone && traffic.couriers == 0 && traffic.queue.is_empty();
-            if nobody && !self.is_returning() {
+            if is_here && nobody && !self.is_returning() {
                 traffic.alone = true;
                 None
             } else {
@@ -163,21 +168,20 @@ impl<O: Operation> Lane<O> {
                 outcome(&answered);
                 answered
             };
-            return Owned::new(call, runtime).await;
+            return Owned::new(call, &self.home).await;
         };
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answered: Answered<O::Answer>| {
             outcome(&answered);
             let _ = sender.send((answered, waiting.map(Counted::answered)));
         });
-        self.enqueue_at(place, Item { errand, done }, runtime);
+        self.enqueue_at(place, Item { errand, done });
         Queued::new(self, place).wait(receiver).await
     }
 
     /// Queues a request whose outcome goes to `done`; nobody waits for it.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
-        runtime: &Handle,
         errand: Errand<O::Request>,
         done: impl FnOnce(Answered<O::Answer>) + Send + 'static,
     ) {
@@ -187,33 +191,33 @@ impl<O: Operation> Lane<O> {
             drop(waiting);
             done(answered);
         });
-        self.enqueue_at(place, Item { errand, done }, runtime);
+        self.enqueue_at(place, Item { errand, done });
     }
 
-    fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>, runtime: &Handle) {
+    fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>) {
         let mut traffic = self.lock();
         traffic.queue.insert(place, item);
         let urgent = place.0.saturating_since(self.clock.now()) < PATIENCE * 2;
         if urgent {
-            self.send_courier(traffic, runtime);
+            self.send_courier(traffic);
         } else {
-            self.send_courier_if_wanted(traffic, runtime);
+            self.send_courier_if_wanted(traffic);
         }
     }
 
     /// Starts a courier if there is none, or none that will come back soon, or if there are enough items for one more.
-    fn send_courier_if_wanted(self: &Arc<Self>, traffic: MutexGuard<'_, Traffic<O>>, runtime: &Handle) {
+    fn send_courier_if_wanted(self: &Arc<Self>, traffic: MutexGuard<'_, Traffic<O>>) {
         let about = traffic.couriers - traffic.away;
         if about == 0 || (about < self.calls_at_once && traffic.queue.len() >= COMPANY) {
-            self.send_courier(traffic, runtime);
+            self.send_courier(traffic);
         }
     }
 
-    fn send_courier(self: &Arc<Self>, mut traffic: MutexGuard<'_, Traffic<O>>, runtime: &Handle) {
+    fn send_courier(self: &Arc<Self>, mut traffic: MutexGuard<'_, Traffic<O>>) {
         if traffic.couriers < MOST_COURIERS && !traffic.queue.is_empty() {
             traffic.couriers += 1;
             drop(traffic);
-            runtime.spawn(Courier::new(self, runtime).run());
+            self.home.spawn(Courier::new(self).run());
         }
     }
 
@@ -262,8 +266,16 @@ impl<O: Operation> Lane<O> {
     }
 
     fn never_sent(&self) -> Answered<O::Answer> {
-        let error = self.error(ErrorKind::Unavailable, "it was not sent: it was given up while others were under way");
+        let error = self.error(
+            ErrorKind::Unavailable,
+            "it was not sent in time: others were under way, or the client's runtime is blocked",
+        );
         Answered { sent: self.clock.now(), result: Err(error), hung: false }
+    }
+
+    /// The runtime of the client has ended, with the call or before it.
+    fn ended(&self) -> Answered<O::Answer> {
+        Answered { sent: self.clock.now(), result: Err(ended(O::NAME)), hung: false }
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -1,14 +1,14 @@
 //! The client, which applications use.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc};
 
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 use crate::{
-    Break, Capabilities, Clock, Error, ErrorKind, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost, LeaseName,
-    LeaseOptions, LeaseRecord, LeaseStore, LeaseWatch, Observer, Released, Result, SystemClock, attempt,
+    Break, Capabilities, ClientBuilder, Clock, Error, ErrorKind, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost,
+    LeaseName, LeaseOptions, LeaseRecord, LeaseStore, LeaseWatch, Released, Result, attempt,
     core::{Core, Phase, closed},
-    observer::Events,
     waiting,
 };
 
@@ -30,63 +30,52 @@ use crate::{
 /// # }).unwrap();
 /// ```
 ///
-/// Its futures run on tokio, with timers enabled.
+/// Its futures run on tokio, with timers enabled. All of its calls of the store and its background work run on one runtime, its
+/// home: that on which it is made, or [`ClientBuilder::runtime`]. It may be used from any other runtime, too; but leases
+/// are renewed only while the home is driven and not blocked, and when that ends, they are lost, and every call is
+/// answered [`ErrorKind::Closed`]. So make it on the runtime that lives longest.
 #[derive(Debug, Clone)]
 pub struct LeaseClient {
-    setup: Setup,
     core: Arc<Core>,
 }
 
-#[derive(Debug, Clone)]
-struct Setup {
-    store: Arc<dyn LeaseStore>,
-    holder: HolderId,
-    clock: Arc<dyn Clock>,
-    observer: Option<Arc<dyn Observer>>,
-    close_grace: Duration,
-}
-
 impl LeaseClient {
-    /// A client of this store, with a holder id of its own and the system's clock.
+    /// A client of this store, with a holder id of its own, the system's clock and all defaults: see
+    /// [`LeaseClient::builder`].
     #[must_use]
     pub fn new(store: impl LeaseStore) -> Self {
-        Self::set_up(Setup {
-            store: Arc::new(store),
-            holder: HolderId::random(),
-            clock: Arc::new(SystemClock),
-            observer: None,
-            close_grace: Duration::from_secs(5),
-        })
+        Self::builder(store).build()
     }
 
-    /// Another client of the same store, with this holder id. For the set-up: leases stay with the client that has them.
+    /// A client of this store, to be set up.
     #[must_use]
-    pub fn with_holder(self, holder: HolderId) -> Self {
-        Self::set_up(Setup { holder, ..self.setup })
+    pub fn builder(store: impl LeaseStore) -> ClientBuilder {
+        ClientBuilder::new(Arc::new(store))
     }
 
-    /// Another client of the same store, with this clock. For tests and simulations.
+    pub(crate) fn of(core: Core) -> Self {
+        Self { core: Arc::new(core) }
+    }
+
+    /// The store.
     #[must_use]
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        Self::set_up(Setup { clock: Arc::new(clock), ..self.setup })
+    pub fn store(&self) -> &Arc<dyn LeaseStore> {
+        &self.core.store
     }
 
-    /// Another client of the same store, with this observer.
+    /// The runtime on which this client works.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] outside a tokio runtime.
+    pub fn runtime(&self) -> Result<&Handle> {
+        self.core.home.enter("runtime")
+    }
+
+    /// Whether [`LeaseClient::close`] was called: nothing new is begun any more.
     #[must_use]
-    pub fn with_observer(self, observer: impl Observer) -> Self {
-        Self::set_up(Setup { observer: Some(Arc::new(observer)), ..self.setup })
-    }
-
-    /// Another client of the same store, whose [`LeaseClient::close`] gives scopes of exclusive work this much time to
-    /// end by themselves. Default: 5 seconds.
-    #[must_use]
-    pub fn with_close_grace(self, close_grace: Duration) -> Self {
-        Self::set_up(Setup { close_grace, ..self.setup })
-    }
-
-    fn set_up(setup: Setup) -> Self {
-        let Setup { store, holder, clock, observer, close_grace } = setup.clone();
-        Self { setup, core: Arc::new(Core::new(store, holder, clock, Events::new(observer), close_grace)) }
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
     }
 
     /// Who this client is to others.
@@ -123,10 +112,10 @@ impl LeaseClient {
         N: TryInto<LeaseName>,
         Error: From<N::Error>,
     {
-        let runtime = self.core.enter("acquire")?;
+        self.core.enter("acquire")?;
         let (name, options) = (name.try_into()?, options.into());
         options.validate(&self.core.capabilities)?;
-        attempt::try_acquire(&self.core, &runtime, name, options).await
+        attempt::try_acquire(&self.core, name, options).await
     }
 
     /// Acquires a lease, and waits for it while somebody else has it: by push where the store has it, with a poll behind.
@@ -147,10 +136,10 @@ impl LeaseClient {
         N: TryInto<LeaseName>,
         Error: From<N::Error>,
     {
-        let runtime = self.core.enter("acquire")?;
+        self.core.enter("acquire")?;
         let (name, options) = (name.try_into()?, options.into());
         options.validate(&self.core.capabilities)?;
-        waiting::acquire(&self.core, &runtime, name, options).await
+        waiting::acquire(&self.core, name, options).await
     }
 
     /// Acquires a lease, waiting for it, and runs `work` under it: a scope of exclusive work. The work is dropped when the
@@ -215,8 +204,8 @@ impl LeaseClient {
         N: TryInto<LeaseName>,
         Error: From<N::Error>,
     {
-        let runtime = self.core.enter("inspect")?;
-        self.core.inspect(&runtime, name.try_into()?).await
+        self.core.enter("inspect")?;
+        self.core.inspect(name.try_into()?).await
     }
 
     /// At most `limit` leases in force whose names begin with `prefix` and come after `after`, in the byte order of their
@@ -231,10 +220,10 @@ impl LeaseClient {
     /// Cancel safe.
     #[tracing::instrument(name = "lease.list", level = "debug", skip(self))]
     pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        let runtime = self.core.enter("list")?;
+        self.core.enter("list")?;
         let (store, prefix, after) = (Arc::clone(&self.core.store), prefix.to_owned(), after.cloned());
         let list = async move { store.list(&prefix, after.as_ref(), limit).await };
-        self.core.in_time(&runtime, "list", list).await
+        self.core.in_time("list", list).await
     }
 
     /// Watches who holds a lease.
@@ -247,8 +236,8 @@ impl LeaseClient {
         N: TryInto<LeaseName>,
         Error: From<N::Error>,
     {
-        let runtime = self.core.enter("watch")?;
-        Ok(LeaseWatch::new(&self.core, &runtime, name.try_into()?))
+        self.core.enter("watch")?;
+        Ok(LeaseWatch::new(&self.core, name.try_into()?))
     }
 
     /// Ends the grant with this token, whoever has it: for administrators (S22). [`Released::NotHeld`] when that grant is over
@@ -267,11 +256,11 @@ impl LeaseClient {
         N: TryInto<LeaseName>,
         Error: From<N::Error>,
     {
-        let runtime = self.core.enter("break")?;
+        self.core.enter("break")?;
         let (store, name) = (Arc::clone(&self.core.store), name.try_into()?);
         let span = tracing::debug_span!("lease.break", %name, %token, ?how);
         let breaking = async move { store.break_lease(&name, token, how).await };
-        self.core.in_time(&runtime, "break", breaking.instrument(span)).await
+        self.core.in_time("break", breaking.instrument(span)).await
     }
 
     /// Closes this client and all its clones, in order: nothing new is begun, and who waits is told so (L4); scopes of

@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Capabilities, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
-    Moment, ReleaseRequest, Released, Result,
-    batch::{Acquire, Answered, Crowd, Errand, Lane, Owned, Release, caught},
+    Moment, ReleaseRequest, Released, Result, Wakeups,
+    batch::{Acquire, Answered, Crowd, Errand, Lane, Owned, Release, caught, unwinding},
+    home::{Home, ended},
     observer::Events,
     renewal::Renewals,
     tenure::Tenure,
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) acquires: Arc<Lane<Acquire>>,
     pub(crate) renewals: Renewals,
     pub(crate) waiting: Waiting,
+    pub(crate) home: Home,
     releases: Arc<Lane<Release>>,
     tenures: AtomicU64,
     phase: watch::Sender<Phase>,
@@ -63,6 +65,7 @@ impl Core {
         store: Arc<dyn LeaseStore>,
         holder: HolderId,
         clock: Arc<dyn Clock>,
+        home: Home,
         events: Events,
         close_grace: Duration,
     ) -> Self {
@@ -73,9 +76,16 @@ impl Core {
             capabilities,
             holder,
             events,
-            acquires: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once, crowd.clone())),
-            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock)),
-            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), calls_at_once, crowd)),
+            acquires: Arc::new(Lane::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                home.clone(),
+                calls_at_once,
+                crowd.clone(),
+            )),
+            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock), home.clone()),
+            releases: Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), calls_at_once, crowd)),
+            home,
             waiting: Waiting::default(),
             tenures: AtomicU64::new(0),
             store,
@@ -87,12 +97,16 @@ impl Core {
         }
     }
 
-    /// The runtime of the caller, if the client is open.
-    pub(crate) fn enter(&self, operation: &'static str) -> Result<Handle> {
-        if *self.phase.borrow() > Phase::Open {
+    /// Whether something new may be begun: the client is open, and the caller on a runtime.
+    pub(crate) fn enter(&self, operation: &'static str) -> Result<()> {
+        if self.is_closed() {
             return Err(closed(operation));
         }
-        runtime(operation)
+        self.home.enter(operation).map(drop)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.phase.borrow() > Phase::Open
     }
 
     pub(crate) fn next_tenure(&self) -> u64 {
@@ -107,50 +121,30 @@ impl Core {
 
     /// Releases and waits for the answer. Transient failures are repeated in the background.
     #[tracing::instrument(name = "lease.release", level = "debug", skip_all, fields(name = %request.claim.name))]
-    pub(crate) async fn release(
-        self: &Arc<Self>,
-        runtime: &Handle,
-        request: ReleaseRequest,
-        timeout: Duration,
-    ) -> Result<Released> {
-        let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
+    pub(crate) async fn release(self: &Arc<Self>, request: ReleaseRequest, timeout: Duration) -> Result<Released> {
+        let (core, repeated) = (Arc::clone(self), request.clone());
         let errand = Errand::new(request, self.clock.now() + timeout);
-        let done = move |answered: &Answered<Released>| {
-            core.released(&handle, repeated, timeout, RELEASE_REPEATS, 0, answered)
-        };
-        self.releases.submit(runtime, errand, done).await.result
+        let done = move |answered: &Answered<Released>| core.released(repeated, timeout, RELEASE_REPEATS, 0, answered);
+        self.releases.submit(errand, done).await.result
     }
 
     /// Releases, best effort (S16).
-    pub(crate) fn release_in_background(
-        self: &Arc<Self>,
-        runtime: &Handle,
-        request: ReleaseRequest,
-        timeout: Duration,
-    ) {
-        self.release_repeatedly(runtime, request, timeout, RELEASE_REPEATS, 0);
+    pub(crate) fn release_in_background(self: &Arc<Self>, request: ReleaseRequest, timeout: Duration) {
+        self.release_repeatedly(request, timeout, RELEASE_REPEATS, 0);
     }
 
-    fn release_repeatedly(
-        self: &Arc<Self>,
-        runtime: &Handle,
-        request: ReleaseRequest,
-        timeout: Duration,
-        repeats: u32,
-        hung: u32,
-    ) {
-        let (core, handle, repeated) = (Arc::clone(self), runtime.clone(), request.clone());
+    fn release_repeatedly(self: &Arc<Self>, request: ReleaseRequest, timeout: Duration, repeats: u32, hung: u32) {
+        let (core, repeated) = (Arc::clone(self), request.clone());
         let errand = Errand::new(request, self.clock.now() + timeout).after_hanging(hung);
         let releasing = Releasing::begin(self);
-        self.releases.enqueue(runtime, errand, move |answered| {
-            core.released(&handle, repeated, timeout, repeats, hung, &answered);
+        self.releases.enqueue(errand, move |answered| {
+            core.released(repeated, timeout, repeats, hung, &answered);
             drop(releasing);
         });
     }
 
     fn released(
         self: &Arc<Self>,
-        runtime: &Handle,
         request: ReleaseRequest,
         timeout: Duration,
         repeats: u32,
@@ -164,20 +158,28 @@ impl Core {
         }
         if answered.hung && hung == 0 {
             // Another one of its call may be to blame: once more at once, in smaller company (L7).
-            self.release_repeatedly(runtime, request, timeout, repeats - 1, 1);
+            self.release_repeatedly(request, timeout, repeats - 1, 1);
             return;
         }
-        let (core, handle, hung) = (Arc::clone(self), runtime.clone(), hung + u32::from(answered.hung));
-        runtime.spawn(async move {
+        let (core, hung) = (Arc::clone(self), hung + u32::from(answered.hung));
+        self.home.spawn(async move {
             core.clock.sleep_until(core.clock.now() + timeout).await;
-            core.release_repeatedly(&handle, request, timeout, repeats - 1, hung);
+            core.release_repeatedly(request, timeout, repeats - 1, hung);
         });
     }
 
+    /// Hints about this name. A store that panics gives none: that costs time only (S20).
+    pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        unwinding(|| self.store.subscribe(name)).unwrap_or_else(|panic| {
+            tracing::error!(target: "lease", %name, "no hints: {panic}");
+            Wakeups::never()
+        })
+    }
+
     #[tracing::instrument(name = "lease.inspect", level = "debug", skip_all, fields(%name))]
-    pub(crate) async fn inspect(&self, runtime: &Handle, name: LeaseName) -> Result<Option<LeaseRecord>> {
+    pub(crate) async fn inspect(&self, name: LeaseName) -> Result<Option<LeaseRecord>> {
         let store = Arc::clone(&self.store);
-        self.in_time(runtime, "inspect", async move { store.inspect(&name).await }).await
+        self.in_time("inspect", async move { store.inspect(&name).await }).await
     }
 
     /// Waits for a call of the store that belongs to no lease, within a fixed time.
@@ -187,7 +189,6 @@ impl Core {
     /// Dropping it does not cut the call, which the runtime finishes (S15).
     pub(crate) async fn in_time<T: Send + 'static>(
         &self,
-        runtime: &Handle,
         operation: &'static str,
         call: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
@@ -202,7 +203,22 @@ impl Core {
                 }
             }
         };
-        Owned::new(call, runtime).await
+        let call = Owned::new(call, &self.home);
+        if self.home.is_here() {
+            return call.await;
+        }
+        let (sender, answer) = oneshot::channel();
+        self.home.spawn(async move {
+            let _ = sender.send(call.await);
+        });
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or_else(|_| Err(ended(operation))),
+            () = self.clock.sleep_until(self.clock.now() + CALL_TIMEOUT * 2) => {
+                let message = "the runtime of this client does not run it: is it blocked, or not driven any more?";
+                Err(Error::new(ErrorKind::Indeterminate, operation, message))
+            }
+        }
     }
 
     /// Counts a scope of exclusive work for as long as the guard lives.
@@ -214,7 +230,7 @@ impl Core {
     /// Begins to close if nobody has; completes when it is closed.
     #[tracing::instrument(name = "lease.close", level = "debug", skip_all)]
     pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
-        let runtime = runtime("close")?;
+        self.home.enter("close")?;
         let first = self.phase.send_if_modified(|phase| {
             let first = *phase == Phase::Open;
             if first {
@@ -224,9 +240,11 @@ impl Core {
         });
         if first {
             // A task of its own, so that a caller who stops waiting does not stop the closing.
-            let core = Arc::clone(self);
-            let handle = runtime.clone();
-            runtime.spawn(async move { core.drain_and_release(&handle).await });
+            let (core, closed) = (Arc::clone(self), Closed(Arc::clone(self)));
+            self.home.spawn(async move {
+                core.drain_and_release().await;
+                drop(closed);
+            });
         }
         self.reached(Phase::Closed).await;
         Ok(())
@@ -234,26 +252,24 @@ impl Core {
 
     /// Scopes get the grace to end by themselves; then they are cut, and are waited for until their leases have run out at
     /// the latest, since they are not renewed any more (S17). What is left is latched and released.
-    async fn drain_and_release(self: &Arc<Self>, runtime: &Handle) {
-        // Whatever happens in here, nobody waits for ever.
-        let _closed = Closed(self);
+    async fn drain_and_release(self: &Arc<Self>) {
         self.scopes_ended(self.clock.now() + self.close_grace).await;
         self.phase.send_replace(Phase::Cut);
         let last_deadline = self.renewals.stop_renewing();
         // What no scope holds need not wait for those that some do.
-        self.end_and_release(runtime, self.renewals.take_unscoped());
+        self.end_and_release(self.renewals.take_unscoped());
         self.scopes_ended(last_deadline).await;
-        self.end_and_release(runtime, self.renewals.end());
+        self.end_and_release(self.renewals.end());
         self.releases_ended().await;
     }
 
-    fn end_and_release(self: &Arc<Self>, runtime: &Handle, tenures: Vec<Arc<Tenure>>) {
+    fn end_and_release(self: &Arc<Self>, tenures: Vec<Arc<Tenure>>) {
         for tenure in tenures {
             if tenure.is_scoped() {
                 // Its work has not ended: it runs out (S17).
                 tenure.lose(LossReason::ClientGone);
             } else if let Some(request) = tenure.end(LossReason::ClientGone, None) {
-                self.release_in_background(runtime, request, tenure.schedule.attempt_timeout);
+                self.release_in_background(request, tenure.schedule.attempt_timeout);
             }
         }
     }
@@ -299,9 +315,10 @@ impl Drop for Releasing {
     }
 }
 
-struct Closed<'a>(&'a Core);
+/// Whatever happens to the closing, nobody waits for its end for ever.
+struct Closed(Arc<Core>);
 
-impl Drop for Closed<'_> {
+impl Drop for Closed {
     fn drop(&mut self) {
         self.0.phase.send_replace(Phase::Closed);
     }
@@ -309,13 +326,6 @@ impl Drop for Closed<'_> {
 
 pub(crate) fn closed(operation: &'static str) -> Error {
     Error::new(ErrorKind::Closed, operation, "the client is closed: use another one")
-}
-
-pub(crate) fn runtime(operation: &'static str) -> Result<Handle> {
-    Handle::try_current().map_err(|error| {
-        Error::new(ErrorKind::Invalid, operation, "called outside a tokio runtime: call it within one")
-            .with_source(error)
-    })
 }
 
 impl fmt::Debug for Core {

@@ -2,12 +2,12 @@
 
 use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::sync::watch;
 
 use crate::{
     FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LossReason, Metadata, Moment, ReleaseRequest, Released,
     Result,
-    core::{Core, Phase, Scope, runtime},
+    core::{Core, Phase, Scope},
     schedule::Plan,
     tenure::Tenure,
 };
@@ -22,7 +22,6 @@ use crate::{
 #[must_use = "a lease is released as soon as its guard is dropped"]
 pub struct Lease {
     handle: LeaseHandle,
-    runtime: Handle,
     /// Its end has been latched, and the store is told by somebody else.
     finished: bool,
 }
@@ -35,13 +34,13 @@ pub struct LeaseHandle {
 }
 
 impl Lease {
-    pub(crate) fn begin(core: &Arc<Core>, runtime: &Handle, tenure: Tenure, plan: Plan) -> Result<Self> {
+    pub(crate) fn begin(core: &Arc<Core>, tenure: Tenure, plan: Plan) -> Result<Self> {
         let handle = LeaseHandle { tenure: Arc::new(tenure), core: Arc::clone(core) };
-        if let Err(error) = core.renewals.add(&handle.tenure, plan, runtime) {
+        if let Err(error) = core.renewals.add(&handle.tenure, plan) {
             handle.tenure.lose(LossReason::ClientGone);
             return Err(error);
         }
-        Ok(Self { handle, runtime: runtime.clone(), finished: false })
+        Ok(Self { handle, finished: false })
     }
 
     /// A handle for other tasks.
@@ -91,7 +90,7 @@ impl Lease {
 
     async fn end(mut self, successor: Option<(HolderId, Duration)>) -> Result<Released> {
         match self.finish(successor) {
-            Some(request) => self.core.release(&self.runtime, request, self.tenure.schedule.attempt_timeout).await,
+            Some(request) => self.core.release(request, self.tenure.schedule.attempt_timeout).await,
             None => Ok(Released::NotHeld),
         }
     }
@@ -112,9 +111,7 @@ impl Drop for Lease {
             return;
         }
         if let Some(request) = self.finish(None) {
-            // The runtime of this moment is more likely to live on than that of the acquire.
-            let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
-            self.core.release_in_background(&runtime, request, self.tenure.schedule.attempt_timeout);
+            self.core.release_in_background(request, self.tenure.schedule.attempt_timeout);
         }
     }
 }
@@ -224,7 +221,8 @@ impl LeaseHandle {
     ///
     /// Once polled, the renewal is finished in the background, and its answer counts.
     pub async fn renew(&self) -> Result<()> {
-        self.core.renewals.renew(&self.tenure, &runtime("renew")?).await
+        self.core.home.enter("renew")?;
+        self.core.renewals.renew(&self.tenure).await
     }
 
     /// Replaces the metadata that anybody can read.
@@ -238,9 +236,9 @@ impl LeaseHandle {
     ///
     /// Once polled, the change is made sooner or later.
     pub async fn set_metadata(&self, metadata: Metadata) -> Result<()> {
-        let runtime = runtime("set metadata")?;
+        self.core.home.enter("set metadata")?;
         self.tenure.change_metadata(metadata);
-        self.core.renewals.renew(&self.tenure, &runtime).await
+        self.core.renewals.renew(&self.tenure).await
     }
 
     /// Begins a scope of exclusive work, which ends when the guard is dropped: until then, but no longer than the lease lasts,

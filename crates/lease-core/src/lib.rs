@@ -63,12 +63,14 @@
 
 mod attempt;
 mod batch;
+mod builder;
 mod client;
 mod clock;
 mod core;
 mod endings;
 mod error;
 mod holder;
+mod home;
 mod latch;
 mod lease;
 mod metadata;
@@ -85,6 +87,7 @@ mod waiting;
 mod wakeups;
 mod watch;
 
+pub use builder::ClientBuilder;
 pub use client::LeaseClient;
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use endings::Endings;

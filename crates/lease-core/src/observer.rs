@@ -135,20 +135,20 @@ pub enum AttemptOutcome {
     Failed,
 }
 
-/// Hands every event to `tracing` and to the application's observer.
+/// Hands every event to `tracing` and to the application's observers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Events {
-    observer: Option<Arc<dyn Observer>>,
+    observers: Arc<[Arc<dyn Observer>]>,
 }
 
 impl Events {
-    pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Self {
-        Self { observer }
+    pub(crate) fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self { observers: observers.into() }
     }
 
     pub(crate) fn emit(&self, event: LeaseEvent) {
         trace(&event);
-        if let Some(observer) = &self.observer {
+        for observer in &*self.observers {
             // A defect in an observer must not take leases with it.
             let observed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer.observe(&event)));
             if observed.is_err() {

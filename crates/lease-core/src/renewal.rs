@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::sync::Notify;
 
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Errand, LARGEST_BATCH, Lane, Renew},
+    batch::{Answered, Errand, LARGEST_BATCH, Lane, Renew, unwinding},
     core::closed,
     endings::Holdings,
+    home::Home,
     schedule::Plan,
     tenure::Tenure,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Renewals(Arc<Shared>);
 struct Shared {
     store: Arc<dyn LeaseStore>,
     clock: Arc<dyn Clock>,
+    home: Home,
     lane: Arc<Lane<Renew>>,
     agenda: Mutex<Agenda>,
     /// The next entry is earlier than the task knows.
@@ -98,14 +100,14 @@ enum Phase {
 }
 
 impl Renewals {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, home: Home) -> Self {
         // They are in no hurry: the fewer calls the better.
-        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), 1, None));
-        Self(Arc::new(Shared { store, clock, lane, agenda: Mutex::default(), changed: Notify::new() }))
+        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), 1, None));
+        Self(Arc::new(Shared { store, clock, home, lane, agenda: Mutex::default(), changed: Notify::new() }))
     }
 
-    /// Takes charge of a tenure. The task runs on the runtime of the first; if that is gone, on this one.
-    pub(crate) fn add(&self, tenure: &Arc<Tenure>, plan: Plan, runtime: &Handle) -> Result<()> {
+    /// Takes charge of a tenure. With the first one the task begins.
+    pub(crate) fn add(&self, tenure: &Arc<Tenure>, plan: Plan) -> Result<()> {
         let mut agenda = self.0.lock();
         if agenda.phase != Phase::Renewing {
             return Err(closed("acquire"));
@@ -115,9 +117,8 @@ impl Renewals {
         if matches!(agenda.task, Task::NotRunning) {
             agenda.task = Task::Running { wakes_at: None };
             let running = Running { shared: Arc::clone(&self.0) };
-            let handle = runtime.clone();
             drop(agenda);
-            runtime.spawn(async move { running.run(&handle).await });
+            self.0.home.spawn(running.run());
             agenda = self.0.lock();
         }
         self.0.wake_before(&agenda, at);
@@ -131,7 +132,7 @@ impl Renewals {
 
     /// Renews now, whatever the plan says.
     #[tracing::instrument(name = "lease.renew", level = "debug", skip_all, fields(name = %tenure.name()))]
-    pub(crate) async fn renew(&self, tenure: &Arc<Tenure>, runtime: &Handle) -> Result<()> {
+    pub(crate) async fn renew(&self, tenure: &Arc<Tenure>) -> Result<()> {
         if let Some(lost) = tenure.loss() {
             return Err(lost.into());
         }
@@ -141,7 +142,7 @@ impl Renewals {
         let give_up_at = tenure.schedule.give_up_at(self.0.clock.now(), tenure.valid_until());
         let errand = Errand::new(request, give_up_at).while_wanted(move || holding.is_held());
         let outcome = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
-        let answered = self.0.lane.submit(runtime, errand, outcome).await;
+        let answered = self.0.lane.submit(errand, outcome).await;
         match answered.result {
             Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
             Ok(_) => Err(tenure.lost().await.into()),
@@ -185,7 +186,7 @@ impl Drop for Renewals {
 
 impl Shared {
     /// Does what is due, and says when to look again.
-    fn act(self: &Arc<Self>, runtime: &Handle) -> Option<Moment> {
+    fn act(self: &Arc<Self>) -> Option<Moment> {
         let now = self.clock.now();
         let mut agenda = self.lock();
         let (mut renewals, mut ended) = (Vec::new(), Vec::new());
@@ -215,7 +216,9 @@ impl Shared {
         drop(agenda);
         if begins_to_listen {
             let holdings: Weak<Self> = Arc::downgrade(self);
-            self.store.endings().tell_also(holdings);
+            if let Err(panic) = unwinding(|| self.store.endings().tell_also(holdings)) {
+                tracing::error!(target: "lease", "losses are noticed by renewals only: {panic}");
+            }
         }
         // Observers are called below: no lock is held.
         for tenure in ended {
@@ -229,7 +232,7 @@ impl Shared {
             let request = tenure.renew_request();
             let revision = request.metadata.as_ref().map(|update| update.revision);
             let errand = Errand::new(request, give_up_at).after_hanging(hung).while_wanted(move || holding.is_held());
-            self.lane.enqueue(runtime, errand, move |answered| {
+            self.lane.enqueue(errand, move |answered| {
                 shared.answered(&tenure, Some(sent), revision, &answered);
             });
         }
@@ -391,9 +394,9 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self, runtime: &Handle) {
+    async fn run(self) {
         loop {
-            let wakes_at = self.shared.act(runtime);
+            let wakes_at = self.shared.act();
             let timer = async {
                 match wakes_at {
                     Some(wakes_at) => self.shared.clock.sleep_until(wakes_at).await,

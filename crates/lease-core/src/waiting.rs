@@ -1,7 +1,8 @@
 //! Waiting for a name that somebody else holds.
 //!
-//! All tasks of a client that wait for one name, as the same holder, stand in one line, first come first served, and one task,
-//! the contender, tries on behalf of the first of them (L2). It is woken by the store's hints (S20), by the holder's expiry, or by a poll.
+//! All tasks of a client that want one name, as the same holder, stand in one line, first come first served. Who opens the line
+//! asks the store once, itself; after that one task, the contender, tries on behalf of the first of them (L2). It is woken by
+//! the store's hints (S20), by the holder's expiry, or by a poll.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -11,15 +12,13 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use tokio::{
-    runtime::Handle,
-    sync::{oneshot, watch},
-};
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result,
     attempt::{Asked, Attempt},
     core::{Core, Phase, closed},
+    home::ended,
     lease::Lease,
 };
 
@@ -60,12 +59,7 @@ enum Known {
 
 /// Acquires a lease, and waits for it if need be.
 #[tracing::instrument(name = "lease.acquire", level = "debug", skip_all, fields(%name))]
-pub(crate) async fn acquire(
-    core: &Arc<Core>,
-    runtime: &Handle,
-    name: LeaseName,
-    options: LeaseOptions,
-) -> Result<Lease> {
+pub(crate) async fn acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<Lease> {
     let limit = options.wait_limit;
     let known = watch::Sender::new(Known::Nothing);
     let mut told = known.subscribe();
@@ -82,7 +76,7 @@ pub(crate) async fn acquire(
     };
     tokio::select! {
         biased;
-        outcome = acquire_without_limit(core, runtime, name.clone(), options, &known) => outcome,
+        outcome = acquire_without_limit(core, name.clone(), options, &known) => outcome,
         () = core.reached(Phase::Closing) => Err(closed("acquire")),
         () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), &known.borrow())),
     }
@@ -90,14 +84,14 @@ pub(crate) async fn acquire(
 
 async fn acquire_without_limit(
     core: &Arc<Core>,
-    runtime: &Handle,
     name: LeaseName,
     options: LeaseOptions,
     known: &watch::Sender<Known>,
 ) -> Result<Lease> {
-    let mut attempt = Attempt::new(core, runtime, name.clone(), options.clone());
+    let mut attempt = Attempt::new(core, name.clone(), options);
     let mut retry_after = None;
-    if !core.waiting.has_line(&attempt) {
+    let opening = Opening::begin(core, place(&attempt));
+    if opening.is_some() {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
             Asked::Held { retry_after: after } => {
@@ -117,21 +111,18 @@ async fn acquire_without_limit(
         known.send_replace(Known::Line);
     }
     let mut wait = Wait::new(core, &name);
-    let mut runtime = runtime.clone();
-    loop {
-        // There is somebody else, in the store or in the line.
-        attempt.look_first();
-        let (reply, answer) = oneshot::channel();
-        let waiter = Waiter { attempt, reply, known: known.clone(), retry_after };
-        core.waiting.join(core, &runtime, waiter);
-        if let Ok(outcome) = answer.await {
-            wait.won = outcome.is_ok();
-            return outcome;
-        }
-        // The contender's runtime has ended: contend on this one.
-        runtime = core.enter("acquire")?;
-        attempt = Attempt::new(core, &runtime, name.clone(), options.clone());
+    // There is somebody else, in the store or in the line.
+    attempt.look_first();
+    let (reply, answer) = oneshot::channel();
+    let waiter = Waiter { attempt, reply, known: known.clone(), retry_after };
+    match opening {
+        Some(opening) => opening.stay(waiter),
+        None => core.waiting.join(core, waiter),
     }
+    // Without an answer the contender is gone, and with it the client's runtime.
+    let outcome = answer.await.unwrap_or_else(|_| Err(ended("acquire")));
+    wait.won = outcome.is_ok();
+    outcome
 }
 
 fn wait_limit(name: &LeaseName, limit: Duration, known: &Known) -> Error {
@@ -148,23 +139,22 @@ fn wait_limit(name: &LeaseName, limit: Duration, known: &Known) -> Error {
 }
 
 impl Waiting {
-    fn has_line(&self, attempt: &Attempt) -> bool {
-        self.lock().contains_key(&place(attempt))
-    }
-
     /// Gets into line; the first one brings the contender.
-    fn join(&self, core: &Arc<Core>, runtime: &Handle, waiter: Waiter) {
+    fn join(&self, core: &Arc<Core>, waiter: Waiter) {
         let place = place(&waiter.attempt);
         match self.lock().entry(place.clone()) {
             Entry::Occupied(mut line) => {
                 let line = line.get_mut();
-                line.retain(|waiter| !waiter.reply.is_closed());
+                if line.len() == line.capacity() {
+                    // Before it grows, those go who wait no longer.
+                    line.retain(|waiter| !waiter.reply.is_closed());
+                }
                 line.push_back(waiter);
                 return;
             }
             Entry::Vacant(line) => line.insert(VecDeque::from([waiter])),
         };
-        runtime.spawn(Contender::new(core, place).run());
+        core.home.spawn(Contender::new(core, place, None).run());
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
@@ -176,6 +166,48 @@ fn place(attempt: &Attempt) -> Place {
     (attempt.name().clone(), attempt.holder().clone())
 }
 
+/// The first attempt of whoever opened a line. Those who come meanwhile wait for what comes of it.
+struct Opening {
+    core: Arc<Core>,
+    place: Place,
+    is_over: bool,
+}
+
+impl Opening {
+    /// Opens a line where there is none.
+    fn begin(core: &Arc<Core>, place: Place) -> Option<Self> {
+        match core.waiting.lock().entry(place.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(line) => line.insert(VecDeque::new()),
+        };
+        Some(Self { core: Arc::clone(core), place, is_over: false })
+    }
+
+    /// Waits on, at the head of the line.
+    fn stay(mut self, waiter: Waiter) {
+        self.is_over = true;
+        self.core.waiting.lock().entry(self.place.clone()).or_default().push_front(waiter);
+        self.core.home.spawn(Contender::new(&self.core, self.place.clone(), None).run());
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Granted, failed or dropped: the others, if there are any, go on at once.
+        let mut lines = self.core.waiting.lock();
+        if lines.get(&self.place).is_some_and(VecDeque::is_empty) {
+            lines.remove(&self.place);
+            return;
+        }
+        drop(lines);
+        let now = self.core.clock.now();
+        self.core.home.spawn(Contender::new(&self.core, self.place.clone(), Some(now)).run());
+    }
+}
+
 /// The task that contends for one name, for all who stand in its line. A waiter that is dropped, or not polled,
 /// holds up nobody.
 struct Contender {
@@ -183,30 +215,31 @@ struct Contender {
     place: Place,
     /// Seeded by holder and name, so that contenders differ, and a simulation can be repeated.
     random: SmallRng,
+    /// When the name is worth an attempt, whoever is the first in line then: a waiter that goes takes neither the poll nor a
+    /// hint with it.
+    wake_at: Option<Moment>,
     on_duty: bool,
 }
 
 impl Contender {
-    fn new(core: &Arc<Core>, place: Place) -> Self {
+    fn new(core: &Arc<Core>, place: Place, wake_at: Option<Moment>) -> Self {
         let mut hasher = DefaultHasher::new();
         place.hash(&mut hasher);
-        Self { core: Arc::clone(core), place, random: SmallRng::seed_from_u64(hasher.finish()), on_duty: true }
+        let random = SmallRng::seed_from_u64(hasher.finish());
+        Self { core: Arc::clone(core), place, random, wake_at, on_duty: true }
     }
 
     async fn run(mut self) {
         // Before the first try, so that no release in between goes unnoticed.
-        let mut wakeups = self.core.store.subscribe(&self.place.0);
-        // When the name is worth an attempt, whoever is the first in line then: a waiter that goes takes neither the poll nor
-        // a hint with it.
-        let mut wake_at = None;
+        let mut wakeups = self.core.subscribe(&self.place.0);
         while let Some(mut waiter) = self.next_waiter() {
             let own = self.after(waiter.retry_after);
-            let mut wakes = wake_at.take().map_or(own, |at: Moment| at.min(own));
+            let mut wakes = self.wake_at.take().map_or(own, |at: Moment| at.min(own));
             loop {
                 tokio::select! {
                     biased;
                     () = waiter.reply.closed() => {
-                        wake_at = Some(wakes);
+                        self.wake_at = Some(wakes);
                         break;
                     }
                     () = wakeups.next() => {}
@@ -216,7 +249,7 @@ impl Contender {
                     biased;
                     asked = waiter.attempt.ask() => asked,
                     () = waiter.reply.closed() => {
-                        wake_at = Some(self.core.clock.now());
+                        self.wake_at = Some(self.core.clock.now());
                         break;
                     }
                 };

@@ -2,19 +2,20 @@
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_core::Stream;
-use tokio::{runtime::Handle, sync::watch};
-use tokio_stream::{StreamExt, wrappers::WatchStream};
+use tokio::sync::watch;
 
 use crate::{
-    LeaseName, LeaseRecord, Result,
+    ErrorKind, LeaseName, LeaseRecord, Result,
     core::{Core, Phase, closed},
+    home::ended,
 };
 
 /// A look at least this often, behind the hints.
@@ -31,28 +32,38 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// [`announce`](crate::LeaseOptions::announce). Everything else is noticed within 2 seconds, or when the holder's time is
 /// over.
 pub struct LeaseWatch {
-    states: WatchStream<Result<Option<LeaseRecord>>>,
+    /// Waits for the next state; nothing after the last one.
+    next: Option<Pin<Box<dyn Future<Output = (Receiver, bool)> + Send + Sync>>>,
 }
 
+type State = Result<Option<LeaseRecord>>;
+type Receiver = watch::Receiver<State>;
+
 impl LeaseWatch {
-    pub(crate) fn new(core: &Arc<Core>, runtime: &Handle, name: LeaseName) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, name: LeaseName) -> Self {
         let (sender, receiver) = watch::channel(Ok(None));
-        runtime.spawn(look(Arc::clone(core), runtime.clone(), name, sender));
-        Self { states: WatchStream::from_changes(receiver) }
+        core.home.spawn(look(Arc::clone(core), name, sender));
+        Self { next: Some(Box::pin(next_change(receiver))) }
     }
 
-    /// The next state; nothing after the client was closed, which is told by an error before.
+    /// The next state; nothing after the client was closed, or its runtime has ended, which is told by an error before.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: no state is lost.
     pub async fn next(&mut self) -> Option<Result<Option<LeaseRecord>>> {
-        self.states.next().await
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 }
 
-async fn look(core: Arc<Core>, runtime: Handle, name: LeaseName, states: watch::Sender<Result<Option<LeaseRecord>>>) {
-    let mut wakeups = core.store.subscribe(&name);
+/// Waits for a change. Whether there is one, or nobody looks any more.
+async fn next_change(mut states: Receiver) -> (Receiver, bool) {
+    let changed = states.changed().await.is_ok();
+    (states, changed)
+}
+
+async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<Result<Option<LeaseRecord>>>) {
+    let mut wakeups = core.subscribe(&name);
     let mut last = None;
     loop {
         let state = tokio::select! {
@@ -62,7 +73,7 @@ async fn look(core: Arc<Core>, runtime: Handle, name: LeaseName, states: watch::
                 let _ = states.send(Err(closed("watch")));
                 return;
             }
-            state = core.inspect(&runtime, name.clone()) => state,
+            state = core.inspect(name.clone()) => state,
         };
         let remaining = state.as_ref().ok().and_then(Option::as_ref).map(|record| record.remaining);
         let wake_at = core.clock.now() + remaining.map_or(POLL, |remaining| remaining.clamp(SHORTEST_PAUSE, POLL));
@@ -89,7 +100,16 @@ impl Stream for LeaseWatch {
     type Item = Result<Option<LeaseRecord>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.states).poll_next(context)
+        let Some(next) = &mut self.next else { return Poll::Ready(None) };
+        let (mut states, changed) = ready!(next.as_mut().poll(context));
+        if !changed {
+            self.next = None;
+            let is_told = matches!(&*states.borrow(), Err(error) if error.kind() == ErrorKind::Closed);
+            return Poll::Ready(if is_told { None } else { Some(Err(ended("watch"))) });
+        }
+        let state = states.borrow_and_update().clone();
+        self.next = Some(Box::pin(next_change(states)));
+        Poll::Ready(Some(state))
     }
 }
 

@@ -8,7 +8,7 @@ mod support;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use lease_core::{Break, HolderId, LeaseClient, LeaseOptions, Metadata, WakeupRegistry};
-use support::{TTL, TroubledStore, client, drop_after, is_free, pass, settle};
+use support::{TTL, TroubledStore, builder, client, drop_after, is_free, pass, settle};
 
 /// More polls than any future here needs.
 const POLLS: usize = 40;
@@ -110,7 +110,7 @@ async fn s15_release() {
 async fn s15_hand_over() {
     for polls in 0..POLLS {
         let store = TroubledStore::new();
-        let [holder, successor] = ["a", "b"].map(|id| client(&store).with_holder(HolderId::new(id).unwrap()));
+        let [holder, successor] = ["a", "b"].map(|id| builder(&store).holder(HolderId::new(id).unwrap()).build());
         let lease = holder.try_acquire("job", TTL).await.unwrap().unwrap();
         drop_after(polls, lease.hand_over(HolderId::new("b").unwrap(), TTL)).await;
         settle().await;

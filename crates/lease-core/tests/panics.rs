@@ -32,7 +32,7 @@ impl Observer for Panics {
 #[tokio::test(start_paused = true)]
 async fn l07_an_observer_that_panics_about_one_lease_harms_no_other() {
     let store = TroubledStore::new();
-    let client = support::client(&store).with_observer(Panics);
+    let client = support::builder(&store).observer(Panics).build();
     let healthy = client.try_acquire("good", TTL).await.unwrap().unwrap();
     let options = LeaseOptions::new(SECOND).with_renewal(Renewal::Manual);
     let (one, two) = (client.try_acquire("bad1", &options).await, client.try_acquire("bad2", &options).await);
@@ -108,7 +108,7 @@ fn an_observer_may_drop_a_lease() {
         runtime.block_on(async {
             let drops = Drops::default();
             let store = TroubledStore::on(MemoryStore::with_clock(SystemClock));
-            let client = LeaseClient::new(store.clone()).with_observer(drops.clone());
+            let client = LeaseClient::builder(store.clone()).observer(drops.clone()).build();
             let short = LeaseOptions::new(SECOND * 6).with_attempt_timeout(Duration::from_millis(300));
             let last = client.try_acquire("last", &short).await.unwrap().unwrap();
             let mut leases = Vec::new();

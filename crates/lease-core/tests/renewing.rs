@@ -11,7 +11,7 @@ use std::{
 
 use futures::future::join_all;
 use lease_core::{Break, LeaseEvent, LeaseName, LeaseOptions, LeaseState, LossReason, Observer, Renewal};
-use support::{TTL, TroubledStore, client, pass, settle};
+use support::{TTL, TroubledStore, builder, client, pass, settle};
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_leases_cost_one_task_and_few_requests() {
@@ -133,7 +133,7 @@ async fn leases_end_with_their_client_in_the_order_in_which_they_began() {
     }
 
     let losses = Losses::default();
-    let client = client(&TroubledStore::new()).with_observer(losses.clone());
+    let client = builder(&TroubledStore::new()).observer(losses.clone()).build();
     let mut leases = Vec::new();
     for n in (0..20).rev() {
         leases.push(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().unwrap());

@@ -4,9 +4,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use lease_core::{ErrorKind, LeaseClient, LeaseState, LossReason};
+use lease_core::{Break, Clock, ErrorKind, LeaseClient, LeaseOptions, LeaseState, LossReason, SystemClock, TokioClock};
+use lease_memory::MemoryStore;
 use support::{TTL, TroubledStore, is_free};
 use tokio::runtime::{Builder, Runtime};
 
@@ -48,45 +49,132 @@ fn s16_a_guard_dropped_after_its_runtime_does_not_panic() {
     drop(lease);
 }
 
-#[test]
-fn leases_of_a_runtime_that_is_gone_are_lost_and_new_ones_are_renewed_by_the_next() {
-    let store = runtime().block_on(async { TroubledStore::new() });
-    let client = LeaseClient::new(store.clone());
-    let first = runtime();
-    let old = first.block_on(client.try_acquire("old", TTL)).unwrap().unwrap();
-    drop(first);
-    assert!(!old.is_held());
-    let second = runtime();
-    let ttl = Duration::from_millis(300);
-    let new = second.block_on(client.try_acquire("new", ttl)).unwrap().unwrap();
-    second.block_on(async { assert_eq!(old.lost().await, LossReason::ClientGone) });
-    std::thread::sleep(ttl * 2);
-    assert!(new.is_held());
-    // Dropped within the second runtime, the old one is released there.
-    second.block_on(async { drop(old) });
-    assert!(eventually(&second, async || is_free(&store, "old").await));
+/// Made on the second runtime, and used from the first one before it goes.
+fn store_and_client(home: &Runtime) -> (TroubledStore, LeaseClient) {
+    home.block_on(async {
+        let store = TroubledStore::on(MemoryStore::with_clock(SystemClock));
+        (store.clone(), LeaseClient::new(store))
+    })
 }
 
 #[test]
-fn waiters_of_a_runtime_that_lives_are_served_when_that_of_the_first_waiter_is_gone() {
-    let store = runtime().block_on(async { TroubledStore::new() });
-    let client = LeaseClient::new(store.clone());
-    let (first, second) = (runtime(), runtime());
-    let lease = second.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
-    for runtime in [&first, &second] {
-        let client = client.clone();
-        runtime.spawn(async move { client.acquire("job", TTL).await.map(std::mem::forget) });
-        std::thread::sleep(Duration::from_millis(50));
+fn every_call_of_the_store_is_made_on_the_runtime_of_the_client() {
+    let (home, other) = (runtime(), Builder::new_current_thread().enable_time().build().unwrap());
+    let (store, client) = store_and_client(&home);
+    other.block_on(async {
+        let lease = client.acquire("job", TTL).await.unwrap();
+        assert!(client.try_acquire("job", TTL).await.unwrap().is_none());
+        lease.renew().await.unwrap();
+        assert_eq!(client.inspect("job").await.unwrap().unwrap().token, lease.token());
+        assert_eq!(client.list("", None, 10).await.unwrap().len(), 1);
+        assert!(client.watch("job").unwrap().next().await.unwrap().unwrap().is_some());
+        drop(lease);
+        let lease = client.acquire("job", TTL).await.unwrap();
+        client.break_lease("job", lease.token(), Break::Now).await.unwrap();
+        client.run("other", TTL, async |_| ()).await.unwrap();
+        client.close().await.unwrap();
+    });
+    assert_eq!(store.runtimes(), HashSet::from([home.handle().id()]));
+    for operation in ["acquire", "renew", "release"] {
+        assert!(!store.calls(operation).is_empty(), "{operation}");
     }
-    drop(first);
-    let token = lease.token();
-    second.block_on(lease.release()).unwrap();
-    assert!(eventually(&second, async || { store_record(&store).await.is_some_and(|record| record.token > token) }));
 }
 
-async fn store_record(store: &TroubledStore) -> Option<lease_core::LeaseRecord> {
-    use lease_core::LeaseStore;
-    store.inspect(&"job".parse().unwrap()).await.unwrap()
+#[test]
+fn on_the_runtime_of_the_client_the_caller_itself_makes_the_call() {
+    let home = runtime();
+    let (store, client) = store_and_client(&home);
+    let task = home.spawn(async move {
+        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        client.inspect("job").await.unwrap();
+        lease.release().await.unwrap();
+    });
+    let id = task.id();
+    home.block_on(task).unwrap();
+    assert_eq!(store.tasks(), HashSet::from([id]));
+}
+
+#[test]
+fn a_runtime_that_idles_or_ends_takes_no_lease_of_another_one_with_it() {
+    let home = runtime();
+    let (store, client) = store_and_client(&home);
+    let (idle, ended) = (Builder::new_current_thread().enable_time().build().unwrap(), runtime());
+    // Each of them is the first to use what all share: acquires, renewals, waits and releases.
+    let first = idle.block_on(client.try_acquire("first", TTL)).unwrap().unwrap();
+    ended.block_on(async { client.try_acquire("second", TTL).await.unwrap().unwrap().release().await }).unwrap();
+    let held = idle.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let limit = LeaseOptions::new(TTL).with_wait_limit(Duration::from_millis(20));
+    idle.block_on(client.acquire("job", &limit)).unwrap_err();
+    ended.block_on(client.acquire("job", &limit)).unwrap_err();
+    drop(ended);
+    let ttl = Duration::from_millis(300);
+    let lease = home.block_on(client.try_acquire("mine", ttl)).unwrap().unwrap();
+    let began = SystemClock.now();
+    home.block_on(held.release()).unwrap();
+    drop(home.block_on(client.acquire("job", TTL)).unwrap());
+    assert!(SystemClock.now().saturating_since(began) < Duration::from_secs(5));
+    std::thread::sleep(ttl * 2);
+    assert!(lease.is_held() && first.is_held());
+    assert_eq!(store.runtimes(), HashSet::from([home.handle().id()]));
+}
+
+#[test]
+fn when_its_runtime_has_ended_a_client_is_closed_and_nobody_waits() {
+    let (home, other) = (runtime(), runtime());
+    let (_store, client) = store_and_client(&home);
+    let lease = home.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let mut watch = other.block_on(async { client.watch("job").unwrap() });
+    let waiting = {
+        let client = client.clone();
+        other.spawn(async move { client.acquire("job", TTL).await.map(drop) })
+    };
+    other.block_on(watch.next()).unwrap().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(home);
+    assert_eq!(lease.state(), LeaseState::Lost(LossReason::ClientGone));
+    other.block_on(async {
+        let of =
+            |error: lease_core::Error| (error.kind(), error.to_string().contains("runtime of this client has ended"));
+        let closed = (ErrorKind::Closed, true);
+        assert_eq!(of(waiting.await.unwrap().unwrap_err()), closed);
+        assert_eq!(of(client.try_acquire("free", TTL).await.unwrap_err()), closed);
+        assert_eq!(of(client.acquire("free", TTL).await.unwrap_err()), closed);
+        assert_eq!(of(client.inspect("free").await.unwrap_err()), closed);
+        assert_eq!(of(client.list("", None, 1).await.unwrap_err()), closed);
+        assert_eq!(of(client.break_lease("job", lease.token(), Break::Now).await.unwrap_err()), closed);
+        assert_eq!(of(watch.next().await.unwrap().unwrap_err()), closed);
+        assert!(watch.next().await.is_none());
+        assert_eq!(lease.lost().await, LossReason::ClientGone);
+        client.close().await.unwrap();
+    });
+}
+
+/// Its tasks are there, but nobody drives them.
+#[test]
+fn a_look_from_elsewhere_does_not_wait_for_a_runtime_that_idles_for_ever() {
+    let idle = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (_store, client) = store_and_client(&idle);
+    let other = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    other.block_on(async {
+        let builder = LeaseClient::builder(TroubledStore::new()).clock(TokioClock::new());
+        let client = builder.runtime(idle.handle().clone()).build();
+        let error = client.inspect("job").await.unwrap_err();
+        assert!(error.to_string().contains("the runtime of this client"), "{error}");
+        let error = client.try_acquire("job", TTL).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    });
+    drop(client);
+}
+
+#[test]
+fn a_client_made_outside_of_a_runtime_lives_on_that_of_its_first_call() {
+    let (first, second) = (runtime(), runtime());
+    let store = first.block_on(async { TroubledStore::new() });
+    let client = LeaseClient::new(store.clone());
+    let lease = first.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    second.block_on(lease.release()).unwrap();
+    second.block_on(async { drop(client.try_acquire("job", TTL).await) });
+    assert_eq!(store.runtimes(), HashSet::from([first.handle().id()]));
 }
 
 #[test]

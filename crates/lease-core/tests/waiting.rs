@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lease_core::{Clock, ErrorKind, LeaseClient, LeaseOptions, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
-use support::{TTL, TroubledStore, settle, within};
+use support::{TTL, TroubledStore, pass, settle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -125,4 +125,54 @@ async fn s19_a_store_that_does_not_answer_is_not_said_to_be_contention() {
     assert_eq!(error.kind(), ErrorKind::WaitLimit);
     assert!(error.to_string().contains("no answer") && !error.to_string().contains("held"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l02_a_thousand_that_begin_to_wait_at_once_ask_for_it_as_one() {
+    let store = TroubledStore::new();
+    let (holder, client) = (support::client(&store), support::client(&store));
+    let held = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+    let before = store.calls("acquire").len();
+    let mut waiters = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let client = client.clone();
+        waiters.spawn(async move { client.acquire("job", TTL).await.map(drop) });
+    }
+    pass(SECOND / 2).await;
+    let attempts = store.calls("acquire").len() - before;
+    assert!(attempts <= 10, "{attempts} attempts");
+    held.release().await.unwrap();
+    while let Some(outcome) = waiters.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+}
+
+/// Whatever becomes of the first one, the others go on at once.
+#[tokio::test(start_paused = true)]
+async fn l02_who_comes_while_the_first_one_asks_is_served_whatever_becomes_of_that_one() {
+    for ends in ["granted", "dropped"] {
+        let (store, clock) = (TroubledStore::new(), TokioClock::new());
+        let client = support::client(&store);
+        store.close_gate();
+        let wait = || {
+            let client = client.clone();
+            tokio::spawn(async move { client.acquire("job", TTL).await })
+        };
+        let first = wait();
+        settle().await;
+        let second = wait();
+        settle().await;
+        if ends == "dropped" {
+            first.abort();
+        }
+        let began = clock.now();
+        store.open_gate();
+        if let Ok(lease) = first.await {
+            lease.unwrap().release().await.unwrap();
+        }
+        let lease = within(SECOND * 60, second).await;
+        assert!(lease.unwrap().unwrap().unwrap().is_held());
+        let took = clock.now().saturating_since(began);
+        assert!(took < SECOND / 10, "{ends}: {took:?}");
+    }
 }

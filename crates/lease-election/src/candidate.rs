@@ -72,7 +72,7 @@ impl Candidate {
     ///
     /// When it is called outside a tokio runtime.
     pub fn start(&self) -> Result<()> {
-        let runtime = runtime("campaign")?;
+        let runtime = self.0.election.client().runtime()?.clone();
         let mut running = self.commands();
         if running.is_some() && *self.0.shared.status.borrow() == Status::Running {
             return Ok(());

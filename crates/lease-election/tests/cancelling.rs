@@ -34,7 +34,7 @@ impl Group {
             chaos.inject(Fault::DelayAnswer(Duration::ZERO).on(operation));
         }
         let candidate = |id: &str| {
-            let client = LeaseClient::new(chaos.clone()).with_holder(HolderId::new(id).unwrap()).with_clock(clock);
+            let client = LeaseClient::builder(chaos.clone()).holder(HolderId::new(id).unwrap()).clock(clock).build();
             let election = Election::new(client, "group", ElectionOptions::default()).unwrap();
             election.candidate(CandidateOptions::new()).unwrap()
         };

@@ -15,7 +15,7 @@ const GROUPS: usize = 100;
 async fn a_hundred_elections_share_their_renewals() {
     let clock = TokioClock::new();
     let store = RecordingStore::new(Arc::new(MemoryStore::with_clock(clock)));
-    let client = LeaseClient::new(store.clone()).with_clock(clock);
+    let client = LeaseClient::builder(store.clone()).clock(clock).build();
     let mut candidates = Vec::new();
     for group in 0..GROUPS {
         let election = Election::new(client.clone(), &format!("group-{group}"), ElectionOptions::default()).unwrap();

@@ -64,7 +64,7 @@ async fn schedule(seed: u64) -> History {
         let rate = i32::try_from(dice.below(20_001)).unwrap() - 10_000;
         let skewed = SkewedClock::new(Arc::clone(&clock), rate, dice.between(Duration::ZERO, lease * 1000));
         let id = HolderId::new(format!("candidate-{number}")).unwrap();
-        let client = LeaseClient::new(chaos.clone()).with_holder(id.clone()).with_clock(skewed);
+        let client = LeaseClient::builder(chaos.clone()).holder(id.clone()).clock(skewed).build();
         let election = Election::new(client, "group", ElectionOptions::default()).unwrap();
         let priority = i64::try_from(dice.below(3)).unwrap();
         let candidate = election.candidate(CandidateOptions::new().with_priority(priority)).unwrap();

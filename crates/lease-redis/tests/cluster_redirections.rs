@@ -53,7 +53,7 @@ async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
     let options = RedisStoreOptions::new();
     let client = |holder: &str| {
         let (holder, options, url) = (HolderId::new(holder).unwrap(), options.clone(), cluster.url());
-        async move { LeaseClient::new(options.connect(&url).await.unwrap()).with_holder(holder) }
+        async move { LeaseClient::builder(options.connect(&url).await.unwrap()).holder(holder).build() }
     };
     let (rival, client) = (client("rival").await, client("client").await);
     let mut held = Vec::new();

@@ -10,8 +10,8 @@ use std::{
 };
 
 use lease_core::{
-    AcquireRequest, Capabilities, Clock, ExpiryJudge, GrantId, HolderId, Lease, LeaseClient, LeaseName, LeaseStore,
-    Metadata, Moment,
+    AcquireRequest, Capabilities, ClientBuilder, Clock, ExpiryJudge, GrantId, HolderId, Lease, LeaseClient, LeaseName,
+    LeaseStore, Metadata, Moment,
 };
 
 use crate::{ChaosStore, Harm, Harness, calls::inspected};
@@ -169,7 +169,17 @@ impl Bench {
 
     /// A client of this store.
     pub(crate) fn client_of(&self, store: impl LeaseStore) -> LeaseClient {
-        LeaseClient::new(store).with_holder(self.holder()).with_clock(Arc::clone(&self.clock))
+        self.builder_of(store).build()
+    }
+
+    /// The same, to be set up.
+    pub(crate) async fn builder(&self) -> ClientBuilder {
+        self.builder_of(self.store().await)
+    }
+
+    /// The same, to be set up.
+    pub(crate) fn builder_of(&self, store: impl LeaseStore) -> ClientBuilder {
+        LeaseClient::builder(store).holder(self.holder()).clock(Arc::clone(&self.clock))
     }
 
     /// Waits until the name is free for this client, and takes it.

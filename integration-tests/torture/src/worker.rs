@@ -101,11 +101,12 @@ async fn contend(
         _ => (Arc::new(SystemClock), |moment| moment),
     };
     let beliefs = Beliefs::new(log.clone(), on_host);
-    let client = LeaseClient::new(WorkerStore::new(opened, Arc::clone(requests), settings.sabotage))
-        .with_holder(HolderId::new(settings.name.as_str())?)
-        .with_clock(clock)
-        .with_close_grace(settings.ttl)
-        .with_observer(beliefs.clone());
+    let client = LeaseClient::builder(WorkerStore::new(opened, Arc::clone(requests), settings.sabotage))
+        .holder(HolderId::new(settings.name.as_str())?)
+        .clock(clock)
+        .close_grace(settings.ttl)
+        .observer(beliefs.clone())
+        .build();
     let (stop, attempts) = (watch::Sender::new(false), Arc::new(AtomicU64::new(0)));
     let mut contenders = JoinSet::new();
     for (number, lease) in settings.leases.iter().enumerate() {

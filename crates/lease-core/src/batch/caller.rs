@@ -7,10 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 
 use super::{Answered, Lane, Operation, Place, crowd::Counted};
-use crate::ErrorKind;
+use crate::home::Home;
 
 /// While it lives, a caller is polling a call of its own.
 pub(super) struct Alone<O: Operation> {
@@ -33,15 +33,15 @@ impl<O: Operation> Drop for Alone<O> {
     }
 }
 
-/// A call that its caller polls, and that the runtime finishes if the caller is dropped (S15).
+/// A call that its caller polls, and that the client's runtime finishes if the caller is dropped (S15).
 pub(crate) struct Owned<F: Future<Output: Send> + Send + 'static> {
     call: Option<Pin<Box<F>>>,
-    runtime: Handle,
+    home: Home,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Owned<F> {
-    pub(crate) fn new(call: F, runtime: &Handle) -> Self {
-        Self { call: Some(Box::pin(call)), runtime: runtime.clone() }
+    pub(crate) fn new(call: F, home: &Home) -> Self {
+        Self { call: Some(Box::pin(call)), home: home.clone() }
     }
 }
 
@@ -64,7 +64,9 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Owned<F> {
 impl<F: Future<Output: Send> + Send + 'static> Drop for Owned<F> {
     fn drop(&mut self) {
         if let Some(call) = self.call.take() {
-            self.runtime.spawn(call);
+            self.home.spawn(async move {
+                call.await;
+            });
         }
     }
 }
@@ -88,10 +90,7 @@ impl<'a, O: Operation> Queued<'a, O> {
         let began = self.lane.clock.now();
         tokio::select! {
             biased;
-            answered = answer => answered.map(|(answered, _)| answered).unwrap_or_else(|_| {
-                let message = "the store's call panicked, or its runtime has ended";
-                Answered { sent: began, result: Err(self.lane.error(ErrorKind::Internal, message)), hung: false }
-            }),
+            answered = answer => answered.map_or_else(|_| self.lane.ended(), |(answered, _)| answered),
             () = self.lane.clock.sleep_until(give_up_at) => {
                 // Without the lock: observers are called.
                 let item = self.lane.lock().queue.remove(&self.place);

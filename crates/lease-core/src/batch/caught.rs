@@ -5,16 +5,22 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    task::Poll,
 };
 
 /// What a call of a store brings, or what it says when it panics. The call is not polled again then.
 pub(crate) async fn caught<T>(call: impl Future<Output = T>) -> Result<T, String> {
     let mut call = pin!(call);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+    poll_fn(|context| match unwinding(|| call.as_mut().poll(context)) {
         Ok(poll) => poll.map(Ok),
-        Err(panic) => std::task::Poll::Ready(Err(format!("the store panicked: {}", words_of(&*panic)))),
+        Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
+}
+
+/// What a function of a store answers, or what it says when it panics.
+pub(crate) fn unwinding<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| format!("the store panicked: {}", words_of(&*panic)))
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {

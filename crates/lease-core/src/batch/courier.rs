@@ -2,8 +2,6 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
-
 use super::{Answered, Called, Item, Lane, Operation, PATIENCE, Place};
 use crate::{ErrorKind, Moment, Result};
 
@@ -15,13 +13,12 @@ const MOST_TURNS: usize = 8;
 /// A task that brings what is queued to the store until nothing is left.
 pub(super) struct Courier<O: Operation> {
     lane: Arc<Lane<O>>,
-    runtime: Handle,
     on_duty: bool,
 }
 
 impl<O: Operation> Courier<O> {
-    pub(super) fn new(lane: &Arc<Lane<O>>, runtime: &Handle) -> Self {
-        Self { lane: Arc::clone(lane), runtime: runtime.clone(), on_duty: true }
+    pub(super) fn new(lane: &Arc<Lane<O>>) -> Self {
+        Self { lane: Arc::clone(lane), on_duty: true }
     }
 
     pub(super) async fn run(mut self) {
@@ -94,7 +91,7 @@ impl<O: Operation> Courier<O> {
         }
         // From now on nobody counts on this one: whatever comes while it is away finds somebody else.
         let _away = Away::begin(&self.lane);
-        self.lane.send_courier_if_wanted(self.lane.lock(), &self.runtime);
+        self.lane.send_courier_if_wanted(self.lane.lock());
         call.await
     }
 }
@@ -120,14 +117,14 @@ impl<O: Operation> Drop for Courier<O> {
         if !self.on_duty {
             return;
         }
-        // A panic, or its runtime has ended. Nobody else would come for what is queued.
+        // Its runtime has ended. Nobody else would come for what is queued.
         let orphans = {
             let mut traffic = self.lane.lock();
             traffic.couriers -= 1;
             if traffic.couriers == 0 { std::mem::take(&mut traffic.queue) } else { Default::default() }
         };
         for item in orphans.into_values() {
-            (item.done)(self.lane.never_sent());
+            (item.done)(self.lane.ended());
         }
     }
 }

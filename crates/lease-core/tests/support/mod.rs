@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
+    collections::HashSet,
     future::Future,
     pin::Pin,
     sync::{
@@ -14,11 +15,12 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, FencingToken, LeaseClient,
-    LeaseName, LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, ClientBuilder, Clock, Endings, Error, ErrorKind, FencingToken,
+    LeaseClient, LeaseName, LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
-use tokio::sync::watch;
+use tokio::{runtime, sync::watch, task};
 
 /// How calls with certain names go: those that begin with `hang` never come back, nor do renewals of those that begin with
 /// `stuck`, nor releases of those that begin with `cling`; `poison` spoils the whole call, `panic` panics.
@@ -32,6 +34,8 @@ pub struct TroubledStore {
     calls_at_once: usize,
     says_never: Arc<AtomicBool>,
     cut: Arc<AtomicUsize>,
+    runtimes: Arc<Mutex<HashSet<runtime::Id>>>,
+    tasks: Arc<Mutex<HashSet<task::Id>>>,
 }
 
 impl TroubledStore {
@@ -49,12 +53,29 @@ impl TroubledStore {
             calls_at_once: 1,
             says_never: Arc::default(),
             cut: Arc::default(),
+            runtimes: Arc::default(),
+            tasks: Arc::default(),
         }
     }
 
     /// How many there are of this store, this one included.
     pub fn clones(&self) -> usize {
         Arc::strong_count(&self.calls)
+    }
+
+    /// The runtimes on which it was called.
+    pub fn runtimes(&self) -> HashSet<runtime::Id> {
+        self.runtimes.lock().unwrap().clone()
+    }
+
+    /// The tasks that called it.
+    pub fn tasks(&self) -> HashSet<task::Id> {
+        self.tasks.lock().unwrap().clone()
+    }
+
+    fn note_the_caller(&self) {
+        self.runtimes.lock().unwrap().insert(runtime::Handle::current().id());
+        self.tasks.lock().unwrap().extend(task::try_id());
     }
 
     /// How many looks were dropped before they were answered.
@@ -70,6 +91,7 @@ impl TroubledStore {
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }
+        self.note_the_caller();
         let cut = Cut(&self.cut);
         take_some_polls().await;
         let outcome = look.await;
@@ -106,6 +128,7 @@ impl TroubledStore {
     }
 
     async fn pass<T>(&self, operation: &'static str, names: Vec<&LeaseName>) -> Option<Vec<Result<T>>> {
+        self.note_the_caller();
         self.calls.lock().unwrap().push((operation, names.len()));
         let any = |prefix: &str| names.iter().any(|name| name.as_str().starts_with(prefix));
         assert!(!any("panic"), "a defect in the provider");
@@ -158,6 +181,7 @@ impl LeaseStore for TroubledStore {
     }
 
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
+        self.note_the_caller();
         take_some_polls().await;
         self.inner.break_lease(name, token, how).await
     }
@@ -183,7 +207,12 @@ pub const TTL: Duration = Duration::from_secs(30);
 
 /// A client of this store on tokio's clock.
 pub fn client(store: &TroubledStore) -> LeaseClient {
-    LeaseClient::new(store.clone()).with_clock(TokioClock::new())
+    builder(store).build()
+}
+
+/// The same, to be set up.
+pub fn builder(store: &TroubledStore) -> ClientBuilder {
+    LeaseClient::builder(store.clone()).clock(TokioClock::new())
 }
 
 /// What comes of this within a time of the paused clock.

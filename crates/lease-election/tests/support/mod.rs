@@ -32,7 +32,7 @@ impl Group {
     /// One more candidate, by the default options of an election. It has had the time to win if nobody leads.
     pub async fn join(&self, id: &str, options: CandidateOptions) -> Member {
         let chaos = ChaosStore::new(Arc::new(self.store.clone()), Arc::new(self.clock), 0);
-        let client = LeaseClient::new(chaos.clone()).with_holder(HolderId::new(id).unwrap()).with_clock(self.clock);
+        let client = LeaseClient::builder(chaos.clone()).holder(HolderId::new(id).unwrap()).clock(self.clock).build();
         let election = Election::new(client.clone(), "group", ElectionOptions::default()).unwrap();
         let candidate = election.candidate(options).unwrap();
         self.pass(Duration::from_millis(100)).await;

@@ -87,7 +87,7 @@ pub async fn s03_clients_whose_clocks_differ_by_a_day_agree(bench: &Bench) {
     let day = Duration::from_secs(86_400);
     let client = |store: Arc<dyn LeaseStore>, rate, offset| {
         let clock = SkewedClock::new(Arc::clone(&bench.clock), rate, offset);
-        LeaseClient::new(store).with_holder(bench.holder()).with_clock(clock)
+        LeaseClient::builder(store).holder(bench.holder()).clock(clock).build()
     };
     let ahead = client(bench.store().await, 9_000, day * 2);
     let behind = client(bench.store().await, -9_000, Duration::ZERO);
@@ -119,7 +119,7 @@ pub async fn s04_asking_a_lease_asks_no_store(bench: &Bench) {
 pub async fn s04_a_deadline_that_has_passed_is_latched(bench: &Bench) {
     let chaos = bench.chaos().await;
     let clock = SkewedClock::new(Arc::clone(&bench.clock), 0, Duration::from_secs(5));
-    let client = LeaseClient::new(chaos.clone()).with_clock(clock.clone());
+    let client = LeaseClient::builder(chaos.clone()).clock(clock.clone()).build();
     let ttl = bench.ttl * 4;
     let lease = held(&client, &name("job"), by_hand(ttl).with_attempt_timeout(ttl)).await;
     // A sleeping timer notices a jump within a second: the answer comes before the client gives up waiting for it.
@@ -179,7 +179,7 @@ pub async fn s05_loss_is_signalled_when_the_store_is_cut_off(bench: &Bench) {
 /// Work is not polled once more after the deadline, even if no timer could fire: the clock is asked before every poll.
 pub async fn s05_work_stops_before_its_next_poll(bench: &Bench) {
     let clock = SkewedClock::new(Arc::clone(&bench.clock), 0, Duration::from_secs(5));
-    let client = LeaseClient::new(bench.store().await).with_clock(clock.clone());
+    let client = LeaseClient::builder(bench.store().await).clock(clock.clone()).build();
     let lease = held(&client, &name("job"), bench.ttl * 4).await;
     // All timers sleep by now, and none of them can know of the jump.
     bench.pass(bench.ttl / 8).await;
@@ -241,7 +241,7 @@ pub async fn s08_a_late_renewal_answer_shortens_the_deadline(bench: &Bench) {
 /// Time spent suspended is time spent: a clock that jumps over the deadline ends the lease, and no timer is needed.
 pub async fn s18_time_spent_suspended_is_time_spent(bench: &Bench) {
     let clock = SkewedClock::new(Arc::clone(&bench.clock), 0, Duration::from_secs(5));
-    let client = LeaseClient::new(bench.store().await).with_clock(clock.clone());
+    let client = LeaseClient::builder(bench.store().await).clock(clock.clone()).build();
     let lease = held(&client, &name("job"), bench.ttl * 10).await;
     let handle = lease.handle();
     let waits = tokio::spawn(async move { handle.lost().await });

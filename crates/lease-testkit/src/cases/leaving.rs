@@ -46,7 +46,7 @@ pub async fn s12_no_renewal_takes_effect_after_the_release(bench: &Bench) {
     let chaos = bench.chaos().await;
     let recorded = RecordingStore::new(Arc::new(chaos.clone()));
     let seen = Seen::default();
-    let client = bench.client_of(recorded.clone()).with_observer(seen.clone());
+    let client = bench.builder_of(recorded.clone()).observer(seen.clone()).build();
     let mut dice = Dice::seeded(12);
     let interval = bench.ttl / 20;
     let options = LeaseOptions::new(bench.ttl).with_renewal_interval(interval);
@@ -203,7 +203,7 @@ pub async fn hold_at_least_keeps_the_name_blocked(bench: &Bench) {
 pub async fn a_hand_over_reaches_its_successor(bench: &Bench) {
     let successor = HolderId::new("successor").expect("a valid holder");
     let (client, rival) = (bench.client().await, bench.client().await);
-    let next = bench.client().await.with_holder(successor.clone());
+    let next = bench.builder().await.holder(successor.clone()).build();
     let lease = held(&client, &name("job"), bench.ttl * 20).await;
     let token = lease.token();
     let released = lease.hand_over(successor, bench.ttl * 20).await.expect("release answers");

@@ -19,7 +19,7 @@ fn by_hand(ttl: Duration) -> LeaseOptions {
 /// Failed renewals are no loss as long as the deadline has not come; a good one mends all.
 pub async fn s06_transient_failures_are_no_loss(bench: &Bench) {
     let (chaos, seen) = (bench.chaos().await, Seen::default());
-    let client = bench.client_of(chaos.clone()).with_observer(seen.clone());
+    let client = bench.builder_of(chaos.clone()).observer(seen.clone()).build();
     let ttl = bench.ttl * 2;
     let lease = held(&client, &name("job"), ttl).await;
     for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::LoseRequest, Fault::Fail(ErrorKind::Unavailable)] {
@@ -86,7 +86,7 @@ pub async fn l06_a_take_over_is_told(bench: &Bench) {
 /// Held, then in jeopardy, then held again: a warning that comes with a failed renewal and goes with a good one.
 pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
     let (chaos, seen) = (bench.chaos().await, Seen::default());
-    let client = bench.client_of(chaos.clone()).with_observer(seen.clone());
+    let client = bench.builder_of(chaos.clone()).observer(seen.clone()).build();
     let ttl = bench.ttl * 2;
     let lease = held(&client, &name("job"), ttl).await;
     let mut states = lease.states();
@@ -112,7 +112,7 @@ pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
 /// Every loss is reported once, with its reason.
 pub async fn l06_a_loss_is_reported_once_with_its_reason(bench: &Bench) {
     let (seen, operator) = (Seen::default(), bench.client().await);
-    let client = bench.client().await.with_observer(seen.clone());
+    let client = bench.builder().await.observer(seen.clone()).build();
     let take = async |job: &str, options: LeaseOptions| -> Lease { held(&client, &name(job), options).await };
 
     let expired = take("expired", by_hand(bench.ttl)).await;

@@ -80,7 +80,7 @@ pub async fn s17_a_dropped_scope_drains_before_it_releases(bench: &Bench) {
 
 /// Closing tells the scopes, waits for them, and then releases everything; it closes all clones, and can be repeated.
 pub async fn s17_close_waits_for_scopes_and_releases_everything(bench: &Bench) {
-    let (client, store) = (bench.client().await.with_close_grace(bench.ttl * 4), bench.store().await);
+    let (client, store) = (bench.builder().await.close_grace(bench.ttl * 4).build(), bench.store().await);
     let ttl = bench.ttl * 20;
     let mut leases = Vec::new();
     for number in 0..5 {
@@ -114,7 +114,7 @@ pub async fn s17_close_waits_for_scopes_and_releases_everything(bench: &Bench) {
 
 /// Work that does not end when it is told to is dropped after the grace.
 pub async fn s17_close_drops_work_after_the_grace(bench: &Bench) {
-    let (client, rival) = (bench.client().await.with_close_grace(bench.ttl / 4), bench.client().await);
+    let (client, rival) = (bench.builder().await.close_grace(bench.ttl / 4).build(), bench.client().await);
     let (begun, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let scope = tokio::spawn({
         let (client, begun, ended, ttl) = (client.clone(), Arc::clone(&begun), Arc::clone(&ended), bench.ttl * 20);
@@ -138,7 +138,7 @@ pub async fn s17_close_drops_work_after_the_grace(bench: &Bench) {
 /// Closing does not hang on a store that does not answer.
 pub async fn s17_close_ends_though_the_store_is_frozen(bench: &Bench) {
     let chaos = bench.chaos().await;
-    let client = bench.client_of(chaos).with_close_grace(bench.ttl / 4);
+    let client = bench.builder_of(chaos).close_grace(bench.ttl / 4).build();
     let lease = held(&client, &name("job"), bench.ttl * 2).await;
     bench.freeze().await;
     bench.within("close ends", bench.ttl * 4 + bench.patience(), client.close()).await.expect("closed");

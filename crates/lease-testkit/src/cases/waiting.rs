@@ -145,7 +145,7 @@ pub async fn l02_one_process_sends_one_contender(bench: &Bench) {
 /// Within a process it is first come, first served.
 pub async fn l02_waiters_of_one_process_are_served_in_order(bench: &Bench) {
     let seen = Seen::default();
-    let (holder, waiter) = (bench.client().await, bench.client().await.with_observer(seen.clone()));
+    let (holder, waiter) = (bench.client().await, bench.builder().await.observer(seen.clone()).build());
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let (mut waits, order) = (JoinSet::new(), Arc::<Mutex<Vec<usize>>>::default());
     for number in 0..6 {
@@ -168,7 +168,7 @@ pub async fn l02_waiters_of_one_process_are_served_in_order(bench: &Bench) {
 /// A waiter that is dropped, or is there and not polled any more, holds up nobody.
 pub async fn l02_a_waiter_that_has_gone_holds_up_nobody(bench: &Bench) {
     let seen = Seen::default();
-    let (holder, waiter) = (bench.client().await, bench.client().await.with_observer(seen.clone()));
+    let (holder, waiter) = (bench.client().await, bench.builder().await.observer(seen.clone()).build());
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let waiting = || seen.count(|event| matches!(event, LeaseEvent::WaitStarted { .. }));
     let dropped = tokio::spawn({

@@ -48,10 +48,11 @@ async fn schedule(plan: Arc<Plan>, story: &Story) -> Outcome {
         }
         chaos.set_hints(*hints);
         let skewed = SkewedClock::new(Arc::clone(&clock), *drift, plan.ttl * u32::try_from(number).unwrap() * 1000);
-        let mut client = LeaseClient::new(chaos.clone()).with_holder(holder(number)).with_clock(skewed.clone());
+        let mut client = LeaseClient::builder(chaos.clone()).holder(holder(number)).clock(skewed.clone());
         if story.is_told() {
-            client = client.with_observer(story.of(number, Arc::clone(&clock)));
+            client = client.observer(story.of(number, Arc::clone(&clock)));
         }
+        let client = client.build();
         let (plan, clock, history, story) = (Arc::clone(&plan), Arc::clone(&clock), history.clone(), story.clone());
         players.push(Player { plan, client, chaos, skewed, clock, history, story });
     }
