@@ -35,6 +35,8 @@ pub(crate) struct Attempt {
     schedule: Schedule,
     /// How many of its calls hung, one after the other.
     hung: u32,
+    /// Whether the store may know its nonce.
+    was_sent: bool,
     outcomes: Arc<Outcomes>,
 }
 
@@ -64,7 +66,7 @@ impl Attempt {
             look_first: false,
         };
         let outcomes = Outcomes::new(core, &request, schedule);
-        Self { core: Arc::clone(core), request, schedule, hung: 0, outcomes }
+        Self { core: Arc::clone(core), request, schedule, hung: 0, was_sent: false, outcomes }
     }
 
     pub(crate) fn name(&self) -> &LeaseName {
@@ -87,6 +89,7 @@ impl Attempt {
     /// Begins anew, after the old nonce is spent.
     pub(crate) fn begin_anew(&mut self) {
         self.request.grant = GrantId::random();
+        self.was_sent = false;
         self.outcomes.abandon();
         self.outcomes = Outcomes::new(&self.core, &self.request, self.schedule);
     }
@@ -99,7 +102,9 @@ impl Attempt {
     pub(crate) async fn ask(&mut self) -> Asked {
         let clock = &self.core.clock;
         let began = clock.now();
-        let errand = Errand::new(self.request.clone(), began + self.schedule.attempt_timeout).after_hanging(self.hung);
+        let errand = Errand::new(self.request.clone(), began + self.schedule.attempt_timeout)
+            .after_hanging(self.hung)
+            .for_the_first_time(!std::mem::replace(&mut self.was_sent, true));
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.lock().under_way += 1;
         let asking = self.core.acquires.submit(errand, move |answered| outcomes.completed(&answered.result));

@@ -6,6 +6,8 @@
 //! * Under load a short-lived task, the courier, takes what is queued, up to [`LARGEST_BATCH`], most urgent first, and
 //!   brings it to the store until nothing is left. Where the store takes several calls at a time, several couriers do;
 //!   where it takes one, they see to it that there are two groups to work for: the [`Crowd`].
+//! * What is the same question goes once: those who try for a name that is in the call already, as the same holder, are
+//!   answered with it if somebody else has the name, and otherwise ask in the next call.
 //! * A courier whose call does not come back is not waited for: after a moment of patience another one takes what is
 //!   queued, up to [`MOST_COURIERS`] (S24). Every item gives up by its own time, and a call is cut when all its items have.
 //!   Items that were in a call that hung go in smaller company when they are sent again (L7).
@@ -18,7 +20,7 @@ mod crowd;
 mod operation;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -65,13 +67,14 @@ pub(crate) struct Errand<R> {
     request: R,
     give_up_at: Moment,
     company: usize,
+    is_first: bool,
     wanted: Box<dyn Fn() -> bool + Send>,
 }
 
 impl<R> Errand<R> {
     /// A request that is of no use any more after `give_up_at`.
     pub(crate) fn new(request: R, give_up_at: Moment) -> Self {
-        Self { request, give_up_at, company: LARGEST_BATCH, wanted: Box::new(|| true) }
+        Self { request, give_up_at, company: LARGEST_BATCH, is_first: false, wanted: Box::new(|| true) }
     }
 
     /// It was in so many calls that hung, one after the other: it goes in smaller company now, and in the end alone, so that
@@ -84,6 +87,11 @@ impl<R> Errand<R> {
             _ => 1,
         };
         Self { company, ..self }
+    }
+
+    /// It was never sent before: the store has nothing yet that it could be told of.
+    pub(crate) fn for_the_first_time(self, is_first: bool) -> Self {
+        Self { is_first, ..self }
     }
 
     /// Sent only if this is still so when its turn comes.
@@ -120,6 +128,8 @@ type Place = (Moment, u64);
 struct Item<O: Operation> {
     errand: Errand<O::Request>,
     done: Done<O::Answer>,
+    /// Those who may be content with its answer.
+    followers: Vec<(Place, Item<O>)>,
 }
 
 /// Told the outcome of an item as soon as it is known, whoever still waits for it.
@@ -175,7 +185,7 @@ impl<O: Operation> Lane<O> {
             outcome(&answered);
             let _ = sender.send((answered, waiting.map(Counted::answered)));
         });
-        self.enqueue_at(place, Item { errand, done });
+        self.enqueue_at(place, Item { errand, done, followers: Vec::new() });
         Queued::new(self, place).wait(receiver).await
     }
 
@@ -191,7 +201,7 @@ impl<O: Operation> Lane<O> {
             drop(waiting);
             done(answered);
         });
-        self.enqueue_at(place, Item { errand, done });
+        self.enqueue_at(place, Item { errand, done, followers: Vec::new() });
     }
 
     fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>) {
@@ -252,6 +262,22 @@ impl<O: Operation> Lane<O> {
         }
     }
 
+    /// Tells the outcome of an item, and its followers, if it is theirs, too; otherwise they are queued again.
+    fn finish(&self, item: Item<O>, answered: Answered<O::Answer>) {
+        let Item { done, followers, .. } = item;
+        let for_all = answered.result.as_ref().ok().filter(|answer| O::is_for_all(answer)).cloned();
+        let Answered { sent, hung, .. } = answered;
+        done(answered);
+        match for_all {
+            Some(answer) => {
+                for (_, follower) in followers {
+                    (follower.done)(Answered { sent, result: Ok(answer.clone()), hung });
+                }
+            }
+            None => self.lock().queue.extend(followers),
+        }
+    }
+
     fn waiting(&self) -> Option<Counted> {
         self.crowd.as_ref().map(Crowd::waiting)
     }
@@ -309,16 +335,26 @@ impl<O: Operation> Traffic<O> {
             batch.extend(self.queue.pop_first());
             return batch;
         }
-        let mut names = HashSet::with_capacity(batch.capacity());
+        let mut names = HashMap::with_capacity(batch.capacity());
         let mut left = Vec::new();
         while batch.len() < company {
             let Some((place, item)) = self.queue.pop_first() else { break };
             let fits = batch.len() < item.errand.company;
-            if fits && names.insert(O::lease(&item.errand.request).clone()) {
-                company = company.min(item.errand.company);
-                batch.push((place, item));
-            } else {
-                left.push((place, item));
+            match names.entry(O::lease(&item.errand.request).clone()) {
+                Entry::Vacant(name) if fits => {
+                    name.insert(batch.len());
+                    company = company.min(item.errand.company);
+                    batch.push((place, item));
+                }
+                Entry::Occupied(leader) if item.errand.is_first => {
+                    let (_, leader): &mut (Place, Item<O>) = &mut batch[*leader.get()];
+                    if O::is_same_question(&leader.errand.request, &item.errand.request) {
+                        leader.followers.push((place, item));
+                    } else {
+                        left.push((place, item));
+                    }
+                }
+                _ => left.push((place, item)),
             }
         }
         self.queue.extend(left);

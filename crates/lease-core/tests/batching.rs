@@ -251,3 +251,54 @@ async fn s24_an_item_with_little_time_goes_around_a_batch_that_hangs() {
     }
     assert!(store.calls("renew").iter().any(|elements| *elements >= 255), "{:?}", store.calls("renew"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_tries_of_one_held_name_are_one_question() {
+    let (store, clock) = (TroubledStore::new(), TokioClock::new());
+    let held = client(&store).try_acquire("job", TTL).await.unwrap().unwrap();
+    let client = client(&store);
+    // The first one is under way while the others come.
+    store.close_gate();
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let client = client.clone();
+        tries.spawn(async move { client.try_acquire("job", TTL).await.unwrap().is_none() });
+    }
+    settle().await;
+    let began = clock.now();
+    let before = store.calls("acquire").len();
+    store.open_gate();
+    while let Some(is_held) = tries.join_next().await {
+        assert!(is_held.unwrap());
+    }
+    assert!(clock.now().saturating_since(began) < Duration::from_millis(1));
+    let calls = store.calls("acquire").len() - before;
+    assert!(calls <= 2, "{calls} calls");
+    drop(held);
+}
+
+/// Only one of them gets it, and that is no answer to the others.
+#[tokio::test(start_paused = true)]
+async fn of_a_hundred_tries_of_one_free_name_one_wins_and_all_are_answered() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    store.close_gate();
+    let busy = tokio::spawn({
+        let client = client.clone();
+        async move { client.try_acquire("busy", TTL).await.map(drop) }
+    });
+    settle().await;
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let client = client.clone();
+        tries.spawn(async move { client.try_acquire("job", TTL).await.unwrap() });
+    }
+    settle().await;
+    store.open_gate();
+    let mut won = Vec::new();
+    while let Some(outcome) = tries.join_next().await {
+        won.extend(outcome.unwrap());
+    }
+    assert_eq!(won.len(), 1);
+    busy.await.unwrap().unwrap();
+}

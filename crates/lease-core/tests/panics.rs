@@ -131,3 +131,22 @@ fn an_observer_may_drop_a_lease() {
     });
     finished.recv_timeout(SECOND * 20).expect("the thread hangs, or has panicked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn l02_a_name_whose_subscription_panics_is_polled_for() {
+    let (store, clock) = (TroubledStore::new(), TokioClock::new());
+    let (holder, client) = (support::client(&store), support::client(&store));
+    let held = holder.try_acquire("mute", TTL).await.unwrap().unwrap();
+    let mut watch = client.watch("mute").unwrap();
+    let waiting = tokio::spawn(async move { client.acquire("mute", TTL).await.map(|lease| lease.token()) });
+    assert!(watch.next().await.unwrap().unwrap().is_some());
+    pass(SECOND / 2).await;
+    let attempts = store.calls("acquire").len();
+    assert!(attempts <= 3, "{attempts} attempts in half a second");
+    let token = held.token();
+    held.release().await.unwrap();
+    let released = clock.now();
+    assert!(waiting.await.unwrap().unwrap() > token);
+    assert!(clock.now().saturating_since(released) <= SECOND * 2);
+    assert!(watch.next().await.unwrap().is_ok());
+}

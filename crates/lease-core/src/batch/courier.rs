@@ -52,7 +52,7 @@ impl<O: Operation> Courier<O> {
             let now = self.lane.clock.now();
             let too_late = |place: &Place| place.0 <= now;
             for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.errand.wanted)()) {
-                (item.done)(self.lane.never_sent());
+                self.lane.finish(item, self.lane.never_sent());
             }
             if !batch.is_empty() {
                 return Some(batch);
@@ -75,7 +75,7 @@ impl<O: Operation> Courier<O> {
                 continue;
             }
             for ((_, item), result) in batch.into_iter().zip(results) {
-                (item.done)(Answered { sent, result, hung });
+                self.lane.finish(item, Answered { sent, result, hung });
             }
         }
     }

@@ -7,12 +7,23 @@ use crate::{AcquireRequest, Acquired, LeaseName, LeaseStore, ReleaseRequest, Rel
 /// One of the store's three operations that take many requests.
 pub(crate) trait Operation: 'static {
     type Request: Clone + Send + Sync + 'static;
-    type Answer: Send + 'static;
+    type Answer: Clone + Send + 'static;
     const NAME: &'static str;
     /// Whether a request that is still queued when its caller is gone need not be sent.
     const DISPENSABLE: bool;
 
     fn lease(request: &Self::Request) -> &LeaseName;
+
+    /// Whether the answer to one of them may answer the other one, which was never sent before, as well.
+    fn is_same_question(_: &Self::Request, _: &Self::Request) -> bool {
+        false
+    }
+
+    /// Whether this is an answer to all who ask the same.
+    fn is_for_all(_: &Self::Answer) -> bool {
+        false
+    }
+
     fn call<'a>(store: &'a dyn LeaseStore, requests: &'a [Self::Request]) -> StoreCall<'a, Self::Answer>;
 }
 
@@ -30,6 +41,15 @@ impl Operation for Acquire {
 
     fn lease(request: &AcquireRequest) -> &LeaseName {
         &request.name
+    }
+
+    /// A name may be reserved for a holder.
+    fn is_same_question(one: &AcquireRequest, other: &AcquireRequest) -> bool {
+        one.name == other.name && one.holder == other.holder
+    }
+
+    fn is_for_all(answer: &Acquired) -> bool {
+        matches!(answer, Acquired::Held { .. })
     }
 
     fn call<'a>(store: &'a dyn LeaseStore, requests: &'a [AcquireRequest]) -> StoreCall<'a, Acquired> {

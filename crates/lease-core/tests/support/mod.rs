@@ -23,7 +23,8 @@ use lease_memory::MemoryStore;
 use tokio::{runtime, sync::watch, task};
 
 /// How calls with certain names go: those that begin with `hang` never come back, nor do renewals of those that begin with
-/// `stuck`, nor releases of those that begin with `cling`; `poison` spoils the whole call, `panic` panics.
+/// `stuck`, nor releases of those that begin with `cling`; `poison` spoils the whole call, `panic` panics, and subscriptions to
+/// those that begin with `mute` do.
 #[derive(Debug, Clone)]
 pub struct TroubledStore {
     inner: MemoryStore,
@@ -187,6 +188,7 @@ impl LeaseStore for TroubledStore {
     }
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        assert!(!name.as_str().starts_with("mute"), "a defect in the provider");
         self.inner.subscribe(name)
     }
 
