@@ -48,7 +48,6 @@ impl LeaseClient {
     }
 
     /// A client of this store, to be set up.
-    #[must_use]
     pub fn builder(store: impl LeaseStore) -> ClientBuilder {
         ClientBuilder::new(Arc::new(store))
     }

@@ -33,11 +33,11 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// over.
 pub struct LeaseWatch {
     /// Waits for the next state; nothing after the last one.
-    next: Option<Pin<Box<dyn Future<Output = (Receiver, bool)> + Send + Sync>>>,
+    next: Option<Next>,
 }
 
-type State = Result<Option<LeaseRecord>>;
-type Receiver = watch::Receiver<State>;
+type Next = Pin<Box<dyn Future<Output = (Receiver, bool)> + Send + Sync>>;
+type Receiver = watch::Receiver<Result<Option<LeaseRecord>>>;
 
 impl LeaseWatch {
     pub(crate) fn new(core: &Arc<Core>, name: LeaseName) -> Self {
