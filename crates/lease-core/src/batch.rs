@@ -1,8 +1,8 @@
 //! Natural batches: an operation goes to the store at once while nothing is under way; what arrives in the meantime goes
 //! together in the next call.
 //!
-//! * Alone, and on the client's runtime, the caller itself polls the call: no hop through another task. Dropping the caller moves the unfinished call
-//!   to the runtime, which finishes it (S15).
+//! * Alone, and on the client's runtime, the caller itself polls the call: no hop through another task. Dropping the caller
+//!   moves the unfinished call to the runtime, which finishes it (S15).
 //! * Under load a short-lived task, the courier, takes what is queued, up to [`LARGEST_BATCH`], most urgent first, and
 //!   brings it to the store until nothing is left. Where the store takes several calls at a time, several couriers do;
 //!   where it takes one, they see to it that there are two groups to work for: the [`Crowd`].

@@ -203,9 +203,8 @@ impl Core {
                 }
             }
         };
-        let call = Owned::new(call, &self.home);
         if self.home.is_here() {
-            return call.await;
+            return Owned::new(call, &self.home).await;
         }
         let (sender, answer) = oneshot::channel();
         self.home.spawn(async move {

@@ -5,15 +5,22 @@ mod support;
 
 use std::time::Duration;
 
-use lease_core::{Clock, ErrorKind, LeaseClient, LeaseOptions, SystemClock, TokioClock};
+use lease_core::{Clock, ErrorKind, Lease, LeaseClient, LeaseOptions, Result, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
 use support::{TTL, TroubledStore, pass, settle, within};
+use tokio::task::JoinHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A name whose holder has crashed: nobody hints at its end.
 async fn held_by_a_crashed_client(store: &TroubledStore, ttl: Duration) {
     support::client(store).try_acquire("job", ttl).await.unwrap().unwrap().abandon();
+}
+
+/// A task that waits for it.
+fn wait(client: &LeaseClient) -> JoinHandle<Result<Lease>> {
+    let client = client.clone();
+    tokio::spawn(async move { client.acquire("job", TTL).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,13 +76,9 @@ async fn l01_a_hint_outlives_the_waiter_for_which_it_was_taken() {
     let (store, clock) = (TroubledStore::new(), TokioClock::new());
     let (holder, client) = (support::client(&store), support::client(&store));
     let held = holder.try_acquire("job", TTL * 10).await.unwrap().unwrap();
-    let wait = || {
-        let client = client.clone();
-        tokio::spawn(async move { client.acquire("job", TTL).await })
-    };
-    let first = wait();
+    let first = wait(&client);
     settle().await;
-    let second = wait();
+    let second = wait(&client);
     settle().await;
     // Others are in flight, so that the attempt of the first one, woken by the release, stands in the queue for a moment.
     for n in 0..2 {
@@ -99,7 +102,7 @@ async fn l02_a_name_that_is_said_never_to_be_free_is_asked_for_again_at_the_poll
     let store = TroubledStore::new();
     let client = support::client(&store);
     store.say_never(true);
-    let waiting = tokio::spawn(async move { client.acquire("job", TTL).await });
+    let waiting = wait(&client);
     settle().await;
     store.say_never(false);
     let won = within(SECOND * 5, waiting).await;
@@ -154,13 +157,9 @@ async fn l02_who_comes_while_the_first_one_asks_is_served_whatever_becomes_of_th
         let (store, clock) = (TroubledStore::new(), TokioClock::new());
         let client = support::client(&store);
         store.close_gate();
-        let wait = || {
-            let client = client.clone();
-            tokio::spawn(async move { client.acquire("job", TTL).await })
-        };
-        let first = wait();
+        let first = wait(&client);
         settle().await;
-        let second = wait();
+        let second = wait(&client);
         settle().await;
         if ends == "dropped" {
             first.abort();

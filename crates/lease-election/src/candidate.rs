@@ -239,7 +239,10 @@ impl Candidate {
     ///
     /// [`ErrorKind::Invalid`] when the interval is zero, or it is called outside a tokio runtime.
     pub fn watch_health(&self, interval: Duration, check: impl HealthCheck) -> Result<()> {
-        let runtime = runtime("check health")?;
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Invalid, "check health", "called outside a tokio runtime: call it within one")
+                .with_source(error)
+        })?;
         if interval.is_zero() {
             let message = "the interval of a health check must be longer than zero";
             return Err(Error::new(ErrorKind::Invalid, "check health", message));
@@ -315,13 +318,6 @@ impl Drop for Checking {
             inner.shared.set_health(health);
         }
     }
-}
-
-fn runtime(operation: &'static str) -> Result<Handle> {
-    Handle::try_current().map_err(|error| {
-        Error::new(ErrorKind::Invalid, operation, "called outside a tokio runtime: call it within one")
-            .with_source(error)
-    })
 }
 
 impl fmt::Debug for Candidate {

@@ -14,7 +14,7 @@ pub(crate) trait Operation: 'static {
 
     fn lease(request: &Self::Request) -> &LeaseName;
 
-    /// Whether the answer to one of them may answer the other one, which was never sent before, as well.
+    /// Whether the answer to one of them may answer the other one, of the same lease and never sent before, as well.
     fn is_same_question(_: &Self::Request, _: &Self::Request) -> bool {
         false
     }
@@ -45,7 +45,7 @@ impl Operation for Acquire {
 
     /// A name may be reserved for a holder.
     fn is_same_question(one: &AcquireRequest, other: &AcquireRequest) -> bool {
-        one.name == other.name && one.holder == other.holder
+        one.holder == other.holder
     }
 
     fn is_for_all(answer: &Acquired) -> bool {
