@@ -487,6 +487,8 @@ pub async fn s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out(bench
 /// Panicking work gives the leadership up, and the panic reaches who called `lead` (S17).
 pub async fn s17_panicking_work_releases_the_leadership(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
+    // Otherwise the second one may win, and keeps the leadership.
+    leads(bench, &first).await;
     let work = lead(&first, |_| async { panic!("a defect in the work") });
     let second = candidate(bench, named("second")).await;
     let outcome = bench.within("the panic is reported", limit(bench), work).await;
