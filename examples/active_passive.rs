@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
 }
 
 async fn serve(arguments: &Arguments, name: &'static str, priority: i64) -> Result<Candidate> {
-    let options = ElectionOptions::with_lease_duration(Duration::from_secs(6));
+    let options = ElectionOptions::new(Duration::from_secs(6));
     let election = Election::new(arguments.client().await?, "examples/active-passive", options)?;
     let candidate =
         election.candidate(CandidateOptions::new().with_id(HolderId::new(name)?).with_priority(priority))?;

@@ -32,7 +32,13 @@ async fn main() -> Result<()> {
     // Not renewed, as if this process were paused from here on.
     let ttl = LeaseOptions::new(Duration::from_secs(2)).with_renewal(Renewal::Manual);
 
-    let paused = arguments.client().await?.try_acquire("examples/fenced", ttl.clone()).await?.context("it is held")?;
+    let paused = arguments
+        .client()
+        .await?
+        .try_acquire("examples/fenced", ttl.clone())
+        .await?
+        .acquired()
+        .context("it is held")?;
     ensure!(resource.write(paused.token(), "first"));
 
     let successor = arguments.client().await?.acquire("examples/fenced", ttl).await?;

@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
 }
 
 async fn start(arguments: &Arguments, version: &'static str) -> Result<Candidate> {
-    let options = ElectionOptions::with_lease_duration(Duration::from_secs(6));
+    let options = ElectionOptions::new(Duration::from_secs(6));
     let election = Election::new(arguments.client().await?, "examples/handover", options)?;
     let id = HolderId::new(format!("version-{version}"))?;
     let metadata = Metadata::new([("version", version)])?;

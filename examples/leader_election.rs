@@ -29,7 +29,7 @@ struct Setting {
 #[tokio::main]
 async fn main() -> Result<()> {
     let setting = Setting::parse();
-    let options = ElectionOptions::with_lease_duration(Duration::from_secs(6));
+    let options = ElectionOptions::new(Duration::from_secs(6));
 
     // An observer sees each change of the leader, and never campaigns.
     let observer = Election::new(setting.store.client().await?, "examples/dispatcher", options.clone())?;

@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
 
 async fn nightly(client: &LeaseClient, replica: u32) -> Result<()> {
     let options = LeaseOptions::new(Duration::from_secs(10)).with_hold_at_least(Duration::from_secs(60));
-    match client.try_acquire("examples/nightly-report", options).await? {
+    match client.try_acquire("examples/nightly-report", options).await?.acquired() {
         None => println!("replica {replica} skips the report: somebody runs it, or has just done so"),
         Some(lease) => {
             println!("replica {replica} writes the report, token {}", lease.token());

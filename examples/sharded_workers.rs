@@ -47,7 +47,7 @@ fn replica(client: LeaseClient, number: usize) -> Result<Vec<Candidate>> {
     let id = HolderId::new(format!("replica-{number}"))?;
     let mut candidates = Vec::new();
     for shard in 0..SHARDS {
-        let options = ElectionOptions::with_lease_duration(Duration::from_secs(6));
+        let options = ElectionOptions::new(Duration::from_secs(6));
         let election = Election::new(client.clone(), &format!("examples/shard-{shard}"), options)?;
         let priority = i64::from(shard % REPLICAS == number);
         let candidate = election.candidate(CandidateOptions::new().with_id(id.clone()).with_priority(priority))?;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
-    LeaseOptions, Moment, ReleaseRequest, Result,
+    LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result, TryAcquired,
     batch::{Answered, Errand},
     core::Core,
     lease::Lease,
@@ -17,10 +17,10 @@ use crate::{
 
 /// Asks for a lease once.
 #[tracing::instrument(name = "lease.try_acquire", level = "debug", skip_all, fields(%name))]
-pub(crate) async fn try_acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<Option<Lease>> {
+pub(crate) async fn try_acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
     match Attempt::new(core, name, options).ask().await {
-        Asked::Granted(lease) => Ok(Some(lease)),
-        Asked::Held { .. } => Ok(None),
+        Asked::Granted(lease) => Ok(TryAcquired::Acquired(lease)),
+        Asked::Held { by, retry_after } => Ok(TryAcquired::Held { by, retry_after }),
         Asked::Failed(error) | Asked::Spent(error) => Err(error),
     }
 }
@@ -45,6 +45,7 @@ pub(crate) enum Asked {
     Granted(Lease),
     /// Somebody else has it.
     Held {
+        by: Option<LeaseRecord>,
         retry_after: Option<Duration>,
     },
     /// Failed or unknown: the same attempt may be repeated.
@@ -123,7 +124,7 @@ impl Attempt {
                 Some(plan) => self.hold(grant, sent, plan),
                 None => Asked::Spent(self.error("the answer came when the grant could not be relied on any more (S1)")),
             },
-            Ok(Acquired::Held { retry_after, .. }) => Asked::Held { retry_after },
+            Ok(Acquired::Held { by, retry_after }) => Asked::Held { by, retry_after },
             Ok(Acquired::Spent) => Asked::Spent(self.error("an earlier grant to this attempt has ended unseen (S13)")),
             Err(error) => Asked::Failed(error),
         }

@@ -8,8 +8,9 @@
 //!   where it takes one, they see to it that there are two groups to work for: the [`Crowd`].
 //! * What is the same question goes once: those who try for a name that is in the call already, as the same holder, are
 //!   answered with it if somebody else has the name, and otherwise ask in the next call.
+//! * Requests whose timeouts are alike go together: the [`Lanes`].
 //! * A courier whose call does not come back is not waited for: after a moment of patience another one takes what is
-//!   queued, up to [`MOST_COURIERS`] (S24). Every item gives up by its own time, and a call is cut when all its items have.
+//!   queued, up to [`MOST_COURIERS`] in each lane (S24). Every item gives up by its own time, and a call is cut when all its items have.
 //!   Items that were in a call that hung go in smaller company when they are sent again (L7).
 //! * A batch that fails as a whole for a reason that lies in one of its items is halved and tried again (L7).
 
@@ -17,6 +18,7 @@ mod caller;
 mod caught;
 mod courier;
 mod crowd;
+mod lanes;
 mod operation;
 
 use std::{
@@ -32,6 +34,7 @@ pub(crate) use self::{
     caller::Owned,
     caught::{caught, unwinding},
     crowd::Crowd,
+    lanes::Lanes,
     operation::{Acquire, Operation, Release, Renew},
 };
 use self::{
@@ -100,7 +103,7 @@ impl<R> Errand<R> {
     }
 }
 
-/// The way of one operation to the store.
+/// The way of requests of one operation, with timeouts that are alike, to the store.
 pub(crate) struct Lane<O: Operation> {
     store: Arc<dyn LeaseStore>,
     clock: Arc<dyn Clock>,

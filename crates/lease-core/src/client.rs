@@ -6,8 +6,8 @@ use tokio::runtime::Handle;
 use tracing::Instrument;
 
 use crate::{
-    Break, Capabilities, ClientBuilder, Clock, Error, ErrorKind, FencingToken, HolderId, Lease, LeaseHandle, LeaseLost,
-    LeaseName, LeaseOptions, LeaseRecord, LeaseStore, LeaseWatch, Released, Result, attempt,
+    Break, Capabilities, ClientBuilder, Clock, ErrorKind, FencingToken, HolderId, IntoLeaseName, Lease, LeaseHandle,
+    LeaseLost, LeaseName, LeaseOptions, LeaseRecord, LeaseStore, LeaseWatch, Released, Result, TryAcquired, attempt,
     core::{Core, Phase, closed},
     waiting,
 };
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// let client = LeaseClient::new(MemoryStore::new());
 /// let ttl = Duration::from_secs(30);
-/// if let Some(lease) = client.try_acquire("nightly-report", ttl).await? {
+/// if let Some(lease) = client.try_acquire("nightly-report", ttl).await?.acquired() {
 ///     println!("reporting with token {}", lease.token());
 ///     lease.release().await?;
 /// }
@@ -95,7 +95,7 @@ impl LeaseClient {
         &self.core.capabilities
     }
 
-    /// Asks for a lease once. Nothing if somebody else has it; never queues.
+    /// Tries to acquire a lease once. Never waits for a name to become free.
     ///
     /// # Errors
     ///
@@ -106,13 +106,9 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Dropping it leaves no grant, or one that is released in the background (S15).
-    pub async fn try_acquire<N>(&self, name: N, options: impl Into<LeaseOptions>) -> Result<Option<Lease>>
-    where
-        N: TryInto<LeaseName>,
-        Error: From<N::Error>,
-    {
+    pub async fn try_acquire(&self, name: impl IntoLeaseName, options: impl Into<LeaseOptions>) -> Result<TryAcquired> {
         self.core.enter("acquire")?;
-        let (name, options) = (name.try_into()?, options.into());
+        let (name, options) = (name.into_lease_name()?, options.into());
         options.validate(&self.core.capabilities)?;
         attempt::try_acquire(&self.core, name, options).await
     }
@@ -130,15 +126,43 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// As [`LeaseClient::try_acquire`]. The place in the line is lost.
-    pub async fn acquire<N>(&self, name: N, options: impl Into<LeaseOptions>) -> Result<Lease>
-    where
-        N: TryInto<LeaseName>,
-        Error: From<N::Error>,
-    {
+    pub async fn acquire(&self, name: impl IntoLeaseName, options: impl Into<LeaseOptions>) -> Result<Lease> {
         self.core.enter("acquire")?;
-        let (name, options) = (name.try_into()?, options.into());
+        let (name, options) = (name.into_lease_name()?, options.into());
         options.validate(&self.core.capabilities)?;
         waiting::acquire(&self.core, name, options).await
+    }
+
+    /// Acquires a lease if the name is free, and runs `work` under it, as [`LeaseClient::run`] does. Returns `None`, and
+    /// runs nothing, if somebody else has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaseClient::try_acquire`]; [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lease was lost before the work
+    /// was done.
+    ///
+    /// # Panics
+    ///
+    /// As [`LeaseClient::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`LeaseClient::run`].
+    pub async fn try_run<W, F>(
+        &self,
+        name: impl IntoLeaseName,
+        options: impl Into<LeaseOptions>,
+        work: W,
+    ) -> Result<Option<F::Output>>
+    where
+        W: FnOnce(LeaseHandle) -> F,
+        F: Future,
+    {
+        let _scope = self.core.enter_scope();
+        match self.try_acquire(name, options).await?.acquired() {
+            Some(lease) => self.run_under(lease, work).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Acquires a lease, waiting for it, and runs `work` under it: a scope of exclusive work. The work is dropped when the
@@ -160,15 +184,26 @@ impl LeaseClient {
     ///
     /// Dropping it drops the work, and then releases the lease in the background.
     #[tracing::instrument(name = "lease.run", level = "debug", skip_all)]
-    pub async fn run<N, W, F>(&self, name: N, options: impl Into<LeaseOptions>, work: W) -> Result<F::Output>
+    pub async fn run<W, F>(
+        &self,
+        name: impl IntoLeaseName,
+        options: impl Into<LeaseOptions>,
+        work: W,
+    ) -> Result<F::Output>
     where
-        N: TryInto<LeaseName>,
-        Error: From<N::Error>,
         W: FnOnce(LeaseHandle) -> F,
         F: Future,
     {
         let _scope = self.core.enter_scope();
         let lease = self.acquire(name, options).await?;
+        self.run_under(lease, work).await
+    }
+
+    async fn run_under<W, F>(&self, lease: Lease, work: W) -> Result<F::Output>
+    where
+        W: FnOnce(LeaseHandle) -> F,
+        F: Future,
+    {
         let scope = lease.scope();
         let outcome = {
             let mut work = pin!(lease.while_held(work(lease.handle())));
@@ -198,13 +233,9 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn inspect<N>(&self, name: N) -> Result<Option<LeaseRecord>>
-    where
-        N: TryInto<LeaseName>,
-        Error: From<N::Error>,
-    {
+    pub async fn inspect(&self, name: impl IntoLeaseName) -> Result<Option<LeaseRecord>> {
         self.core.enter("inspect")?;
-        self.core.inspect(name.try_into()?).await
+        self.core.inspect(name.into_lease_name()?).await
     }
 
     /// At most `limit` leases in force whose names begin with `prefix` and come after `after`, in the byte order of their
@@ -230,13 +261,9 @@ impl LeaseClient {
     /// # Errors
     ///
     /// When the name is bad, or the client is closed.
-    pub fn watch<N>(&self, name: N) -> Result<LeaseWatch>
-    where
-        N: TryInto<LeaseName>,
-        Error: From<N::Error>,
-    {
+    pub fn watch(&self, name: impl IntoLeaseName) -> Result<LeaseWatch> {
         self.core.enter("watch")?;
-        Ok(LeaseWatch::new(&self.core, name.try_into()?))
+        Ok(LeaseWatch::new(&self.core, name.into_lease_name()?))
     }
 
     /// Ends the grant with this token, whoever has it: for administrators (S22). [`Released::NotHeld`] when that grant is over
@@ -250,13 +277,9 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Once polled, it is finished in the background.
-    pub async fn break_lease<N>(&self, name: N, token: FencingToken, how: Break) -> Result<Released>
-    where
-        N: TryInto<LeaseName>,
-        Error: From<N::Error>,
-    {
+    pub async fn break_lease(&self, name: impl IntoLeaseName, token: FencingToken, how: Break) -> Result<Released> {
         self.core.enter("break")?;
-        let (store, name) = (Arc::clone(&self.core.store), name.try_into()?);
+        let (store, name) = (Arc::clone(&self.core.store), name.into_lease_name()?);
         let span = tracing::debug_span!("lease.break", %name, %token, ?how);
         let breaking = async move { store.break_lease(&name, token, how).await };
         self.core.in_time("break", breaking.instrument(span)).await

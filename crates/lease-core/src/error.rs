@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, convert::Infallible, error::Error as StdError, fmt, sync::Arc};
 
-use crate::{InvalidHolderId, InvalidMetadata, InvalidName};
+use crate::{InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
 
 /// The result of an operation on leases.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -41,7 +41,7 @@ pub enum ErrorKind {
     Internal,
     /// The lease was still held by somebody else when the limit of waiting passed.
     WaitLimit,
-    /// The lease was lost while it was needed; see [`LeaseLost`](crate::LeaseLost).
+    /// The lease was lost while it was needed; see [`Error::lost`].
     Lost,
     /// The client has been closed.
     Closed,
@@ -88,6 +88,14 @@ impl Error {
     #[must_use]
     pub fn store(&self) -> Option<&'static str> {
         self.0.store
+    }
+
+    /// Returns which lease was lost, and why, for the kind [`Lost`](ErrorKind::Lost).
+    ///
+    /// Work under [`LeaseClient::run`](crate::LeaseClient::run) has errors of its own; this one tells a loss from them.
+    #[must_use]
+    pub fn lost(&self) -> Option<&LeaseLost> {
+        self.source()?.downcast_ref()
     }
 
     /// Whether the same call may succeed later: the kinds `Unavailable` and `Indeterminate`.

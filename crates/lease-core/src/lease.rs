@@ -61,9 +61,9 @@ impl Lease {
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the lease is released in the background if this future is dropped; before, by dropping the guard.
-    pub async fn release(self) -> Result<Released> {
-        self.end(None).await
+    /// If this future is dropped, the lease is released in the background.
+    pub fn release(self) -> impl Future<Output = Result<Released>> + Send {
+        self.end(None)
     }
 
     /// Releases the lease in favour of one holder: for the time `reserved` nobody else can acquire it. An orderly
@@ -77,9 +77,9 @@ impl Lease {
     /// # Cancel safety
     ///
     /// As [`Lease::release`].
-    pub async fn hand_over(self, successor: HolderId, reserved: Duration) -> Result<Released> {
+    pub fn hand_over(self, successor: HolderId, reserved: Duration) -> impl Future<Output = Result<Released>> + Send {
         let longest = self.core.capabilities.max_ttl;
-        self.end(Some((successor, reserved.min(longest)))).await
+        self.end(Some((successor, reserved.min(longest))))
     }
 
     /// Lets the lease run out: it is not held any more from now on, but the store is not told, and the name stays blocked
@@ -88,11 +88,11 @@ impl Lease {
         self.finish(None);
     }
 
-    async fn end(mut self, successor: Option<(HolderId, Duration)>) -> Result<Released> {
-        match self.finish(successor) {
-            Some(request) => self.core.release(request, self.tenure.schedule.attempt_timeout).await,
-            None => Ok(Released::NotHeld),
-        }
+    fn end(mut self, successor: Option<(HolderId, Duration)>) -> impl Future<Output = Result<Released>> + Send + use<> {
+        let request = self.finish(successor);
+        let (core, timeout) = (Arc::clone(&self.core), self.tenure.schedule.attempt_timeout);
+        let unsent = Unsent { core, timeout, request };
+        async move { unsent.send().await }
     }
 
     /// Latches the end before the store is told (S12), and takes the lease from the renewal task. What is left to do is
@@ -102,6 +102,30 @@ impl Lease {
         let request = self.tenure.end(LossReason::Released, successor);
         self.core.renewals.remove(&self.tenure);
         request
+    }
+}
+
+/// The duty to tell the store of an end.
+struct Unsent {
+    core: Arc<Core>,
+    timeout: Duration,
+    request: Option<ReleaseRequest>,
+}
+
+impl Unsent {
+    async fn send(mut self) -> Result<Released> {
+        match self.request.take() {
+            Some(request) => self.core.release(request, self.timeout).await,
+            None => Ok(Released::NotHeld),
+        }
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            self.core.release_in_background(request, self.timeout);
+        }
     }
 }
 

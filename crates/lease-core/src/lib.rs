@@ -15,7 +15,7 @@
 //! let ttl = Duration::from_secs(30);
 //!
 //! // Once, if it is free:
-//! if let Some(lease) = client.try_acquire("nightly-report", ttl).await? {
+//! if let Some(lease) = client.try_acquire("nightly-report", ttl).await?.acquired() {
 //!     // … renewed in the background, until:
 //!     lease.release().await?;
 //! }
@@ -83,6 +83,7 @@ mod store;
 mod sync;
 mod tenure;
 mod token;
+mod try_acquired;
 mod waiting;
 mod wakeups;
 mod watch;
@@ -95,7 +96,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use holder::{HolderId, InvalidHolderId};
 pub use lease::{Lease, LeaseHandle, WorkScope};
 pub use metadata::{InvalidMetadata, Metadata};
-pub use name::{InvalidName, LeaseName};
+pub use name::{IntoLeaseName, InvalidName, LeaseName};
 pub use observer::{AttemptOutcome, LeaseEvent, Observer};
 pub use options::{InvalidOptions, LeaseOptions, Renewal};
 pub use store::{
@@ -104,5 +105,6 @@ pub use store::{
 };
 pub use tenure::{LeaseLost, LeaseState};
 pub use token::{FencingToken, GrantId};
+pub use try_acquired::TryAcquired;
 pub use wakeups::{WakeupRegistry, Wakeups};
 pub use watch::LeaseWatch;

@@ -1,6 +1,11 @@
 //! The name of a lease.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +54,47 @@ impl LeaseName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What can be the name of a lease: a [`LeaseName`], or text, which is checked. Sealed.
+pub trait IntoLeaseName: sealed::Sealed {
+    /// Returns the name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`], as [`LeaseName::new`].
+    fn into_lease_name(self) -> Result<LeaseName, InvalidName>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! names {
+    ($($type:ty => $name:ident $into:expr;)*) => {$(
+        impl sealed::Sealed for $type {}
+
+        impl IntoLeaseName for $type {
+            fn into_lease_name(self) -> Result<LeaseName, InvalidName> {
+                let $name = self;
+                $into
+            }
+        }
+    )*};
+}
+
+names! {
+    LeaseName => name Ok(name);
+    &LeaseName => name Ok(name.clone());
+    &str => name LeaseName::new(name);
+    String => name LeaseName::new(name);
+    &String => name LeaseName::new(name);
+    Cow<'_, str> => name LeaseName::new(name);
+    Arc<str> => name LeaseName::new(name);
+    fmt::Arguments<'_> => name match name.as_str() {
+        Some(name) => LeaseName::new(name),
+        None => LeaseName::new(name.to_string()),
+    };
 }
 
 /// Why a text is no [`LeaseName`].
@@ -120,6 +166,13 @@ impl From<LeaseName> for String {
     }
 }
 
+/// Names are compared as text.
+impl Borrow<str> for LeaseName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl AsRef<str> for LeaseName {
     fn as_ref(&self) -> &str {
         self.as_str()
@@ -147,6 +200,20 @@ mod tests {
         let printable: String = ('!'..='~').collect();
         assert_eq!(LeaseName::new(&printable).unwrap().as_str(), printable);
         assert!(LeaseName::new("x".repeat(LeaseName::MAX_BYTES)).is_ok());
+    }
+
+    #[test]
+    fn can_be_given_as_any_text() {
+        let name = LeaseName::new("job-1").unwrap();
+        assert_eq!(name.clone().into_lease_name().unwrap(), name);
+        assert_eq!((&name).into_lease_name().unwrap(), name);
+        assert_eq!("job-1".into_lease_name().unwrap(), name);
+        assert_eq!(String::from("job-1").into_lease_name().unwrap(), name);
+        assert_eq!((&String::from("job-1")).into_lease_name().unwrap(), name);
+        assert_eq!(Cow::Borrowed("job-1").into_lease_name().unwrap(), name);
+        assert_eq!(Arc::<str>::from("job-1").into_lease_name().unwrap(), name);
+        assert_eq!(format_args!("job-{}", 1).into_lease_name().unwrap(), name);
+        assert_eq!("".into_lease_name(), Err(InvalidName::Empty));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one task that renews all leases of a client, and sees to it that every loss is told in time.
 //!
-//! The task never waits for the store: it sends what is due through the [`Lane`], and answers come back by a call to
+//! The task never waits for the store: it sends what is due through the [`Lanes`], and answers come back by a call to
 //! [`Shared::answered`]. So its timer, which also latches the deadlines (S5), depends on nothing but the clock.
 
 use std::{
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Errand, LARGEST_BATCH, Lane, Renew, unwinding},
+    batch::{Answered, Errand, LARGEST_BATCH, Lanes, Renew, unwinding},
     core::closed,
     endings::Holdings,
     home::Home,
@@ -41,7 +41,7 @@ struct Shared {
     store: Arc<dyn LeaseStore>,
     clock: Arc<dyn Clock>,
     home: Home,
-    lane: Arc<Lane<Renew>>,
+    lane: Lanes<Renew>,
     agenda: Mutex<Agenda>,
     /// The next entry is earlier than the task knows.
     changed: Notify,
@@ -102,7 +102,7 @@ enum Phase {
 impl Renewals {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, home: Home) -> Self {
         // They are in no hurry: the fewer calls the better.
-        let lane = Arc::new(Lane::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), 1, None));
+        let lane = Lanes::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), 1, None);
         Self(Arc::new(Shared { store, clock, home, lane, agenda: Mutex::default(), changed: Notify::new() }))
     }
 

@@ -94,7 +94,7 @@ async fn acquire_without_limit(
     if opening.is_some() {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
-            Asked::Held { retry_after: after } => {
+            Asked::Held { retry_after: after, .. } => {
                 known.send_replace(Known::Held);
                 retry_after = after;
             }
@@ -259,7 +259,7 @@ impl Contender {
                         let _ = waiter.reply.send(Ok(lease));
                         break;
                     }
-                    Asked::Held { retry_after } => {
+                    Asked::Held { retry_after, .. } => {
                         waiter.known.send_replace(Known::Held);
                         wakes = self.after(retry_after);
                     }

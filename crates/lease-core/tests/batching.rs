@@ -15,7 +15,7 @@ async fn alone_an_operation_is_one_call_with_one_element() {
     let store = TroubledStore::new();
     let client = client(&store);
     for _ in 0..3 {
-        client.try_acquire("job", TTL).await.unwrap().unwrap().release().await.unwrap();
+        client.try_acquire("job", TTL).await.unwrap().acquired().unwrap().release().await.unwrap();
     }
     assert_eq!(store.calls("acquire"), [1, 1, 1]);
     assert_eq!(store.calls("release"), [1, 1, 1]);
@@ -25,7 +25,7 @@ async fn alone_an_operation_is_one_call_with_one_element() {
 async fn alone_an_operation_needs_no_other_task() {
     let store = TroubledStore::new();
     let client = client(&store);
-    let lease = client.try_acquire("first", TTL).await.unwrap().unwrap();
+    let lease = client.try_acquire("first", TTL).await.unwrap().acquired().unwrap();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     store.close_gate();
@@ -48,7 +48,7 @@ async fn under_load_many_grants_share_a_request() {
     settle().await;
     store.open_gate();
     let leases = acquiring.await.unwrap();
-    assert!(leases.iter().all(|lease| lease.as_ref().unwrap().is_some()));
+    assert!(leases.iter().all(|lease| lease.as_ref().unwrap().is_acquired()));
     let calls = store.calls("acquire");
     assert_eq!(calls.iter().sum::<usize>(), 600);
     assert!(calls.len() <= 5, "{calls:?}");
@@ -74,7 +74,7 @@ async fn a_store_gets_as_many_calls_at_once_as_it_takes() {
         assert_eq!(store.calls("acquire"), expected, "{calls_at_once} at once");
         store.open_gate();
         for outcome in join_all(waiting).await {
-            assert!(outcome.unwrap().unwrap().is_some());
+            assert!(outcome.unwrap().unwrap().is_acquired());
         }
         assert_eq!(store.calls("acquire").iter().sum::<usize>(), 30);
     }
@@ -88,13 +88,13 @@ async fn where_calls_take_turns_half_of_all_go_at_a_time() {
     store.close_gate();
     let acquiring = tokio::spawn(async move { client.try_acquire("another-job", TTL).await });
     settle().await;
-    let releasing = held.into_iter().map(|lease| lease.unwrap().unwrap().release());
+    let releasing = held.into_iter().map(|lease| lease.unwrap().acquired().unwrap().release());
     let releasing = tokio::spawn(join_all(releasing));
     settle().await;
     // One alone, and half of the 41 that are on their way then.
     assert_eq!(store.calls("release"), [1, 20]);
     store.open_gate();
-    let _held = acquiring.await.unwrap().unwrap().unwrap();
+    let _held = acquiring.await.unwrap().unwrap().acquired().unwrap();
     assert!(releasing.await.unwrap().iter().all(Result::is_ok));
     assert_eq!(store.calls("release"), [1, 20, 19]);
 }
@@ -106,10 +106,12 @@ async fn where_calls_take_turns_those_who_are_answered_together_stay_together() 
     let alone = client.try_acquire("alone", TTL);
     let together = (0..32).map(|n| {
         let client = client.clone();
-        tokio::spawn(async move { client.try_acquire(format!("job-{n}"), TTL).await.unwrap().unwrap().release().await })
+        tokio::spawn(async move {
+            client.try_acquire(format!("job-{n}"), TTL).await.unwrap().acquired().unwrap().release().await
+        })
     });
     let (held, released) = tokio::join!(alone, join_all(together));
-    assert!(held.unwrap().is_some());
+    assert!(held.unwrap().is_acquired());
     assert!(released.into_iter().all(|outcome| outcome.unwrap().is_ok()));
     assert_eq!(store.calls("acquire"), [1, 16, 16]);
     // The first of each group is back before the others, and does not go without them.
@@ -121,7 +123,7 @@ async fn a_name_stands_once_in_a_call() {
     let store = TroubledStore::new();
     let client = client(&store);
     let outcomes = join_all((0..20).map(|_| client.try_acquire("job", TTL))).await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_some()).count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.as_ref().unwrap().is_acquired()).count(), 1);
     assert!(store.calls("acquire").iter().all(|elements| *elements == 1));
 }
 
@@ -140,7 +142,7 @@ async fn l07_a_poisonous_neighbour_harms_nobody() {
     let outcomes = acquiring.await.unwrap();
     for (n, outcome) in outcomes.iter().enumerate() {
         match outcome {
-            Ok(lease) => assert!(n != 37 && lease.is_some()),
+            Ok(lease) => assert!(n != 37 && lease.is_acquired()),
             Err(error) => assert_eq!((n, error.kind()), (37, ErrorKind::Invalid)),
         }
     }
@@ -159,7 +161,7 @@ async fn s24_a_hanging_call_does_not_hold_up_the_others() {
     settle().await;
     let clock = TokioClock::new();
     let began = clock.now();
-    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     let took = clock.now().saturating_since(began);
     assert!(took <= Duration::from_millis(60), "{took:?}");
     for outcome in hanging.await.unwrap() {
@@ -184,7 +186,7 @@ async fn s24_the_number_of_hanging_calls_is_bounded_and_they_are_cut_in_the_end(
     for task in hanging {
         assert!(task.await.unwrap().unwrap_err().is_transient());
     }
-    assert!(client.try_acquire("job", TTL).await.unwrap().is_some());
+    assert!(client.try_acquire("job", TTL).await.unwrap().is_acquired());
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,9 +198,9 @@ async fn s15_a_caller_that_is_not_polled_holds_up_nobody() {
     assert!(futures::poll!(&mut asleep).is_pending());
     store.open_gate();
     for n in 0..10 {
-        assert!(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().is_some());
+        assert!(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().is_acquired());
     }
-    assert!(asleep.await.unwrap().is_some());
+    assert!(asleep.await.unwrap().is_acquired());
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +219,7 @@ async fn s15_a_dropped_caller_does_not_cut_its_call_or_its_batch() {
     drop(batch.remove(2));
     store.open_gate();
     for caller in batch {
-        assert!(caller.await.unwrap().is_some());
+        assert!(caller.await.unwrap().is_acquired());
     }
     settle().await;
     assert!(is_free(&store, "alone").await && is_free(&store, "job-2").await, "a grant that nobody claims was left");
@@ -234,8 +236,8 @@ async fn a_panicking_provider_is_an_error_of_its_item_and_no_hang() {
     let error = client.try_acquire("panic", TTL).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
     store.open_gate();
-    assert!(first.await.unwrap().is_some());
-    assert!(client.try_acquire("job", TTL).await.unwrap().is_some());
+    assert!(first.await.unwrap().is_acquired());
+    assert!(client.try_acquire("job", TTL).await.unwrap().is_acquired());
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,7 +246,7 @@ async fn s24_an_item_with_little_time_goes_around_a_batch_that_hangs() {
     let client = client(&store);
     // Their renewals, due from 10 s on, never come back.
     let _relaxed = join_all((0..255).map(|n| client.try_acquire(format!("stuck-{n}"), TTL))).await;
-    let urgent = client.try_acquire("urgent", Duration::from_millis(400)).await.unwrap().unwrap();
+    let urgent = client.try_acquire("urgent", Duration::from_millis(400)).await.unwrap().acquired().unwrap();
     for _ in 0..3000 {
         pass(Duration::from_millis(5)).await;
         assert!(urgent.is_held());
@@ -255,14 +257,14 @@ async fn s24_an_item_with_little_time_goes_around_a_batch_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_tries_of_one_held_name_are_one_question() {
     let (store, clock) = (TroubledStore::new(), TokioClock::new());
-    let held = client(&store).try_acquire("job", TTL).await.unwrap().unwrap();
+    let held = client(&store).try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     let client = client(&store);
     // The first one is under way while the others come.
     store.close_gate();
     let mut tries = tokio::task::JoinSet::new();
     for _ in 0..1000 {
         let client = client.clone();
-        tries.spawn(async move { client.try_acquire("job", TTL).await.unwrap().is_none() });
+        tries.spawn(async move { client.try_acquire("job", TTL).await.unwrap().acquired().is_none() });
     }
     settle().await;
     let began = clock.now();
@@ -291,7 +293,7 @@ async fn of_a_hundred_tries_of_one_free_name_one_wins_and_all_are_answered() {
     let mut tries = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let client = client.clone();
-        tries.spawn(async move { client.try_acquire("job", TTL).await.unwrap() });
+        tries.spawn(async move { client.try_acquire("job", TTL).await.unwrap().acquired() });
     }
     settle().await;
     store.open_gate();

@@ -7,7 +7,7 @@ mod support;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use lease_core::{Break, HolderId, LeaseClient, LeaseOptions, Metadata, WakeupRegistry};
+use lease_core::{Break, HolderId, LeaseClient, LeaseOptions, Metadata, Released, WakeupRegistry};
 use support::{TTL, TroubledStore, builder, client, drop_after, is_free, pass, settle};
 
 /// More polls than any future here needs.
@@ -23,16 +23,20 @@ where
     for polls in 0..POLLS {
         let store = TroubledStore::new();
         let client = client(&store);
-        let neighbours = tokio::spawn({
-            let client = client.clone();
-            async move {
-                let others = futures::future::join_all((0..if busy { 5 } else { 0 }).map(|n| {
-                    let client = client.clone();
-                    async move { client.try_acquire(format!("neighbour-{n}"), TTL).await.unwrap().unwrap() }
-                }));
-                others.await
-            }
-        });
+        let neighbours =
+            tokio::spawn({
+                let client = client.clone();
+                async move {
+                    let others =
+                        futures::future::join_all((0..if busy { 5 } else { 0 }).map(|n| {
+                            let client = client.clone();
+                            async move {
+                                client.try_acquire(format!("neighbour-{n}"), TTL).await.unwrap().acquired().unwrap()
+                            }
+                        }));
+                    others.await
+                }
+            });
         if busy {
             tokio::task::yield_now().await;
         }
@@ -73,7 +77,7 @@ async fn s15_acquire_that_waits() {
         for_every_poll(false, |_, client, polls| {
             let options = options.clone();
             async move {
-                let held = client.try_acquire("job", TTL).await.unwrap().unwrap();
+                let held = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
                 let waiting = drop_after(polls, client.acquire("job", options));
                 let releasing = async {
                     settle_a_little().await;
@@ -96,7 +100,7 @@ async fn settle_a_little() {
 async fn s15_release() {
     for busy in [false, true] {
         for_every_poll(busy, |_, client, polls| async move {
-            let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+            let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
             let handle = lease.handle();
             let completed = drop_after(polls, lease.release()).await;
             assert!(!handle.is_held());
@@ -107,19 +111,26 @@ async fn s15_release() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s12_from_the_call_of_release_on_a_lease_is_not_held() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    let handle = lease.handle();
+    let releasing = lease.release();
+    assert!(!handle.is_held(), "before the future is polled");
+    assert_eq!(releasing.await.unwrap(), Released::Freed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn s15_hand_over() {
     for polls in 0..POLLS {
         let store = TroubledStore::new();
         let [holder, successor] = ["a", "b"].map(|id| builder(&store).holder(HolderId::new(id).unwrap()).build());
-        let lease = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+        let lease = holder.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         drop_after(polls, lease.hand_over(HolderId::new("b").unwrap(), TTL)).await;
         settle().await;
-        let stranger = client(&store).try_acquire("job", TTL).await.unwrap();
-        // Before it was polled, it is an ordinary drop.
-        assert_eq!(stranger.is_some(), polls == 0, "after {polls} polls");
-        drop(stranger);
-        settle().await;
-        assert!(successor.try_acquire("job", TTL).await.unwrap().is_some(), "after {polls} polls");
+        assert!(!client(&store).try_acquire("job", TTL).await.unwrap().is_acquired(), "after {polls} polls");
+        assert!(successor.try_acquire("job", TTL).await.unwrap().is_acquired(), "after {polls} polls");
     }
 }
 
@@ -129,7 +140,7 @@ async fn s15_break() {
         for polls in 0..POLLS {
             let store = TroubledStore::new();
             let holder = client(&store);
-            let lease = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+            let lease = holder.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
             drop_after(polls, client(&store).break_lease("job", lease.token(), how)).await;
             settle().await;
             let _ = lease.renew().await;
@@ -144,7 +155,7 @@ async fn s15_looking_and_waiting() {
     for polls in 0..POLLS {
         let store = TroubledStore::new();
         let client = client(&store);
-        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         let mut watch = client.watch("job").unwrap();
         drop_after(polls, client.inspect("job")).await;
         drop_after(polls, client.list("", None, 10)).await;
@@ -206,7 +217,7 @@ async fn s15_renew_and_set_metadata() {
         let store = TroubledStore::new();
         let client = client(&store);
         let options = LeaseOptions::new(TTL).with_renewal(lease_core::Renewal::Manual);
-        let lease = client.try_acquire("job", options).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", options).await.unwrap().acquired().unwrap();
         pass(Duration::from_secs(5)).await;
         let before = lease.valid_until();
         let metadata = Metadata::new([("zone", "b")]).unwrap();
@@ -227,7 +238,7 @@ async fn s15_close() {
     for polls in 0..POLLS {
         let store = TroubledStore::new();
         let client = client(&store);
-        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         drop_after(polls, client.close()).await;
         settle().await;
         assert_eq!((lease.is_held(), is_free(&store, "job").await), (polls == 0, polls > 0), "after {polls} polls");

@@ -21,7 +21,7 @@ async fn l07_one_release_that_hangs_leaves_no_other_name_blocked_at_close() {
     let mut leases = Vec::new();
     for n in 0..200 {
         let name = if n == 77 { "cling".to_owned() } else { format!("job{n}") };
-        leases.push(client.try_acquire(name, TTL).await.unwrap().unwrap());
+        leases.push(client.try_acquire(name, TTL).await.unwrap().acquired().unwrap());
     }
     let began = clock.now();
     client.close().await.unwrap();
@@ -48,8 +48,8 @@ async fn l07_one_release_that_hangs_leaves_no_other_name_blocked_at_close() {
 async fn s17_close_waits_for_the_leases_of_scopes_only() {
     let (store, clock) = (TroubledStore::new(), TokioClock::new());
     let client = support::client(&store);
-    let long = client.try_acquire("long", SECOND * 3600).await.unwrap().unwrap();
-    let lease = client.try_acquire("scope", SECOND * 10).await.unwrap().unwrap();
+    let long = client.try_acquire("long", SECOND * 3600).await.unwrap().acquired().unwrap();
+    let lease = client.try_acquire("scope", SECOND * 10).await.unwrap().acquired().unwrap();
     // It does not end.
     let scope = lease.scope();
     let began = clock.now();
@@ -68,9 +68,9 @@ async fn a_lease_is_released_once() {
     let client = support::client(&store);
     let mut leases = Vec::new();
     for n in 0..100 {
-        leases.push(client.try_acquire(format!("job{n}"), TTL).await.unwrap().unwrap());
+        leases.push(client.try_acquire(format!("job{n}"), TTL).await.unwrap().acquired().unwrap());
     }
-    let broken = client.try_acquire("broken", TTL).await.unwrap().unwrap();
+    let broken = client.try_acquire("broken", TTL).await.unwrap().acquired().unwrap();
     client.break_lease("broken", broken.token(), Break::Now).await.unwrap();
     broken.renew().await.unwrap_err();
     client.close().await.unwrap();
@@ -103,7 +103,7 @@ async fn s15_a_look_that_is_dropped_is_not_cut() {
 async fn s23_a_hand_over_blocks_the_name_no_longer_than_a_lease_can() {
     let store = TroubledStore::new();
     let client = support::client(&store);
-    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     lease.hand_over(HolderId::new("nobody").unwrap(), Duration::MAX).await.unwrap();
     let record = client.inspect("job").await.unwrap().unwrap();
     assert!(record.remaining <= client.capabilities().max_ttl);

@@ -33,10 +33,10 @@ impl Observer for Panics {
 async fn l07_an_observer_that_panics_about_one_lease_harms_no_other() {
     let store = TroubledStore::new();
     let client = support::builder(&store).observer(Panics).build();
-    let healthy = client.try_acquire("good", TTL).await.unwrap().unwrap();
+    let healthy = client.try_acquire("good", TTL).await.unwrap().acquired().unwrap();
     let options = LeaseOptions::new(SECOND).with_renewal(Renewal::Manual);
     let (one, two) = (client.try_acquire("bad1", &options).await, client.try_acquire("bad2", &options).await);
-    let lost = (one.unwrap().unwrap(), two.unwrap().unwrap());
+    let lost = (one.unwrap().acquired().unwrap(), two.unwrap().acquired().unwrap());
     pass(SECOND * 5).await;
     assert!(!lost.0.is_held() && !lost.1.is_held());
     assert_eq!(healthy.state(), LeaseState::Held);
@@ -109,13 +109,16 @@ fn an_observer_may_drop_a_lease() {
             let drops = Drops::default();
             let store = TroubledStore::on(MemoryStore::with_clock(SystemClock));
             let client = LeaseClient::builder(store.clone()).observer(drops.clone()).build();
-            let short = LeaseOptions::new(SECOND * 6).with_attempt_timeout(Duration::from_millis(300));
-            let last = client.try_acquire("last", &short).await.unwrap().unwrap();
+            let [long, short] = [2000, 1100].map(|millis| {
+                // Alike, so that they share the calls.
+                LeaseOptions::new(SECOND * 60).with_attempt_timeout(Duration::from_millis(millis))
+            });
+            let last = client.try_acquire("last", &short).await.unwrap().acquired().unwrap();
             let mut leases = Vec::new();
             for n in 0..9 {
-                leases.push(client.try_acquire(format!("job{n}"), SECOND * 60).await.unwrap().unwrap());
+                leases.push(client.try_acquire(format!("job{n}"), &long).await.unwrap().acquired().unwrap());
             }
-            let victim = client.try_acquire("victim", SECOND * 60).await.unwrap().unwrap();
+            let victim = client.try_acquire("victim", &long).await.unwrap().acquired().unwrap();
             drops.0.lock().unwrap().push(victim);
             // All calls that may be made at a time hang, so that the last release gives up in the queue.
             store.close_gate();
@@ -136,7 +139,7 @@ fn an_observer_may_drop_a_lease() {
 async fn l02_a_name_whose_subscription_panics_is_polled_for() {
     let (store, clock) = (TroubledStore::new(), TokioClock::new());
     let (holder, client) = (support::client(&store), support::client(&store));
-    let held = holder.try_acquire("mute", TTL).await.unwrap().unwrap();
+    let held = holder.try_acquire("mute", TTL).await.unwrap().acquired().unwrap();
     let mut watch = client.watch("mute").unwrap();
     let waiting = tokio::spawn(async move { client.acquire("mute", TTL).await.map(|lease| lease.token()) });
     assert!(watch.next().await.unwrap().unwrap().is_some());

@@ -11,7 +11,7 @@ use std::{
 
 use futures::future::join_all;
 use lease_core::{Break, LeaseEvent, LeaseName, LeaseOptions, LeaseState, LossReason, Observer, Renewal};
-use support::{TTL, TroubledStore, builder, client, pass, settle};
+use support::{TTL, TroubledStore, builder, client, pass, settle, within};
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_leases_cost_one_task_and_few_requests() {
@@ -22,7 +22,7 @@ async fn ten_thousand_leases_cost_one_task_and_few_requests() {
     // Acquired over two renewal intervals, so that they are not due together by accident.
     for group in 0..200 {
         let names = (0..50).map(|n| client.try_acquire(format!("job-{group}-{n}"), ttl));
-        leases.extend(join_all(names).await.into_iter().map(|lease| lease.unwrap().unwrap()));
+        leases.extend(join_all(names).await.into_iter().map(|lease| lease.unwrap().acquired().unwrap()));
         pass(Duration::from_millis(33)).await;
     }
     settle().await;
@@ -62,13 +62,13 @@ async fn renewals_that_are_due_soon_fill_a_batch_and_the_others_wait_for_their_t
 async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else() {
     let store = TroubledStore::new();
     let client = client(&store);
-    let earlier = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let earlier = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     let earlier_token = earlier.token();
     earlier.release().await.unwrap();
-    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
-    let other = client.try_acquire("job2", TTL).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    let other = client.try_acquire("job2", TTL).await.unwrap().acquired().unwrap();
     let by_hand = LeaseOptions::new(TTL).with_renewal(Renewal::Manual);
-    let by_hand = client.try_acquire("by-hand", by_hand).await.unwrap().unwrap();
+    let by_hand = client.try_acquire("by-hand", by_hand).await.unwrap().acquired().unwrap();
     assert_eq!(store.asked_for_endings(), 0, "who comes and goes does not listen");
     pass(Duration::from_millis(1001)).await;
     assert_eq!(store.asked_for_endings(), 1);
@@ -98,9 +98,9 @@ async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else()
 async fn s12_a_queued_renewal_of_a_released_lease_is_not_sent() {
     let store = TroubledStore::new();
     let client = client(&store);
-    let first = client.try_acquire("first", TTL).await.unwrap().unwrap();
+    let first = client.try_acquire("first", TTL).await.unwrap().acquired().unwrap();
     pass(Duration::from_secs(3)).await;
-    let second = client.try_acquire("second", TTL).await.unwrap().unwrap();
+    let second = client.try_acquire("second", TTL).await.unwrap().acquired().unwrap();
     pass(Duration::from_millis(6990)).await;
     // The renewal of the first one is under way from 10 s on, that of the second one comes behind it.
     store.close_gate();
@@ -136,7 +136,7 @@ async fn leases_end_with_their_client_in_the_order_in_which_they_began() {
     let client = builder(&TroubledStore::new()).observer(losses.clone()).build();
     let mut leases = Vec::new();
     for n in (0..20).rev() {
-        leases.push(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().unwrap());
+        leases.push(client.try_acquire(format!("job-{n}"), TTL).await.unwrap().acquired().unwrap());
     }
     client.close().await.unwrap();
     let names: Vec<_> = leases.iter().map(|lease| lease.name().clone()).collect();
@@ -151,9 +151,11 @@ async fn l09_the_failure_of_an_older_renewal_is_no_jeopardy() {
     let relaxed = LeaseOptions::new(minute).with_renewal_interval(Duration::from_secs(3));
     let urgent = relaxed.clone().with_attempt_timeout(Duration::from_millis(200));
     // The first call has both, and hangs for as long as the relaxed one waits.
-    let (relaxed, urgent) =
-        (client.try_acquire("stuck", relaxed).await.unwrap().unwrap(), client.try_acquire("urgent", urgent).await);
-    let urgent = urgent.unwrap().unwrap();
+    let (relaxed, urgent) = (
+        client.try_acquire("stuck", relaxed).await.unwrap().acquired().unwrap(),
+        client.try_acquire("urgent", urgent).await,
+    );
+    let urgent = urgent.unwrap().acquired().unwrap();
     for _ in 0..200 {
         pass(Duration::from_millis(50)).await;
         // When its answer is overdue, it is renewed alone, at once.
@@ -170,7 +172,26 @@ async fn s23_intervals_without_an_end_are_no_overflow() {
         .with_renewal(Renewal::Manual)
         .with_renewal_interval(Duration::MAX)
         .with_attempt_timeout(Duration::MAX);
-    let lease = client.try_acquire("job", &options).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", &options).await.unwrap().acquired().unwrap();
     lease.renew().await.unwrap();
     assert!(client.try_acquire("poison", &options).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l07_leases_whose_renewals_hang_take_no_lease_of_a_shorter_ttl_with_them() {
+    for (stuck, long, short) in
+        [(9, 60, 1), (64, 60, 2), (64, 60, 1), (200, 60, 2), (32, 60, 5), (100, 60, 5), (100, 60, 30)]
+    {
+        let store = TroubledStore::new();
+        let client = client(&store);
+        let (long, short) = (Duration::from_secs(long), Duration::from_secs(short));
+        let mut leases = Vec::new();
+        for n in 0..stuck {
+            leases.push(client.try_acquire(format!("stuck{n}"), long).await.unwrap().acquired().unwrap());
+            pass(long / 3 / stuck).await;
+        }
+        let healthy = client.try_acquire("healthy", short).await.unwrap().acquired().unwrap();
+        let lost = within(long + short, healthy.lost()).await;
+        assert_eq!(lost, None, "{stuck} leases of {long:?} hang beside one of {short:?}");
+    }
 }

@@ -33,7 +33,7 @@ fn eventually(runtime: &Runtime, condition: impl AsyncFn() -> bool) -> bool {
 fn s16_a_guard_dropped_outside_a_runtime_is_released() {
     let (runtime, store) = (runtime(), runtime().block_on(async { TroubledStore::new() }));
     let client = LeaseClient::new(store.clone());
-    let lease = runtime.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let lease = runtime.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
     drop(lease);
     assert!(eventually(&runtime, async || is_free(&store, "job").await));
 }
@@ -43,7 +43,7 @@ fn s16_a_guard_dropped_after_its_runtime_does_not_panic() {
     let store = runtime().block_on(async { TroubledStore::new() });
     let client = LeaseClient::new(store.clone());
     let first = runtime();
-    let lease = first.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let lease = first.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
     drop(first);
     assert_eq!(lease.state(), LeaseState::Lost(LossReason::ClientGone));
     drop(lease);
@@ -63,7 +63,7 @@ fn every_call_of_the_store_is_made_on_the_runtime_of_the_client() {
     let (store, client) = store_and_client(&home);
     other.block_on(async {
         let lease = client.acquire("job", TTL).await.unwrap();
-        assert!(client.try_acquire("job", TTL).await.unwrap().is_none());
+        assert!(client.try_acquire("job", TTL).await.unwrap().acquired().is_none());
         lease.renew().await.unwrap();
         assert_eq!(client.inspect("job").await.unwrap().unwrap().token, lease.token());
         assert_eq!(client.list("", None, 10).await.unwrap().len(), 1);
@@ -85,7 +85,7 @@ fn on_the_runtime_of_the_client_the_caller_itself_makes_the_call() {
     let home = runtime();
     let (store, client) = store_and_client(&home);
     let task = home.spawn(async move {
-        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         client.inspect("job").await.unwrap();
         lease.release().await.unwrap();
     });
@@ -100,15 +100,17 @@ fn a_runtime_that_idles_or_ends_takes_no_lease_of_another_one_with_it() {
     let (store, client) = store_and_client(&home);
     let (idle, ended) = (Builder::new_current_thread().enable_time().build().unwrap(), runtime());
     // Each of them is the first to use what all share: acquires, renewals, waits and releases.
-    let first = idle.block_on(client.try_acquire("first", TTL)).unwrap().unwrap();
-    ended.block_on(async { client.try_acquire("second", TTL).await.unwrap().unwrap().release().await }).unwrap();
-    let held = idle.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let first = idle.block_on(client.try_acquire("first", TTL)).unwrap().acquired().unwrap();
+    ended
+        .block_on(async { client.try_acquire("second", TTL).await.unwrap().acquired().unwrap().release().await })
+        .unwrap();
+    let held = idle.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
     let limit = LeaseOptions::new(TTL).with_wait_limit(Duration::from_millis(20));
     idle.block_on(client.acquire("job", &limit)).unwrap_err();
     ended.block_on(client.acquire("job", &limit)).unwrap_err();
     drop(ended);
     let ttl = Duration::from_millis(300);
-    let lease = home.block_on(client.try_acquire("mine", ttl)).unwrap().unwrap();
+    let lease = home.block_on(client.try_acquire("mine", ttl)).unwrap().acquired().unwrap();
     let began = SystemClock.now();
     home.block_on(held.release()).unwrap();
     drop(home.block_on(client.acquire("job", TTL)).unwrap());
@@ -122,7 +124,7 @@ fn a_runtime_that_idles_or_ends_takes_no_lease_of_another_one_with_it() {
 fn when_its_runtime_has_ended_a_client_is_closed_and_nobody_waits() {
     let (home, other) = (runtime(), runtime());
     let (_store, client) = store_and_client(&home);
-    let lease = home.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let lease = home.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
     let mut watch = other.block_on(async { client.watch("job").unwrap() });
     let waiting = {
         let client = client.clone();
@@ -169,7 +171,7 @@ fn a_client_made_outside_of_a_runtime_lives_on_that_of_its_first_call() {
     let (first, second) = (runtime(), runtime());
     let store = first.block_on(async { TroubledStore::new() });
     let client = LeaseClient::new(store.clone());
-    let lease = first.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+    let lease = first.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
     second.block_on(lease.release()).unwrap();
     second.block_on(async { drop(client.try_acquire("job", TTL).await) });
     assert_eq!(store.runtimes(), HashSet::from([first.handle().id()]));
@@ -190,7 +192,7 @@ fn s05_a_blocked_runtime_cannot_hide_the_loss() {
     runtime.block_on(async {
         let client = LeaseClient::new(TroubledStore::new());
         let ttl = Duration::from_millis(200);
-        let lease = client.try_acquire("job", ttl).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
         let mut polls = 0;
         let outcome = lease
             .while_held(async {
@@ -216,12 +218,12 @@ fn s16_a_guard_dropped_as_its_runtime_ends_keeps_neither_client_nor_store() {
             let store = runtime.block_on(async { TroubledStore::new() });
             let client = LeaseClient::new(store.clone());
             if after_the_runtime {
-                let lease = runtime.block_on(client.try_acquire("job", TTL)).unwrap().unwrap();
+                let lease = runtime.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
                 drop(runtime);
                 drop(lease);
             } else {
                 runtime.block_on(async {
-                    let _lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+                    let _lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
                 });
                 drop(runtime);
             }
@@ -237,7 +239,7 @@ fn s16_close_waits_for_the_releases_of_guards_that_were_dropped_before() {
     let store = runtime.block_on(async { TroubledStore::new() });
     let client = LeaseClient::new(store.clone());
     runtime.block_on(async {
-        let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         store.close_gate();
         drop(lease);
         let closing = tokio::spawn(async move { client.close().await });

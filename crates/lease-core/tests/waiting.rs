@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A name whose holder has crashed: nobody hints at its end.
 async fn held_by_a_crashed_client(store: &TroubledStore, ttl: Duration) {
-    support::client(store).try_acquire("job", ttl).await.unwrap().unwrap().abandon();
+    support::client(store).try_acquire("job", ttl).await.unwrap().acquired().unwrap().abandon();
 }
 
 /// A task that waits for it.
@@ -56,7 +56,7 @@ fn l02_a_wait_beside_a_tick_wins_a_name_whose_holder_has_crashed() {
     runtime.block_on(async {
         let (store, clock) = (MemoryStore::with_clock(SystemClock), SystemClock);
         let client = LeaseClient::new(store.clone());
-        LeaseClient::new(store).try_acquire("job", SECOND).await.unwrap().unwrap().abandon();
+        LeaseClient::new(store).try_acquire("job", SECOND).await.unwrap().acquired().unwrap().abandon();
         let began = clock.now();
         let lease = tokio::spawn(async move {
             loop {
@@ -75,7 +75,7 @@ fn l02_a_wait_beside_a_tick_wins_a_name_whose_holder_has_crashed() {
 async fn l01_a_hint_outlives_the_waiter_for_which_it_was_taken() {
     let (store, clock) = (TroubledStore::new(), TokioClock::new());
     let (holder, client) = (support::client(&store), support::client(&store));
-    let held = holder.try_acquire("job", TTL * 10).await.unwrap().unwrap();
+    let held = holder.try_acquire("job", TTL * 10).await.unwrap().acquired().unwrap();
     let first = wait(&client);
     settle().await;
     let second = wait(&client);
@@ -134,7 +134,7 @@ async fn s19_a_store_that_does_not_answer_is_not_said_to_be_contention() {
 async fn l02_a_thousand_that_begin_to_wait_at_once_ask_for_it_as_one() {
     let store = TroubledStore::new();
     let (holder, client) = (support::client(&store), support::client(&store));
-    let held = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+    let held = holder.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     let before = store.calls("acquire").len();
     let mut waiters = tokio::task::JoinSet::new();
     for _ in 0..1000 {

@@ -7,7 +7,7 @@ use lease_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{CandidateOptions, Election, Health, health::Gate, pause::Pause, registration, term::Term};
+use crate::{CandidateOptions, Election, Health, health::Gate, offers::Offers, pause::Pause, registration, term::Term};
 
 /// What a candidate's handles, its streams and its task share.
 #[derive(Debug)]
@@ -22,6 +22,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Until a check has answered, a candidate of which nothing was said is not fit.
+    pub(crate) fn await_health(&self) {
+        self.health.send_if_modified(|health| {
+            let is_presumed = health.is_presumed();
+            if is_presumed {
+                *health = Health::awaited();
+            }
+            is_presumed
+        });
+    }
+
     /// What is as it was is no news.
     pub(crate) fn set_health(&self, health: Health) {
         replace(&self.health, health);
@@ -94,8 +105,7 @@ pub(crate) struct Campaign {
     pause: Pause,
     /// Not to campaign before then.
     away_until: Option<Moment>,
-    /// Who was offered the leadership for its priority, and until when it is not offered it again.
-    offered: Option<(HolderId, Moment)>,
+    offers: Offers,
 }
 
 impl Campaign {
@@ -125,7 +135,7 @@ impl Campaign {
             card,
             pause,
             away_until: None,
-            offered: None,
+            offers: Offers::default(),
         };
         campaign.judge_health();
         campaign
@@ -254,7 +264,7 @@ impl Campaign {
                     return self.step_down();
                 }
                 to = &mut better => {
-                    self.offered = Some((to.clone(), clock.now() + settings.lease_duration));
+                    self.offers.made(&to, clock.now(), settings.lease_duration);
                     return Ending::HandOver { to, done: None };
                 }
             }
@@ -323,18 +333,20 @@ impl Campaign {
     /// Waits for a better candidate: healthy, alive a moment ago, and of a higher priority.
     fn better_candidate(&self) -> impl Future<Output = HolderId> + use<> {
         let (election, mut pause) = (self.election.clone(), self.pause.clone());
-        let (own, offered) = (self.options.priority, self.offered.clone());
+        let (own, offers) = (self.options.priority, self.offers.clone());
         async move {
             loop {
                 pause.wait().await;
                 let Ok(candidates) = election.candidates().await else { continue };
                 let now = election.client().clock().now();
-                let declined = |id: &HolderId| offered.as_ref().is_some_and(|(who, until)| who == id && now < *until);
                 let fresh = election.options().renew_interval * 2;
                 let better = candidates
                     .into_iter()
                     .filter(|other| {
-                        other.priority > own && other.is_fit && other.last_seen <= fresh && !declined(&other.id)
+                        other.priority > own
+                            && other.is_fit
+                            && other.last_seen <= fresh
+                            && !offers.is_declined(&other.id, now)
                     })
                     .max_by_key(|other| other.priority);
                 if let Some(better) = better {
@@ -346,7 +358,7 @@ impl Campaign {
 
     fn judge_health(&mut self) {
         let health = self.health.borrow_and_update().clone();
-        self.is_fit = self.gate.is_fit(health.score());
+        self.is_fit = !health.is_awaited() && self.gate.is_fit(health.score());
         self.publish();
     }
 

@@ -12,6 +12,7 @@ use lease_core::{Clock, Error, ErrorKind, HolderId, LeaseName, Result};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
+    task::AbortHandle,
 };
 
 use crate::{
@@ -32,6 +33,7 @@ struct Inner {
     options: CandidateOptions,
     shared: Arc<Shared>,
     commands: Mutex<Option<mpsc::Sender<Command>>>,
+    check: Mutex<Check>,
 }
 
 impl Candidate {
@@ -43,11 +45,20 @@ impl Candidate {
             status: watch::Sender::new(Status::NotStarted),
             leadership: watch::Sender::new(None),
             standing: watch::Sender::new(Standing::NeverLed),
-            health: watch::Sender::new(Health::healthy()),
+            health: watch::Sender::new(Health::presumed()),
             leads: watch::Sender::new(None),
         });
         let start = !options.start_later;
-        let candidate = Self(Arc::new(Inner { election, id, name, options, shared, commands: Mutex::default() }));
+        election.take_id(&id)?;
+        let candidate = Self(Arc::new(Inner {
+            election,
+            id,
+            name,
+            options,
+            shared,
+            commands: Mutex::default(),
+            check: Mutex::default(),
+        }));
         if start {
             candidate.start()?;
         }
@@ -118,6 +129,35 @@ impl Candidate {
         self.0.shared.leadership.borrow().clone().filter(Term::is_held)
     }
 
+    /// Waits until this candidate leads, and returns its term. At once if it leads already.
+    ///
+    /// For what begins with the leadership and is not stopped by its end; what only the leader may do belongs into
+    /// [`Candidate::lead`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] when the candidate stops before it leads, or has stopped. One that was not started yet is
+    /// waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait_for_leadership(&self) -> Result<Term> {
+        let mut terms = self.0.shared.leadership.subscribe();
+        let mut statuses = self.0.shared.status.subscribe();
+        loop {
+            if let Some(term) = terms.borrow_and_update().clone().filter(Term::is_held) {
+                return Ok(term);
+            }
+            tokio::select! {
+                biased;
+                // The senders live as long as `self`.
+                _ = terms.changed() => {}
+                _ = statuses.wait_for(|status| *status == Status::Stopped) => return Err(not_running()),
+            }
+        }
+    }
+
     /// Who leads the group now.
     ///
     /// # Errors
@@ -139,6 +179,23 @@ impl Candidate {
     /// * At a definite loss, or at the deadline, it is dropped at once.
     /// * Only after it has ended is the leadership released (S17): nobody else wins before.
     /// * Work that ends by itself gives the leadership up, so that others may have it.
+    ///
+    /// What the work needs is cloned for each term:
+    ///
+    /// ```
+    /// # async fn dispatch(queue: std::sync::Arc<str>, term: u64) {}
+    /// # fn example(candidate: lease_election::Candidate, queue: std::sync::Arc<str>) {
+    /// # use lease_election::Term;
+    /// tokio::spawn(async move {
+    ///     candidate
+    ///         .lead(|term: Term| {
+    ///             let queue = queue.clone();
+    ///             async move { dispatch(queue, term.token().get()).await }
+    ///         })
+    ///         .await;
+    /// });
+    /// # }
+    /// ```
     ///
     /// Dropping takes effect at the next `.await` of the work. Work that never yields cannot be stopped, and writes on when
     /// another one leads: it must check [`Term::is_held`] between its steps, and send the token with every write. Let
@@ -231,9 +288,20 @@ impl Candidate {
         published.map(drop).map_err(Error::from)
     }
 
-    /// Lets a check say how well it is, once in each interval, until the last handle of the candidate is dropped. A check
-    /// that takes longer than the interval counts as unhealthy. One that panics, or whose runtime ends, is not asked again: the
-    /// candidate is unhealthy until somebody else says how it is.
+    /// Lets a check say how well it is, once in each interval, until [`Candidate::stop_watching_health`], another check, or
+    /// the drop of the last handle of the candidate. A check that takes longer than the interval counts as unhealthy. One that
+    /// panics, or whose runtime ends, is not asked again: the candidate is unhealthy until somebody else says how it is.
+    ///
+    /// Where nobody has said yet how it is, a candidate that does not lead is unhealthy until the first answer. With
+    /// [`CandidateOptions::with_start_later`] it cannot win before that on any account.
+    ///
+    /// ```
+    /// # async fn example(candidate: lease_election::Candidate) -> lease_core::Result<()> {
+    /// # use std::time::Duration;
+    /// candidate.watch_health(Duration::from_secs(5), || async { std::fs::exists("/var/lib/queue").unwrap_or(false) })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -248,8 +316,13 @@ impl Candidate {
             return Err(Error::new(ErrorKind::Invalid, "check health", message));
         }
         let (candidate, clock) = (Arc::downgrade(&self.0), Arc::clone(self.0.election.client().clock()));
-        runtime.spawn(async move {
-            let _unhealthy_afterwards = Checking(Weak::clone(&candidate));
+        let mut running = self.0.check();
+        let number = running.end();
+        if !self.is_leader() {
+            self.0.shared.await_health();
+        }
+        let task = runtime.spawn(async move {
+            let checking = Checking { candidate, number };
             loop {
                 let next = clock.now() + interval;
                 let health = tokio::select! {
@@ -259,13 +332,19 @@ impl Candidate {
                         Health::unhealthy().with_detail("check", format!("no answer within {interval:?}"))
                     }
                 };
-                let Some(inner) = candidate.upgrade() else { return };
-                inner.shared.set_health(health);
-                drop(inner);
+                if !checking.says(health) {
+                    return;
+                }
                 clock.sleep_until(next).await;
             }
         });
+        running.task = Some(task.abort_handle());
         Ok(())
+    }
+
+    /// Ends the check of [`Candidate::watch_health`]. What was said last counts on. Does nothing if there is none.
+    pub fn stop_watching_health(&self) {
+        self.0.check().end();
     }
 
     /// The changes of leadership as this candidate sees them: the current state first, then the latest one after each
@@ -279,16 +358,33 @@ impl Candidate {
     }
 
     async fn order(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
-        let stopped = || Error::new(ErrorKind::Closed, "campaign", "this candidate does not run: start it");
-        let commands = self.commands().clone().ok_or_else(stopped)?;
+        let commands = self.commands().clone().ok_or_else(not_running)?;
         let (done, outcome) = oneshot::channel();
-        commands.send(command(done)).await.map_err(|_| stopped())?;
-        outcome.await.unwrap_or_else(|_| Err(stopped()))
+        commands.send(command(done)).await.map_err(|_| not_running())?;
+        outcome.await.unwrap_or_else(|_| Err(not_running()))
     }
 
     fn commands(&self) -> MutexGuard<'_, Option<mpsc::Sender<Command>>> {
         self.0.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The id is free for another candidate as soon as the last handle is gone: its card is released before that of the next one is
+/// published, or runs out.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.election.give_id_back(&self.id);
+    }
+}
+
+impl Inner {
+    fn check(&self) -> MutexGuard<'_, Check> {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_running() -> Error {
+    Error::new(ErrorKind::Closed, "campaign", "this candidate does not run: start it")
 }
 
 /// A call of [`Candidate::lead`].
@@ -307,15 +403,50 @@ impl Drop for Leads {
     }
 }
 
-/// While it lives, a check says how well a candidate is. If that ends before the candidate does, nobody knows any more.
-struct Checking(Weak<Inner>);
+/// The health check of a candidate.
+#[derive(Default)]
+struct Check {
+    /// How many there were before.
+    number: u64,
+    task: Option<AbortHandle>,
+}
+
+impl Check {
+    /// Ends it. Returns the number of the next one.
+    fn end(&mut self) -> u64 {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        self.number += 1;
+        self.number
+    }
+}
+
+/// The right of a check to say how well its candidate is, until it is replaced. If the check ends before that, nobody knows any
+/// more.
+struct Checking {
+    candidate: Weak<Inner>,
+    number: u64,
+}
+
+impl Checking {
+    /// Whether it may go on.
+    fn says(&self, health: Health) -> bool {
+        let Some(inner) = self.candidate.upgrade() else { return false };
+        let check = inner.check();
+        let is_current = check.number == self.number;
+        if is_current {
+            inner.shared.set_health(health);
+        }
+        is_current
+    }
+}
 
 impl Drop for Checking {
     fn drop(&mut self) {
-        if let Some(inner) = self.0.upgrade() {
-            tracing::error!(target: "lease", candidate = %inner.id, "a health check has ended, by a panic or with its runtime");
-            let health = Health::unhealthy().with_detail("check", "it has ended, by a panic or with its runtime");
-            inner.shared.set_health(health);
+        let health = Health::unhealthy().with_detail("check", "it has ended, by a panic or with its runtime");
+        if self.says(health) {
+            tracing::error!(target: "lease", "a health check has ended, by a panic or with its runtime");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{ChangeKind, Election, Leader, LeadershipChange, campaign::Standing};
 /// The changes of leadership, from [`Election::changes`](crate::Election::changes) or
 /// [`Candidate::changes`](crate::Candidate::changes).
 ///
-/// The current state first, then the latest one after each change; terms never go down (L5). Trouble with the store is an
+/// The current state first, then the latest one after each change; terms never go down, unless nobody led in between (L5). Trouble with the store is an
 /// item, not an end. The stream ends when the client closes.
 #[derive(Debug)]
 pub struct LeadershipChanges {
@@ -103,7 +103,8 @@ impl Told {
             return None;
         }
         self.begun = true;
-        self.highest = new.as_ref().map(|leader| leader.term).or(self.highest);
+        // Once nobody leads, terms may begin anew: the store may have lost its data, or been set back.
+        self.highest = new.as_ref().map(|leader| leader.term);
         let old = std::mem::replace(&mut self.leader, new.clone());
         Some(LeadershipChange::Changed { old, new })
     }
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn l05_terms_never_go_down_whatever_the_store_shows() {
+    fn l05_terms_never_go_down_while_somebody_leads() {
         let mut told = Told { standing: Standing::NeverLed, leader: None, highest: None, begun: false };
         let mut changed = |shown| match told.change(shown) {
             Some(LeadershipChange::Changed { old, new }) => {
@@ -208,8 +209,8 @@ mod tests {
         assert_eq!(changed(Some(leader(7))), Some((None, Some(7))));
         assert_eq!(changed(Some(leader(7))), None);
         assert_eq!(changed(Some(leader(6))), None, "a stale read");
-        assert_eq!(changed(None), Some((Some(7), None)));
-        assert_eq!(changed(Some(leader(6))), None, "a stale read");
-        assert_eq!(changed(Some(leader(8))), Some((None, Some(8))));
+        assert_eq!(changed(Some(leader(8))), Some((Some(7), Some(8))));
+        assert_eq!(changed(None), Some((Some(8), None)));
+        assert_eq!(changed(Some(leader(2))), Some((None, Some(2))), "the store was set back: readers go on");
     }
 }

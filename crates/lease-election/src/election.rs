@@ -1,8 +1,11 @@
 //! An election, and what everybody can see of it.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use lease_core::{HolderId, LeaseClient, LeaseName, Result};
+use lease_core::{Error, ErrorKind, HolderId, LeaseClient, LeaseName, Result};
 
 use crate::{Candidate, CandidateInfo, CandidateOptions, ElectionOptions, Leader, LeadershipChanges, group::Group};
 
@@ -21,6 +24,8 @@ struct Inner {
     client: LeaseClient,
     group: Group,
     options: ElectionOptions,
+    /// Those of the candidates that this process has here.
+    ids: Mutex<HashSet<HolderId>>,
 }
 
 impl Election {
@@ -31,14 +36,15 @@ impl Election {
     /// When the name is empty or too long, or the options cannot be kept (S23).
     pub fn new(client: LeaseClient, group: &str, options: ElectionOptions) -> Result<Self> {
         options.validate(client.capabilities())?;
-        Ok(Self(Arc::new(Inner { client, group: Group::new(group)?, options })))
+        Ok(Self(Arc::new(Inner { client, group: Group::new(group)?, options, ids: Mutex::default() })))
     }
 
     /// A candidate, which campaigns at once unless its options say otherwise.
     ///
     /// # Errors
     ///
-    /// When its id is too long or its metadata too large, or when it is called outside a tokio runtime.
+    /// When its id is too long, or that of another candidate of this election; when its metadata is too large, or when it is
+    /// called outside a tokio runtime.
     pub fn candidate(&self, options: CandidateOptions) -> Result<Candidate> {
         Candidate::new(self.clone(), options)
     }
@@ -86,6 +92,24 @@ impl Election {
     /// When the client is closed, or it is called outside a tokio runtime.
     pub fn changes(&self) -> Result<LeadershipChanges> {
         LeadershipChanges::new(self, None)
+    }
+
+    /// Takes the id for one candidate.
+    pub(crate) fn take_id(&self, id: &HolderId) -> Result<()> {
+        if self.ids().insert(id.clone()) {
+            return Ok(());
+        }
+        let message =
+            format!("{id} is a candidate of this election already: give each one an id, by CandidateOptions::with_id");
+        Err(Error::new(ErrorKind::Invalid, "election", message))
+    }
+
+    pub(crate) fn give_id_back(&self, id: &HolderId) {
+        self.ids().remove(id);
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashSet<HolderId>> {
+        self.0.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn client(&self) -> &LeaseClient {

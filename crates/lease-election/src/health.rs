@@ -1,34 +1,61 @@
 //! Who is fit to lead.
 
-use std::{collections::BTreeMap, fmt::Debug};
-
-use async_trait::async_trait;
+use std::{collections::BTreeMap, future::Future};
 
 /// How well a candidate is, from 0 (dead) to 1 (well), with details that everybody can read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     score: f64,
     details: BTreeMap<String, String>,
+    basis: Basis,
+}
+
+/// What the health of a candidate rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// Nobody has said anything, and nobody is asked.
+    Presumed,
+    /// The first answer of a check is awaited.
+    Awaited,
+    Said,
 }
 
 impl Health {
+    /// The health of a candidate that nobody has asked.
+    pub(crate) fn presumed() -> Self {
+        Self { basis: Basis::Presumed, ..Self::healthy() }
+    }
+
+    pub(crate) fn is_presumed(&self) -> bool {
+        self.basis == Basis::Presumed
+    }
+
+    /// The health of a candidate whose check has not answered yet.
+    pub(crate) fn awaited() -> Self {
+        Self { basis: Basis::Awaited, ..Self::unhealthy() }.with_detail("check", "no answer yet")
+    }
+
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.basis == Basis::Awaited
+    }
+
     /// Well.
     #[must_use]
     pub fn healthy() -> Self {
-        Self { score: 1.0, details: BTreeMap::new() }
+        Self::with_score(1.0)
     }
 
     /// Not fit to lead.
     #[must_use]
     pub fn unhealthy() -> Self {
-        Self { score: 0.0, details: BTreeMap::new() }
+        Self::with_score(0.0)
     }
 
     /// In between. What lies outside of 0 to 1, or is no number, is taken as the nearest, or 0.
     #[must_use]
     pub fn with_score(score: f64) -> Self {
         let score = if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) };
-        Self { score, details: BTreeMap::new() }
+        Self { score, details: BTreeMap::new(), basis: Basis::Said }
     }
 
     /// With one more detail, for example `("disk", "97 % full")`.
@@ -64,10 +91,37 @@ impl From<f64> for Health {
 }
 
 /// Asked for the health of its candidate at an interval. An answer that takes longer than the interval counts as unhealthy.
-#[async_trait]
-pub trait HealthCheck: Debug + Send + Sync + 'static {
-    /// How well is it now?
-    async fn check(&self) -> Health;
+///
+/// Every closure that returns a future of a [`Health`], a score or a `bool` is one:
+///
+/// ```
+/// # use lease_election::{Health, HealthCheck};
+/// fn check() -> impl HealthCheck {
+///     || async { std::fs::exists("/var/lib/queue").unwrap_or(false) }
+/// }
+///
+/// struct Disk;
+///
+/// impl HealthCheck for Disk {
+///     async fn check(&self) -> Health {
+///         Health::with_score(0.95).with_detail("disk", "61 % full")
+///     }
+/// }
+/// ```
+pub trait HealthCheck: Send + Sync + 'static {
+    /// Returns how well the candidate is now.
+    fn check(&self) -> impl Future<Output = Health> + Send;
+}
+
+impl<F, C, H> HealthCheck for F
+where
+    F: Fn() -> C + Send + Sync + 'static,
+    C: Future<Output = H> + Send,
+    H: Into<Health>,
+{
+    async fn check(&self) -> Health {
+        self().await.into()
+    }
 }
 
 /// Decides who is fit, with hysteresis (L8).

@@ -50,6 +50,7 @@ mod election;
 mod group;
 mod health;
 mod leader;
+mod offers;
 mod options;
 mod pause;
 mod registration;

@@ -51,9 +51,9 @@ impl Default for ElectionOptions {
 }
 
 impl ElectionOptions {
-    /// The defaults, with this lease duration and everything else in proportion.
+    /// The defaults, with this lease duration and all other durations in proportion.
     #[must_use]
-    pub fn with_lease_duration(lease_duration: Duration) -> Self {
+    pub fn new(lease_duration: Duration) -> Self {
         Self {
             lease_duration,
             renew_interval: lease_duration / 3,
@@ -61,6 +61,43 @@ impl ElectionOptions {
             grace: lease_duration / 3,
             ..Self::default()
         }
+    }
+
+    /// With this time between two renewals.
+    #[must_use]
+    pub fn with_renew_interval(self, renew_interval: Duration) -> Self {
+        Self { renew_interval, ..self }
+    }
+
+    /// With this pause after a step-down or after trouble; see [`ElectionOptions::retry_interval`].
+    #[must_use]
+    pub fn with_retry_interval(self, retry_interval: Duration) -> Self {
+        Self { retry_interval, ..self }
+    }
+
+    /// With this time for work to end by itself; see [`ElectionOptions::grace`].
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// With this health, from 0 to 1, below which a candidate does not campaign.
+    #[must_use]
+    pub fn with_minimum_health(self, minimum_health: f64) -> Self {
+        Self { minimum_health, ..self }
+    }
+
+    /// With this distance from the minimum at which a candidate is healthy again; see
+    /// [`ElectionOptions::health_hysteresis`].
+    #[must_use]
+    pub fn with_health_hysteresis(self, health_hysteresis: f64) -> Self {
+        Self { health_hysteresis, ..self }
+    }
+
+    /// With or without a step-down of a leader that becomes unhealthy.
+    #[must_use]
+    pub fn with_step_down_when_unhealthy(self, step_down_when_unhealthy: bool) -> Self {
+        Self { step_down_when_unhealthy, ..self }
     }
 
     /// Checks the options against what a store can do (S23).
@@ -186,7 +223,7 @@ mod tests {
             let longest = store.max_ttl / 2;
             assert_eq!(options.validate(&store), Err(InvalidElection::RetryInterval { longest }));
         }
-        assert!(ElectionOptions::with_lease_duration(Duration::MAX).validate(&store).is_err());
+        assert!(ElectionOptions::new(Duration::MAX).validate(&store).is_err());
         assert_eq!(ElectionOptions::default().validate(&store), Ok(()));
     }
 }

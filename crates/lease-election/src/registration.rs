@@ -1,6 +1,6 @@
 //! What everybody can see of a candidate: a lease of its own, which ends with it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lease_core::{ErrorKind, HolderId, InvalidMetadata, LeaseClient, LeaseName, LeaseOptions, LeaseRecord, Metadata};
 use tokio::sync::watch;
@@ -78,32 +78,51 @@ pub(crate) async fn publish(
     mut cards: watch::Receiver<Metadata>,
     mut pause: Pause,
 ) {
+    let clock = Arc::clone(client.clock());
     loop {
         let card = cards.borrow_and_update().clone();
         let registering = client.acquire(&name, options.clone().with_metadata(card.clone()));
+        tokio::pin!(registering);
         let lease = tokio::select! {
             biased;
-            lease = registering => lease,
+            lease = &mut registering => lease,
             () = gone(&mut cards) => return,
+            () = clock.sleep_until(clock.now() + options.ttl * 2) => {
+                // Longer than a card outlives a crash.
+                tracing::warn!(target: "lease", %name, "another candidate has this id: give each one its own");
+                tokio::select! {
+                    biased;
+                    lease = &mut registering => lease,
+                    () = gone(&mut cards) => return,
+                }
+            }
         };
         let lease = match lease {
             Ok(lease) => lease,
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => {
                 tracing::warn!(target: "lease", %name, %error, "a candidate cannot be published");
-                pause.wait().await;
-                continue;
+                tokio::select! {
+                    biased;
+                    () = pause.wait() => continue,
+                    () = gone(&mut cards) => return,
+                }
             }
         };
         let mut published = card;
+        // A score that changes all the time is not written all the time.
+        let mut not_before = pause.end();
         loop {
             let card = cards.borrow_and_update().clone();
-            if card != published {
+            let is_urgent = card.get(FIT) != published.get(FIT);
+            if card != published && (is_urgent || not_before <= clock.now()) {
                 // After a failure the change goes along with the next renewal.
                 if let Err(error) = lease.set_metadata(card.clone()).await {
                     tracing::debug!(target: "lease", %name, %error, "a change of a candidate is late");
                 }
+                not_before = pause.end();
                 published = card;
+                continue;
             }
             tokio::select! {
                 biased;
@@ -112,6 +131,7 @@ pub(crate) async fn publish(
                     return;
                 },
                 _ = lease.lost() => break,
+                () = clock.sleep_until(not_before), if card != published => {}
             }
         }
     }

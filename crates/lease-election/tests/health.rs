@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use lease_core::{Clock, ErrorKind, Metadata};
 use lease_election::{CandidateOptions, Health, HealthCheck};
 use lease_testkit::{Fault, Operation};
@@ -20,7 +19,6 @@ use support::{Group, SECOND};
 #[derive(Debug)]
 struct Well;
 
-#[async_trait]
 impl HealthCheck for Well {
     async fn check(&self) -> Health {
         Health::healthy()
@@ -94,7 +92,6 @@ async fn l08_who_stays_away_is_not_offered_the_leadership() {
 #[derive(Debug, Default)]
 struct PanicsAtTheThird(AtomicUsize);
 
-#[async_trait]
 impl HealthCheck for PanicsAtTheThird {
     async fn check(&self) -> Health {
         assert!(self.0.fetch_add(1, Ordering::SeqCst) < 2, "a defect in the check");

@@ -10,7 +10,7 @@
 //! let store = EtcdStore::connect(["http://etcd-1:2379", "http://etcd-2:2379", "http://etcd-3:2379"]).await?;
 //!
 //! let client = LeaseClient::new(store);
-//! if let Some(lease) = client.try_acquire("nightly-report", Duration::from_secs(30)).await? {
+//! if let Some(lease) = client.try_acquire("nightly-report", Duration::from_secs(30)).await?.acquired() {
 //!     println!("mine, with the token {}", lease.token());
 //!     lease.release().await?;
 //! }

@@ -167,8 +167,8 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
 async fn s06_a_deleted_key_is_a_loss_at_once() {
     let (store, mut driver) = (store().await, driver().await);
     let client = LeaseClient::new(store.clone());
-    let lease = client.try_acquire("job", LONG).await.unwrap().unwrap();
-    let other = client.try_acquire("other", LONG).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", LONG).await.unwrap().acquired().unwrap();
+    let other = client.try_acquire("other", LONG).await.unwrap().acquired().unwrap();
     let mut hints = store.subscribe(lease.name());
     within("the watch stands", PATIENCE, hints.next()).await;
     // From then on the client listens.
@@ -187,7 +187,7 @@ async fn s06_a_revoked_bucket_is_the_loss_of_all_its_grants_at_once() {
     within("the watch stands", PATIENCE, hints.next()).await;
     let mut leases = Vec::new();
     for number in 0..20 {
-        leases.push(client.try_acquire(format!("job/{number}"), LONG).await.unwrap().unwrap());
+        leases.push(client.try_acquire(format!("job/{number}"), LONG).await.unwrap().acquired().unwrap());
     }
     let bucket = pair(&mut driver, &store, "job/0").await.unwrap().lease();
     pass(Duration::from_millis(1100)).await;
@@ -205,8 +205,8 @@ async fn s06_a_deleted_key_is_a_loss_at_the_next_renewal() {
     unwatched.set_hints(Hints::Dropped);
     let client = LeaseClient::new(unwatched);
     let ttl = Duration::from_secs(6);
-    let lease = client.try_acquire("job", ttl).await.unwrap().unwrap();
-    let other = client.try_acquire("other", ttl).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
+    let other = client.try_acquire("other", ttl).await.unwrap().acquired().unwrap();
     driver.delete(store.key(&name("job")), None).await.unwrap();
     assert_eq!(within("the loss", ttl / 2, lease.lost()).await, LossReason::Gone);
     assert!(other.is_held());

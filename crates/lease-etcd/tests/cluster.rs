@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use common::*;
 use integration_tests::EtcdCluster;
-use lease_core::{Clock, Error, LeaseClient, LeaseOptions, LeaseStore, LossReason, Moment, SystemClock};
+use lease_core::{Clock, Error, LeaseClient, LeaseOptions, LeaseStore, LossReason, Moment, SystemClock, TryAcquired};
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
 use lease_testkit::{History, Tenure};
 use tokio::task::JoinSet;
@@ -152,7 +152,7 @@ async fn a_member_that_is_cut_off_grants_nothing() {
     let cut_off = connect(&options, &[urls_from(&cluster, minority)[0].clone()]).await;
     let majority = connect(&options, &urls_from(&cluster, (minority + 1) % 3)[..2]).await;
     let client = LeaseClient::new(cut_off.clone());
-    let lease = client.try_acquire("job", TTL).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
 
     cluster.cut_off(minority).await.unwrap();
     let began = SystemClock.now();
@@ -179,7 +179,7 @@ async fn a_member_that_is_cut_off_grants_nothing() {
     cluster.heal();
     rivals.release().await.unwrap();
     within("the minority is back", LATE, async {
-        while !matches!(client.try_acquire("job", TTL).await, Ok(Some(_))) {
+        while !matches!(client.try_acquire("job", TTL).await, Ok(TryAcquired::Acquired(_))) {
             pass(Duration::from_millis(100)).await;
         }
     })
@@ -194,7 +194,7 @@ async fn a_client_leaves_a_member_that_is_cut_off() {
     let member = (leader + 1) % 3;
     let client = LeaseClient::new(connect(&options(), &urls_from(&cluster, member)).await);
     let ttl = TTL * 2;
-    let lease = client.try_acquire("job", ttl).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
     let waiting = LeaseClient::new(connect(&options(), &urls_from(&cluster, member)).await);
     cluster.cut_off(member).await.unwrap();
     pass(ttl + ttl / 2).await;

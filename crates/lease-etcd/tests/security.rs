@@ -57,7 +57,7 @@ async fn a_lease_is_kept_over_the_expiry_of_tokens() {
     let client = LeaseClient::new(store);
     let ttl = Duration::from_secs(9);
     // Renewed every three seconds, it finds its token expired each time.
-    let lease = client.try_acquire("job", LeaseOptions::new(ttl)).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", LeaseOptions::new(ttl)).await.unwrap().acquired().unwrap();
     pass(ttl + ttl / 2).await;
     assert!(lease.is_held());
 }

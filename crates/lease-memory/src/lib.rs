@@ -1,7 +1,7 @@
 //! The reference store of [`lease_core`]: leases inside one process.
 //!
-//! For tests, where it runs under tokio's paused time, and for programs of a single process that want the same code as
-//! their larger siblings. It keeps every rule of the contract that a store without a disk can keep, in as few lines as
+//! For programs of a single process that want the same code as their larger siblings, and for tests, where it can run under
+//! tokio's paused time: see [`MemoryStore::with_clock`]. It keeps every rule of the contract that a store without a disk can keep, in as few lines as
 //! that takes: whoever writes a provider reads it first. `record.rs` has the rules, `store.rs` the mutex around them.
 //!
 //! Clones of a [`MemoryStore`] see the same leases, so that several clients in one process contend like several

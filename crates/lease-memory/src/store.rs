@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use lease_core::{
     AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, ExpiryJudge, FencingToken,
     LeaseName, LeaseRecord, LeaseStore, LossReason, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result,
-    TokensSurvive, TokioClock, WakeupRegistry, Wakeups,
+    SystemClock, TokensSurvive, WakeupRegistry, Wakeups,
 };
 
 use crate::record::Record;
@@ -40,13 +40,29 @@ struct Leases {
 }
 
 impl MemoryStore {
-    /// An empty store on tokio's clock, which a test can pause.
+    /// An empty store on the system's clock, as clients have it by default.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_clock(TokioClock::new())
+        Self::with_clock(SystemClock)
     }
 
-    /// An empty store whose leases expire by this clock.
+    /// An empty store whose leases expire by this clock. Its clients should have the same one: under tokio's paused time,
+    /// [`TokioClock`](lease_core::TokioClock) for both.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// # use std::time::Duration;
+    /// use lease_core::{LeaseClient, TokioClock};
+    /// use lease_memory::MemoryStore;
+    ///
+    /// let clock = TokioClock::new();
+    /// let client = LeaseClient::builder(MemoryStore::with_clock(clock.clone())).clock(clock).build();
+    /// let lease = client.acquire("job", Duration::from_secs(30)).await?;
+    /// tokio::time::sleep(Duration::from_secs(3600)).await;
+    /// assert!(lease.is_held());
+    /// # Ok::<(), lease_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
         Self {
@@ -167,11 +183,14 @@ impl LeaseStore for MemoryStore {
 
     async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
         let (leases, now) = self.lock();
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let from = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
         Ok(leases
             .records
-            .range::<LeaseName, _>((after, Bound::Unbounded))
-            .filter(|(name, _)| name.as_str().starts_with(prefix))
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(name, _)| name.as_str().starts_with(prefix))
             .filter_map(|(name, record)| record.inspect(name, now))
             .take(limit)
             .collect())

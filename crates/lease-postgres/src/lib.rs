@@ -11,7 +11,7 @@
 //! store.migrate().await?; // creates or upgrades the table
 //!
 //! let client = LeaseClient::new(store);
-//! if let Some(lease) = client.try_acquire("nightly-report", Duration::from_secs(30)).await? {
+//! if let Some(lease) = client.try_acquire("nightly-report", Duration::from_secs(30)).await?.acquired() {
 //!     println!("mine, with the token {}", lease.token());
 //!     lease.release().await?;
 //! }

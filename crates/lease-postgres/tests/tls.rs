@@ -20,7 +20,7 @@ async fn tls_is_as_strict_as_the_url_says() {
     let store = PostgresStore::connect(&verified).await.unwrap();
     store.migrate().await.unwrap();
     let client = LeaseClient::new(store);
-    let lease = client.try_acquire("job", Duration::from_secs(30)).await.unwrap().unwrap();
+    let lease = client.try_acquire("job", Duration::from_secs(30)).await.unwrap().acquired().unwrap();
     lease.release().await.unwrap();
 
     let stranger = Certificates::make(&["localhost", "127.0.0.1"]).unwrap();

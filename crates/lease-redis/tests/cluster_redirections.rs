@@ -9,7 +9,7 @@ use fred::{
     types::config::{Config, ConnectionConfig},
 };
 use integration_tests::{RedisCluster, Reply};
-use lease_core::{Clock, ErrorKind, HolderId, LeaseClient, SystemClock};
+use lease_core::{Clock, ErrorKind, HolderId, LeaseClient, SystemClock, TryAcquired};
 use lease_redis::{RedisStore, RedisStoreOptions};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
     let (rival, client) = (client("rival").await, client("client").await);
     let mut held = Vec::new();
     for name in names_of_the_first_server(&cluster, &options.key_prefix, 8).await {
-        held.push(rival.try_acquire(name, TTL).await.unwrap().unwrap());
+        held.push(rival.try_acquire(name, TTL).await.unwrap().acquired().unwrap());
     }
     half_move_a_slot(&cluster).await;
 
@@ -70,7 +70,7 @@ async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
         tries.spawn(async move {
             while clock.now() < end {
                 // An error says nothing; a grant would be a second holder.
-                if let Ok(Some(lease)) = client.try_acquire(&name, TTL).await {
+                if let Ok(TryAcquired::Acquired(lease)) = client.try_acquire(&name, TTL).await {
                     panic!("{name} is held by the rival, and was granted with token {}", lease.token());
                 }
             }
@@ -112,5 +112,5 @@ async fn s25_a_client_that_follows_redirections_is_refused() {
     let connection = ConnectionConfig { max_redirections: 0, ..ConnectionConfig::default() };
     let store = Arc::new(RedisStore::with_client(connected(connection).await).unwrap());
     let client = LeaseClient::new(store);
-    assert!(client.try_acquire("job", TTL).await.unwrap().unwrap().is_held());
+    assert!(client.try_acquire("job", TTL).await.unwrap().acquired().unwrap().is_held());
 }

@@ -87,7 +87,7 @@ async fn l1_a_hand_over_between_two_clients_takes_no_poll() {
     let (holder, waiter) = (LeaseClient::new(store.clone()), LeaseClient::new(another(&store).await));
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
-        let lease = holder.try_acquire("job", TTL).await.unwrap().unwrap();
+        let lease = holder.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         let waiting = waiter.acquire("job", LeaseOptions::new(TTL));
         let releasing = async {
             // The waiter has tried, has lost, and sleeps.

@@ -21,7 +21,7 @@ const SERVER: &str = "LEASE_TEST_REDIS_TLS_URL";
 async fn a_rediss_url_is_tls_with_the_certificates_of_the_system() {
     if let Ok(url) = env::var(SERVER) {
         let client = LeaseClient::new(RedisStore::connect(&url).await.unwrap());
-        let lease = client.try_acquire("job", Duration::from_secs(30)).await.unwrap().unwrap();
+        let lease = client.try_acquire("job", Duration::from_secs(30)).await.unwrap().acquired().unwrap();
         lease.release().await.unwrap();
         println!("released by TLS");
         return;

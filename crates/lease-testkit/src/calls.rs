@@ -134,6 +134,6 @@ pub async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<Lease
 
 /// Takes a lease that must be free.
 pub async fn held(client: &LeaseClient, name: &LeaseName, options: impl Into<LeaseOptions>) -> Lease {
-    let lease = client.try_acquire(name, options).await.expect("try_acquire answers");
+    let lease = client.try_acquire(name, options).await.expect("try_acquire answers").acquired();
     lease.unwrap_or_else(|| panic!("{name} must be free"))
 }

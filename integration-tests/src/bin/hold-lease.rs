@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 fn hold() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     let client = LeaseClient::new(MemoryStore::with_clock(SystemClock));
-    let lease: Lease = runtime.block_on(client.try_acquire("job", TTL))?.ok_or("nobody else can have it")?;
+    let lease: Lease = runtime.block_on(client.try_acquire("job", TTL))?.acquired().ok_or("nobody else can have it")?;
     println!("held");
     let mut last = SystemClock.now();
     loop {

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 use lease_core::{
-    Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock,
+    Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock, TryAcquired,
 };
 use lease_testkit::Dice;
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,7 @@ impl Contender {
         let name = self.lease.as_str();
         let asking = async {
             if once {
-                self.client.try_acquire(name, options).await
+                self.client.try_acquire(name, options).await.map(TryAcquired::acquired)
             } else {
                 self.client.acquire(name, options).await.map(Some)
             }

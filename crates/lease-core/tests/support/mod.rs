@@ -41,7 +41,7 @@ pub struct TroubledStore {
 
 impl TroubledStore {
     pub fn new() -> Self {
-        Self::on(MemoryStore::new())
+        Self::on(MemoryStore::with_clock(TokioClock::new()))
     }
 
     pub fn on(inner: MemoryStore) -> Self {

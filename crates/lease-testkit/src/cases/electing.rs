@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use lease_core::{HolderId, LeaseClient, LossReason, Metadata, Moment, Result};
 use lease_election::{
     Candidate, CandidateOptions, ChangeKind, Election, ElectionOptions, Health, HealthCheck, Leader, LeadershipChange,
@@ -26,7 +25,7 @@ fn lease_duration(bench: &Bench) -> Duration {
 }
 
 fn options(bench: &Bench) -> ElectionOptions {
-    ElectionOptions::with_lease_duration(lease_duration(bench))
+    ElectionOptions::new(lease_duration(bench))
 }
 
 /// Longer than anything here may take that waits for an expiry.
@@ -183,7 +182,6 @@ pub async fn l08_nobody_leads_when_nobody_is_healthy(bench: &Bench) {
 pub async fn l08_a_check_decides_about_health(bench: &Bench) {
     #[derive(Debug)]
     struct Hangs;
-    #[async_trait]
     impl HealthCheck for Hangs {
         async fn check(&self) -> Health {
             std::future::pending().await
@@ -254,9 +252,10 @@ pub async fn a_step_down_stays_away(bench: &Bench) {
     let only = candidate(bench, named("only")).await;
     leads(bench, &only).await;
     let away = lease_duration(bench);
+    // Before the step-down: however long the release takes, it stays away at least from here on.
+    let since = bench.now();
     only.step_down(away).await.expect("stepped down");
     assert!(!only.is_leader());
-    let since = bench.now();
     leads(bench, &only).await;
     let stayed = bench.now().saturating_since(since);
     assert!(stayed >= away.mul_f64(0.95), "came back after {stayed:?}");

@@ -90,7 +90,7 @@ pub async fn s15_a_dropped_acquire_leaves_no_grant(bench: &Bench) {
         for (number, attempt) in attempts.into_iter().enumerate() {
             let outcome = bench.soon("the attempt ends", attempt).await;
             match outcome {
-                Ok(lease) => assert!(lease.expect("answers").expect("free").is_held()),
+                Ok(lease) => assert!(lease.expect("answers").acquired().expect("free").is_held()),
                 Err(error) => assert!(error.is_cancelled() && number % 2 == 0),
             }
         }
@@ -186,7 +186,7 @@ pub async fn hold_at_least_keeps_the_name_blocked(bench: &Bench) {
     let lease = held(&client, &name("job"), options).await;
     assert_eq!(lease.release().await.expect("release answers"), Released::Freed);
     for client in [&client, &rival] {
-        assert!(client.try_acquire("job", bench.ttl).await.expect("answers").is_none(), "run twice");
+        assert!(client.try_acquire("job", bench.ttl).await.expect("answers").acquired().is_none(), "run twice");
     }
     let won = bench.taken(&rival, &name("job"), bench.ttl + bench.patience()).await;
     let blocked = bench.now().saturating_since(began);
@@ -209,7 +209,10 @@ pub async fn a_hand_over_reaches_its_successor(bench: &Bench) {
     let released = lease.hand_over(successor, bench.ttl * 20).await.expect("release answers");
     assert_eq!(released, Released::Freed);
     for other in [&client, &rival] {
-        assert!(other.try_acquire("job", bench.ttl).await.expect("answers").is_none(), "somebody came in between");
+        assert!(
+            other.try_acquire("job", bench.ttl).await.expect("answers").acquired().is_none(),
+            "somebody came in between"
+        );
     }
     assert!(held(&next, &name("job"), bench.ttl).await.token() > token);
 }
@@ -223,7 +226,7 @@ pub async fn an_abandoned_lease_runs_out(bench: &Bench) {
     recorded.clear();
     lease.abandon();
     assert!(!handle.is_held());
-    assert!(rival.try_acquire("job", bench.ttl).await.expect("answers").is_none(), "freed too early");
+    assert!(rival.try_acquire("job", bench.ttl).await.expect("answers").acquired().is_none(), "freed too early");
     bench.taken(&rival, &name("job"), bench.ttl + bench.patience()).await.abandon();
     assert_eq!((recorded.count(Operation::Renew), recorded.count(Operation::Release)), (0, 0));
 }

@@ -32,7 +32,7 @@ pub async fn operations_under_load_share_their_calls(bench: &Bench) {
     let leases = bench.soon("all are acquired", acquires.join_all()).await;
     let mut releases = JoinSet::new();
     for lease in leases {
-        let lease = lease.expect("answers").expect("free");
+        let lease = lease.expect("answers").acquired().expect("free");
         releases.spawn(async move { lease.release().await });
     }
     let released = bench.soon("all are released", releases.join_all()).await;

@@ -181,7 +181,8 @@ pub async fn l07_many_leases_share_few_renewals(bench: &Bench) {
     let names: Vec<_> = (0..LEASES).map(|number| name(&format!("job/{number}"))).collect();
     let leases = names.iter().map(|job| client.try_acquire(job, ttl));
     let leases: Vec<_> = bench.soon("all are acquired", join_all(leases)).await;
-    let leases: Vec<_> = leases.into_iter().map(|lease| lease.expect("acquire answers").expect("free")).collect();
+    let leases: Vec<_> =
+        leases.into_iter().map(|lease| lease.expect("acquire answers").acquired().expect("free")).collect();
     store.clear();
     bench.pass(ttl).await;
     assert!(leases.iter().all(|lease| lease.is_held()));

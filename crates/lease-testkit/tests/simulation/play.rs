@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Break, Clock, HolderId, LeaseClient, LeaseName, LeaseOptions, LeaseStore, TokioClock};
+use lease_core::{Break, Clock, HolderId, LeaseClient, LeaseName, LeaseOptions, LeaseStore, TokioClock, TryAcquired};
 use lease_memory::MemoryStore;
 use lease_testkit::{ChaosStore, History, SkewedClock};
 use tokio::task::JoinSet;
@@ -111,7 +111,7 @@ impl Player {
             options = options.with_hold_at_least(ttl / 2);
         }
         let lease = match step.asks {
-            Asks::Once => self.client.try_acquire(&name, options).await.ok().flatten(),
+            Asks::Once => self.client.try_acquire(&name, options).await.ok().and_then(TryAcquired::acquired),
             Asks::Waiting { limit, patience } => {
                 let acquire = self.client.acquire(&name, options.with_wait_limit(self.plan.time(limit)));
                 tokio::select! {

@@ -43,7 +43,7 @@ struct Name {
 #[async_trait]
 impl Resource for Name {
     async fn lock_free(&self) -> Result<Box<dyn Held>> {
-        let lease = self.client.try_acquire(&self.name, self.options.clone()).await?;
+        let lease = self.client.try_acquire(&self.name, self.options.clone()).await?.acquired();
         Ok(Box::new(Guard(lease.context("it is not free")?)))
     }
 

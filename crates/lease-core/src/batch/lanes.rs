@@ -1,0 +1,94 @@
+//! The lanes of one operation: requests whose timeouts are alike share one.
+//!
+//! A call that hangs occupies a courier until its timeout. Where eight of them hang with long timeouts, a request with a
+//! short one would give up before a courier is free. In a lane of its own kind it finds couriers that are free again within
+//! twice its own timeout: within a third of a ttl, if attempts have a sixth of it (L7, S24).
+
+use std::{
+    array, fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use super::{Answered, Crowd, Errand, Lane, Operation};
+use crate::{Clock, LeaseStore, home::Home};
+
+/// Timeouts below this share a lane; each of the next ones is for timeouts up to twice as long, the last one for all longer
+/// ones.
+const SHORTEST: Duration = Duration::from_millis(128);
+const LANES: usize = 11;
+
+/// The way of one operation to the store.
+pub(crate) struct Lanes<O: Operation> {
+    store: Arc<dyn LeaseStore>,
+    clock: Arc<dyn Clock>,
+    home: Home,
+    calls_at_once: usize,
+    crowd: Option<Arc<Crowd>>,
+    by_timeout: [OnceLock<Arc<Lane<O>>>; LANES],
+}
+
+impl<O: Operation> Lanes<O> {
+    pub(crate) fn new(
+        store: Arc<dyn LeaseStore>,
+        clock: Arc<dyn Clock>,
+        home: Home,
+        calls_at_once: usize,
+        crowd: Option<Arc<Crowd>>,
+    ) -> Self {
+        Self { store, clock, home, calls_at_once, crowd, by_timeout: array::from_fn(|_| OnceLock::new()) }
+    }
+
+    /// Sends a request and waits for its answer; see [`Lane::submit`].
+    pub(crate) async fn submit(
+        &self,
+        errand: Errand<O::Request>,
+        outcome: impl FnOnce(&Answered<O::Answer>) + Send + 'static,
+    ) -> Answered<O::Answer> {
+        self.lane_of(&errand).submit(errand, outcome).await
+    }
+
+    /// Queues a request whose outcome goes to `done`; nobody waits for it.
+    pub(crate) fn enqueue(&self, errand: Errand<O::Request>, done: impl FnOnce(Answered<O::Answer>) + Send + 'static) {
+        self.lane_of(&errand).enqueue(errand, done);
+    }
+
+    fn lane_of(&self, errand: &Errand<O::Request>) -> &Arc<Lane<O>> {
+        let timeout = errand.give_up_at.saturating_since(self.clock.now());
+        self.by_timeout[kind(timeout)].get_or_init(|| {
+            Arc::new(Lane::new(
+                Arc::clone(&self.store),
+                Arc::clone(&self.clock),
+                self.home.clone(),
+                self.calls_at_once,
+                self.crowd.clone(),
+            ))
+        })
+    }
+}
+
+/// Which of the lanes is for requests with this timeout.
+fn kind(timeout: Duration) -> usize {
+    let doublings = timeout.as_nanos().checked_div(SHORTEST.as_nanos()).and_then(u128::checked_ilog2);
+    doublings.map_or(0, |doublings| LANES.min(doublings as usize + 2) - 1)
+}
+
+impl<O: Operation> fmt::Debug for Lanes<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_timeout.iter().filter_map(OnceLock::get)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_that_differ_by_less_than_a_factor_of_two_are_neighbours_at_most() {
+        for (millis, expected) in
+            [(0, 0), (127, 0), (128, 1), (255, 1), (256, 2), (5_000, 6), (65_535, 9), (65_536, 10), (u64::MAX, 10)]
+        {
+            assert_eq!(kind(Duration::from_millis(millis)), expected, "{millis} ms");
+        }
+    }
+}
