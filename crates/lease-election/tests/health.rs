@@ -15,6 +15,7 @@ use lease_core::{Clock, ErrorKind, Metadata};
 use lease_election::{CandidateOptions, Health, HealthCheck};
 use lease_testkit::{Fault, Operation};
 use support::{Group, SECOND};
+use tokio::sync::Notify;
 
 #[derive(Debug)]
 struct Well;
@@ -169,4 +170,60 @@ async fn a_short_step_down_does_not_end_a_long_one() {
     group.pass(SECOND * 3000).await;
     assert!(!one.candidate.is_leader());
     group.until(|| one.candidate.is_leader()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l08_before_the_first_answer_of_its_check_a_candidate_does_not_campaign() {
+    let group = Group::new();
+    let one = group.join("one", CandidateOptions::new().with_start_later()).await;
+    let answer = Arc::new(Notify::new());
+    one.candidate
+        .watch_health(SECOND * 60, {
+            let answer = Arc::clone(&answer);
+            move || {
+                let answer = Arc::clone(&answer);
+                async move {
+                    answer.notified().await;
+                    // Above the minimum: no recovery is needed where nothing was wrong.
+                    0.85
+                }
+            }
+        })
+        .unwrap();
+    one.candidate.start().unwrap();
+    group.pass(SECOND * 10).await;
+    assert!(!one.candidate.is_leader());
+    answer.notify_one();
+    group.pass(SECOND / 10).await;
+    assert!(one.candidate.is_leader());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_can_be_replaced_and_stopped() {
+    let group = Group::new();
+    let one = group.join("one", CandidateOptions::new()).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let check = |healthy: bool| {
+        let asked = Arc::clone(&asked);
+        move || {
+            asked.fetch_add(1, Ordering::SeqCst);
+            async move { healthy }
+        }
+    };
+    one.candidate.watch_health(SECOND, check(true)).unwrap();
+    group.pass(SECOND * 10).await;
+    assert!(one.candidate.is_leader(), "a leader does not step down for a check that has not answered");
+    one.candidate.watch_health(SECOND, check(false)).unwrap();
+    group.pass(SECOND).await;
+    assert!(!one.candidate.is_leader());
+    group.pass(SECOND * 10).await;
+    assert!(!one.candidate.is_leader(), "the two do not fight");
+    one.candidate.stop_watching_health();
+    let before = asked.load(Ordering::SeqCst);
+    group.pass(SECOND * 10).await;
+    assert_eq!(asked.load(Ordering::SeqCst), before);
+    assert!(!one.candidate.is_leader(), "what was said last counts on");
+    one.candidate.set_health(true).unwrap();
+    group.pass(SECOND * 5).await;
+    assert!(one.candidate.is_leader());
 }

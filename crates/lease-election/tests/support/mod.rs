@@ -2,9 +2,15 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use lease_core::{Clock, HolderId, LeaseClient, TokioClock};
+use lease_core::{Clock, HolderId, LeaseClient, LeaseEvent, Observer, TokioClock};
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions};
 use lease_memory::MemoryStore;
 use lease_testkit::ChaosStore;
@@ -21,6 +27,25 @@ pub struct Member {
     pub chaos: ChaosStore,
     pub client: LeaseClient,
     pub candidate: Candidate,
+    pub renewals: Renewals,
+}
+
+/// Counts the renewals of a client.
+#[derive(Debug, Clone, Default)]
+pub struct Renewals(Arc<AtomicUsize>);
+
+impl Renewals {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Observer for Renewals {
+    fn observe(&self, event: &LeaseEvent) {
+        if matches!(event, LeaseEvent::Renewed { .. }) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Group {
@@ -32,11 +57,16 @@ impl Group {
     /// One more candidate, by the default options of an election. It has had the time to win if nobody leads.
     pub async fn join(&self, id: &str, options: CandidateOptions) -> Member {
         let chaos = ChaosStore::new(Arc::new(self.store.clone()), Arc::new(self.clock), 0);
-        let client = LeaseClient::builder(chaos.clone()).holder(HolderId::new(id).unwrap()).clock(self.clock).build();
+        let renewals = Renewals::default();
+        let client = LeaseClient::builder(chaos.clone())
+            .holder(HolderId::new(id).unwrap())
+            .clock(self.clock)
+            .observer(renewals.clone())
+            .build();
         let election = Election::new(client.clone(), "group", ElectionOptions::default()).unwrap();
         let candidate = election.candidate(options).unwrap();
         self.pass(Duration::from_millis(100)).await;
-        Member { chaos, client, candidate }
+        Member { chaos, client, candidate, renewals }
     }
 
     pub async fn pass(&self, time: Duration) {
