@@ -9,7 +9,7 @@ use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
     LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result, TryAcquired,
     batch::{Answered, Errand},
-    core::Core,
+    core::{Core, PendingRelease},
     lease::Lease,
     schedule::{Plan, Schedule},
     tenure::Tenure,
@@ -33,6 +33,9 @@ pub(crate) struct Attempt {
     core: Arc<Core>,
     request: AcquireRequest,
     schedule: Schedule,
+    began: Moment,
+    /// How often the store was asked.
+    asked: u32,
     /// How many of its calls hung, one after the other.
     hung: u32,
     /// Whether the store may know its nonce.
@@ -57,17 +60,25 @@ pub(crate) enum Asked {
 impl Attempt {
     pub(crate) fn new(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Self {
         let schedule = Schedule::new(&options);
-        let request = AcquireRequest {
+        let request = AcquireRequest::new(
             name,
-            holder: options.holder.unwrap_or_else(|| core.holder.clone()),
-            grant: GrantId::random(),
-            ttl: options.ttl,
-            metadata: options.metadata,
-            announce: options.announce,
-            look_first: false,
-        };
+            options.holder.unwrap_or_else(|| core.holder.clone()),
+            GrantId::random(),
+            options.ttl,
+        )
+        .with_metadata(options.metadata)
+        .with_announce(options.announce);
         let outcomes = Outcomes::new(core, &request, schedule);
-        Self { core: Arc::clone(core), request, schedule, hung: 0, was_sent: false, outcomes }
+        Self {
+            core: Arc::clone(core),
+            request,
+            schedule,
+            began: core.clock.now(),
+            asked: 0,
+            hung: 0,
+            was_sent: false,
+            outcomes,
+        }
     }
 
     pub(crate) fn name(&self) -> &LeaseName {
@@ -101,8 +112,9 @@ impl Attempt {
     ///
     /// Dropping it does not cut the call; drop the attempt as well, or ask again.
     pub(crate) async fn ask(&mut self) -> Asked {
-        let clock = &self.core.clock;
+        let clock = Arc::clone(&self.core.clock);
         let began = clock.now();
+        self.asked = self.asked.saturating_add(1);
         let errand = Errand::new(self.request.clone(), began + self.schedule.attempt_timeout)
             .after_hanging(self.hung)
             .for_the_first_time(!std::mem::replace(&mut self.was_sent, true));
@@ -115,10 +127,12 @@ impl Attempt {
         let outcome = match &result {
             Ok(Acquired::Granted(_)) => AttemptOutcome::Granted,
             Ok(Acquired::Held { .. }) => AttemptOutcome::Held,
-            Ok(Acquired::Spent) | Err(_) => AttemptOutcome::Failed,
+            Ok(Acquired::Spent) => AttemptOutcome::Failed(ErrorKind::Unavailable),
+            Err(error) => AttemptOutcome::Failed(error.kind()),
         };
-        let (name, took) = (self.name().clone(), now.saturating_since(began));
-        self.core.events.emit(LeaseEvent::Attempted { name, outcome, took });
+        let (name, holder) = (self.name().clone(), self.holder().clone());
+        let took = now.saturating_since(began);
+        self.core.events.emit(LeaseEvent::Attempted { name, holder, outcome, took });
         match result {
             Ok(Acquired::Granted(grant)) => match self.schedule.after_grant(sent, now, grant.remaining) {
                 Some(plan) => self.hold(grant, sent, plan),
@@ -132,6 +146,8 @@ impl Attempt {
 
     fn hold(&self, grant: Grant, sent: Moment, plan: Plan) -> Asked {
         let tenure = Tenure::new(&self.core, self.outcomes.claim(), grant.token, self.schedule, sent, plan);
+        let waited = self.core.clock.now().saturating_since(self.began);
+        tenure.report_grant(waited, self.asked);
         match Lease::begin(&self.core, tenure, plan) {
             Ok(lease) => {
                 self.outcomes.lock().claimed = true;
@@ -175,8 +191,7 @@ struct Progress {
 
 impl Outcomes {
     fn new(core: &Arc<Core>, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
-        let claim =
-            Claim { name: request.name.clone(), holder: request.holder.clone(), grant: request.grant, handle: 0 };
+        let claim = Claim::new(request.name.clone(), request.holder.clone(), request.grant);
         Arc::new(Self {
             core: Arc::clone(core),
             claim,
@@ -186,7 +201,7 @@ impl Outcomes {
     }
 
     fn claim(&self) -> Claim {
-        Claim { handle: self.lock().handle, ..self.claim.clone() }
+        self.claim.clone().with_handle(self.lock().handle)
     }
 
     fn completed(&self, result: &Result<Acquired>) {
@@ -215,8 +230,9 @@ impl Outcomes {
         let unclaimed = progress.abandoned && !progress.claimed;
         if unclaimed && progress.under_way == 0 && std::mem::take(&mut progress.maybe_granted) {
             drop(progress);
-            let request = ReleaseRequest { claim: self.claim(), hold_for: Duration::ZERO, reserved_for: None };
-            self.core.release_in_background(request, self.attempt_timeout);
+            let request = ReleaseRequest::new(self.claim());
+            let timeout = self.attempt_timeout;
+            self.core.release_in_background(PendingRelease { request, token: None, timeout });
         }
     }
 

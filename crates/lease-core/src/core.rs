@@ -13,8 +13,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Capabilities, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
-    Moment, ReleaseRequest, Released, Result, Wakeups,
+    Capabilities, Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LeaseRecord,
+    LeaseStore, LossReason, Moment, ReleaseRequest, Released, Result, Wakeups,
     batch::{Acquire, Answered, Crowd, Errand, Lanes, Owned, Release, caught, unwinding},
     home::{Home, ended},
     observer::Events,
@@ -47,6 +47,16 @@ pub(crate) struct Core {
     close_grace: Duration,
     /// How many releases are under way in the background.
     releasing: watch::Sender<usize>,
+}
+
+/// What is to be said to the store of the end of a grant.
+#[derive(Debug, Clone)]
+pub(crate) struct PendingRelease {
+    pub(crate) request: ReleaseRequest,
+    /// Nothing for a grant that may have been made, and was never seen.
+    pub(crate) token: Option<FencingToken>,
+    /// How long it waits for the answer.
+    pub(crate) timeout: Duration,
 }
 
 /// The life of a client.
@@ -114,51 +124,49 @@ impl Core {
     }
 
     /// Releases and waits for the answer. Transient failures are repeated in the background.
-    #[tracing::instrument(name = "lease.release", level = "debug", skip_all, fields(name = %request.claim.name))]
-    pub(crate) async fn release(self: &Arc<Self>, request: ReleaseRequest, timeout: Duration) -> Result<Released> {
-        let (core, repeated) = (Arc::clone(self), request.clone());
-        let errand = Errand::new(request, self.clock.now() + timeout);
-        let done = move |answered: &Answered<Released>| core.released(repeated, timeout, RELEASE_REPEATS, 0, answered);
+    #[tracing::instrument(name = "lease.release", level = "debug", skip_all, fields(name = %release.request.claim.name))]
+    pub(crate) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
+        let errand = Errand::new(release.request.clone(), self.clock.now() + release.timeout);
+        let core = Arc::clone(self);
+        let done = move |answered: &Answered<Released>| core.released(release, RELEASE_REPEATS, 0, answered);
         self.releases.submit(errand, done).await.result
     }
 
     /// Releases, best effort (S16).
-    pub(crate) fn release_in_background(self: &Arc<Self>, request: ReleaseRequest, timeout: Duration) {
-        self.release_repeatedly(request, timeout, RELEASE_REPEATS, 0);
+    pub(crate) fn release_in_background(self: &Arc<Self>, release: PendingRelease) {
+        self.release_repeatedly(release, RELEASE_REPEATS, 0);
     }
 
-    fn release_repeatedly(self: &Arc<Self>, request: ReleaseRequest, timeout: Duration, repeats: u32, hung: u32) {
-        let (core, repeated) = (Arc::clone(self), request.clone());
-        let errand = Errand::new(request, self.clock.now() + timeout).after_hanging(hung);
-        let releasing = Releasing::begin(self);
+    fn release_repeatedly(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32) {
+        let errand = Errand::new(release.request.clone(), self.clock.now() + release.timeout).after_hanging(hung);
+        let (core, releasing) = (Arc::clone(self), Releasing::begin(self));
         self.releases.enqueue(errand, move |answered| {
-            core.released(repeated, timeout, repeats, hung, &answered);
+            core.released(release, repeats, hung, &answered);
             drop(releasing);
         });
     }
 
-    fn released(
-        self: &Arc<Self>,
-        request: ReleaseRequest,
-        timeout: Duration,
-        repeats: u32,
-        hung: u32,
-        answered: &Answered<Released>,
-    ) {
-        let (name, outcome) = (request.claim.name.clone(), answered.result.clone());
-        self.events.emit(LeaseEvent::Released { name, outcome });
+    fn released(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32, answered: &Answered<Released>) {
+        let Claim { name, holder, .. } = release.request.claim.clone();
+        self.events.emit(LeaseEvent::Released {
+            name,
+            holder,
+            token: release.token,
+            outcome: answered.result.clone(),
+            took: self.clock.now().saturating_since(answered.sent),
+        });
         if repeats == 0 || !answered.result.as_ref().is_err_and(Error::is_transient) {
             return;
         }
         if answered.hung && hung == 0 {
             // Another one of its call may be to blame: once more at once, in smaller company (L7).
-            self.release_repeatedly(request, timeout, repeats - 1, 1);
+            self.release_repeatedly(release, repeats - 1, 1);
             return;
         }
         let (core, hung) = (Arc::clone(self), hung + u32::from(answered.hung));
         self.home.spawn(async move {
-            core.clock.sleep_until(core.clock.now() + timeout).await;
-            core.release_repeatedly(request, timeout, repeats - 1, hung);
+            core.clock.sleep_until(core.clock.now() + release.timeout).await;
+            core.release_repeatedly(release, repeats - 1, hung);
         });
     }
 
@@ -261,8 +269,8 @@ impl Core {
             if tenure.is_scoped() {
                 // Its work has not ended: it runs out (S17).
                 tenure.lose(LossReason::ClientGone);
-            } else if let Some(request) = tenure.end(LossReason::ClientGone, None) {
-                self.release_in_background(request, tenure.schedule.attempt_timeout);
+            } else if let Some(release) = tenure.end(LossReason::ClientGone, None) {
+                self.release_in_background(release);
             }
         }
     }

@@ -5,9 +5,8 @@ use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time
 use tokio::sync::watch;
 
 use crate::{
-    FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LossReason, Metadata, Moment, ReleaseRequest, Released,
-    Result,
-    core::{Core, Phase, Scope},
+    FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LossReason, Metadata, Moment, Released, Result,
+    core::{Core, PendingRelease, Phase, Scope},
     schedule::Plan,
     tenure::Tenure,
 };
@@ -89,33 +88,31 @@ impl Lease {
     }
 
     fn end(mut self, successor: Option<(HolderId, Duration)>) -> impl Future<Output = Result<Released>> + Send + use<> {
-        let request = self.finish(successor);
-        let (core, timeout) = (Arc::clone(&self.core), self.tenure.schedule.attempt_timeout);
-        let unsent = Unsent { core, timeout, request };
+        let release = self.finish(successor);
+        let unsent = Unsent { core: Arc::clone(&self.core), release };
         async move { unsent.send().await }
     }
 
     /// Latches the end before the store is told (S12), and takes the lease from the renewal task. What is left to do is
     /// to send the request, if there is one.
-    fn finish(&mut self, successor: Option<(HolderId, Duration)>) -> Option<ReleaseRequest> {
+    fn finish(&mut self, successor: Option<(HolderId, Duration)>) -> Option<PendingRelease> {
         self.finished = true;
-        let request = self.tenure.end(LossReason::Released, successor);
+        let release = self.tenure.end(LossReason::Released, successor);
         self.core.renewals.remove(&self.tenure);
-        request
+        release
     }
 }
 
 /// The duty to tell the store of an end.
 struct Unsent {
     core: Arc<Core>,
-    timeout: Duration,
-    request: Option<ReleaseRequest>,
+    release: Option<PendingRelease>,
 }
 
 impl Unsent {
     async fn send(mut self) -> Result<Released> {
-        match self.request.take() {
-            Some(request) => self.core.release(request, self.timeout).await,
+        match self.release.take() {
+            Some(release) => self.core.release(release).await,
             None => Ok(Released::NotHeld),
         }
     }
@@ -123,8 +120,8 @@ impl Unsent {
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        if let Some(request) = self.request.take() {
-            self.core.release_in_background(request, self.timeout);
+        if let Some(release) = self.release.take() {
+            self.core.release_in_background(release);
         }
     }
 }
@@ -134,8 +131,8 @@ impl Drop for Lease {
         if self.finished {
             return;
         }
-        if let Some(request) = self.finish(None) {
-            self.core.release_in_background(request, self.tenure.schedule.attempt_timeout);
+        if let Some(release) = self.finish(None) {
+            self.core.release_in_background(release);
         }
     }
 }

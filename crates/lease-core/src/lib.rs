@@ -97,7 +97,7 @@ pub use holder::{HolderId, InvalidHolderId};
 pub use lease::{Lease, LeaseHandle, WorkScope};
 pub use metadata::{InvalidMetadata, Metadata};
 pub use name::{IntoLeaseName, InvalidName, LeaseName};
-pub use observer::{AttemptOutcome, LeaseEvent, Observer};
+pub use observer::{AttemptOutcome, LeaseEvent, Observer, WaitOutcome};
 pub use options::{InvalidOptions, LeaseOptions, Renewal};
 pub use store::{
     AcquireRequest, Acquired, Break, Capabilities, Claim, ExpiryJudge, Grant, LeaseRecord, LeaseStore, LossReason,

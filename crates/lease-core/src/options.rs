@@ -287,23 +287,11 @@ impl From<InvalidOptions> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExpiryJudge, TokensSurvive};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn store() -> Capabilities {
-        Capabilities {
-            store: "test",
-            min_ttl: SECOND,
-            max_ttl: SECOND * 3600,
-            ttl_granularity: SECOND,
-            expiry_judge: ExpiryJudge::Process,
-            tokens_survive: TokensSurvive { removal: true, restart: false, data_loss: false },
-            push: true,
-            push_to_holders: true,
-            remembers_last_grant: true,
-            calls_at_once: 1,
-        }
+        Capabilities::new("test").with_ttl(SECOND, SECOND * 3600, SECOND)
     }
 
     #[test]

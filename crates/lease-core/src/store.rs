@@ -90,6 +90,56 @@ pub struct AcquireRequest {
     pub look_first: bool,
 }
 
+impl AcquireRequest {
+    /// A request without metadata, not announced.
+    #[must_use]
+    pub const fn new(name: LeaseName, holder: HolderId, grant: GrantId, ttl: Duration) -> Self {
+        Self { name, holder, grant, ttl, metadata: Metadata::empty(), announce: false, look_first: false }
+    }
+
+    /// For this name.
+    #[must_use]
+    pub fn with_name(self, name: LeaseName) -> Self {
+        Self { name, ..self }
+    }
+
+    /// For this holder.
+    #[must_use]
+    pub fn with_holder(self, holder: HolderId) -> Self {
+        Self { holder, ..self }
+    }
+
+    /// With this nonce.
+    #[must_use]
+    pub fn with_grant(self, grant: GrantId) -> Self {
+        Self { grant, ..self }
+    }
+
+    /// With this ttl.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// With this metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// With or without a hint to subscribers.
+    #[must_use]
+    pub fn with_announce(self, announce: bool) -> Self {
+        Self { announce, ..self }
+    }
+
+    /// What a store needs to know of the grant with this handle that answers the request.
+    #[must_use]
+    pub fn claim(&self, handle: u64) -> Claim {
+        Claim::new(self.name.clone(), self.holder.clone(), self.grant).with_handle(handle)
+    }
+}
+
 /// The outcome of an [`AcquireRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquired {
@@ -117,6 +167,20 @@ pub struct Grant {
     pub handle: u64,
 }
 
+impl Grant {
+    /// A grant with this token, of which so much is left at least. Its handle is 0.
+    #[must_use]
+    pub const fn new(token: FencingToken, remaining: Duration) -> Self {
+        Self { token, remaining, handle: 0 }
+    }
+
+    /// With something of the store's own.
+    #[must_use]
+    pub const fn with_handle(self, handle: u64) -> Self {
+        Self { handle, ..self }
+    }
+}
+
 /// Everything that a store needs to know whose grant is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -130,6 +194,38 @@ pub struct Claim {
     pub handle: u64,
 }
 
+impl Claim {
+    /// A claim to the grant that was asked for with this nonce. Its handle is 0.
+    #[must_use]
+    pub const fn new(name: LeaseName, holder: HolderId, grant: GrantId) -> Self {
+        Self { name, holder, grant, handle: 0 }
+    }
+
+    /// To a grant of this name.
+    #[must_use]
+    pub fn with_name(self, name: LeaseName) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Of this holder.
+    #[must_use]
+    pub fn with_holder(self, holder: HolderId) -> Self {
+        Self { holder, ..self }
+    }
+
+    /// With this nonce.
+    #[must_use]
+    pub fn with_grant(self, grant: GrantId) -> Self {
+        Self { grant, ..self }
+    }
+
+    /// With what the store said in [`Grant::handle`].
+    #[must_use]
+    pub fn with_handle(self, handle: u64) -> Self {
+        Self { handle, ..self }
+    }
+}
+
 /// Asks for an extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenewRequest {
@@ -141,6 +237,26 @@ pub struct RenewRequest {
     pub metadata: Option<MetadataUpdate>,
 }
 
+impl RenewRequest {
+    /// A renewal without new metadata.
+    #[must_use]
+    pub const fn new(claim: Claim, ttl: Duration) -> Self {
+        Self { claim, ttl, metadata: None }
+    }
+
+    /// With this ttl.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// With new metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: impl Into<Option<MetadataUpdate>>) -> Self {
+        Self { metadata: metadata.into(), ..self }
+    }
+}
+
 /// Metadata that replaces what a lease has, unless that is newer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataUpdate {
@@ -148,6 +264,14 @@ pub struct MetadataUpdate {
     pub revision: u64,
     /// All of the new metadata.
     pub metadata: Metadata,
+}
+
+impl MetadataUpdate {
+    /// The change with this number, from 1.
+    #[must_use]
+    pub const fn new(revision: u64, metadata: Metadata) -> Self {
+        Self { revision, metadata }
+    }
 }
 
 /// The outcome of a [`RenewRequest`].
@@ -171,6 +295,26 @@ pub struct ReleaseRequest {
     pub hold_for: Duration,
     /// Who may acquire it during that time all the same.
     pub reserved_for: Option<HolderId>,
+}
+
+impl ReleaseRequest {
+    /// A release that frees the name at once.
+    #[must_use]
+    pub const fn new(claim: Claim) -> Self {
+        Self { claim, hold_for: Duration::ZERO, reserved_for: None }
+    }
+
+    /// With the name blocked for this time.
+    #[must_use]
+    pub fn with_hold_for(self, hold_for: Duration) -> Self {
+        Self { hold_for, ..self }
+    }
+
+    /// With the name reserved for this holder while it is blocked.
+    #[must_use]
+    pub fn with_reserved_for(self, reserved_for: impl Into<Option<HolderId>>) -> Self {
+        Self { reserved_for: reserved_for.into(), ..self }
+    }
 }
 
 /// The outcome of a release or a break.
@@ -212,6 +356,53 @@ pub struct LeaseRecord {
     /// Its holder has released it, and the name is merely blocked for what remains: by
     /// [`hold_at_least`](crate::LeaseOptions::hold_at_least), or by a hand-over.
     pub released: bool,
+}
+
+impl LeaseRecord {
+    /// A record without metadata, of a lease that was granted at the beginning of 1970 and is not released.
+    #[must_use]
+    pub const fn new(
+        name: LeaseName,
+        holder: HolderId,
+        token: FencingToken,
+        ttl: Duration,
+        remaining: Duration,
+    ) -> Self {
+        Self {
+            name,
+            holder,
+            token,
+            acquired_at: SystemTime::UNIX_EPOCH,
+            ttl,
+            remaining,
+            metadata: Metadata::empty(),
+            released: false,
+        }
+    }
+
+    /// Granted at this time.
+    #[must_use]
+    pub fn with_acquired_at(self, acquired_at: SystemTime) -> Self {
+        Self { acquired_at, ..self }
+    }
+
+    /// With so much left.
+    #[must_use]
+    pub fn with_remaining(self, remaining: Duration) -> Self {
+        Self { remaining, ..self }
+    }
+
+    /// With this metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// Released, and merely blocked, or not.
+    #[must_use]
+    pub fn with_released(self, released: bool) -> Self {
+        Self { released, ..self }
+    }
 }
 
 /// Why a lease is no longer held. Reported once per grant (L6).
@@ -274,6 +465,69 @@ pub struct Capabilities {
     pub calls_at_once: usize,
 }
 
+impl Capabilities {
+    /// What a store with this name, lower case, can do at the least: ttls from a second to a year, by milliseconds; a server's
+    /// wall clock judges; tokens rise over release and expiry only; nothing is told by push, the last grant is not
+    /// remembered, and there is one call at a time.
+    #[must_use]
+    pub const fn new(store: &'static str) -> Self {
+        Self {
+            store,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(365 * 24 * 60 * 60),
+            ttl_granularity: Duration::from_millis(1),
+            expiry_judge: ExpiryJudge::ServerWallClock,
+            tokens_survive: TokensSurvive::new(),
+            push: false,
+            push_to_holders: false,
+            remembers_last_grant: false,
+            calls_at_once: 1,
+        }
+    }
+
+    /// With these limits of a ttl, and the steps in which it is kept.
+    #[must_use]
+    pub const fn with_ttl(self, min_ttl: Duration, max_ttl: Duration, ttl_granularity: Duration) -> Self {
+        Self { min_ttl, max_ttl, ttl_granularity, ..self }
+    }
+
+    /// With this judge of expiry.
+    #[must_use]
+    pub const fn with_expiry_judge(self, expiry_judge: ExpiryJudge) -> Self {
+        Self { expiry_judge, ..self }
+    }
+
+    /// With tokens that keep rising over this.
+    #[must_use]
+    pub const fn with_tokens_survive(self, tokens_survive: TokensSurvive) -> Self {
+        Self { tokens_survive, ..self }
+    }
+
+    /// With or without push to waiters.
+    #[must_use]
+    pub const fn with_push(self, push: bool) -> Self {
+        Self { push, ..self }
+    }
+
+    /// With or without push to holders.
+    #[must_use]
+    pub const fn with_push_to_holders(self, push_to_holders: bool) -> Self {
+        Self { push_to_holders, ..self }
+    }
+
+    /// With or without the memory of the last grant.
+    #[must_use]
+    pub const fn with_remembers_last_grant(self, remembers_last_grant: bool) -> Self {
+        Self { remembers_last_grant, ..self }
+    }
+
+    /// With so many calls at a time.
+    #[must_use]
+    pub const fn with_calls_at_once(self, calls_at_once: usize) -> Self {
+        Self { calls_at_once, ..self }
+    }
+}
+
 /// Whose clock judges whether a lease has expired (S3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -295,6 +549,38 @@ pub struct TokensSurvive {
     pub restart: bool,
     /// A fail-over that loses acknowledged writes, or an older backup put back.
     pub data_loss: bool,
+}
+
+impl TokensSurvive {
+    /// Release and expiry only.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { removal: false, restart: false, data_loss: false }
+    }
+
+    /// The removal of the lease's record as well.
+    #[must_use]
+    pub const fn removal(self) -> Self {
+        Self { removal: true, ..self }
+    }
+
+    /// A restart of the store as well.
+    #[must_use]
+    pub const fn restart(self) -> Self {
+        Self { restart: true, ..self }
+    }
+
+    /// A fail-over that loses acknowledged writes, or an older backup put back, as well.
+    #[must_use]
+    pub const fn data_loss(self) -> Self {
+        Self { data_loss: true, ..self }
+    }
+}
+
+impl Default for TokensSurvive {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A shared store is a store.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LossReason, Metadata,
     MetadataUpdate, Moment, ReleaseRequest, RenewRequest,
-    core::Core,
+    core::{Core, PendingRelease},
     latch::{Extended, Latch},
     observer::Events,
     schedule::{Plan, Schedule},
@@ -90,8 +90,6 @@ impl Tenure {
         sent: Moment,
         plan: Plan,
     ) -> Self {
-        let valid_for = plan.valid_until.saturating_since(core.clock.now());
-        core.events.emit(LeaseEvent::Granted { name: claim.name.clone(), token, valid_for });
         Self {
             number: core.next_tenure(),
             claim,
@@ -105,6 +103,13 @@ impl Tenure {
             is_told: AtomicBool::new(false),
             metadata: Mutex::default(),
         }
+    }
+
+    /// Reports the grant, so many attempts and so much time after it was asked for.
+    pub(crate) fn report_grant(&self, waited: Duration, attempts: u32) {
+        let (name, holder, token) = self.identity();
+        let valid_for = self.valid_until().saturating_since(self.clock.now());
+        self.events.emit(LeaseEvent::Granted { name, holder, token, valid_for, waited, attempts });
     }
 
     pub(crate) fn name(&self) -> &LeaseName {
@@ -187,12 +192,12 @@ impl Tenure {
         let Extended::Held { recovered } = self.latch.extend(plan.valid_until, |reason| self.report(reason)) else {
             return false;
         };
-        let (name, token) = (self.name().clone(), self.token);
+        let (name, holder, token) = self.identity();
         let now = self.clock.now();
         let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
-        self.events.emit(LeaseEvent::Renewed { name: name.clone(), token, valid_for, took });
+        self.events.emit(LeaseEvent::Renewed { name: name.clone(), holder: holder.clone(), token, valid_for, took });
         if recovered {
-            self.events.emit(LeaseEvent::Recovered { name, token });
+            self.events.emit(LeaseEvent::Recovered { name, holder, token });
         }
         true
     }
@@ -203,11 +208,11 @@ impl Tenure {
             return;
         }
         let jeopardy = self.latch.endanger();
-        let (name, token) = (self.name().clone(), self.token);
-        self.events.emit(LeaseEvent::RenewalFailed { name: name.clone(), token, error });
+        let (name, holder, token) = self.identity();
+        self.events.emit(LeaseEvent::RenewalFailed { name: name.clone(), holder: holder.clone(), token, error });
         if let Some(until) = jeopardy {
             let remaining = until.saturating_since(self.clock.now());
-            self.events.emit(LeaseEvent::Jeopardy { name, token, remaining });
+            self.events.emit(LeaseEvent::Jeopardy { name, holder, token, remaining });
         }
     }
 
@@ -215,17 +220,17 @@ impl Tenure {
     pub(crate) fn change_metadata(&self, metadata: Metadata) {
         let mut changes = self.changes();
         changes.revision += 1;
-        changes.unconfirmed = Some(MetadataUpdate { revision: changes.revision, metadata });
+        changes.unconfirmed = Some(MetadataUpdate::new(changes.revision, metadata));
     }
 
     pub(crate) fn renew_request(&self) -> RenewRequest {
         let metadata = self.changes().unconfirmed.clone();
-        RenewRequest { claim: self.claim.clone(), ttl: self.schedule.ttl, metadata }
+        RenewRequest::new(self.claim.clone(), self.schedule.ttl).with_metadata(metadata)
     }
 
     /// Latches the end of the tenure, before anything is said to the store (S12). What is to be said, unless the store
     /// has said that the name is not ours any more, or was told before.
-    pub(crate) fn end(&self, reason: LossReason, successor: Option<(HolderId, Duration)>) -> Option<ReleaseRequest> {
+    pub(crate) fn end(&self, reason: LossReason, successor: Option<(HolderId, Duration)>) -> Option<PendingRelease> {
         self.lose(reason);
         let is_known = matches!(
             self.state(),
@@ -236,18 +241,23 @@ impl Tenure {
         }
         let held_for = self.clock.now().saturating_since(self.began);
         let hold_for = self.schedule.hold_at_least.saturating_sub(held_for);
-        let claim = self.claim.clone();
-        Some(match successor {
-            Some((successor, reserved)) => {
-                ReleaseRequest { claim, hold_for: hold_for.max(reserved), reserved_for: Some(successor) }
-            }
-            None => ReleaseRequest { claim, hold_for, reserved_for: None },
-        })
+        let request = ReleaseRequest::new(self.claim.clone());
+        let request = match successor {
+            Some((successor, reserved)) => request.with_hold_for(hold_for.max(reserved)).with_reserved_for(successor),
+            None => request.with_hold_for(hold_for),
+        };
+        Some(PendingRelease { request, token: Some(self.token), timeout: self.schedule.attempt_timeout })
     }
 
     /// Once per grant (L6): the latch sees to it.
     fn report(&self, reason: LossReason) {
-        self.events.emit(LeaseEvent::Lost { name: self.name().clone(), token: self.token, reason });
+        let (name, holder, token) = self.identity();
+        let held_for = self.clock.now().saturating_since(self.began);
+        self.events.emit(LeaseEvent::Lost { name, holder, token, reason, held_for });
+    }
+
+    fn identity(&self) -> (LeaseName, HolderId, FencingToken) {
+        (self.claim.name.clone(), self.claim.holder.clone(), self.token)
     }
 
     fn changes(&self) -> MutexGuard<'_, MetadataChanges> {

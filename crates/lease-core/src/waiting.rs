@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result,
+    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, WaitOutcome,
     attempt::{Asked, Attempt},
     core::{Core, Phase, closed},
     home::ended,
@@ -61,6 +61,7 @@ enum Known {
 #[tracing::instrument(name = "lease.acquire", level = "debug", skip_all, fields(%name))]
 pub(crate) async fn acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<Lease> {
     let limit = options.wait_limit;
+    let mut wait = Wait::new(core, &name, &options);
     let known = watch::Sender::new(Known::Nothing);
     let mut told = known.subscribe();
     let began = core.clock.now();
@@ -74,12 +75,21 @@ pub(crate) async fn acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOpt
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
-        outcome = acquire_without_limit(core, name.clone(), options, &known) => outcome,
+        outcome = acquire_without_limit(core, name.clone(), options, &known, &wait) => outcome,
         () = core.reached(Phase::Closing) => Err(closed("acquire")),
         () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), &known.borrow())),
-    }
+    };
+    wait.outcome = match &outcome {
+        Ok(_) => WaitOutcome::Won,
+        Err(error) => match error.kind() {
+            ErrorKind::WaitLimit => WaitOutcome::LimitPassed,
+            ErrorKind::Closed => WaitOutcome::Closed,
+            kind => WaitOutcome::Failed(kind),
+        },
+    };
+    outcome
 }
 
 async fn acquire_without_limit(
@@ -87,6 +97,7 @@ async fn acquire_without_limit(
     name: LeaseName,
     options: LeaseOptions,
     known: &watch::Sender<Known>,
+    wait: &Wait<'_>,
 ) -> Result<Lease> {
     let mut attempt = Attempt::new(core, name.clone(), options);
     let mut retry_after = None;
@@ -110,7 +121,7 @@ async fn acquire_without_limit(
     } else {
         known.send_replace(Known::Line);
     }
-    let mut wait = Wait::new(core, &name);
+    wait.begin();
     // There is somebody else, in the store or in the line.
     attempt.look_first();
     let (reply, answer) = oneshot::channel();
@@ -120,9 +131,7 @@ async fn acquire_without_limit(
         None => core.waiting.join(core, waiter),
     }
     // Without an answer the contender is gone, and with it the client's runtime.
-    let outcome = answer.await.unwrap_or_else(|_| Err(ended("acquire")));
-    wait.won = outcome.is_ok();
-    outcome
+    answer.await.unwrap_or_else(|_| Err(ended("acquire")))
 }
 
 fn wait_limit(name: &LeaseName, limit: Duration, known: &Known) -> Error {
@@ -314,25 +323,37 @@ impl Drop for Contender {
     }
 }
 
-/// Tells observers of the wait, however it ends.
+/// A wait, which observers are told of from its beginning to its end, however it ends.
 struct Wait<'a> {
     core: &'a Core,
     name: &'a LeaseName,
-    began: Moment,
-    won: bool,
+    holder: HolderId,
+    began: OnceLock<Moment>,
+    outcome: WaitOutcome,
 }
 
 impl<'a> Wait<'a> {
-    fn new(core: &'a Core, name: &'a LeaseName) -> Self {
-        core.events.emit(LeaseEvent::WaitStarted { name: name.clone() });
-        Self { core, name, began: core.clock.now(), won: false }
+    fn new(core: &'a Core, name: &'a LeaseName, options: &LeaseOptions) -> Self {
+        let holder = options.holder.as_ref().unwrap_or(&core.holder).clone();
+        Self { core, name, holder, began: OnceLock::new(), outcome: WaitOutcome::Dropped }
+    }
+
+    /// The name is held: the wait begins.
+    fn begin(&self) {
+        self.began.get_or_init(|| {
+            let (name, holder) = (self.name.clone(), self.holder.clone());
+            self.core.events.emit(LeaseEvent::WaitStarted { name, holder });
+            self.core.clock.now()
+        });
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let waited = self.core.clock.now().saturating_since(self.began);
-        self.core.events.emit(LeaseEvent::WaitEnded { name: self.name.clone(), waited, won: self.won });
+        let Some(began) = self.began.get() else { return };
+        let (name, holder) = (self.name.clone(), self.holder.clone());
+        let waited = self.core.clock.now().saturating_since(*began);
+        self.core.events.emit(LeaseEvent::WaitEnded { name, holder, waited, outcome: self.outcome });
     }
 }
 

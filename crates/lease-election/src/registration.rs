@@ -154,16 +154,15 @@ mod tests {
         let own = Metadata::new([("address", "10.0.0.7:443")]).unwrap();
         let options = CandidateOptions::new().with_priority(-3).with_metadata(own.clone());
         let health = Health::with_score(0.93).with_detail("disk", "61 % full");
-        let record = LeaseRecord {
-            name: LeaseName::new("elections/g/candidates/a").unwrap(),
-            holder: HolderId::new("a").unwrap(),
-            token: FencingToken::new(7).unwrap(),
-            acquired_at: SystemTime::UNIX_EPOCH,
-            ttl: Duration::from_secs(15),
-            remaining: Duration::from_secs(11),
-            metadata: card(&options, &health, true).unwrap(),
-            released: false,
-        };
+        let record = LeaseRecord::new(
+            LeaseName::new("elections/g/candidates/a").unwrap(),
+            HolderId::new("a").unwrap(),
+            FencingToken::new(7).unwrap(),
+            Duration::from_secs(15),
+            Duration::from_secs(11),
+        )
+        .with_acquired_at(SystemTime::UNIX_EPOCH)
+        .with_metadata(card(&options, &health, true).unwrap());
         let info = CandidateInfo::of(record, Some(&HolderId::new("a").unwrap()));
         assert_eq!((info.priority, info.is_fit, info.is_leader), (-3, true, true));
         assert_eq!((info.health, info.metadata, info.last_seen), (health, own, Duration::from_secs(4)));

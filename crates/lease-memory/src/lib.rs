@@ -10,7 +10,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use lease_core::{AcquireRequest, Acquired, GrantId, HolderId, LeaseName, LeaseStore, Metadata};
+//! use lease_core::{AcquireRequest, Acquired, GrantId, HolderId, LeaseName, LeaseStore};
 //! use lease_memory::MemoryStore;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -18,14 +18,9 @@
 //! let store = MemoryStore::new();
 //! let other = store.clone();
 //!
-//! let wish = |holder: &str| AcquireRequest {
-//!     name: LeaseName::new("nightly-report").unwrap(),
-//!     holder: HolderId::new(holder).unwrap(),
-//!     grant: GrantId::random(),
-//!     ttl: Duration::from_secs(30),
-//!     metadata: Metadata::default(),
-//!     announce: false,
-//!     look_first: false,
+//! let wish = |holder: &str| {
+//!     let (name, holder) = (LeaseName::new("nightly-report").unwrap(), HolderId::new(holder).unwrap());
+//!     AcquireRequest::new(name, holder, GrantId::random(), Duration::from_secs(30))
 //! };
 //! let [mine] = &store.acquire(&[wish("replica-1")]).await[..] else { unreachable!("one request, one answer") };
 //! assert!(matches!(mine, Ok(Acquired::Granted(_))));

@@ -67,7 +67,7 @@ impl Record {
 
     /// The grant as its owner hears of it: what is left of it, not more (S1, S13).
     pub(crate) fn as_grant(&self, now: Moment) -> Grant {
-        Grant { token: self.token, remaining: self.remaining(now), handle: 0 }
+        Grant::new(self.token, self.remaining(now))
     }
 
     /// Extends it for its owner, unless it has ended (S7).
@@ -121,15 +121,11 @@ impl Record {
 
     /// What anybody may see of it while it is in force.
     pub(crate) fn inspect(&self, name: &LeaseName, now: Moment) -> Option<LeaseRecord> {
-        self.is_in_force(now).then(|| LeaseRecord {
-            name: name.clone(),
-            holder: self.holder.clone(),
-            token: self.token,
-            acquired_at: self.acquired_at,
-            ttl: self.ttl,
-            remaining: self.remaining(now),
-            metadata: self.metadata.clone(),
-            released: matches!(self.phase, Phase::Released { .. }),
+        self.is_in_force(now).then(|| {
+            LeaseRecord::new(name.clone(), self.holder.clone(), self.token, self.ttl, self.remaining(now))
+                .with_acquired_at(self.acquired_at)
+                .with_metadata(self.metadata.clone())
+                .with_released(matches!(self.phase, Phase::Released { .. }))
         })
     }
 

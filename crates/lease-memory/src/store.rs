@@ -119,19 +119,14 @@ impl Default for MemoryStore {
 #[async_trait]
 impl LeaseStore for MemoryStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            store: STORE,
-            min_ttl: MIN_TTL,
-            max_ttl: MAX_TTL,
-            ttl_granularity: Duration::from_nanos(1),
-            expiry_judge: ExpiryJudge::Process,
-            tokens_survive: TokensSurvive { removal: true, restart: false, data_loss: false },
-            push: true,
-            push_to_holders: true,
-            remembers_last_grant: true,
-            // A call is over when it is made.
-            calls_at_once: 1,
-        }
+        // One call at a time: a call is over when it is made.
+        Capabilities::new(STORE)
+            .with_ttl(MIN_TTL, MAX_TTL, Duration::from_nanos(1))
+            .with_expiry_judge(ExpiryJudge::Process)
+            .with_tokens_survive(TokensSurvive::new().removal())
+            .with_push(true)
+            .with_push_to_holders(true)
+            .with_remembers_last_grant(true)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {

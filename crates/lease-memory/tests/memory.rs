@@ -4,23 +4,15 @@
 use std::{sync::Arc, time::Duration};
 
 use lease_core::{
-    AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseName, LeaseStore, LossReason, Metadata,
-    RenewRequest, Renewed, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseName, LeaseStore, LossReason, RenewRequest,
+    Renewed, TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn request(job: &str) -> AcquireRequest {
-    AcquireRequest {
-        name: LeaseName::new(job).unwrap(),
-        holder: HolderId::new("a").unwrap(),
-        grant: GrantId::random(),
-        ttl: MINUTE,
-        metadata: Metadata::default(),
-        announce: false,
-        look_first: false,
-    }
+    AcquireRequest::new(LeaseName::new(job).unwrap(), HolderId::new("a").unwrap(), GrantId::random(), MINUTE)
 }
 
 async fn granted(store: &MemoryStore, request: &AcquireRequest) -> Grant {
@@ -53,8 +45,8 @@ async fn a_removed_lease_is_gone_for_its_holder() {
     let mine = request("job");
     let grant = granted(&store, &mine).await;
     assert!(store.clone().remove(&mine.name) && !store.remove(&mine.name));
-    let claim = Claim { name: mine.name, holder: mine.holder, grant: mine.grant, handle: grant.handle };
-    let renewed = store.renew(&[RenewRequest { claim, ttl: MINUTE, metadata: None }]).await.pop().unwrap().unwrap();
+    let claim = Claim::new(mine.name, mine.holder, mine.grant).with_handle(grant.handle);
+    let renewed = store.renew(&[RenewRequest::new(claim, MINUTE)]).await.pop().unwrap().unwrap();
     assert_eq!(renewed, Renewed::Lost(LossReason::Gone));
 }
 
@@ -62,7 +54,7 @@ async fn a_removed_lease_is_gone_for_its_holder() {
 #[tokio::test(start_paused = true)]
 async fn s13_a_grant_that_is_met_again_is_not_announced_again() {
     let store = MemoryStore::new();
-    let request = AcquireRequest { announce: true, ..request("job") };
+    let request = request("job").with_announce(true);
     let mut wakeups = store.subscribe(&request.name);
     wakeups.next().await;
     let is_announced = async |wakeups: &mut Wakeups| {

@@ -11,7 +11,7 @@ use std::{
 
 use lease_core::{
     AcquireRequest, Capabilities, ClientBuilder, Clock, ExpiryJudge, GrantId, HolderId, Lease, LeaseClient, LeaseName,
-    LeaseStore, Metadata, Moment,
+    LeaseStore, Moment,
 };
 
 use crate::{ChaosStore, Harm, Harness, calls::inspected};
@@ -196,15 +196,7 @@ impl Bench {
 
     /// A request with a holder and a nonce of its own.
     pub(crate) fn request(&self, name: &LeaseName) -> AcquireRequest {
-        AcquireRequest {
-            name: name.clone(),
-            holder: self.holder(),
-            grant: GrantId::random(),
-            ttl: self.ttl,
-            metadata: Metadata::default(),
-            announce: false,
-            look_first: false,
-        }
+        AcquireRequest::new(name.clone(), self.holder(), GrantId::random(), self.ttl)
     }
 
     /// The longest that a grant of this ttl lasts, by the store's granularity.

@@ -9,7 +9,7 @@ use std::{fmt::Debug, slice::from_ref, time::Duration};
 
 use lease_core::{
     AcquireRequest, Acquired, Claim, Grant, GrantId, HolderId, Lease, LeaseClient, LeaseName, LeaseOptions,
-    LeaseRecord, LeaseStore, LossReason, Metadata, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    LeaseRecord, LeaseStore, LossReason, ReleaseRequest, Released, RenewRequest, Renewed, Result,
 };
 
 /// A name that is known to be valid.
@@ -24,15 +24,7 @@ pub fn holder(holder: &str) -> HolderId {
 
 /// Asks for a name, with a nonce of its own.
 pub fn request(name: LeaseName, holder: HolderId, ttl: Duration) -> AcquireRequest {
-    AcquireRequest {
-        name,
-        holder,
-        grant: GrantId::random(),
-        ttl,
-        metadata: Metadata::default(),
-        announce: false,
-        look_first: false,
-    }
+    AcquireRequest::new(name, holder, GrantId::random(), ttl)
 }
 
 /// The only answer to a call with one element.
@@ -83,12 +75,12 @@ pub async fn spent(store: &dyn LeaseStore, request: &AcquireRequest) {
 /// Whose grant it is that came of this request.
 pub fn claim(request: &AcquireRequest, grant: Grant) -> Claim {
     let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
-    Claim { name, holder, grant: nonce, handle: grant.handle }
+    Claim::new(name, holder, nonce).with_handle(grant.handle)
 }
 
 /// Asks for an extension, without new metadata.
 pub fn renewal(claim: &Claim, ttl: Duration) -> RenewRequest {
-    RenewRequest { claim: claim.clone(), ttl, metadata: None }
+    RenewRequest::new(claim.clone(), ttl)
 }
 
 /// Asks for one extension.
@@ -119,7 +111,7 @@ pub async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossR
 
 /// Asks for the end of a grant, so that its name is free at once.
 pub fn plain_release(claim: &Claim) -> ReleaseRequest {
-    ReleaseRequest { claim: claim.clone(), hold_for: Duration::ZERO, reserved_for: None }
+    ReleaseRequest::new(claim.clone())
 }
 
 /// Ends a grant, at a store that answers.

@@ -234,7 +234,7 @@ fn fail_each<T>(elements: usize) -> impl Fn(Error) -> Vec<Result<T>> + Send + Sy
 impl LeaseStore for ChaosStore {
     fn capabilities(&self) -> Capabilities {
         // More calls that can overtake each other.
-        Capabilities { calls_at_once: 4, ..self.inner.capabilities() }
+        self.inner.capabilities().with_calls_at_once(4)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lease_core::{
-    AcquireRequest, Acquired, Clock, ErrorKind, GrantId, HolderId, LeaseName, LeaseStore, Metadata, Result, TokioClock,
+    AcquireRequest, Acquired, Clock, ErrorKind, GrantId, HolderId, LeaseName, LeaseStore, Result, TokioClock,
 };
 use lease_memory::MemoryStore;
 use lease_testkit::{ChaosStore, Fault, Hints, Operation, Outcome, Progress, RecordingStore};
@@ -30,15 +30,7 @@ fn name(name: &str) -> LeaseName {
 }
 
 fn request(job: &str) -> AcquireRequest {
-    AcquireRequest {
-        name: name(job),
-        holder: HolderId::new("a").unwrap(),
-        grant: GrantId::random(),
-        ttl: 60 * SECOND,
-        metadata: Metadata::default(),
-        announce: false,
-        look_first: false,
-    }
+    AcquireRequest::new(name(job), HolderId::new("a").unwrap(), GrantId::random(), 60 * SECOND)
 }
 
 async fn acquire(store: &dyn LeaseStore, job: &str) -> Result<Acquired> {

@@ -63,8 +63,10 @@ impl DefectiveStore {
 
     fn grant(&self, grant: Grant) -> Grant {
         match self.defect {
-            Defect::GrantsSayTooMuch => Grant { remaining: grant.remaining * 2, ..grant },
-            Defect::TokensRepeat => Grant { token: FencingToken::new(7).unwrap(), ..grant },
+            Defect::GrantsSayTooMuch => Grant::new(grant.token, grant.remaining * 2).with_handle(grant.handle),
+            Defect::TokensRepeat => {
+                Grant::new(FencingToken::new(7).unwrap(), grant.remaining).with_handle(grant.handle)
+            }
             _ => grant,
         }
     }
@@ -76,7 +78,7 @@ impl LeaseStore for DefectiveStore {
         let capabilities = self.inner.capabilities();
         let expiry_judge =
             if self.is(Defect::NobodyHarmsIt) { ExpiryJudge::ServerWallClock } else { capabilities.expiry_judge };
-        Capabilities { expiry_judge, ..capabilities }
+        capabilities.with_expiry_judge(expiry_judge)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {

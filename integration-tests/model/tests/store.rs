@@ -47,17 +47,16 @@ fn ticks(duration: Duration) -> Tick {
 /// The memory store's answer. It does not count its grants: the number is the model's.
 fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
     let (Request::Acquire(nonce) | Request::Renew(nonce) | Request::Release(nonce)) = request;
-    let claim = Claim {
-        name: LeaseName::new("job").unwrap(),
-        holder: HolderId::new(format!("client-{}", nonce.client)).unwrap(),
-        grant: GrantId::from_u128(nonce.attempt.into()),
-        handle: 0,
-    };
+    let claim = Claim::new(
+        LeaseName::new("job").unwrap(),
+        HolderId::new(format!("client-{}", nonce.client)).unwrap(),
+        GrantId::from_u128(nonce.attempt.into()),
+    );
     match request {
         Request::Acquire(_) => {
             let Claim { name, holder, grant, .. } = claim;
             let (ttl, metadata) = (seconds(TTL), Metadata::default());
-            let request = AcquireRequest { name, holder, grant, ttl, metadata, announce: false, look_first: false };
+            let request = AcquireRequest::new(name, holder, grant, ttl).with_metadata(metadata);
             match block_on(store.acquire(from_ref(&request))).remove(0).unwrap() {
                 Acquired::Granted(grant) => {
                     let (token, remaining) = (u8::try_from(grant.token.get()).unwrap(), ticks(grant.remaining));
@@ -69,14 +68,14 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
             }
         }
         Request::Renew(_) => {
-            let request = RenewRequest { claim, ttl: seconds(TTL), metadata: None };
+            let request = RenewRequest::new(claim, seconds(TTL));
             match block_on(store.renew(&[request])).remove(0).unwrap() {
                 Renewed::Extended { remaining } => Answer::Extended { remaining: ticks(remaining) },
                 Renewed::Lost(_) => Answer::Lost,
             }
         }
         Request::Release(_) => {
-            let request = ReleaseRequest { claim, hold_for: Duration::ZERO, reserved_for: None };
+            let request = ReleaseRequest::new(claim);
             match block_on(store.release(&[request])).remove(0).unwrap() {
                 Released::Freed => Answer::Freed,
                 Released::NotHeld => Answer::NotHeld,

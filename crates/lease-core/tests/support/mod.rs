@@ -146,7 +146,7 @@ impl TroubledStore {
 #[async_trait]
 impl LeaseStore for TroubledStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { calls_at_once: self.calls_at_once, ..self.inner.capabilities() }
+        self.inner.capabilities().with_calls_at_once(self.calls_at_once)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {

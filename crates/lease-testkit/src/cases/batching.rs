@@ -49,17 +49,17 @@ pub async fn acquires_of_every_outcome_in_one_batch(bench: &Bench) {
     let mut batch = requests(bench, 48);
     for (index, request) in batch.iter().enumerate() {
         match index % 6 {
-            1 => drop(granted(&*other, &AcquireRequest { ttl: request.ttl, ..bench.request(&request.name) }).await),
+            1 => drop(granted(&*other, &bench.request(&request.name).with_ttl(request.ttl)).await),
             2 => drop(granted(&*other, request).await),
             3 => {
                 let claim = claim(request, granted(&*other, request).await);
                 release(&*other, &claim).await;
             }
             4 | 5 => {
-                let blocker = AcquireRequest { ttl: request.ttl, ..bench.request(&request.name) };
+                let blocker = bench.request(&request.name).with_ttl(request.ttl);
                 let claim = claim(&blocker, granted(&*other, &blocker).await);
                 let reserved_for = (index % 6 == 5).then(|| request.holder.clone());
-                let hold = ReleaseRequest { claim, hold_for: request.ttl, reserved_for };
+                let hold = ReleaseRequest::new(claim).with_hold_for(request.ttl).with_reserved_for(reserved_for);
                 other.release(&[hold]).await;
             }
             _ => {}
@@ -142,7 +142,7 @@ pub async fn s11_releases_of_every_outcome_in_one_batch(bench: &Bench) {
             3 => refused(&*store, &bench.request(&request.name)).await,
             4 => {
                 refused(&*store, &bench.request(&request.name)).await;
-                granted(&*store, &AcquireRequest { holder: successor.clone(), ..bench.request(&request.name) }).await;
+                granted(&*store, &bench.request(&request.name).with_holder(successor.clone())).await;
             }
             _ => drop(granted(&*store, &bench.request(&request.name)).await),
         }

@@ -75,7 +75,7 @@ pub async fn s13_an_acquire_lost_in_a_freeze_is_owned_or_free(bench: &Bench) {
 async fn expect_nothing(bench: &Bench, store: &dyn LeaseStore) {
     let request = bench.request(&name("job"));
     let free = bench.request(&name("free"));
-    let claim = claim(&request, lease_core::Grant { token: token(), remaining: bench.ttl, handle: 0 });
+    let claim = claim(&request, lease_core::Grant::new(token(), bench.ttl));
     let limit = bench.ttl / 4;
     nothing("acquire", bench.or_timeout(limit, store.acquire(from_ref(&request))).await.map(only));
     nothing("acquire", bench.or_timeout(limit, store.acquire(from_ref(&free))).await.map(only));

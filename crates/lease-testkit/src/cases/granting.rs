@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{AcquireRequest, Acquired, Break, ErrorKind};
+use lease_core::{Acquired, Break, ErrorKind};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -225,7 +225,7 @@ pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
     assert_eq!(inspected(&*store, &request.name).await, None);
     // On a busy machine the shortest grant may be over before it is told.
     let shortest = async || {
-        let request = AcquireRequest { ttl: limits.min_ttl, ..bench.request(&request.name) };
+        let request = bench.request(&request.name).with_ttl(limits.min_ttl);
         match acquired(&*store, &request).await {
             Acquired::Granted(grant) => Some(grant),
             _ => None,

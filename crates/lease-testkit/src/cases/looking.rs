@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lease_core::{LeaseName, LeaseStore, ReleaseRequest};
+use lease_core::{LeaseName, LeaseStore};
 
 use crate::{
     bench::Bench,
@@ -93,7 +93,7 @@ pub async fn a_list_has_no_lease_that_has_ended(bench: &Bench) {
     for (job, hold_for) in [("released", Duration::ZERO), ("blocked", bench.ttl * 30)] {
         let request = bench.request(&name(job));
         let claim = claim(&request, granted(&*store, &request).await);
-        let request = ReleaseRequest { hold_for, ..plain_release(&claim) };
+        let request = plain_release(&claim).with_hold_for(hold_for);
         only(store.release(&[request]).await).expect("release answers");
     }
     for job in ["expired", "gone"] {

@@ -86,7 +86,7 @@ pub async fn s11_a_release_after_expiry_is_not_held(bench: &Bench) {
     let request = bench.request(&name("job"));
     let claim = claim(&request, granted(&*store, &request).await);
     bench.free(&*store, &request.name).await;
-    let late = ReleaseRequest { hold_for: bench.ttl * 20, ..plain_release(&claim) };
+    let late = plain_release(&claim).with_hold_for(bench.ttl * 20);
     assert_eq!(only(store.release(&[late]).await).expect("release answers"), Released::NotHeld);
     granted(&*store, &bench.request(&request.name)).await;
 }
@@ -98,7 +98,7 @@ pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
     request.ttl = bench.ttl * 20;
     let claim = claim(&request, granted(&*store, &request).await);
     let sent = bench.now();
-    let held = ReleaseRequest { hold_for: bench.ttl, ..plain_release(&claim) };
+    let held = plain_release(&claim).with_hold_for(bench.ttl);
     assert_eq!(only(store.release(&[held]).await).expect("release answers"), Released::Freed);
     lost(&*store, &claim, bench.ttl * 20).await;
     assert_eq!(release(&*store, &claim).await, Released::NotHeld, "a second release does not unblock it");
@@ -124,11 +124,9 @@ pub async fn s11_reserved_for_lets_the_successor_in(bench: &Bench) {
     let (request, mut successor) = (bench.request(&name("job")), bench.request(&name("job")));
     successor.ttl = bench.ttl * 20;
     let first = granted(&*store, &request).await;
-    let hand_over = ReleaseRequest {
-        claim: claim(&request, first),
-        hold_for: bench.ttl * 20,
-        reserved_for: Some(successor.holder.clone()),
-    };
+    let hand_over = ReleaseRequest::new(claim(&request, first))
+        .with_hold_for(bench.ttl * 20)
+        .with_reserved_for(successor.holder.clone());
     assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
     refused(&*store, &bench.request(&request.name)).await;
     for look_first in [false, true] {
@@ -149,7 +147,7 @@ pub async fn s11_a_reservation_ends(bench: &Bench) {
     let request = bench.request(&name("job"));
     let claim = claim(&request, granted(&*store, &request).await);
     let reserved_for = Some(bench.holder());
-    let hand_over = ReleaseRequest { claim, hold_for: bench.ttl, reserved_for };
+    let hand_over = ReleaseRequest::new(claim).with_hold_for(bench.ttl).with_reserved_for(reserved_for);
     assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
     refused(&*store, &bench.request(&request.name)).await;
     bench.free(&*store, &request.name).await;

@@ -120,7 +120,7 @@ pub async fn metadata_of_the_higher_revision_stays(bench: &Bench) {
     for (revision, expected) in [(2, 2), (1, 2), (2, 2), (3, 3)] {
         let metadata = Metadata::new([("revision", revision.to_string())]).expect("valid metadata");
         let mut renewal = renewal(&claim, bench.ttl);
-        renewal.metadata = Some(MetadataUpdate { revision, metadata });
+        renewal.metadata = Some(MetadataUpdate::new(revision, metadata));
         let renewed = only(store.renew(&[renewal]).await).expect("renew answers");
         assert!(matches!(renewed, Renewed::Extended { .. }), "{renewed:?}");
         let record = inspected(&*store, &request.name).await.expect("still held");
@@ -135,7 +135,7 @@ pub async fn metadata_ends_with_its_grant(bench: &Bench) {
     let metadata = |value: &str| Metadata::new([("is", value)]).expect("valid metadata");
     let first_claim = claim(&first, granted(&*store, &first).await);
     let mut update = renewal(&first_claim, bench.ttl);
-    update.metadata = Some(MetadataUpdate { revision: 9, metadata: metadata("first") });
+    update.metadata = Some(MetadataUpdate::new(9, metadata("first")));
     only(store.renew(&[update]).await).expect("renew answers");
     release(&*store, &first_claim).await;
 
@@ -143,7 +143,7 @@ pub async fn metadata_ends_with_its_grant(bench: &Bench) {
     let second_claim = claim(&second, granted(&*store, &second).await);
     assert!(inspected(&*store, &first.name).await.expect("held").metadata.is_empty());
     let mut update = renewal(&second_claim, bench.ttl);
-    update.metadata = Some(MetadataUpdate { revision: 1, metadata: metadata("second") });
+    update.metadata = Some(MetadataUpdate::new(1, metadata("second")));
     only(store.renew(&[update]).await).expect("renew answers");
     assert_eq!(inspected(&*store, &first.name).await.expect("held").metadata, metadata("second"));
 }
@@ -157,7 +157,7 @@ pub async fn s07_metadata_needs_the_lease(bench: &Bench) {
     stranger.grant = GrantId::random();
     let mut update = renewal(&stranger, bench.ttl);
     let metadata = Metadata::new([("is", "forged")]).expect("valid metadata");
-    update.metadata = Some(MetadataUpdate { revision: 7, metadata });
+    update.metadata = Some(MetadataUpdate::new(7, metadata));
     let renewed = only(store.renew(&[update]).await).expect("renew answers");
     assert!(matches!(renewed, Renewed::Lost(_)), "{renewed:?}");
     assert!(inspected(&*store, &request.name).await.expect("held").metadata.is_empty());

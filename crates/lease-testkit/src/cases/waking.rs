@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Break, LeaseStore, ReleaseRequest, Wakeups};
+use lease_core::{Break, LeaseStore, Wakeups};
 
 use crate::{
     bench::Bench,
@@ -53,7 +53,7 @@ pub async fn l01_a_hand_over_is_hinted(bench: &Bench) {
     let claim = claim(&request, granted(&*store, &request).await);
     let mut wakeups = quiet(bench, &other).await;
     let reserved_for = Some(successor.holder.clone());
-    let hand_over = ReleaseRequest { hold_for: bench.ttl * 20, reserved_for, ..plain_release(&claim) };
+    let hand_over = plain_release(&claim).with_hold_for(bench.ttl * 20).with_reserved_for(reserved_for);
     store.release(&[hand_over]).await;
     expect_hint(bench, &store, "the hand-over", &mut wakeups).await;
     granted(&*other, &successor).await;

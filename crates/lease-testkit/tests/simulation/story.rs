@@ -55,18 +55,18 @@ impl Observer for Seen {
     fn observe(&self, event: &LeaseEvent) {
         use LeaseEvent as E;
         let what = match event {
-            E::WaitStarted { name } => format!("waits for {name}"),
-            E::Attempted { name, outcome: AttemptOutcome::Failed, .. } => format!("asked for {name}: failed"),
-            E::Granted { name, token, valid_for } => {
+            E::WaitStarted { name, .. } => format!("waits for {name}"),
+            E::Attempted { name, outcome: AttemptOutcome::Failed(_), .. } => format!("asked for {name}: failed"),
+            E::Granted { name, token, valid_for, .. } => {
                 format!("holds {name} with token {token} for {valid_for:?} of its time")
             }
             E::Renewed { name, token, valid_for, .. } => {
                 format!("holds {name} with token {token} for {valid_for:?} more of its time")
             }
             E::Jeopardy { name, .. } => format!("may lose {name}, for it cannot renew it"),
-            E::Lost { name, token, reason } => format!("holds {name} with token {token} no more: {reason}"),
-            E::Released { name, outcome: Ok(outcome) } => format!("released {name}: {outcome:?}"),
-            E::Released { name, outcome: Err(error) } => format!("cannot release {name}: {error}"),
+            E::Lost { name, token, reason, .. } => format!("holds {name} with token {token} no more: {reason}"),
+            E::Released { name, outcome: Ok(outcome), .. } => format!("released {name}: {outcome:?}"),
+            E::Released { name, outcome: Err(error), .. } => format!("cannot release {name}: {error}"),
             _ => return,
         };
         self.story.tell(self.clock.now(), || format!("client-{} {what}", self.client));
