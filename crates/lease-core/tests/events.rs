@@ -1,0 +1,121 @@
+//! What observers are told.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use lease_core::{
+    AttemptOutcome, ErrorKind, HolderId, LeaseEvent, LeaseOptions, LossReason, Observer, Released, WaitOutcome,
+};
+use support::{TTL, TroubledStore, builder, client, drop_after, pass, settle};
+
+#[derive(Debug, Clone, Default)]
+struct Events(Arc<Mutex<Vec<LeaseEvent>>>);
+
+impl Observer for Events {
+    fn observe(&self, event: &LeaseEvent) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Events {
+    fn of<T>(&self, select: impl Fn(&LeaseEvent) -> Option<T>) -> Vec<T> {
+        self.0.lock().unwrap().iter().filter_map(select).collect()
+    }
+
+    fn waits(&self) -> Vec<WaitOutcome> {
+        self.of(|event| match event {
+            LeaseEvent::WaitEnded { outcome, .. } => Some(*outcome),
+            _ => None,
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_was_waited_for_says_how_long_and_how_often_it_was_asked_for() {
+    let store = TroubledStore::new();
+    let (first, events) = (client(&store), Events::default());
+    let holder = HolderId::new("b").unwrap();
+    let second = builder(&store).observer(events.clone()).build();
+    let held = first.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    let waiting = tokio::spawn({
+        let (second, options) = (second.clone(), LeaseOptions::new(TTL).with_holder(holder.clone()));
+        async move { second.acquire("job", options).await }
+    });
+    settle().await;
+    pass(Duration::from_millis(900)).await;
+    held.release().await.unwrap();
+    let lease = waiting.await.unwrap().unwrap();
+    let grants = events.of(|event| match event {
+        LeaseEvent::Granted { name, holder, token, waited, attempts, .. } => {
+            Some((name.clone(), holder.clone(), *token, *waited, *attempts))
+        }
+        _ => None,
+    });
+    let [(name, by, token, waited, attempts)] = &grants[..] else { panic!("{grants:?}") };
+    assert_eq!((name, by, *token), (lease.name(), &holder, lease.token()));
+    assert!(*waited >= Duration::from_millis(900) && *waited < Duration::from_secs(2), "{waited:?}");
+    // The first one, one when it stands in line, and the one that wins.
+    assert!((2..=3).contains(attempts), "{attempts}");
+    assert_eq!(events.waits(), [WaitOutcome::Won]);
+
+    pass(Duration::from_secs(5)).await;
+    let token = lease.token();
+    lease.release().await.unwrap();
+    let ends = events.of(|event| match event {
+        LeaseEvent::Lost { reason, held_for, holder, .. } => {
+            assert_eq!((reason, holder), (&LossReason::Released, &holder.clone()));
+            Some(*held_for)
+        }
+        LeaseEvent::Released { token: of, outcome, took, .. } => {
+            assert_eq!((*of, outcome.as_ref().unwrap()), (Some(token), &Released::Freed));
+            Some(*took)
+        }
+        _ => None,
+    });
+    assert!(ends[0] >= Duration::from_secs(5) && ends[1] < Duration::from_secs(1), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_ends_says_how() {
+    let store = TroubledStore::new();
+    let (first, events) = (client(&store), Events::default());
+    let second = builder(&store).observer(events.clone()).build();
+    let _held = first.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    let limit = LeaseOptions::new(TTL).with_wait_limit(Duration::from_secs(3));
+    assert_eq!(second.acquire("job", limit).await.unwrap_err().kind(), ErrorKind::WaitLimit);
+    assert_eq!(events.waits(), [WaitOutcome::LimitPassed]);
+    assert!(!drop_after(40, second.acquire("job", TTL)).await);
+    assert_eq!(events.waits()[1..], [WaitOutcome::Dropped]);
+    let waiting = tokio::spawn({
+        let second = second.clone();
+        async move { second.acquire("job", TTL).await }
+    });
+    settle().await;
+    second.close().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(events.waits()[2..], [WaitOutcome::Closed]);
+    assert!(first.try_acquire("free", TTL).await.unwrap().is_acquired(), "it did not wait");
+    assert_eq!(events.waits().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_fails_says_with_what_kind_of_error() {
+    let (store, events) = (TroubledStore::new(), Events::default());
+    let client = builder(&store).observer(events.clone()).build();
+    client.try_acquire("poison", TTL).await.unwrap_err();
+    client.try_acquire("hang", TTL).await.unwrap_err();
+    let outcomes = events.of(|event| match event {
+        LeaseEvent::Attempted { outcome, .. } => Some(*outcome),
+        _ => None,
+    });
+    assert_eq!(
+        outcomes,
+        [AttemptOutcome::Failed(ErrorKind::Invalid), AttemptOutcome::Failed(ErrorKind::Indeterminate)]
+    );
+}
