@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tracing::Instrument;
+
 use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
     LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result, TryAcquired,
@@ -16,9 +18,9 @@ use crate::{
 };
 
 /// Asks for a lease once.
-#[tracing::instrument(name = "lease.try_acquire", level = "debug", skip_all, fields(%name))]
 pub(crate) async fn try_acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
-    match Attempt::new(core, name, options).ask().await {
+    let span = tracing::debug_span!("lease.try_acquire", %name);
+    match Attempt::new(core, name, options).ask().instrument(span).await {
         Asked::Granted(lease) => Ok(TryAcquired::Acquired(lease)),
         Asked::Held { by, retry_after } => Ok(TryAcquired::Held { by, retry_after }),
         Asked::Failed(error) | Asked::Spent(error) => Err(error),

@@ -160,7 +160,10 @@ impl LeaseClient {
     {
         let _scope = self.core.enter_scope();
         match self.try_acquire(name, options).await?.acquired() {
-            Some(lease) => self.run_under(lease, work).await.map(Some),
+            Some(lease) => {
+                let span = tracing::debug_span!("lease.run", name = %lease.name());
+                self.run_under(lease, work).instrument(span).await.map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -183,7 +186,6 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Dropping it drops the work, and then releases the lease in the background.
-    #[tracing::instrument(name = "lease.run", level = "debug", skip_all)]
     pub async fn run<W, F>(
         &self,
         name: impl IntoLeaseName,
@@ -196,7 +198,8 @@ impl LeaseClient {
     {
         let _scope = self.core.enter_scope();
         let lease = self.acquire(name, options).await?;
-        self.run_under(lease, work).await
+        let span = tracing::debug_span!("lease.run", name = %lease.name());
+        self.run_under(lease, work).instrument(span).await
     }
 
     async fn run_under<W, F>(&self, lease: Lease, work: W) -> Result<F::Output>
@@ -248,12 +251,12 @@ impl LeaseClient {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    #[tracing::instrument(name = "lease.list", level = "debug", skip(self))]
     pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
         self.core.enter("list")?;
+        let span = tracing::debug_span!("lease.list", prefix, ?after, limit);
         let (store, prefix, after) = (Arc::clone(&self.core.store), prefix.to_owned(), after.cloned());
         let list = async move { store.list(&prefix, after.as_ref(), limit).await };
-        self.core.in_time("list", list).await
+        self.core.in_time("list", list).instrument(span).await
     }
 
     /// Watches who holds a lease.
@@ -301,6 +304,6 @@ impl LeaseClient {
     ///
     /// Once polled, the closing goes on in the background.
     pub async fn close(&self) -> Result<()> {
-        self.core.close().await
+        self.core.close().instrument(tracing::debug_span!("lease.close")).await
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
 
 use crate::{
     Capabilities, Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LeaseRecord,
@@ -124,12 +125,12 @@ impl Core {
     }
 
     /// Releases and waits for the answer. Transient failures are repeated in the background.
-    #[tracing::instrument(name = "lease.release", level = "debug", skip_all, fields(name = %release.request.claim.name))]
     pub(crate) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
+        let span = tracing::debug_span!("lease.release", name = %release.request.claim.name);
         let errand = Errand::new(release.request.clone(), self.clock.now() + release.timeout);
         let core = Arc::clone(self);
         let done = move |answered: &Answered<Released>| core.released(release, RELEASE_REPEATS, 0, answered);
-        self.releases.submit(errand, done).await.result
+        self.releases.submit(errand, done).instrument(span).await.result
     }
 
     /// Releases, best effort (S16).
@@ -178,10 +179,10 @@ impl Core {
         })
     }
 
-    #[tracing::instrument(name = "lease.inspect", level = "debug", skip_all, fields(%name))]
     pub(crate) async fn inspect(&self, name: LeaseName) -> Result<Option<LeaseRecord>> {
         let store = Arc::clone(&self.store);
-        self.in_time("inspect", async move { store.inspect(&name).await }).await
+        let span = tracing::debug_span!("lease.inspect", %name);
+        self.in_time("inspect", async move { store.inspect(&name).await }).instrument(span).await
     }
 
     /// Waits for a call of the store that belongs to no lease, within a fixed time.
@@ -229,7 +230,6 @@ impl Core {
     }
 
     /// Begins to close if nobody has; completes when it is closed.
-    #[tracing::instrument(name = "lease.close", level = "debug", skip_all)]
     pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
         self.home.enter("close")?;
         let first = self.phase.send_if_modified(|phase| {

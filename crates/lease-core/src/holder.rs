@@ -2,15 +2,19 @@
 
 use std::{env, fmt, process, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use crate::random;
 
 /// Who holds a lease: 1 to 255 bytes of text without control characters, readable by anybody who inspects it.
 ///
 /// By default every client makes its own, from the host's name, the process id and a random part
 /// ([`HolderId::random`]), so that two replicas never share one by accident. Ownership does not rest on it: a grant is
 /// owned by its holder *and* its nonce (S14). Cloning is cheap.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "String", into = "String")
+)]
 pub struct HolderId(Arc<str>);
 
 impl HolderId {
@@ -37,12 +41,14 @@ impl HolderId {
     }
 
     /// A holder id that no other client has: `host-pid-random`.
+    ///
+    /// # Panics
+    ///
+    /// When the system gives no random numbers.
     #[must_use]
     pub fn random() -> Self {
-        let host = gethostname::gethostname();
-        let host: String =
-            host.to_string_lossy().chars().filter(|character| !character.is_control()).take(50).collect();
-        Self(format!("{host}-{}-{:016x}", process::id(), rand::random::<u64>()).into())
+        let host: String = host_name().chars().filter(|character| !character.is_control()).take(50).collect();
+        Self(format!("{host}-{}-{:016x}", process::id(), u64::from_ne_bytes(random::bytes())).into())
     }
 
     /// The holder id that an environment variable gives, for example `POD_NAME`.
@@ -65,6 +71,16 @@ impl HolderId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    env::var("COMPUTERNAME").unwrap_or_else(|_| "host".to_owned())
 }
 
 /// Why a text is no [`HolderId`].

@@ -77,6 +77,7 @@ mod metadata;
 mod name;
 mod observer;
 mod options;
+mod random;
 mod renewal;
 mod schedule;
 mod store;

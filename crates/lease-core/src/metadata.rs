@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 /// A small map of text that anybody who inspects a lease can read: a leader's address, a version.
 ///
 /// At most [`Metadata::MAX_BYTES`] for all keys and values together, and no control characters in them. It is stored
@@ -16,8 +14,12 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(metadata.get("version"), Some("2.1.0"));
 /// # Ok::<(), lease_core::InvalidMetadata>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")
+)]
 pub struct Metadata(BTreeMap<String, String>);
 
 impl Metadata {

@@ -7,8 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
 /// The name of a lease: 1 to 255 bytes of printable ASCII without spaces.
 ///
 /// A name is parsed once and is then acceptable to every store. It is byte-exact (S21): `Job` and `job` are two leases,
@@ -22,8 +20,12 @@ use serde::{Deserialize, Serialize};
 /// assert!("two words".parse::<LeaseName>().is_err());
 /// # Ok::<(), lease_core::InvalidName>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "String", into = "String")
+)]
 pub struct LeaseName(Arc<str>);
 
 impl LeaseName {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{Capabilities, Error, ErrorKind, HolderId, Metadata, schedule::Schedule};
 
 /// What is wanted of a lease: plain data, to be written in code or read from configuration.
@@ -20,57 +18,59 @@ use crate::{Capabilities, Error, ErrorKind, HolderId, Metadata, schedule::Schedu
 /// assert_eq!(read, options);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LeaseOptions {
     /// How long the lease lasts without a renewal; how long the name stays blocked after a crash of its holder. Within the
     /// store's limits; 10 to 60 seconds suit most work.
-    #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub ttl: Duration,
     /// Who holds it. Default: the client's holder id. For several parts of one process that are different to others, as the
     /// candidates of an election are; each of them waits in a line of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub holder: Option<HolderId>,
     /// How long `acquire` waits for a name that somebody else holds, the first attempt included, which is not cut short. Default:
     /// for ever.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub wait_limit: Option<Duration>,
     /// What anybody may read of the holder.
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Metadata::is_empty"))]
     pub metadata: Metadata,
     /// How long the name stays blocked at least, counted from the grant, even if the lease is released before: so that a
     /// job of 50 ms is not run again by a replica whose clock is 300 ms behind. Default: zero. A crashed holder blocks
     /// the name for its ttl only.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Duration::is_zero")]
+    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Duration::is_zero"))]
     pub hold_at_least: Duration,
     /// How long the lease is held at most, counted from the grant: a stuck holder is not renewed for ever. Default: no end.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub max_tenure: Option<Duration>,
     /// Who renews.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub renewal: Renewal,
     /// The time between two renewals. Default: a third of the ttl.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub renewal_interval: Option<Duration>,
     /// How long one request waits for the store's answer. Default: a sixth of the ttl, at most 5 seconds.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub attempt_timeout: Option<Duration>,
     /// The largest relative error of this machine's clock rate against the store's. From 0 to below 0.5, default 0.01.
-    #[serde(default = "default_clock_drift")]
+    #[cfg_attr(feature = "serde", serde(default = "default_clock_drift"))]
     pub clock_drift: f64,
     /// How much earlier than the store the holder considers the lease lost (S1). At most a quarter of the ttl. Default: 1 %
     /// of the ttl, at least 50 ms.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub margin: Option<Duration>,
     /// Whether a grant is announced by push to those who watch the name. Default: no.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub announce: bool,
 }
 
 /// Who renews a lease.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Renewal {
     /// The client, in the background.
     #[default]

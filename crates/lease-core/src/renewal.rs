@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
@@ -131,7 +132,6 @@ impl Renewals {
     }
 
     /// Renews now, whatever the plan says.
-    #[tracing::instrument(name = "lease.renew", level = "debug", skip_all, fields(name = %tenure.name()))]
     pub(crate) async fn renew(&self, tenure: &Arc<Tenure>) -> Result<()> {
         if let Some(lost) = tenure.loss() {
             return Err(lost.into());
@@ -142,7 +142,8 @@ impl Renewals {
         let give_up_at = tenure.schedule.give_up_at(self.0.clock.now(), tenure.valid_until());
         let errand = Errand::new(request, give_up_at).while_wanted(move || holding.is_held());
         let outcome = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
-        let answered = self.0.lane.submit(errand, outcome).await;
+        let span = tracing::debug_span!("lease.renew", name = %tenure.name());
+        let answered = self.0.lane.submit(errand, outcome).instrument(span).await;
         match answered.result {
             Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
             Ok(_) => Err(tenure.lost().await.into()),

@@ -7,7 +7,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::{Endings, FencingToken, GrantId, HolderId, LeaseName, Metadata, Result, Wakeups};
 
@@ -438,7 +437,8 @@ pub enum LossReason {
 }
 
 /// What a store can do. Tests are chosen by it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Capabilities {
     /// The store's name, lower case: `"postgres"`.
     pub store: &'static str,
@@ -529,7 +529,8 @@ impl Capabilities {
 }
 
 /// Whose clock judges whether a lease has expired (S3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ExpiryJudge {
     /// The wall clock of the store's server: a jump of it moves expiry.
@@ -541,7 +542,8 @@ pub enum ExpiryJudge {
 }
 
 /// What fencing tokens keep rising over (S9). All stores keep them rising over release and expiry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TokensSurvive {
     /// The removal of the lease's record, by a purge or by hand.
     pub removal: bool,

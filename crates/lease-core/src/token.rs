@@ -2,15 +2,15 @@
 
 use std::{fmt, num::NonZeroU64};
 
-use serde::{Deserialize, Serialize};
+use crate::random;
 
 /// A number that is greater for every new grant of a name, whoever gets it (S9).
 ///
 /// Send it along with every write that the lease protects, and let the resource refuse a token that is smaller than
 /// one it has already seen. That is the only protection against a holder that was paused and wakes up too late.
 /// Tokens of different names cannot be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
@@ -45,9 +45,13 @@ pub struct GrantId(u128);
 
 impl GrantId {
     /// A nonce that no other attempt has.
+    ///
+    /// # Panics
+    ///
+    /// When the system gives no random numbers.
     #[must_use]
     pub fn random() -> Self {
-        Self(rand::random())
+        Self(u128::from_ne_bytes(random::bytes()))
     }
 
     /// The nonce with these bits.

@@ -6,13 +6,12 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
 
 use crate::{
     Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, WaitOutcome,
@@ -20,6 +19,7 @@ use crate::{
     core::{Core, Phase, closed},
     home::ended,
     lease::Lease,
+    random::Jitter,
 };
 
 /// The poll behind the push: from this to twice this.
@@ -58,8 +58,12 @@ enum Known {
 }
 
 /// Acquires a lease, and waits for it if need be.
-#[tracing::instrument(name = "lease.acquire", level = "debug", skip_all, fields(%name))]
 pub(crate) async fn acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<Lease> {
+    let span = tracing::debug_span!("lease.acquire", %name);
+    acquire_within_limit(core, name, options).instrument(span).await
+}
+
+async fn acquire_within_limit(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<Lease> {
     let limit = options.wait_limit;
     let mut wait = Wait::new(core, &name, &options);
     let known = watch::Sender::new(Known::Nothing);
@@ -223,7 +227,7 @@ struct Contender {
     core: Arc<Core>,
     place: Place,
     /// Seeded by holder and name, so that contenders differ, and a simulation can be repeated.
-    random: SmallRng,
+    jitter: Jitter,
     /// When the name is worth an attempt, whoever is the first in line then: a waiter that goes takes neither the poll nor a
     /// hint with it.
     wake_at: Option<Moment>,
@@ -232,10 +236,8 @@ struct Contender {
 
 impl Contender {
     fn new(core: &Arc<Core>, place: Place, wake_at: Option<Moment>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        place.hash(&mut hasher);
-        let random = SmallRng::seed_from_u64(hasher.finish());
-        Self { core: Arc::clone(core), place, random, wake_at, on_duty: true }
+        let jitter = Jitter::new(&place);
+        Self { core: Arc::clone(core), place, jitter, wake_at, on_duty: true }
     }
 
     async fn run(mut self) {
@@ -308,9 +310,8 @@ impl Contender {
 
     /// When to try again: at the next poll, or when the holder's time is over.
     fn after(&mut self, retry_after: Option<Duration>) -> Moment {
-        let poll = POLL.mul_f64(self.random.random_range(1.0..2.0));
-        let expiry =
-            retry_after.map(|after| after.saturating_add(EXPIRY_JITTER.mul_f64(self.random.random_range(0.0..1.0))));
+        let poll = POLL.mul_f64(1.0 + self.jitter.share());
+        let expiry = retry_after.map(|after| after.saturating_add(EXPIRY_JITTER.mul_f64(self.jitter.share())));
         self.core.clock.now() + expiry.map_or(poll, |expiry| expiry.min(poll))
     }
 }

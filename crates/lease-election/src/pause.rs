@@ -7,26 +7,27 @@ use std::{
 };
 
 use lease_core::{Clock, Moment};
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 /// Pauses of about the same length, seeded so that candidates differ, and a simulation can be repeated.
 #[derive(Debug, Clone)]
 pub(crate) struct Pause {
     clock: Arc<dyn Clock>,
     length: Duration,
-    random: SmallRng,
+    random: DefaultHasher,
 }
 
 impl Pause {
     pub(crate) fn new(clock: Arc<dyn Clock>, length: Duration, seed: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         seed.hash(&mut hasher);
-        Self { clock, length, random: SmallRng::seed_from_u64(hasher.finish()) }
+        Self { clock, length, random: hasher }
     }
 
     /// From this length to half as much again.
     pub(crate) fn length(&mut self) -> Duration {
-        self.length.mul_f64(self.random.random_range(1.0..1.5))
+        self.random.write_u8(0);
+        let share = self.random.finish() as f64 / u64::MAX as f64;
+        self.length.mul_f64(1.0 + share / 2.0)
     }
 
     /// When a pause that begins now is over.
