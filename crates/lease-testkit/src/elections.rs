@@ -12,6 +12,7 @@ macro_rules! elections {
             $($into)*
             electing::exactly_one_candidate_leads,
             electing::a_crash_is_followed_by_another_leader,
+            electing::l08_checks_of_health_do_not_hold_up_the_fail_over,
             electing::a_clean_stop_hands_over_at_once,
             electing::l08_an_unhealthy_leader_steps_down_and_a_healthy_one_follows,
             electing::l08_nobody_leads_when_nobody_is_healthy,
@@ -28,6 +29,7 @@ macro_rules! elections {
             electing::l05_trouble_is_an_item,
             electing::l05_streams_can_be_narrowed,
             electing::s17_nobody_wins_before_the_work_has_ended,
+            electing::s17_a_close_under_a_leader_lets_its_work_end,
             electing::s17_work_that_ignores_the_end_is_dropped_after_the_grace,
             electing::s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out,
             electing::s17_panicking_work_releases_the_leadership,

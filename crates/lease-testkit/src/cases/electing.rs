@@ -117,6 +117,36 @@ pub async fn a_crash_is_followed_by_another_leader(bench: &Bench) {
     assert!(new.token() > old.token());
 }
 
+/// The same although the others ask for their health all the time: each is followed within the lease duration and two
+/// seconds (L2, L8).
+pub async fn l08_checks_of_health_do_not_hold_up_the_fail_over(bench: &Bench) {
+    let intervals = [100, 1000, 5000].map(Duration::from_millis);
+    futures::future::join_all(intervals.map(|interval| async move {
+        let group = |client| {
+            Election::new(client, &format!("checked every {interval:?}"), options(bench)).expect("a valid election")
+        };
+        let network = bench.chaos().await;
+        let leader = group(bench.client_of(network.clone())).candidate(named("leader")).expect("a valid candidate");
+        leads(bench, &leader).await;
+        let mut followers = Vec::new();
+        for name in ["one", "two", "three"] {
+            let follower = group(bench.client().await).candidate(named(name)).expect("a valid candidate");
+            follower.watch_health(interval, || async { true }).expect("in a runtime");
+            followers.push(follower);
+        }
+        // The ticks of the checks have their rhythm.
+        bench.pass(bench.ttl).await;
+        let crashed = bench.now();
+        network.cut();
+        bench
+            .poll("one of them leads", limit(bench) * 2, async || followers.iter().find_map(Candidate::leadership))
+            .await;
+        let took = bench.now().saturating_since(crashed);
+        assert!(took <= lease_duration(bench) + Duration::from_secs(2), "with checks every {interval:?}: {took:?}");
+    }))
+    .await;
+}
+
 /// A leader that stops in order is followed at once, not after the lease duration.
 pub async fn a_clean_stop_hands_over_at_once(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
@@ -396,7 +426,17 @@ where
 
 /// A contender's win is never earlier than the end of the leader's work (S17).
 pub async fn s17_nobody_wins_before_the_work_has_ended(bench: &Bench) {
-    let first = candidate(bench, named("first")).await;
+    nobody_wins_before_the_work_has_ended(bench, async |first, _| first.stop().await.expect("stopped")).await;
+}
+
+/// The same when the leader's client is closed: the work is told, drains, ends, and only then somebody else leads (S17).
+pub async fn s17_a_close_under_a_leader_lets_its_work_end(bench: &Bench) {
+    nobody_wins_before_the_work_has_ended(bench, async |_, client| client.close().await.expect("closed")).await;
+}
+
+async fn nobody_wins_before_the_work_has_ended(bench: &Bench, end: impl AsyncFnOnce(Candidate, LeaseClient)) {
+    let client = bench.client().await;
+    let first = election_of(bench, client.clone()).candidate(named("first")).expect("a valid candidate");
     let ended = Arc::new(std::sync::Mutex::new(None));
     let (clock, drains_for, told) = (Arc::clone(&bench.clock), bench.ttl / 2, Arc::clone(&ended));
     let work = lead(&first, move |term| {
@@ -412,11 +452,10 @@ pub async fn s17_nobody_wins_before_the_work_has_ended(bench: &Bench) {
     let second = candidate(bench, named("second")).await;
     bench.poll("both are listed", limit(bench), async || seen(&second, 2).await).await;
     let stopped = bench.now();
-    let (stop, won) = tokio::join!(first.stop(), async {
+    let ((), won) = tokio::join!(end(first.clone(), client), async {
         leads(bench, &second).await;
         bench.now()
     });
-    stop.expect("stopped");
     bench.soon("the work ends with its candidate", work).await.expect("no panic");
     let ended = ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("the work came to its end");
     assert!(ended.saturating_since(stopped) >= drains_for.mul_f64(0.9), "it was given the time");
