@@ -17,6 +17,7 @@ use std::{
     ops::RangeInclusive,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 use lease_core::{Clock, SystemClock};
@@ -25,7 +26,7 @@ use plan::{Plan, plans};
 use play::{Outcome, play};
 use proptest::{
     strategy::{Just, Strategy, ValueTree},
-    test_runner::{RngAlgorithm, TestCaseError, TestCaseResult, TestError, TestRng, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestCaseResult, TestError, TestRng, TestRunner},
 };
 use story::Story;
 
@@ -101,7 +102,8 @@ fn drawn(seed: u64, drift: RangeInclusive<i32>) -> (TestRunner, impl ValueTree<V
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Default::default(), rng);
+    let config = Config { max_shrink_time: 20_000, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, rng);
     let tree = plans(drift).new_tree(&mut runner).unwrap();
     (runner, tree)
 }
@@ -127,7 +129,9 @@ fn smallest_that_fails(
         Err(TestError::Fail(why, plan)) => Some((why, plan)),
         _ => None,
     };
-    while let Some(smaller) = plan.without_a_part().into_iter().find_map(&mut fails) {
+    let enough = SystemClock.now() + Duration::from_secs(20);
+    let in_time = |_: &Plan| SystemClock.now() < enough;
+    while let Some(smaller) = plan.without_a_part().into_iter().take_while(in_time).find_map(&mut fails) {
         (why, plan) = smaller;
     }
     Some((why.to_string(), plan))

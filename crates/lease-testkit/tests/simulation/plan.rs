@@ -53,6 +53,10 @@ pub(crate) enum TroubleKind {
     Cut,
     /// Its clock jumps, as over a suspend.
     Jump,
+    /// The tasks that use it end, as with the runtime of an application's part, and are begun again.
+    Abort,
+    /// It is closed, and another one with the same holder id takes its place, as after a restart in order.
+    Close,
 }
 
 /// A worker takes a lease, holds it for a while, and ends it.
@@ -78,6 +82,11 @@ pub(crate) enum Asks {
     Waiting {
         limit: u32,
         patience: u32,
+    },
+    /// Some come and go at every tick of something else, for so many ticks (L2).
+    Ticking {
+        tick: u32,
+        ticks: u8,
     },
 }
 
@@ -148,7 +157,8 @@ fn client(drift: RangeInclusive<i32>) -> impl Strategy<Value = ClientPlan> {
     let hints = prop_oneof![2 => Just(Hints::Delivered), 1 => Just(Hints::Dropped)];
     let operation = select(vec![Operation::Acquire, Operation::Renew, Operation::Release, Operation::Inspect]);
     let faults = vec((operation, fault(), prop_oneof![1 => 4..12_u32, 2 => 1..4_u32]), 0..=6);
-    let kind = select(vec![TroubleKind::Freeze, TroubleKind::Cut, TroubleKind::Jump]);
+    let kind =
+        select(vec![TroubleKind::Freeze, TroubleKind::Cut, TroubleKind::Jump, TroubleKind::Abort, TroubleKind::Close]);
     let trouble = (500..5000_u32, 0..2000_u32, kind).prop_map(|(after, lasts, kind)| Trouble { after, lasts, kind });
     let workers = vec(vec(step(), 1..=4), 1..=2);
     (drift, hints, faults, vec(trouble, 0..=3), workers)
@@ -172,6 +182,7 @@ fn step() -> impl Strategy<Value = Step> {
     let asks = prop_oneof![
         1 => Just(Asks::Once),
         2 => (0..3000_u32, 0..4000_u32).prop_map(|(limit, patience)| Asks::Waiting { limit, patience }),
+        1 => (10..500_u32, 1..20_u8).prop_map(|(tick, ticks)| Asks::Ticking { tick, ticks }),
     ];
     let works = prop_oneof![1 => Just(0), 4 => 0..3000_u32];
     let ends = prop_oneof![

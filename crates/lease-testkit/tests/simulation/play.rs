@@ -1,11 +1,23 @@
 //! Does what a plan says.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use lease_core::{Break, Clock, HolderId, LeaseClient, LeaseName, LeaseOptions, LeaseStore, TokioClock, TryAcquired};
+use lease_core::{
+    Break, Clock, HolderId, Lease, LeaseClient, LeaseName, LeaseOptions, LeaseStore, Moment, Sleep, TokioClock,
+    TryAcquired,
+};
 use lease_memory::MemoryStore;
-use lease_testkit::{ChaosStore, History, SkewedClock};
-use tokio::task::JoinSet;
+use lease_testkit::{ChaosStore, History, OpenTenure, SkewedClock};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 use crate::{
     plan::{Asks, ClientPlan, Ends, Plan, Step, TroubleKind},
@@ -20,14 +32,51 @@ pub(crate) struct Outcome {
 /// Plays a plan, in paused time; the story is told on the way.
 pub(crate) fn play(plan: &Plan, story: &Story) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(schedule(Arc::new(plan.clone()), story))
+    runtime.block_on(async {
+        let clock =
+            Arc::new(Metered { clock: TokioClock::new(), readings: AtomicU64::new(0), livelock: Notify::new() });
+        tokio::select! {
+            biased;
+            () = clock.livelock.notified() => panic!("a livelock"),
+            outcome = schedule(Arc::new(plan.clone()), clock.clone(), story) => outcome,
+        }
+    })
+}
+
+/// No schedule reads the clock nearly so often.
+const MOST_READINGS: u64 = 100_000;
+
+/// Whoever spins reads the clock, or lets a store read it: then the schedule fails rather than hangs.
+#[derive(Debug)]
+struct Metered {
+    clock: TokioClock,
+    readings: AtomicU64,
+    livelock: Notify,
+}
+
+impl Clock for Metered {
+    fn now(&self) -> Moment {
+        if self.readings.fetch_add(1, Ordering::Relaxed) == MOST_READINGS {
+            self.livelock.notify_one();
+            // Out of a loop that never yields, too.
+            panic!("a livelock: the clock was read {MOST_READINGS} times");
+        }
+        self.clock.now()
+    }
+
+    fn sleep_until(&self, moment: Moment) -> Sleep {
+        self.clock.sleep_until(moment)
+    }
 }
 
 /// One client of the plan, and what can be done to it.
 #[derive(Clone)]
 struct Player {
     plan: Arc<Plan>,
-    client: LeaseClient,
+    number: usize,
+    client: Arc<Mutex<LeaseClient>>,
+    /// Told when the tasks of the client end and are begun again.
+    aborted: watch::Sender<u32>,
     chaos: ChaosStore,
     skewed: SkewedClock,
     clock: Arc<dyn Clock>,
@@ -36,8 +85,7 @@ struct Player {
 }
 
 /// One schedule: a time of trouble, then peace, in which everybody must get on.
-async fn schedule(plan: Arc<Plan>, story: &Story) -> Outcome {
-    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+async fn schedule(plan: Arc<Plan>, clock: Arc<dyn Clock>, story: &Story) -> Outcome {
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
     let history = History::default();
     let (mut players, mut tasks) = (Vec::new(), JoinSet::new());
@@ -48,22 +96,19 @@ async fn schedule(plan: Arc<Plan>, story: &Story) -> Outcome {
         }
         chaos.set_hints(*hints);
         let skewed = SkewedClock::new(Arc::clone(&clock), *drift, plan.ttl * u32::try_from(number).unwrap() * 1000);
-        let mut client = LeaseClient::builder(chaos.clone()).holder(holder(number)).clock(skewed.clone());
-        if story.is_told() {
-            client = client.observer(story.of(number, Arc::clone(&clock)));
-        }
-        let client = client.build();
+        let client = Arc::new(Mutex::new(client(number, &chaos, &skewed, &clock, story)));
         let (plan, clock, history, story) = (Arc::clone(&plan), Arc::clone(&clock), history.clone(), story.clone());
-        players.push(Player { plan, client, chaos, skewed, clock, history, story });
+        let aborted = watch::Sender::new(0);
+        players.push(Player { plan, number, client, aborted, chaos, skewed, clock, history, story });
     }
     for (number, player) in players.iter().enumerate() {
         let ClientPlan { workers, .. } = &plan.clients[number];
         for worker in 0..workers.len() {
             let player = player.clone();
-            tasks.spawn(async move { player.work(number, worker).await });
+            tasks.spawn(async move { player.work(worker).await });
         }
         let player = player.clone();
-        tasks.spawn(async move { player.suffer(number).await });
+        tasks.spawn(async move { player.suffer().await });
     }
     let operator = (Arc::clone(&plan), Arc::clone(&clock), Arc::clone(&store), story.clone());
     tasks.spawn(async move {
@@ -90,11 +135,20 @@ async fn schedule(plan: Arc<Plan>, story: &Story) -> Outcome {
 }
 
 impl Player {
+    fn client(&self) -> LeaseClient {
+        self.client.lock().unwrap().clone()
+    }
+
     /// How many leases it lost.
-    async fn work(&self, client: usize, worker: usize) -> u64 {
-        let mut losses = 0;
-        for step in &self.plan.clients[client].workers[worker] {
-            losses += u64::from(self.take(step).await);
+    async fn work(&self, worker: usize) -> u64 {
+        let (mut losses, mut aborted) = (0, self.aborted.subscribe());
+        for step in &self.plan.clients[self.number].workers[worker] {
+            tokio::select! {
+                biased;
+                // What it waits for, or holds, is dropped.
+                _ = aborted.changed() => {}
+                lost = self.take(step) => losses += u64::from(lost),
+            }
         }
         losses
     }
@@ -102,7 +156,7 @@ impl Player {
     /// Takes a lease, holds it, and ends it. Whether it was lost.
     async fn take(&self, step: &Step) -> bool {
         self.pass(step.pause).await;
-        let (name, ttl) = (job(step.name), self.plan.ttl);
+        let (name, ttl, client) = (job(step.name), self.plan.ttl, self.client());
         let mut options = LeaseOptions::new(ttl).with_announce(step.announce);
         if step.short_tenure {
             options = options.with_max_tenure(ttl);
@@ -110,26 +164,17 @@ impl Player {
         if step.holds_on {
             options = options.with_hold_at_least(ttl / 2);
         }
-        let lease = match step.asks {
-            Asks::Once => self.client.try_acquire(&name, options).await.ok().and_then(TryAcquired::acquired),
-            Asks::Waiting { limit, patience } => {
-                let acquire = self.client.acquire(&name, options.with_wait_limit(self.plan.time(limit)));
-                tokio::select! {
-                    biased;
-                    lease = acquire => lease.ok(),
-                    () = self.pass(patience) => None,
-                }
-            }
-        };
-        let Some(lease) = lease else { return false };
-        let tenure = self.history.began(&name, self.client.holder(), lease.token(), self.clock.now());
+        let Some(lease) = self.ask(&client, &name, options, step.asks).await else { return false };
+        let tenure = self.history.began(&name, client.holder(), lease.token(), self.clock.now());
+        // The tenure ends before the guard does, also when both are dropped.
+        let (lease, tenure) = (lease, Believing { tenure: Some(tenure), clock: Arc::clone(&self.clock) });
         tokio::select! {
             biased;
             _ = lease.lost() => {}
             () = self.pass(step.works) => {}
         }
         let lost = !lease.is_held();
-        tenure.ended(self.clock.now());
+        drop(tenure);
         match step.ends {
             Ends::Release => drop(lease.release().await),
             Ends::Drop => drop(lease),
@@ -139,12 +184,36 @@ impl Player {
         lost
     }
 
-    /// Is frozen, cut and suspended.
-    async fn suffer(&self, client: usize) -> u64 {
-        for trouble in &self.plan.clients[client].troubles {
+    async fn ask(&self, client: &LeaseClient, name: &LeaseName, options: LeaseOptions, asks: Asks) -> Option<Lease> {
+        match asks {
+            Asks::Once => client.try_acquire(name, options).await.ok().and_then(TryAcquired::acquired),
+            Asks::Waiting { limit, patience } => {
+                let options = options.with_wait_limit(self.plan.time(limit));
+                tokio::select! {
+                    biased;
+                    lease = client.acquire(name, options) => lease.ok(),
+                    () = self.pass(patience) => None,
+                }
+            }
+            Asks::Ticking { tick, ticks } => {
+                for _ in 0..ticks {
+                    tokio::select! {
+                        biased;
+                        lease = client.acquire(name, &options) => return lease.ok(),
+                        () = self.pass(tick) => {}
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Is frozen, cut, suspended, aborted and closed.
+    async fn suffer(&self) -> u64 {
+        for trouble in &self.plan.clients[self.number].troubles {
             self.pass(trouble.after).await;
             let lasts = self.plan.time(trouble.lasts);
-            self.story.tell(self.clock.now(), || format!("client-{client}: {:?} for {lasts:?}", trouble.kind));
+            self.story.tell(self.clock.now(), || format!("client-{}: {:?} for {lasts:?}", self.number, trouble.kind));
             match trouble.kind {
                 TroubleKind::Freeze => {
                     self.chaos.freeze();
@@ -157,6 +226,12 @@ impl Player {
                     self.chaos.heal();
                 }
                 TroubleKind::Jump => self.skewed.jump(lasts),
+                TroubleKind::Abort => self.aborted.send_modify(|times| *times += 1),
+                TroubleKind::Close => {
+                    let next = client(self.number, &self.chaos, &self.skewed, &self.clock, &self.story);
+                    let closed = std::mem::replace(&mut *self.client.lock().unwrap(), next);
+                    closed.close().await.unwrap();
+                }
             }
         }
         0
@@ -167,9 +242,10 @@ impl Player {
         self.chaos.calm();
         let limit = self.plan.ttl * 8 + Duration::from_secs(10);
         let options = LeaseOptions::new(self.plan.ttl).with_wait_limit(limit);
-        let lease = self.client.acquire(name, options).await;
+        let client = self.client();
+        let lease = client.acquire(name, options).await;
         let lease = lease.unwrap_or_else(|error| panic!("no progress after the trouble: {error}"));
-        let tenure = self.history.began(name, self.client.holder(), lease.token(), self.clock.now());
+        let tenure = self.history.began(name, client.holder(), lease.token(), self.clock.now());
         self.pass(100).await;
         tenure.ended(self.clock.now());
         lease.release().await.expect("nothing is wrong any more");
@@ -179,6 +255,31 @@ impl Player {
     async fn pass(&self, thousandths: u32) {
         self.clock.sleep_until(self.clock.now() + self.plan.time(thousandths)).await;
     }
+}
+
+/// Notes the end of a tenure, also when the task that holds it is dropped.
+struct Believing {
+    tenure: Option<OpenTenure>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Believing {
+    fn drop(&mut self) {
+        if let Some(tenure) = self.tenure.take() {
+            tenure.ended(self.clock.now());
+        }
+    }
+}
+
+fn client(
+    number: usize,
+    chaos: &ChaosStore,
+    skewed: &SkewedClock,
+    clock: &Arc<dyn Clock>,
+    story: &Story,
+) -> LeaseClient {
+    let builder = LeaseClient::builder(chaos.clone()).holder(holder(number)).clock(skewed.clone());
+    if story.is_told() { builder.observer(story.of(number, Arc::clone(clock))).build() } else { builder.build() }
 }
 
 fn holder(client: usize) -> HolderId {
