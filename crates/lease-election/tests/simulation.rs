@@ -1,22 +1,37 @@
 //! Many schedules of an election with troubles, in paused time: at most one leader works at any time, terms rise, and
 //! somebody leads soon after the trouble is over.
 //!
-//! A schedule is its seed: `LEASE_SIMULATION_SEED=42 cargo test -p lease-election --test simulation` replays one.
+//! A schedule is its seed: `LEASE_SIMULATION_SEED=42 cargo test -p lease-election --test simulation` replays one;
+//! `LEASE_SIMULATION_SCHEDULES` sets how many there are.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{env, sync::Arc, time::Duration};
+use std::{
+    env,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use lease_core::{Clock, ErrorKind, HolderId, LeaseClient, LeaseName, LeaseStore, Moment, TokioClock};
+use lease_core::{Clock, ErrorKind, HolderId, LeaseClient, LeaseName, LeaseStore, Moment};
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Term};
 use lease_memory::MemoryStore;
 use lease_testkit::{ChaosStore, Dice, Fault, History, OpenTenure, Operation, SkewedClock};
+
+#[path = "../../lease-testkit/tests/simulation/metered.rs"]
+mod metered;
+
+use metered::Metered;
 
 const SCHEDULES: u64 = 60;
 
 #[test]
 fn at_most_one_leader_and_rising_terms_in_any_schedule() {
-    let replay = env::var("LEASE_SIMULATION_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    let seeds = replay.map_or(0..SCHEDULES, |seed| seed..seed + 1);
+    let number = |variable: &str| env::var(variable).ok().map(|value| value.parse::<u64>().unwrap());
+    let replay = number("LEASE_SIMULATION_SEED");
+    let schedules = number("LEASE_SIMULATION_SCHEDULES").unwrap_or(SCHEDULES);
+    let seeds = replay.map_or(0..schedules, |seed| seed..seed + 1);
     let (mut terms, schedules) = (0, seeds.end - seeds.start);
     for seed in seeds {
         let history = simulate(seed);
@@ -41,12 +56,14 @@ fn a_schedule_can_be_replayed() {
 
 fn simulate(seed: u64) -> History {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(schedule(seed))
+    runtime.block_on(async {
+        let clock = Arc::new(Metered::new());
+        clock.watch(schedule(seed, clock.clone())).await
+    })
 }
 
-async fn schedule(seed: u64) -> History {
+async fn schedule(seed: u64, clock: Arc<dyn Clock>) -> History {
     let mut dice = Dice::seeded(seed);
-    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
     let lease = Duration::from_secs(15);
     let (history, trouble_ends) = (History::default(), clock.now() + lease * 12);
@@ -64,39 +81,66 @@ async fn schedule(seed: u64) -> History {
         let rate = i32::try_from(dice.below(20_001)).unwrap() - 10_000;
         let skewed = SkewedClock::new(Arc::clone(&clock), rate, dice.between(Duration::ZERO, lease * 1000));
         let id = HolderId::new(format!("candidate-{number}")).unwrap();
-        let client = LeaseClient::builder(chaos.clone()).holder(id.clone()).clock(skewed).build();
-        let election = Election::new(client, "group", ElectionOptions::default()).unwrap();
         let priority = i64::try_from(dice.below(3)).unwrap();
-        let candidate = election.candidate(CandidateOptions::new().with_priority(priority)).unwrap();
+        let member =
+            Member { id: id.clone(), priority, chaos: chaos.clone(), clock: skewed, candidate: Arc::default() };
+        member.join();
         let worker = Worker {
             id,
             clock: Arc::clone(&clock),
             history: history.clone(),
             dice: Dice::seeded(dice.below(u64::MAX)),
         };
-        tokio::spawn(worker.lead(candidate.clone(), trouble_ends));
+        tokio::spawn(worker.lead(member.clone(), trouble_ends));
         let nemesis = Dice::seeded(dice.below(u64::MAX));
-        tokio::spawn(make_trouble(candidate.clone(), chaos.clone(), Arc::clone(&clock), nemesis, trouble_ends));
-        everybody.push((candidate, chaos));
+        tokio::spawn(make_trouble(member.clone(), Arc::clone(&clock), nemesis, trouble_ends));
+        everybody.push(member);
     }
     clock.sleep_until(trouble_ends).await;
-    for (candidate, chaos) in &everybody {
-        chaos.calm();
-        chaos.heal();
-        chaos.thaw();
+    for member in &everybody {
+        member.chaos.calm();
+        member.chaos.heal();
+        member.chaos.thaw();
+        let candidate = member.candidate();
+        candidate.stop_watching_health();
         candidate.set_health(true).unwrap();
         candidate.start().unwrap();
     }
     // What was delayed may still arrive; then the lease duration, a poll, and a hand-over.
     let bound = clock.now() + lease * 3;
-    while !everybody.iter().any(|(candidate, _)| candidate.is_leader()) {
+    while !everybody.iter().any(|member| member.candidate().is_leader()) {
         assert!(clock.now() < bound, "LEASE_SIMULATION_SEED={seed}: nobody leads after the trouble");
         clock.sleep_until(clock.now() + lease / 50).await;
     }
-    for (candidate, _) in &everybody {
-        candidate.stop().await.unwrap();
+    for member in &everybody {
+        member.candidate().stop().await.unwrap();
     }
     history
+}
+
+/// One process of the group, with the candidate that it has at the moment.
+#[derive(Clone)]
+struct Member {
+    id: HolderId,
+    priority: i64,
+    chaos: ChaosStore,
+    clock: SkewedClock,
+    candidate: Arc<Mutex<Option<(LeaseClient, Candidate)>>>,
+}
+
+impl Member {
+    /// Takes part with a new client, as after a start. Returns the one before.
+    fn join(&self) -> Option<LeaseClient> {
+        let client = LeaseClient::builder(self.chaos.clone()).holder(self.id.clone()).clock(self.clock.clone()).build();
+        let election = Election::new(client.clone(), "group", ElectionOptions::default()).unwrap();
+        let candidate = election.candidate(CandidateOptions::new().with_priority(self.priority)).unwrap();
+        let before = self.candidate.lock().unwrap().replace((client, candidate));
+        before.map(|(client, _)| client)
+    }
+
+    fn candidate(&self) -> Candidate {
+        self.candidate.lock().unwrap().as_ref().unwrap().1.clone()
+    }
 }
 
 struct Worker {
@@ -121,10 +165,17 @@ impl Drop for Working {
 }
 
 impl Worker {
-    async fn lead(mut self, candidate: Candidate, until: Moment) {
-        // Who is stopped by the trouble is started again.
+    async fn lead(mut self, member: Member, until: Moment) {
+        // Who is stopped by the trouble is started again, and who is cut short, as by the end of its runtime, too.
         while self.clock.now() < until + Duration::from_secs(60) {
-            candidate.lead(|term| self.work(term)).await;
+            let (clock, cut_short) = (Arc::clone(&self.clock), self.dice.chance(0.2) && self.clock.now() < until);
+            let end = clock.now() + self.dice.between(Duration::ZERO, Duration::from_secs(60));
+            let candidate = member.candidate();
+            tokio::select! {
+                biased;
+                () = candidate.lead(|term| self.work(term)) => {}
+                () = clock.sleep_until(end), if cut_short => {}
+            }
             self.clock.sleep_until(self.clock.now() + Duration::from_secs(1)).await;
         }
     }
@@ -147,11 +198,13 @@ impl Worker {
     }
 }
 
-async fn make_trouble(candidate: Candidate, chaos: ChaosStore, clock: Arc<dyn Clock>, mut dice: Dice, until: Moment) {
+async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut dice: Dice, until: Moment) {
+    let chaos = member.chaos.clone();
     while clock.now() < until {
         clock.sleep_until(clock.now() + dice.between(Duration::ZERO, Duration::from_secs(20))).await;
         let pause = clock.now() + dice.between(Duration::ZERO, Duration::from_secs(30));
-        match dice.below(6) {
+        let candidate = member.candidate();
+        match dice.below(9) {
             0 => {
                 chaos.cut();
                 clock.sleep_until(pause).await;
@@ -173,6 +226,23 @@ async fn make_trouble(candidate: Candidate, chaos: ChaosStore, clock: Arc<dyn Cl
                 candidate.start().unwrap();
             }
             4 => drop(candidate.step_down(Duration::from_secs(5)).await),
+            // Its health is asked for all the time, and is never the same for long.
+            5 => {
+                let (interval, seed) =
+                    (dice.between(Duration::from_millis(20), Duration::from_secs(3)), dice.below(99));
+                let asked = AtomicU64::new(seed);
+                let check = move || {
+                    let number = asked.fetch_add(1, Ordering::Relaxed);
+                    async move { if number % 7 == 0 { 0.5 } else { 0.9 + (number % 5) as f64 / 50.0 } }
+                };
+                candidate.watch_health(interval, check).unwrap();
+                clock.sleep_until(pause).await;
+            }
+            // It is closed, and another one takes its place at once.
+            6 => {
+                let before = member.join();
+                before.unwrap().close().await.unwrap();
+            }
             _ => {
                 let to = HolderId::new(format!("candidate-{}", dice.below(5))).unwrap();
                 drop(candidate.hand_over_to(to).await);

@@ -5,6 +5,8 @@
 //! smaller for as long as it still fails, and what is left of it is told.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "simulation/metered.rs"]
+mod metered;
 #[path = "simulation/plan.rs"]
 mod plan;
 #[path = "simulation/play.rs"]

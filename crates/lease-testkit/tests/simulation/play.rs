@@ -1,25 +1,17 @@
 //! Does what a plan says.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use lease_core::{
-    Break, Clock, HolderId, Lease, LeaseClient, LeaseName, LeaseOptions, LeaseStore, Moment, Sleep, TokioClock,
-    TryAcquired,
-};
+use lease_core::{Break, Clock, HolderId, Lease, LeaseClient, LeaseName, LeaseOptions, LeaseStore, TryAcquired};
 use lease_memory::MemoryStore;
 use lease_testkit::{ChaosStore, History, OpenTenure, SkewedClock};
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    metered::Metered,
     plan::{Asks, ClientPlan, Ends, Plan, Step, TroubleKind},
     story::Story,
 };
@@ -33,40 +25,10 @@ pub(crate) struct Outcome {
 pub(crate) fn play(plan: &Plan, story: &Story) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let clock =
-            Arc::new(Metered { clock: TokioClock::new(), readings: AtomicU64::new(0), livelock: Notify::new() });
-        tokio::select! {
-            biased;
-            () = clock.livelock.notified() => panic!("a livelock"),
-            outcome = schedule(Arc::new(plan.clone()), clock.clone(), story) => outcome,
-        }
+        let clock = Arc::new(Metered::new());
+        let schedule = schedule(Arc::new(plan.clone()), clock.clone(), story);
+        clock.watch(schedule).await
     })
-}
-
-/// No schedule reads the clock nearly so often.
-const MOST_READINGS: u64 = 100_000;
-
-/// Whoever spins reads the clock, or lets a store read it: then the schedule fails rather than hangs.
-#[derive(Debug)]
-struct Metered {
-    clock: TokioClock,
-    readings: AtomicU64,
-    livelock: Notify,
-}
-
-impl Clock for Metered {
-    fn now(&self) -> Moment {
-        if self.readings.fetch_add(1, Ordering::Relaxed) == MOST_READINGS {
-            self.livelock.notify_one();
-            // Out of a loop that never yields, too.
-            panic!("a livelock: the clock was read {MOST_READINGS} times");
-        }
-        self.clock.now()
-    }
-
-    fn sleep_until(&self, moment: Moment) -> Sleep {
-        self.clock.sleep_until(moment)
-    }
 }
 
 /// One client of the plan, and what can be done to it.
