@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::{
     Capabilities, Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LeaseRecord,
-    LeaseStore, LossReason, Moment, ReleaseRequest, Released, Result, Wakeups,
+    LeaseStore, LossReason, Moment, ReleaseRequest, Released, Result, WakeupRegistry, Wakeups,
     batch::{Acquire, Answered, Crowd, Errand, Lanes, Owned, Release, caught, unwinding},
     home::{Home, ended},
     observer::Events,
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) waiting: Waiting,
     pub(crate) home: Home,
     releases: Lanes<Release>,
+    /// Where the store has no push: what this client has released itself, for those of it who wait.
+    hints: Option<WakeupRegistry>,
     tenures: AtomicU64,
     phase: watch::Sender<Phase>,
     /// How many scopes of exclusive work there are.
@@ -82,9 +84,11 @@ impl Core {
     ) -> Self {
         let capabilities = store.capabilities();
         let calls_at_once = capabilities.calls_at_once;
+        let hints = (!capabilities.push).then(WakeupRegistry::default);
         let crowd = (calls_at_once <= 1).then(Arc::<Crowd>::default);
         Self {
             capabilities,
+            hints,
             holder,
             events,
             acquires: Lanes::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), calls_at_once, crowd.clone()),
@@ -149,6 +153,9 @@ impl Core {
 
     fn released(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32, answered: &Answered<Released>) {
         let Claim { name, holder, .. } = release.request.claim.clone();
+        if let (Some(hints), Ok(_)) = (&self.hints, &answered.result) {
+            hints.wake(&name);
+        }
         self.events.emit(LeaseEvent::Released {
             name,
             holder,
@@ -173,6 +180,9 @@ impl Core {
 
     /// Hints about this name. A store that panics gives none: that costs time only (S20).
     pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
+        if let Some(hints) = &self.hints {
+            return hints.subscribe(name);
+        }
         unwinding(|| self.store.subscribe(name)).unwrap_or_else(|panic| {
             tracing::error!(target: "lease", %name, "no hints: {panic}");
             Wakeups::never()

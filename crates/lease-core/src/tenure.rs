@@ -50,7 +50,8 @@ pub struct LeaseLost {
 
 impl From<LeaseLost> for Error {
     fn from(lost: LeaseLost) -> Self {
-        Self::new(ErrorKind::Lost, "hold", lost.to_string()).with_source(lost)
+        let LeaseLost { name, token, reason } = &lost;
+        Self::new(ErrorKind::Lost, "hold", format!("{name} with token {token}: {reason}")).with_source(lost)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lease_core::{Clock, ErrorKind, Lease, LeaseClient, LeaseOptions, Result, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
-use support::{TTL, TroubledStore, pass, settle, within};
+use support::{TTL, TroubledStore, builder, pass, settle, within};
 use tokio::task::JoinHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -173,5 +173,26 @@ async fn l02_who_comes_while_the_first_one_asks_is_served_whatever_becomes_of_th
         assert!(lease.unwrap().unwrap().unwrap().is_held());
         let took = clock.now().saturating_since(began);
         assert!(took < SECOND / 10, "{ends}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l01_without_push_the_waiters_of_one_client_are_woken_by_its_own_releases() {
+    let (store, clock) = (TroubledStore::new().without_push(), TokioClock::new());
+    let [client, other] = [(); 2].map(|()| builder(&store).build());
+    for (holder, longest) in [(&client, Duration::from_millis(10)), (&other, Duration::from_secs(2))] {
+        let held = holder.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+        let waiting = tokio::spawn({
+            let client = client.clone();
+            async move { client.acquire("job", TTL).await }
+        });
+        settle().await;
+        pass(Duration::from_millis(2500)).await;
+        let began = clock.now();
+        held.release().await.unwrap();
+        let won = waiting.await.unwrap().unwrap();
+        let took = clock.now().saturating_since(began);
+        assert!(took <= longest, "{took:?}");
+        won.release().await.unwrap();
     }
 }

@@ -33,6 +33,7 @@ pub struct TroubledStore {
     pub endings: Endings,
     asked_for_endings: Arc<AtomicUsize>,
     calls_at_once: usize,
+    has_push: bool,
     says_never: Arc<AtomicBool>,
     cut: Arc<AtomicUsize>,
     runtimes: Arc<Mutex<HashSet<runtime::Id>>>,
@@ -52,6 +53,7 @@ impl TroubledStore {
             endings: Endings::default(),
             asked_for_endings: Arc::default(),
             calls_at_once: 1,
+            has_push: true,
             says_never: Arc::default(),
             cut: Arc::default(),
             runtimes: Arc::default(),
@@ -109,6 +111,10 @@ impl TroubledStore {
         Self { calls_at_once, ..self }
     }
 
+    pub fn without_push(self) -> Self {
+        Self { has_push: false, ..self }
+    }
+
     /// Calls that begin from now on wait in the store.
     pub fn close_gate(&self) {
         self.gate.send_replace(false);
@@ -146,7 +152,7 @@ impl TroubledStore {
 #[async_trait]
 impl LeaseStore for TroubledStore {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities().with_calls_at_once(self.calls_at_once)
+        self.inner.capabilities().with_calls_at_once(self.calls_at_once).with_push(self.has_push)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
@@ -189,7 +195,7 @@ impl LeaseStore for TroubledStore {
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
         assert!(!name.as_str().starts_with("mute"), "a defect in the provider");
-        self.inner.subscribe(name)
+        if self.has_push { self.inner.subscribe(name) } else { Wakeups::never() }
     }
 
     fn endings(&self) -> Endings {
