@@ -113,17 +113,20 @@ impl Told {
 /// What can be made of a stream of changes, beside all that `tokio-stream` and `futures` offer. Trouble passes through.
 pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
     /// Only changes of this kind.
+    #[must_use = "streams do nothing unless polled"]
     fn only(self, kind: ChangeKind) -> impl Stream<Item = Result<LeadershipChange>> {
         StreamExt::filter(self, move |change| change.as_ref().map_or(true, |change| change.kind() == kind))
     }
 
     /// Until this candidate leads; that is the last item.
+    #[must_use = "streams do nothing unless polled"]
     fn until_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
         Until { stream: Box::pin(self), last: ChangeKind::Acquired, ended: false }
     }
 
     /// From when this candidate leads until it leads no more, both included. For a reader so slow that it missed the end of the
     /// term, the stream ends where the next one begins.
+    #[must_use = "streams do nothing unless polled"]
     fn while_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
         let mut leads = false;
         let since = StreamExt::filter(self, move |change| {
@@ -139,6 +142,7 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
     }
 
     /// Without repetitions of the last change, as they follow trouble.
+    #[must_use = "streams do nothing unless polled"]
     fn distinct(self) -> impl Stream<Item = Result<LeadershipChange>> {
         let mut last = None;
         StreamExt::filter(self, move |change| {
@@ -149,6 +153,7 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
 
     /// Only the transitions from one leader to another, or to or from none: from whom, to whom. What a leader changes of
     /// itself is none.
+    #[must_use = "streams do nothing unless polled"]
     fn on_transition(self) -> impl Stream<Item = Result<(Option<Leader>, Option<Leader>)>> {
         StreamExt::filter_map(self, |change| match change {
             Err(error) => Some(Err(error)),
