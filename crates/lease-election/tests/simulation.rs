@@ -233,7 +233,7 @@ async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut dice: Dice, unt
                 let asked = AtomicU64::new(seed);
                 let check = move || {
                     let number = asked.fetch_add(1, Ordering::Relaxed);
-                    async move { if number % 7 == 0 { 0.5 } else { 0.9 + (number % 5) as f64 / 50.0 } }
+                    async move { if number.is_multiple_of(7) { 0.5 } else { 0.9 + (number % 5) as f64 / 50.0 } }
                 };
                 candidate.watch_health(interval, check).unwrap();
                 clock.sleep_until(pause).await;

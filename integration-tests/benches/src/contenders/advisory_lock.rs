@@ -40,7 +40,7 @@ struct Name {
 #[async_trait]
 impl Resource for Name {
     async fn lock_free(&self) -> Result<Box<dyn Held>> {
-        match self.lock.try_acquire(self.pool.acquire().await?).await?.acquired() {
+        match self.lock.try_acquire(self.pool.acquire().await?).await? {
             Either::Left(guard) => Ok(Box::new(Guard(guard))),
             Either::Right(_) => anyhow::bail!("it is not free"),
         }
