@@ -10,6 +10,7 @@ use lease_core::{
 use crate::{
     answer::{Answer, granted, in_microseconds},
     batch::{Operation, perform},
+    connections::Confirmed,
     error::here,
     release::Release,
     scripts::Script,
@@ -68,7 +69,7 @@ impl Operation for Acquire {
         store: &Inner,
         requests: &[&AcquireRequest],
         answers: Vec<Result<Acquired>>,
-        replicas: u32,
+        confirmed: &Confirmed,
     ) -> Vec<Result<Acquired>> {
         let is_granted = |answer: &Result<Acquired>| matches!(answer, Ok(Acquired::Granted(_)));
         let releases: Vec<ReleaseRequest> = requests
@@ -95,7 +96,7 @@ impl Operation for Acquire {
                 Some(Ok(Released::Freed | Released::NotHeld)) => (ErrorKind::Unavailable, "it was released again"),
                 _ => (ErrorKind::Indeterminate, "it could not be released"),
             };
-            let message = format!("granted, but only {replicas} replicas had it in time: {rest}");
+            let message = format!("granted, but {confirmed}: {rest}");
             Err(here(kind, Self::NAME, message))
         };
         answers.into_iter().map(give_back).collect()

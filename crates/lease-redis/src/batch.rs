@@ -8,7 +8,7 @@ use lease_core::{ErrorKind, LeaseName, Result};
 
 use crate::{
     answer::Answer,
-    connections::{Access, Answered},
+    connections::{Access, Answered, Confirmed},
     error::{here, said_by_server},
     keys::slot,
     scripts::Script,
@@ -51,7 +51,7 @@ pub(crate) trait Operation: Sync {
         _store: &Inner,
         _requests: &[&Self::Request],
         answers: Vec<Result<Self::Answer>>,
-        _replicas: u32,
+        _confirmed: &Confirmed,
     ) -> impl Future<Output = Vec<Result<Self::Answer>>> + Send {
         async { answers }
     }
@@ -129,7 +129,7 @@ async fn perform_together<O: Operation>(
     };
     let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
     let outcome = store.connections().run(operation.script(store), O::ACCESS, words, wait).await;
-    let Answered { value, replicas } = match outcome {
+    let Answered { value, confirmed } = match outcome {
         Ok(answered) => answered,
         Err(failure) => {
             let error = store.error(O::NAME, failure);
@@ -155,9 +155,9 @@ async fn perform_together<O: Operation>(
         operation.read(request, answer).ok_or_else(unreadable)
     });
     let answers = answers.collect();
-    match (wait, replicas) {
-        (Some(wait), Some(replicas)) if replicas < wait.count => {
-            operation.unconfirmed(store, requests, answers, replicas).await
+    match (wait, confirmed) {
+        (Some(wait), Some(confirmed)) if confirmed.replicas < wait.count => {
+            operation.unconfirmed(store, requests, answers, &confirmed).await
         }
         _ => answers,
     }

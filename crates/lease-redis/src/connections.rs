@@ -76,8 +76,35 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) value: Value,
-    /// How many replicas have it, where that was asked.
-    pub(crate) replicas: Option<u32>,
+    /// Which replicas have it, where that was asked.
+    pub(crate) confirmed: Option<Confirmed>,
+}
+
+/// What `WAIT` answered.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) replicas: u32,
+    /// Why no replica could be asked: a missing right, or a server that has become a replica meanwhile.
+    error: Option<String>,
+}
+
+impl Confirmed {
+    fn read(answer: Result<Value, DriverError>) -> Self {
+        match answer {
+            Ok(count) => {
+                let replicas = count.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+                Self { replicas, error: None }
+            }
+            Err(error) => Self { replicas: 0, error: Some(error.details().to_owned()) },
+        }
+    }
+}
+
+impl fmt::Display for Confirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "only {} replicas had it in time", self.replicas)?;
+        self.error.as_ref().map_or(Ok(()), |error| write!(f, " ({error})"))
+    }
 }
 
 /// The store's connections.
@@ -200,7 +227,7 @@ impl Connections {
         let Some(wait) = wait else {
             let work = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, words).await;
             let value = self.call(target, access, Duration::ZERO, |client| Box::pin(work(client))).await?;
-            return Ok(Answered { value, replicas: None });
+            return Ok(Answered { value, confirmed: None });
         };
         // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
         let work = async move |client: WithOptions<Client>| {
@@ -209,12 +236,12 @@ impl Connections {
             let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
             pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
             let mut answers = pipeline.try_all::<Value>().await.into_iter();
-            let mut next = || answers.next().unwrap_or_else(|| Err(missing()));
-            let (value, replicas) = (next()?, next()?);
-            Ok((value, replicas.as_u64().and_then(|count| u32::try_from(count).ok())))
+            // The script's answer says what was done. Whatever is wrong with that of WAIT, no replica has confirmed it.
+            let value = answers.next().unwrap_or_else(|| Err(missing()))?;
+            Ok((value, Confirmed::read(answers.next().unwrap_or_else(|| Err(missing())))))
         };
-        let (value, replicas) = self.call(target, access, wait.timeout, |client| Box::pin(work(client))).await?;
-        Ok(Answered { value, replicas: Some(replicas.unwrap_or(0)) })
+        let (value, confirmed) = self.call(target, access, wait.timeout, |client| Box::pin(work(client))).await?;
+        Ok(Answered { value, confirmed: Some(confirmed) })
     }
 
     /// Makes a call. Nothing is sent before there is a connection, so that what its caller gives up then has not happened.

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use fred::prelude::ClientLike;
+use fred::prelude::{ClientLike, ServerInterface, Value};
 use lease_core::{ErrorKind, Result};
 
-use crate::{RedisStore, connections::Access, error::here, store::Inner};
+use crate::{
+    RedisStore,
+    connections::{Access, Target},
+    error::here,
+    store::Inner,
+};
 
 /// The oldest version that works.
 pub(crate) const NEEDED: Version = Version { major: 6, minor: 0 };
@@ -18,7 +23,7 @@ impl RedisStore {
     /// # Errors
     ///
     /// `Invalid`: its `maxmemory-policy` evicts keys, and `accept_eviction` is off. `Unsupported`: it is too old.
-    /// `Unavailable`: it is a replica, or there is no answer.
+    /// `Unavailable`: it is a replica, or there is no answer. `Denied`: `wait_replicas` is on, and this user may not run `WAIT`.
     ///
     /// # Cancel safety
     ///
@@ -44,6 +49,13 @@ impl RedisStore {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        if self.0.wait_replicas().is_some() {
+            // Once for all: without it nothing would ever count as granted.
+            let wait = connections.call(&Target::Keys, Access::Read, Duration::ZERO, |client| {
+                Box::pin(async move { client.wait::<Value>(0, 1).await })
+            });
+            wait.await.map_err(|failure| self.0.error(OPERATION, failure))?;
         }
         Ok(warnings)
     }

@@ -8,6 +8,7 @@ use lease_core::{ErrorKind, LeaseName, RenewRequest, Renewed, Result};
 use crate::{
     answer::{Answer, in_microseconds, metadata_text, owner},
     batch::Operation,
+    connections::Confirmed,
     error::here,
     scripts::Script,
     store::Inner,
@@ -54,11 +55,11 @@ impl Operation for Renew {
         _store: &Inner,
         _requests: &[&RenewRequest],
         answers: Vec<Result<Renewed>>,
-        replicas: u32,
+        confirmed: &Confirmed,
     ) -> Vec<Result<Renewed>> {
         let doubt = |answer| match answer {
             Ok(Renewed::Extended { .. }) => {
-                let message = format!("renewed, but only {replicas} replicas had it in time");
+                let message = format!("renewed, but {confirmed}");
                 Err(here(ErrorKind::Indeterminate, Self::NAME, message))
             }
             answer => answer,

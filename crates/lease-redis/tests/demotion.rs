@@ -1,0 +1,116 @@
+//! A primary that becomes a replica while the connections to it stay open, behind an address that leads to its successor by
+//! then: as with a Kubernetes service, a load balancer, a name in DNS.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{acquire, claim, granted, key, name, options, pass, release, renew, renewal, request};
+use integration_tests::{Proxy, Redis, Reply};
+use lease_core::{Acquired, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Released, Renewed};
+use lease_redis::RedisStoreOptions;
+
+const TTL: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Two servers and the address of whichever is the primary.
+struct Pair {
+    one: Redis,
+    two: Redis,
+    address: Proxy,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let settings = [("repl-diskless-sync-delay", "0"), ("min-replicas-to-write", "0")];
+        let (one, two) = (Redis::start_local(&settings).await.unwrap(), Redis::start_local(&settings).await.unwrap());
+        follow(&two, &one).await;
+        let address = Proxy::start(one.address().unwrap()).await.unwrap();
+        let all = Self { one, two, address };
+        common::eventually("the replica follows", async || {
+            all.one.command(&["INFO", "replication"]).await.unwrap().text().contains("state=online")
+        })
+        .await;
+        all
+    }
+
+    fn url(&self) -> String {
+        self.one.url_through(&self.address)
+    }
+
+    /// As Redis itself does it: the old primary follows the new one, and hands over all that it has.
+    async fn fail_over(&self) {
+        self.address.redirect(self.two.address().unwrap());
+        let port = self.two.address().unwrap().port().to_string();
+        assert_eq!(self.one.command(&["FAILOVER", "TO", "127.0.0.1", &port]).await.unwrap().text(), "OK");
+        common::eventually("the roles are changed", async || {
+            let roles = [self.one.command(&["ROLE"]).await.unwrap(), self.two.command(&["ROLE"]).await.unwrap()];
+            roles.map(|role| format!("{role:?}").contains("master")) == [false, true]
+        })
+        .await;
+    }
+
+    /// As with a wrong `masterauth` or a firewall: the old primary cannot follow the new one, and keeps what it has.
+    async fn fail_over_and_part(&self) {
+        self.two.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+        self.one.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
+        self.address.redirect(self.two.address().unwrap());
+    }
+}
+
+async fn follow(replica: &Redis, primary: &Redis) {
+    let port = primary.address().unwrap().port().to_string();
+    assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &port]).await.unwrap().text(), "OK");
+}
+
+/// A lease of ten seconds lives through it, with replicas waited for and without.
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_a_fail_over_with_open_connections_costs_no_lease() {
+    for options in [options(), options().with_wait_replicas(1, WAIT)] {
+        let servers = Pair::start().await;
+        let client = LeaseClient::new(options.connect(&servers.url()).await.unwrap());
+        let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(10))).await.unwrap();
+        servers.fail_over().await;
+        let watched = async {
+            while lease.is_held() {
+                pass(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = watched => panic!("it was lost, with {options:?}"),
+            () = pass(Duration::from_secs(12)) => {}
+        }
+        let other = client.acquire("other", LeaseOptions::new(TTL)).await.unwrap();
+        let record = servers.two.command(&["GET", &format!("{}job", options.key_prefix)]).await.unwrap().text();
+        assert_eq!(common::field_of(&record, "token"), lease.token().to_string());
+        other.release().await.unwrap();
+        lease.release().await.unwrap();
+    }
+}
+
+/// The script has granted it, whatever is wrong with the question how many replicas have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn s13_a_grant_that_no_replica_can_confirm_is_given_back() {
+    let servers = Pair::start().await;
+    let options = options().with_wait_replicas(1, Duration::from_secs(2));
+    let url = servers.one.url().replace("redis://", "redis://app:right@");
+    let rights = async |wait: &str| {
+        let words = ["ACL", "SETUSER", "app", "on", ">right", "~*", "&*", "+@all", wait];
+        servers.one.command(&words).await.unwrap();
+    };
+    rights("+wait").await;
+    let store = options.connect(&url).await.unwrap();
+    let held = request("held", "a");
+    let grant = granted(&store, &held).await;
+    rights("-wait").await;
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("released again") && error.to_string().contains("wait"), "{error}");
+    assert_eq!(store.inspect(&name("job")).await.unwrap(), None, "nobody may be kept from it");
+    let error = renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+    // Who comes now is told at once.
+    let error = options.connect(&url).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("wait"), "{error}");
+}
