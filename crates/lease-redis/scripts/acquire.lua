@@ -1,7 +1,7 @@
 -- Grants names that are free. One attempt each; never waits.
 --
 -- ARGV: retention in ms; ttl in microseconds, '1' to announce the grant or ''; for each key: the lines from the state on.
--- Answers, one each: the token of a new grant {granted, token, microseconds left} {held, …} {spent} {error, message}.
+-- Answers, after the tag, one each: the token of a new grant {granted, token, microseconds left} {held, …} {spent} {error, message}.
 
 return each(2, function(key, grant, ttl, announced)
   local token, token_text = now, now_text
@@ -33,6 +33,7 @@ return each(2, function(key, grant, ttl, announced)
   end
   local expires, kept = after(ttl)
   call('SET', key, token_text .. '\n' .. now_text .. '\n' .. expires .. '\n' .. grant, 'PX', kept)
+  has_written = true
   if announced ~= '' then
     redis.pcall('PUBLISH', key, '')
   end

@@ -1,13 +1,14 @@
 -- Writes a value unless a greater token has written before (the resource's side of S9).
 --
--- KEYS: the resource, a hash. ARGV: the fencing token, the value.
--- Answers 1 when it was written, 0 when the token is too old.
+-- KEYS: the resource, a hash. ARGV: the fencing token, the value, and a tag of the call, if the caller wants one.
+-- Answers 1 when it was written, 0 when the token is too old; with a tag, {tag, 1 or 0}, so that the answer cannot be taken
+-- for that to another call (S25).
 --
 -- Tokens are below 2^53, which Lua compares exactly.
 
 local seen = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
-if tonumber(ARGV[1]) < seen then
-  return 0
+local is_written = tonumber(ARGV[1]) < seen and 0 or 1
+if is_written == 1 then
+  redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'value', ARGV[2])
 end
-redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'value', ARGV[2])
-return 1
+return ARGV[3] and {ARGV[3], is_written} or is_written

@@ -1,6 +1,6 @@
 -- Who holds the leases at these keys now. Changes nothing.
 --
--- Answers, one each: {held, …} {free} {error, message}.
+-- Answers, after the tag, one each: {held, …} {free} {error, message}.
 
 return each(0, function(key)
   local record = call('GET', key)

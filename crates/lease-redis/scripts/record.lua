@@ -15,10 +15,13 @@
 -- the right place. The lines from the state to the holder are sent by whoever owns the grant, as one text: the owner. An
 -- acquire sends all lines from the state on.
 --
+-- The last of ARGV is the call's tag, and the first of the answers: so they cannot be taken for those of another call (S25).
+--
 -- The key's own expiry only clears it away. Numbers are text: an integer below 2^53 is exact in Lua, and the 16 digits keep it
 -- so. Two such texts compare as their numbers do, and faster.
 
 local call, sub = redis.call, string.sub
+local tag = ARGV[#ARGV]
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -51,6 +54,10 @@ local function record_of(lease, expires)
     lease.revision, lease.metadata}, '\n')
 end
 
+local function owner_of(lease)
+  return 'h\n' .. lease.nonce .. '\n' .. lease.holder .. '\n'
+end
+
 local function is_held_by(owner, record)
   return sub(record, 52, 51 + #owner) == owner and sub(record, 35, 50) > now_text
 end
@@ -66,6 +73,24 @@ local function after(duration)
   return expires, kept
 end
 
+-- Whether anything was written. Only a server that may write does so.
+local has_written = false
+
+-- A write that extends or ends a grant, as a command. Redis looks for memory at the first write of a script alone: where there
+-- is none, one that needs none goes first. So leases can be kept and given back when the memory is full.
+local function write(key, expires, ...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then
+    if not string.find(answer.err, 'OOM', 1, true) then
+      error(answer)
+    end
+    -- The key is kept for as long as it was.
+    call('PEXPIRE', key, math.ceil((expires - now) / 1000) + ARGV[1] .. '')
+    call(...)
+  end
+  has_written = true
+end
+
 -- What anybody may see of a lease in force.
 local function describe(lease)
   return {'held', lease.holder, lease.token, lease.acquired, lease.ttl, text(lease.expires - now), lease.metadata,
@@ -73,15 +98,16 @@ local function describe(lease)
 end
 
 -- Does it for each key: calls it with the key, the word that is the key's own, and what else is to be said. That stands once
--- before all words where it is the same for all, otherwise once more before each; it is so many words.
+-- before all words where it is the same for all, otherwise once more before each; it is so many words. Answers the tag and one
+-- answer for each key, or {tag, {'replica', message}}.
 local function each(said_of_all, element)
-  local answers, at, count, alike = {}, 0, #KEYS, #ARGV == 1 + said_of_all + #KEYS
+  local answers, at, count, alike = {tag}, 0, #KEYS, #ARGV == 2 + said_of_all + #KEYS
   local function all()
     while at < count do
       at = at + 1
       local said = alike and 1 or (said_of_all + 1) * (at - 1) + 1
       local own = alike and 1 + said_of_all + at or said + said_of_all + 1
-      answers[at] = element(KEYS[at], ARGV[own], ARGV[said + 1], ARGV[said + 2], ARGV[said + 3])
+      answers[at + 1] = element(KEYS[at], ARGV[own], ARGV[said + 1], ARGV[said + 2], ARGV[said + 3])
     end
   end
   repeat
@@ -89,9 +115,18 @@ local function each(said_of_all, element)
     local ok, message = pcall(all)
     if not ok then
       -- A table from Redis 7 on.
-      answers[at] = {'error', type(message) == 'table' and message.err or tostring(message)}
+      answers[at + 1] = {'error', type(message) == 'table' and message.err or tostring(message)}
     end
   until ok
+  if not has_written then
+    -- A replica may be behind, so that what it says is not believed (S19). It refuses even a write that changes nothing. A
+    -- server that lacks memory or replicas refuses that as well, but in other words.
+    local proof = redis.pcall('SETRANGE', KEYS[1], 0, '')
+    local refusal = type(proof) == 'table' and proof.err
+    if refusal and string.find(refusal, 'READONLY', 1, true) then
+      return {tag, {'replica', refusal}}
+    end
+  end
   return answers
 end
 

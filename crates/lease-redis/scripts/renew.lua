@@ -1,7 +1,7 @@
 -- Extends grants for their owners. Never revives, never shortens, never changes a token (S7).
 --
 -- ARGV: retention in ms; ttl in microseconds, revision or '', metadata; for each key: owner.
--- Answers, one each: microseconds left {lost, reason} {taken, holder, token} {error, message}.
+-- Answers, after the tag, one each: microseconds left {lost, reason} {taken, holder, token} {error, message}.
 
 local REASONS = {h = 'expired', r = 'released', b = 'broken'}
 
@@ -12,7 +12,7 @@ return each(3, function(key, owner, ttl, revision, metadata)
   end
   if not is_held_by(owner, record) then
     local lease = parse(key, record)
-    if owner ~= 'h\n' .. lease.nonce .. '\n' .. lease.holder .. '\n' then
+    if owner ~= owner_of(lease) then
       return {'taken', lease.holder, lease.token}
     end
     return {'lost', REASONS[lease.state]}
@@ -27,6 +27,6 @@ return each(3, function(key, owner, ttl, revision, metadata)
       renewed = record_of(lease, expires)
     end
   end
-  call('SET', key, renewed, 'PX', kept)
+  write(key, now + left, 'SET', key, renewed, 'PX', kept)
   return left
 end)

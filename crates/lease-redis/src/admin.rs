@@ -1,24 +1,24 @@
 //! Looking at leases, and breaking them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use fred::{
-    prelude::{KeysInterface, Value},
-    types::scan::ScanType,
-};
+use fred::prelude::Value;
 use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Released, Result};
 
 use crate::{
     answer::Answer,
     batch::{Operation, perform},
-    connections::{Access, Target},
-    release::released,
+    connections::{Access, Asked, Lane, Target},
+    error::here,
+    release::{may_be_own_doing, released},
     scripts::Script,
     store::Inner,
 };
 
 /// How many keys the server looks at in one step of a scan.
 const SCAN_STEP: u32 = 500;
+
+const LIST: &str = "list";
 
 impl Inner {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
@@ -27,16 +27,29 @@ impl Inner {
 
     /// Redis has no order of keys: each page walks over the whole database once, in small steps, and keeps what is least.
     pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        const OPERATION: &str = "list";
-        let mut page = Page { records: BTreeMap::new(), limit };
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let pattern = self.keys().pattern(prefix);
-        for node in self.connections().primaries().await.map_err(|failure| self.error(OPERATION, failure))? {
+        for _ in 0..2 {
+            if let Some(page) = self.walk(prefix, after, limit).await? {
+                return Ok(page.records.into_values().collect());
+            }
+        }
+        Err(here(ErrorKind::Unavailable, LIST, "the connection was replaced while the names were listed: try again"))
+    }
+
+    /// Nothing where the connection became another one meanwhile: the steps of one server say nothing of those of another.
+    async fn walk(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Option<Page>> {
+        let error = |failure| self.error(LIST, failure);
+        let (connections, pattern) = (self.connections(), self.keys().pattern(prefix));
+        let mut page = Page { records: BTreeMap::new(), limit };
+        let lane = connections.pick();
+        let nodes = connections.primaries(&lane, self.keys()).await.map_err(error)?;
+        let generation = lane.generation();
+        for node in nodes {
             let mut cursor = "0".to_owned();
             loop {
-                let (next, keys) = self.scan_step(&node, &cursor, &pattern).await?;
+                let (next, keys) = self.scan_step(&lane, &node.target, &cursor, &pattern).await?;
                 let names: Vec<LeaseName> = keys
                     .iter()
                     .filter_map(|key| self.keys().name(key))
@@ -57,8 +70,14 @@ impl Inner {
                 }
                 cursor = next;
             }
+            // A replica scans as well. A look at any key finds it out (S19).
+            let look = || (vec![node.a_key.clone()], vec![self.retention()]);
+            connections.run_on(&lane, &self.scripts().look, Access::Read, look, None).await.map_err(error)?;
+            if lane.generation() != generation {
+                return Ok(None);
+            }
         }
-        Ok(page.records.into_values().collect())
+        Ok(Some(page))
     }
 
     pub(crate) async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
@@ -66,16 +85,20 @@ impl Inner {
         perform(&BreakLease, self, &[request]).await.pop().unwrap_or(Ok(Released::NotHeld))
     }
 
-    async fn scan_step(&self, node: &Target, cursor: &str, pattern: &str) -> Result<(String, Vec<String>)> {
-        let (cursor, pattern) = (cursor.to_owned(), pattern.to_owned());
-        let step = self.connections().call(node, Access::Read, std::time::Duration::ZERO, |client| {
-            Box::pin(async move {
-                client
-                    .scan_page::<(String, Vec<String>), _, _>(cursor, pattern, Some(SCAN_STEP), Some(ScanType::String))
-                    .await
-            })
-        });
-        step.await.map_err(|failure| self.error("list", failure))
+    async fn scan_step(
+        &self,
+        lane: &Arc<Lane>,
+        node: &Target,
+        cursor: &str,
+        pattern: &str,
+    ) -> Result<(String, Vec<String>)> {
+        let mut words: Vec<Value> = vec![cursor.to_owned().into(), Value::from_static_str("MATCH")];
+        words.extend([pattern.to_owned().into(), Value::from_static_str("COUNT"), SCAN_STEP.into()]);
+        words.extend(["TYPE", "string"].map(Value::from_static_str));
+        let step =
+            self.connections().ask(lane, node, "SCAN", words).await.map_err(|failure| self.error(LIST, failure))?;
+        let unreadable = |_| here(ErrorKind::Unavailable, LIST, "the answer could not be read");
+        step.convert().map_err(unreadable)
     }
 }
 
@@ -164,6 +187,10 @@ impl Operation for BreakLease {
 
     fn read(&self, _request: &BreakRequest, answer: &Answer) -> Option<Released> {
         released(answer)
+    }
+
+    fn may_be_own_doing(answer: &Answer, asked: Asked) -> bool {
+        may_be_own_doing(answer, asked)
     }
 }
 

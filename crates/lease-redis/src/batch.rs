@@ -8,7 +8,7 @@ use lease_core::{ErrorKind, LeaseName, Result};
 
 use crate::{
     answer::Answer,
-    connections::{Access, Answered, Confirmed},
+    connections::{Access, Answered, Asked, Confirmed},
     error::{here, said_by_server},
     keys::slot,
     scripts::Script,
@@ -44,6 +44,11 @@ pub(crate) trait Operation: Sync {
 
     /// What an answer means; nothing when it means nothing.
     fn read(&self, request: &Self::Request, answer: &Answer) -> Option<Self::Answer>;
+
+    /// Whether there was nothing to do, perhaps because it was done when it was asked for the first time.
+    fn may_be_own_doing(_answer: &Answer, _asked: Asked) -> bool {
+        false
+    }
 
     /// What becomes of answers that too few replicas have.
     fn unconfirmed(
@@ -129,7 +134,7 @@ async fn perform_together<O: Operation>(
     };
     let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
     let outcome = store.connections().run(operation.script(store), O::ACCESS, words, wait).await;
-    let Answered { value, confirmed } = match outcome {
+    let Answered { values, asked, confirmed } = match outcome {
         Ok(answered) => answered,
         Err(failure) => {
             let error = store.error(O::NAME, failure);
@@ -137,7 +142,7 @@ async fn perform_together<O: Operation>(
         }
     };
     let place = store.connections().place();
-    let answers = Answer::read_all(value).filter(|answers| answers.len() == requests.len());
+    let answers = Answer::read_all(values).filter(|answers| answers.len() == requests.len());
     let Some(answers) = answers else {
         // It may have been done.
         let error = here(ErrorKind::Indeterminate, O::NAME, format!("the answer of {place} could not be read"));
@@ -152,6 +157,10 @@ async fn perform_together<O: Operation>(
             let message = format!("the answer of {place} could not be read: {:?}", answer.kind());
             here(ErrorKind::Indeterminate, O::NAME, message)
         };
+        if O::may_be_own_doing(answer, asked) {
+            let message = format!("{place} answered with an error, and then that there was nothing to do any more");
+            return Err(here(ErrorKind::Indeterminate, O::NAME, message));
+        }
         operation.read(request, answer).ok_or_else(unreadable)
     });
     let answers = answers.collect();

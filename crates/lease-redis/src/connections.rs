@@ -3,13 +3,16 @@
 //! The driver pairs answers with commands in their order, and throws away an answer that nobody waits for any more. So a call
 //! that is abandoned spoils nothing by itself. What must not be used again is a connection that **hangs**: after a call was
 //! abandoned or timed out, a `PING` is sent behind it, and where that is not answered either, the client connects anew (S24).
+//!
+//! Nor is that order believed (S25): each call has a tag, which comes back with its answer, and a connection that gives the
+//! answer to one call to another one ends. An error of the server has no tag, so it is believed when it comes a second time.
 
 use std::{
     fmt,
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,26 +21,33 @@ use fred::{
     clients::{Client, WithOptions},
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
     prelude::{
-        ClientLike, ClusterInterface, Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy,
-        ServerInterface, Value,
+        ClientLike, ClusterInterface, Config, ConnectionConfig, EventInterface, Options, PerformanceConfig,
+        ReconnectPolicy, ServerInterface, Value,
     },
     types::{
         ClusterHash, ConnectHandle, CustomCommand, RespVersion,
         config::{Server, UnresponsiveConfig},
     },
 };
-use lease_core::{Clock, Result, SystemClock};
-use tokio::runtime::Handle;
+use lease_core::{Clock, GrantId, Result, SystemClock};
+use tokio::{
+    runtime::Handle,
+    sync::broadcast::{Receiver, error::TryRecvError},
+};
 
 use crate::{
     RedisStoreOptions, WaitReplicas,
-    error::{classify, is_no_script, is_read_only},
+    error::{classify, is_no_script, is_of_server, is_read_only},
+    keys::Keys,
     scripts::Script,
     url,
 };
 
 /// How long the `PING` behind an abandoned call may take, apart from what replicas may.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a call waits for another server at the most.
+const LONGEST_MOVE: Duration = Duration::from_secs(1);
 
 /// How far a failed call had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +56,10 @@ pub(crate) enum Sent {
     No,
     /// The command may have reached the server.
     Perhaps,
+    /// It reached a replica, which said so in an answer of its own.
+    ToReplica,
+    /// What came was the answer to another call.
+    Mixed,
 }
 
 /// What a call does with the keys.
@@ -72,12 +86,32 @@ pub(crate) enum Target {
     Node(Server),
 }
 
+/// A server that may have keys of ours.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) target: Target,
+    /// One that would be there, if it were one.
+    pub(crate) a_key: String,
+}
+
 /// What a script answered.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    pub(crate) value: Value,
+    /// One for each key.
+    pub(crate) values: Vec<Value>,
+    pub(crate) asked: Asked,
     /// Which replicas have it, where that was asked.
     pub(crate) confirmed: Option<Confirmed>,
+}
+
+/// How often the script was asked for, and so whether it may have been done before the answer: a first answer that was an error
+/// need not have been the answer to this call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Once,
+    /// The second time with its text, on the same connection: every day, as servers forget scripts.
+    WithItsText,
+    Again,
 }
 
 /// What `WAIT` answered.
@@ -111,6 +145,8 @@ impl fmt::Display for Confirmed {
 pub(crate) struct Connections {
     lanes: Vec<Arc<Lane>>,
     next: AtomicUsize,
+    /// That of the next call. No other store begins at the same.
+    next_tag: AtomicU64,
     place: String,
     is_clustered: bool,
     command_timeout: Duration,
@@ -140,8 +176,7 @@ impl Connections {
         };
         let task = task
             .map_err(|source| classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read }))?;
-        let lane = Lane { state: Mutex::new(State { client, task: Some(task) }), is_probed: AtomicBool::new(false) };
-        Ok(Self::new(vec![lane], place, options))
+        Ok(Self::new(vec![Lane::new(client, Some(task))], place, options))
     }
 
     /// Whether this client can give the answer to one command to another one: in Cluster, while it follows redirections.
@@ -153,10 +188,7 @@ impl Connections {
     /// Clients of the application.
     pub(crate) fn borrow(clients: Vec<Client>, options: &RedisStoreOptions) -> Self {
         let place = clients.first().map(|client| url::place(&client.client_config())).unwrap_or_default();
-        let lanes = clients
-            .into_iter()
-            .map(|client| Lane { state: Mutex::new(State { client, task: None }), is_probed: AtomicBool::new(false) });
-        Self::new(lanes.collect(), place, options)
+        Self::new(clients.into_iter().map(|client| Lane::new(client, None)).collect(), place, options)
     }
 
     fn new(lanes: Vec<Lane>, place: String, options: &RedisStoreOptions) -> Self {
@@ -164,6 +196,8 @@ impl Connections {
         Self {
             lanes: lanes.into_iter().map(Arc::new).collect(),
             next: AtomicUsize::new(0),
+            // Half of the numbers, so that they stay below 2^63.
+            next_tag: AtomicU64::new((GrantId::random().as_u128() as u64) >> 1),
             place,
             is_clustered,
             command_timeout: options.command_timeout,
@@ -185,18 +219,26 @@ impl Connections {
         self.lanes[0].client()
     }
 
-    /// The servers that have keys; `Keys` alone outside Cluster.
-    pub(crate) async fn primaries(&self) -> Result<Vec<Target>, Failure> {
+    /// The servers that may have keys of ours.
+    pub(crate) async fn primaries(&self, lane: &Lane, keys: &Keys) -> Result<Vec<Node>, Failure> {
         if !self.is_clustered {
-            return Ok(vec![Target::Keys]);
+            return Ok(vec![Node { target: Target::Keys, a_key: keys.prefix().to_owned() }]);
         }
-        let client = self.connected(&self.lanes[0], Access::Read).await?;
-        let nodes = client.cached_cluster_state().map(|state| state.unique_primary_nodes()).unwrap_or_default();
-        Ok(nodes.into_iter().map(Target::Node).collect())
+        let client = self.connected(lane, Access::Read).await?;
+        let Some(state) = client.cached_cluster_state().filter(|state| !state.slots().is_empty()) else {
+            let source = DriverError::new(DriverErrorKind::Cluster, "it is not known which server has which slots");
+            return Err(Failure { source, sent: Sent::No, access: Access::Read });
+        };
+        let nodes = state.unique_primary_nodes().into_iter().filter_map(|server| {
+            let is_there = |slot| state.get_server(slot) == Some(&server);
+            Some(Node { a_key: keys.one_where(is_there)?, target: Target::Node(server) })
+        });
+        Ok(nodes.collect())
     }
 
     /// Runs a script with these keys and arguments. The server may have forgotten it at any time: then they are made once
-    /// more, and go with its text, in a single command again.
+    /// more, and go with its text, in a single command again. So they are after an error of the server, which is believed when
+    /// it comes twice, and where a replica has refused, as soon as there is another server.
     pub(crate) async fn run(
         &self,
         script: &Script,
@@ -204,49 +246,166 @@ impl Connections {
         words: impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync,
         wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
-        let (target, evalsha) = command(script.sha(), words());
-        match self.evaluate(&target, access, "EVALSHA", evalsha, wait).await {
-            Err(failure) if is_no_script(&failure.source) => {
-                let (target, eval) = command(script.text(), words());
-                self.evaluate(&target, access, "EVAL", eval, wait).await
+        let lane = self.pick();
+        self.run_on(&lane, script, access, words, wait).await
+    }
+
+    pub(crate) async fn run_on(
+        &self,
+        lane: &Arc<Lane>,
+        script: &Script,
+        access: Access,
+        words: impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync,
+        wait: Option<WaitReplicas>,
+    ) -> Result<Answered, Failure> {
+        let first = lane.generation();
+        let (mut is_forgotten, mut has_failed, mut was_refused) = (false, false, false);
+        loop {
+            let generation = lane.generation();
+            let form = if is_forgotten { Form::Text(script.text()) } else { Form::Name(script.sha()) };
+            let mut failure = match self.evaluate(lane, generation, access, form, words(), wait).await {
+                Ok(answered) => {
+                    let asked = match (is_forgotten, has_failed) {
+                        (false, false) => Asked::Once,
+                        (true, false) if lane.generation() == first => Asked::WithItsText,
+                        _ => Asked::Again,
+                    };
+                    return Ok(Answered { asked, ..answered });
+                }
+                Err(failure) => failure,
+            };
+            if failure.sent == Sent::ToReplica && !was_refused && lane.is_own {
+                was_refused = true;
+                self.another_server(lane, generation).await;
+                continue;
             }
-            outcome => outcome,
+            if failure.sent == Sent::Perhaps && is_of_server(&failure.source) && !has_failed {
+                if is_no_script(&failure.source) && !is_forgotten {
+                    is_forgotten = true;
+                } else {
+                    has_failed = true;
+                    if is_read_only(failure.source.details()) && lane.is_own {
+                        self.another_server(lane, generation).await;
+                    }
+                }
+                continue;
+            }
+            if failure.sent == Sent::No && (has_failed || is_forgotten) {
+                failure.sent = Sent::Perhaps;
+            }
+            return Err(failure);
         }
     }
 
     async fn evaluate(
         &self,
-        target: &Target,
+        lane: &Arc<Lane>,
+        generation: u64,
         access: Access,
-        command: &'static str,
-        words: Vec<Value>,
+        form: Form<'_>,
+        words: (Vec<String>, Vec<Value>),
         wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
+        let tag = self.tag();
+        let (name, target, words) = form.command(words, tag);
         // Where it goes is said by the options of the call.
-        let command = CustomCommand::new_static(command, None, false);
-        let Some(wait) = wait else {
+        let command = CustomCommand::new_static(name, None, false);
+        let (value, confirmed) = if let Some(wait) = wait {
+            // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
+            let work = async move |client: WithOptions<Client>| {
+                let pipeline = client.pipeline().with_options(client.options());
+                pipeline.custom::<(), _>(command, words).await?;
+                let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
+                pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
+                let mut answers = pipeline.try_all::<Value>().await.into_iter();
+                // The script's answer says what was done. Whatever is wrong with that of WAIT, no replica has confirmed it.
+                let value = answers.next().unwrap_or_else(|| Err(missing()))?;
+                Ok((value, Confirmed::read(answers.next().unwrap_or_else(|| Err(missing())))))
+            };
+            let (value, confirmed) =
+                self.call_on(lane, &target, access, wait.timeout, |client| Box::pin(work(client))).await?;
+            (value, Some(confirmed))
+        } else {
             let work = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, words).await;
-            let value = self.call(target, access, Duration::ZERO, |client| Box::pin(work(client))).await?;
-            return Ok(Answered { value, confirmed: None });
+            (self.call_on(lane, &target, access, Duration::ZERO, |client| Box::pin(work(client))).await?, None)
         };
-        // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
+        let Some(values) = tagged(value, tag) else { return Err(self.mixed_up(lane, generation, access)) };
+        if let Some(refusal) = refusal_of_a_replica(&values) {
+            self.refused();
+            let source = DriverError::new(DriverErrorKind::Unknown, refusal);
+            return Err(Failure { source, sent: Sent::ToReplica, access });
+        }
+        Ok(Answered { values, asked: Asked::Once, confirmed })
+    }
+
+    /// Asks for what has no room for a tag, with a `PING` behind it that has: if the answers were those to other calls, it
+    /// would be seen there.
+    pub(crate) async fn ask(
+        &self,
+        lane: &Arc<Lane>,
+        target: &Target,
+        command: &'static str,
+        words: Vec<Value>,
+    ) -> Result<Value, Failure> {
+        let (tag, generation) = (self.tag(), lane.generation());
         let work = async move |client: WithOptions<Client>| {
             let pipeline = client.pipeline().with_options(client.options());
-            pipeline.custom::<(), _>(command, words).await?;
-            let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
-            pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
+            pipeline.custom::<(), _>(CustomCommand::new_static(command, None, false), words).await?;
+            let ping = CustomCommand::new_static("PING", None, false);
+            pipeline.custom::<(), _>(ping, vec![Value::from(tag)]).await?;
             let mut answers = pipeline.try_all::<Value>().await.into_iter();
-            // The script's answer says what was done. Whatever is wrong with that of WAIT, no replica has confirmed it.
-            let value = answers.next().unwrap_or_else(|| Err(missing()))?;
-            Ok((value, Confirmed::read(answers.next().unwrap_or_else(|| Err(missing())))))
+            let answer = answers.next().unwrap_or_else(|| Err(missing()));
+            let is_mine = match answers.next() {
+                Some(Ok(pong)) => pong.as_u64() == Some(tag.unsigned_abs()),
+                // Both failed, or the second was refused: neither is the answer to another call.
+                Some(Err(error)) if answer.is_ok() => return Err(error),
+                Some(Err(_)) | None => true,
+            };
+            Ok((answer, is_mine))
         };
-        let (value, confirmed) = self.call(target, access, wait.timeout, |client| Box::pin(work(client))).await?;
-        Ok(Answered { value, confirmed: Some(confirmed) })
+        let call = self.call_on(lane, target, Access::Read, Duration::ZERO, |client| Box::pin(work(client)));
+        let (answer, is_mine) = call.await?;
+        if !is_mine {
+            return Err(self.mixed_up(lane, generation, Access::Read));
+        }
+        answer.map_err(|source| Failure { source, sent: Sent::Perhaps, access: Access::Read })
+    }
+
+    fn tag(&self) -> i64 {
+        (self.next_tag.fetch_add(1, Ordering::Relaxed) & (u64::MAX >> 1)) as i64
+    }
+
+    /// The connection gives answers to the wrong calls: it ends (S25), whoever's it is.
+    fn mixed_up(&self, lane: &Arc<Lane>, generation: u64, access: Access) -> Failure {
+        tracing::error!(
+            store = crate::STORE,
+            place = self.place,
+            "an answer belonged to another call: the connection ends"
+        );
+        lane.leave(generation);
+        let source = DriverError::new(DriverErrorKind::Protocol, "the answer belonged to another call");
+        Failure { source, sent: Sent::Mixed, access }
+    }
+
+    /// A replica was asked: after a fail-over, the server's name or the sentinels lead elsewhere.
+    fn refused(&self) {
+        self.lanes.iter().for_each(|lane| lane.leave(lane.generation()));
+    }
+
+    /// Waits until the lane has left its server, though not for long.
+    async fn another_server(&self, lane: &Arc<Lane>, generation: u64) {
+        let clock = SystemClock;
+        let deadline = clock.now() + self.command_timeout.min(LONGEST_MOVE);
+        lane.leave(generation);
+        while lane.generation() == generation && clock.now() < deadline {
+            clock.sleep_until(clock.now() + Duration::from_millis(1)).await;
+        }
     }
 
     /// Makes a call. Nothing is sent before there is a connection, so that what its caller gives up then has not happened.
-    pub(crate) async fn call<T, F>(
+    async fn call_on<T, F>(
         &self,
+        lane: &Arc<Lane>,
         target: &Target,
         access: Access,
         extra_time: Duration,
@@ -255,7 +414,6 @@ impl Connections {
     where
         F: Future<Output = Result<T, DriverError>> + Send,
     {
-        let lane = self.pick();
         let client = self.connected(lane, access).await?;
         let (cluster_hash, cluster_node) = match target {
             Target::Keys => (None, None),
@@ -292,15 +450,16 @@ impl Connections {
     /// A server that says it is a replica is left: after a fail-over, its name or the sentinels lead elsewhere.
     pub(crate) fn notice(&self, reply: &str) {
         if is_read_only(reply) {
-            self.lanes.iter().for_each(Lane::reconnect);
+            self.refused();
         }
     }
 
     /// One after the other, those that are connected first.
-    fn pick(&self) -> &Arc<Lane> {
+    pub(crate) fn pick(&self) -> Arc<Lane> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let lanes = (0..self.lanes.len()).map(|at| &self.lanes[(start + at) % self.lanes.len()]);
-        lanes.clone().find(|lane| lane.client().is_connected()).unwrap_or(&self.lanes[start % self.lanes.len()])
+        let connected = lanes.clone().find(|lane| lane.client().is_connected());
+        Arc::clone(connected.unwrap_or(&self.lanes[start % self.lanes.len()]))
     }
 
     /// The lane's client, as soon as it is connected.
@@ -324,9 +483,48 @@ impl Connections {
     }
 }
 
+/// A script as it is sent.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Name(&'a str),
+    Text(&'a str),
+}
+
+impl Form<'_> {
+    /// The command, where it goes, and its words: the last one is the tag.
+    fn command(self, (keys, arguments): (Vec<String>, Vec<Value>), tag: i64) -> (&'static str, Target, Vec<Value>) {
+        let (name, script) = match self {
+            Self::Name(sha) => ("EVALSHA", sha),
+            Self::Text(text) => ("EVAL", text),
+        };
+        let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
+        let mut words = Vec::with_capacity(3 + keys.len() + arguments.len());
+        words.extend([script.into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()]);
+        words.extend(keys.into_iter().map(Value::from));
+        words.extend(arguments);
+        words.push(tag.into());
+        (name, target, words)
+    }
+}
+
+/// What follows the tag, if it is this call's.
+fn tagged(value: Value, tag: i64) -> Option<Vec<Value>> {
+    let Value::Array(mut values) = value else { return None };
+    let is_mine = matches!(values.first()?, Value::String(text) if text.parse() == Ok(tag));
+    is_mine.then(|| values.split_off(1))
+}
+
+/// What the server says if it is a replica, whose answers are not believed.
+fn refusal_of_a_replica(values: &[Value]) -> Option<String> {
+    let [Value::Array(words)] = values else { return None };
+    let [Value::String(kind), Value::String(message)] = words.as_slice() else { return None };
+    (*kind == "replica").then(|| message.trim_start_matches('-').to_owned())
+}
+
 /// A client and, where it is the store's own, the task that keeps its connections.
-struct Lane {
+pub(crate) struct Lane {
     state: Mutex<State>,
+    is_own: bool,
     /// Whether somebody is finding out if the connection hangs, or replacing it.
     is_probed: AtomicBool,
 }
@@ -334,14 +532,40 @@ struct Lane {
 struct State {
     client: Client,
     task: Option<ConnectHandle>,
+    /// The driver's word of each new connection, and how many there have been.
+    connections: Receiver<Server>,
+    generation: u64,
+    /// The generation after the last one that was left on purpose.
+    left: u64,
 }
 
 impl Lane {
+    /// With the task of a client of the store's own.
+    fn new(client: Client, task: Option<ConnectHandle>) -> Self {
+        let (is_own, connections) = (task.is_some(), client.reconnect_rx());
+        let state = Mutex::new(State { client, task, connections, generation: 0, left: 0 });
+        Self { state, is_own, is_probed: AtomicBool::new(false) }
+    }
+
+    /// Another number as soon as there is another connection.
+    pub(crate) fn generation(&self) -> u64 {
+        let mut state = self.lock();
+        loop {
+            match state.connections.try_recv() {
+                Ok(_) => state.generation += 1,
+                Err(TryRecvError::Lagged(missed)) => state.generation += missed,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return state.generation,
+            }
+        }
+    }
+
     /// The client. Where the runtime of the store's own one has ended, a new one is made in this runtime.
     fn client(&self) -> Client {
         let mut state = self.lock();
         if state.task.as_ref().is_some_and(ConnectHandle::is_finished) && Handle::try_current().is_ok() {
             let fresh = state.client.clone_new();
+            state.connections = fresh.reconnect_rx();
+            state.generation += 1;
             state.task = Some(fresh.connect());
             state.client = fresh;
         }
@@ -359,11 +583,16 @@ impl Lane {
         });
     }
 
-    /// Leaves the server in the background.
-    fn reconnect(self: &Arc<Self>) {
-        self.in_background(move |client| async move {
-            let _ = client.force_reconnection().await;
-        });
+    /// Ends this connection in the background, if it still is the one; the driver makes another one.
+    fn leave(&self, generation: u64) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let is_current = self.generation() == generation;
+        let mut state = self.lock();
+        if is_current && state.left <= generation {
+            state.left = generation + 1;
+            let client = state.client.clone();
+            runtime.spawn(async move { client.force_reconnection().await });
+        }
     }
 
     /// Outside a runtime nothing happens; the next call that hangs is inside one.
@@ -449,16 +678,6 @@ pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
         },
         ..ConnectionConfig::default()
     }
-}
-
-/// A call of a script, by its name or its text, and where it goes.
-fn command(script: &str, (keys, arguments): (Vec<String>, Vec<Value>)) -> (Target, Vec<Value>) {
-    let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
-    let mut words = Vec::with_capacity(2 + keys.len() + arguments.len());
-    words.extend([script.into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()]);
-    words.extend(keys.into_iter().map(Value::from));
-    words.extend(arguments);
-    (target, words)
 }
 
 /// How long a connection may be silent because replicas are waited for.

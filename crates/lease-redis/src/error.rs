@@ -17,6 +17,10 @@ pub(crate) fn here(kind: ErrorKind, operation: &'static str, message: impl Into<
 
 /// The one table from failures to errors. `place` says what was used: the server, the Cluster.
 pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -> Error {
+    if failure.sent == Sent::Mixed {
+        let message = format!("{place} gave the answer to another call: it may have been done, or not");
+        return here(ErrorKind::Indeterminate, operation, message).with_source(failure.source);
+    }
     if let Some(reply) = reply_of(&failure.source) {
         return said_by_server(operation, place, reply);
     }
@@ -35,7 +39,7 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             (unless_sent(&failure), format!("{place} did not answer as Redis does: {}", failure.source.details()))
         }
         // A server that redirects has not done it, and the driver does not follow.
-        DriverErrorKind::Routing if failure.source.details() == "Too many redirections." => {
+        DriverErrorKind::Routing if is_redirection(&failure.source) => {
             (ErrorKind::Unavailable, format!("{place} is moving it to another server: try again"))
         }
         DriverErrorKind::Routing | DriverErrorKind::Cluster | DriverErrorKind::Sentinel => {
@@ -75,8 +79,21 @@ pub(crate) fn is_no_script(error: &DriverError) -> bool {
     error.details().starts_with("NOSCRIPT")
 }
 
-/// What the server said, if it was the server: its errors begin with a word in capitals.
+/// Whether the server has answered so, in words or by a redirection, which the driver makes an error of its own.
+pub(crate) fn is_of_server(error: &DriverError) -> bool {
+    reply_of(error).is_some() || is_redirection(error)
+}
+
+fn is_redirection(error: &DriverError) -> bool {
+    *error.kind() == DriverErrorKind::Routing && error.details() == "Too many redirections."
+}
+
+/// What the server said, if it was the server: its errors begin with a word in capitals, and the driver gives them these kinds.
 fn reply_of(error: &DriverError) -> Option<&str> {
+    use DriverErrorKind::{Auth, Cluster, Config, InvalidArgument, InvalidCommand, Unknown};
+    if !matches!(error.kind(), Auth | Cluster | Config | InvalidArgument | InvalidCommand | Unknown) {
+        return None;
+    }
     let details = error.details();
     let first = details.split_whitespace().next()?;
     let is_code = first.len() >= 3 && first.bytes().all(|byte| byte.is_ascii_uppercase());

@@ -45,7 +45,7 @@ impl RedisStore {
         let script = &self.0.scripts().fenced_write;
         let run = self.0.connections().run(script, Access::Write, words, None);
         let answered = run.await.map_err(|failure| self.0.error(OPERATION, failure))?;
-        match answered.value.as_u64() {
+        match answered.values.first().and_then(Value::as_u64) {
             Some(1) => Ok(()),
             Some(0) => {
                 let message = format!("{key:?} was written with a greater token than {token}: the lease is another's");

@@ -28,6 +28,12 @@ impl Keys {
         LeaseName::new(key.strip_prefix(&self.prefix)?).ok()
     }
 
+    /// A key with the prefix whose slot is such a one; nothing where there is none, as all keys lie elsewhere.
+    pub(crate) fn one_where(&self, is_it: impl Fn(u16) -> bool) -> Option<String> {
+        // Enough to meet each of the 16384 slots. With a hash tag in the prefix there is only one.
+        (0..250_000).map(|n| format!("{}{{{n}}}", self.prefix)).find(|key| is_it(slot(key)))
+    }
+
     /// What `SCAN` matches the keys of names with, where these begin so.
     pub(crate) fn pattern(&self, name_prefix: &str) -> String {
         let mut pattern = String::new();

@@ -1,16 +1,8 @@
 //! What is looked at before a server is trusted with leases.
 
-use std::time::Duration;
-
-use fred::prelude::{ClientLike, ServerInterface, Value};
 use lease_core::{ErrorKind, Result};
 
-use crate::{
-    RedisStore,
-    connections::{Access, Target},
-    error::here,
-    store::Inner,
-};
+use crate::{RedisStore, connections::Target, error::here, store::Inner};
 
 /// The oldest version that works.
 pub(crate) const NEEDED: Version = Version { major: 6, minor: 0 };
@@ -32,13 +24,13 @@ impl RedisStore {
         const OPERATION: &str = "connect";
         let mut warnings = Vec::new();
         let connections = self.0.connections();
-        for node in connections.primaries().await.map_err(|failure| self.0.error(OPERATION, failure))? {
-            let info = connections.call(&node, Access::Read, Duration::ZERO, |client| {
-                Box::pin(async move { client.info::<String>(None).await })
-            });
-            match info.await.map_err(|failure| self.0.error(OPERATION, failure)) {
+        let lane = connections.pick();
+        let nodes = connections.primaries(&lane, self.0.keys()).await;
+        for node in nodes.map_err(|failure| self.0.error(OPERATION, failure))? {
+            let info = connections.ask(&lane, &node.target, "INFO", Vec::new()).await;
+            match info.map_err(|failure| self.0.error(OPERATION, failure)) {
                 Ok(text) => {
-                    for warning in judge(&Info(&text), &self.0)? {
+                    for warning in judge(&Info(&text.into_string().unwrap_or_default()), &self.0)? {
                         if !warnings.contains(&warning) {
                             warnings.push(warning);
                         }
@@ -52,9 +44,7 @@ impl RedisStore {
         }
         if self.0.wait_replicas().is_some() {
             // Once for all: without it nothing would ever count as granted.
-            let wait = connections.call(&Target::Keys, Access::Read, Duration::ZERO, |client| {
-                Box::pin(async move { client.wait::<Value>(0, 1).await })
-            });
+            let wait = connections.ask(&lane, &Target::Keys, "WAIT", vec![0.into(), 1.into()]);
             wait.await.map_err(|failure| self.0.error(OPERATION, failure))?;
         }
         Ok(warnings)

@@ -6,9 +6,13 @@ use lease_core::{LeaseName, ReleaseRequest, Released};
 use crate::{
     answer::{Answer, in_microseconds, one_line, owner},
     batch::Operation,
+    connections::Asked,
     scripts::Script,
     store::Inner,
 };
+
+const NOT_HELD: u64 = 0;
+const ENDED_BEFORE: u64 = 2;
 
 pub(crate) struct Release;
 
@@ -40,12 +44,24 @@ impl Operation for Release {
     fn read(&self, _request: &ReleaseRequest, answer: &Answer) -> Option<Released> {
         released(answer)
     }
+
+    fn may_be_own_doing(answer: &Answer, asked: Asked) -> bool {
+        may_be_own_doing(answer, asked)
+    }
 }
 
 pub(crate) fn released(answer: &Answer) -> Option<Released> {
     match answer.number()? {
         1 => Some(Released::Freed),
-        0 => Some(Released::NotHeld),
+        NOT_HELD | ENDED_BEFORE => Some(Released::NotHeld),
         _ => None,
+    }
+}
+
+pub(crate) fn may_be_own_doing(answer: &Answer, asked: Asked) -> bool {
+    match answer.number() {
+        Some(ENDED_BEFORE) => asked != Asked::Once,
+        Some(NOT_HELD) => asked == Asked::Again,
+        _ => false,
     }
 }

@@ -6,10 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{acquire, claim, granted, key, name, options, pass, release, renew, renewal, request};
-use integration_tests::{Proxy, Redis, Reply};
-use lease_core::{Acquired, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Released, Renewed};
-use lease_redis::RedisStoreOptions;
+use common::{acquire, claim, granted, name, options, pass, release, renew, renewal, request};
+use integration_tests::{Proxy, Redis};
+use lease_core::{Break, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Released, Renewed};
 
 const TTL: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(200);
@@ -113,4 +112,55 @@ async fn s13_a_grant_that_no_replica_can_confirm_is_given_back() {
     // Who comes now is told at once.
     let error = options.connect(&url).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("wait"), "{error}");
+}
+
+/// An old primary that keeps what it has, as a replica: an observer that never writes is connected to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn s19_a_replica_is_never_believed_to_hold_nothing() {
+    let servers = Pair::start().await;
+    let options = options();
+    let (store, observer) =
+        (options.connect(&servers.url()).await.unwrap(), options.connect(&servers.url()).await.unwrap());
+    let watches_all = options.connect(&servers.url()).await.unwrap();
+    assert_eq!(observer.inspect(&name("job")).await.unwrap(), None);
+    servers.fail_over_and_part().await;
+    // As a replica, the old one knows nothing of it.
+    let held = request("job", "a");
+    let grant = granted(&store, &held).await;
+    let record = observer.inspect(&name("job")).await.unwrap();
+    assert_eq!(record.map(|record| record.token), Some(grant.token), "it was asked for at the new primary");
+    assert_eq!(watches_all.list("", None, 10).await.unwrap().len(), 1);
+}
+
+/// The address leads to a replica that is behind, for a while: nothing is lost, nothing is not held.
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_nothing_is_lost_to_a_replica_that_is_behind() {
+    let servers = Pair::start().await;
+    let options = options();
+    let store = options.connect(&servers.url()).await.unwrap();
+    servers.two.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
+    let held = request("job", "a");
+    let grant = granted(&store, &held).await;
+    let claim = claim(&held, grant);
+    servers.address.redirect(servers.two.address().unwrap());
+    servers.address.reset_connections();
+    for round in 0..3 {
+        let errors = [
+            renew(&store, &renewal(&claim, TTL)).await.map(|answer| format!("{answer:?}")),
+            store.release(&[common::plain_release(&claim)]).await.pop().unwrap().map(|answer| format!("{answer:?}")),
+            store.inspect(&name("job")).await.map(|answer| format!("{answer:?}")),
+            store.list("", None, 10).await.map(|answer| format!("{answer:?}")),
+            store.break_lease(&name("job"), grant.token, Break::Now).await.map(|answer| format!("{answer:?}")),
+            acquire(&store, &request("job", "b")).await.map(|answer| format!("{answer:?}")),
+        ];
+        for (at, outcome) in errors.into_iter().enumerate() {
+            let error = outcome.unwrap_err();
+            assert!(error.is_transient(), "{round} {at}: {error}");
+        }
+    }
+    servers.address.redirect(servers.one.address().unwrap());
+    servers.address.reset_connections();
+    common::eventually("the primary is asked again", async || store.inspect(&name("job")).await.is_ok()).await;
+    assert!(matches!(renew(&store, &renewal(&claim, TTL)).await.unwrap(), Renewed::Extended { .. }));
+    assert_eq!(release(&store, &claim).await, Released::Freed);
 }

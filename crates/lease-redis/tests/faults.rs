@@ -343,3 +343,32 @@ async fn what_a_server_refuses_for_now_is_unavailable() {
     server.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     eventually("it serves again", async || renew(&store, &renewal(&claim(&held, grant), TTL)).await.is_ok()).await;
 }
+
+/// Nothing new can be had, but what is held can be kept and given back.
+#[tokio::test]
+async fn s19_leases_are_kept_and_given_back_when_the_memory_is_full() {
+    let (server, store) = own_server().await;
+    let requests: Vec<_> = (0..4).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let mut claims = Vec::new();
+    for request in &requests {
+        claims.push(claim(request, granted(&store, request).await));
+    }
+    let token = store.inspect(&name("job-3")).await.unwrap().unwrap().token;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    let error = acquire(&store, &request("new", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("memory"), "{error}");
+    let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL * 2)).collect();
+    for answer in store.renew(&renewals).await {
+        assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
+    }
+    assert_eq!(release(&store, &claims[0]).await, Released::Freed);
+    let blocked = lease_core::ReleaseRequest { hold_for: TTL, ..plain_release(&claims[1]) };
+    assert_eq!(store.release(&[blocked]).await.pop().unwrap().unwrap(), Released::Freed);
+    assert_eq!(release(&store, &claims[2]).await, Released::Freed);
+    assert_eq!(store.break_lease(&name("job-3"), token, Break::AfterExpiry).await.unwrap(), Released::Freed);
+    assert_eq!(store.break_lease(&name("job-2"), token, Break::Now).await.unwrap(), Released::NotHeld);
+    assert_eq!(store.inspect(&name("job-0")).await.unwrap(), None);
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 2, "the ones that stay blocked");
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    granted(&store, &request("new", "a")).await;
+}

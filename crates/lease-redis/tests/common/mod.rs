@@ -1,10 +1,13 @@
 //! What the tests share: a server, a prefix of its own for each test, and short ways to ask.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+mod intruder;
+
 use std::time::Duration;
 
 use integration_tests::{Redis, Reply};
 pub(crate) use integration_tests::{eventually, is_hinted_within, pass};
+pub(crate) use intruder::Intruder;
 use lease_core::{AcquireRequest, GrantId};
 use lease_redis::{RedisStore, RedisStoreOptions};
 use lease_testkit::calls;
