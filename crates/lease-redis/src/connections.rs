@@ -37,7 +37,7 @@ use tokio::{
 
 use crate::{
     RedisStoreOptions, WaitReplicas,
-    error::{classify, is_no_script, is_of_server, is_read_only},
+    error::{classify, is_no_script, is_of_server, is_read_only, repeatable_while_connecting},
     keys::Keys,
     scripts::Script,
     url,
@@ -167,16 +167,25 @@ impl Connections {
         // The first connection fails at once and says why; later ones are made again and again.
         config.fail_fast = true;
         config.version = RespVersion::RESP3;
+        let passwords = url::passwords(&config);
         let client =
             Client::new(config, Some(performance(options)), Some(connection(options)), Some(reconnect_policy()));
+        // Its outcome is waited for from before the beginning on: it comes once.
+        let mut connected = Box::pin(client.wait_for_connect());
+        let at_once = futures::poll!(&mut connected);
+        debug_assert!(at_once.is_pending(), "nobody has connected it");
+        // From here on, nothing is left behind by whoever gives up.
+        let lane = Lane::new(client.clone(), Some(client.connect()));
         let clock = SystemClock;
-        let task = tokio::select! {
-            task = client.init() => task,
+        let outcome = tokio::select! {
+            outcome = connected => outcome,
             () = clock.sleep_until(clock.now() + options.connect_timeout) => Err(timed_out()),
         };
-        let task = task
-            .map_err(|source| classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read }))?;
-        Ok(Self::new(vec![Lane::new(client, Some(task))], place, options))
+        outcome.map_err(|error| {
+            let source = repeatable_while_connecting(&error, &passwords);
+            classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read })
+        })?;
+        Ok(Self::new(vec![lane], place, options))
     }
 
     /// Whether this client can give the answer to one command to another one: in Cluster, while it follows redirections.

@@ -8,6 +8,7 @@ use lease_core::{Error, ErrorKind};
 use crate::{
     STORE,
     connections::{Access, Failure, Sent},
+    preflight::NEEDED,
 };
 
 /// An error of this store without a cause.
@@ -16,7 +17,8 @@ pub(crate) fn here(kind: ErrorKind, operation: &'static str, message: impl Into<
 }
 
 /// The one table from failures to errors. `place` says what was used: the server, the Cluster.
-pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -> Error {
+pub(crate) fn classify(operation: &'static str, place: &str, mut failure: Failure) -> Error {
+    failure.source = repeatable(&failure.source);
     if failure.sent == Sent::Mixed {
         let message = format!("{place} gave the answer to another call: it may have been done, or not");
         return here(ErrorKind::Indeterminate, operation, message).with_source(failure.source);
@@ -65,8 +67,28 @@ fn no_tls(place: &str) -> String {
 /// What the server says, in an error of a script's element or of a command. A script answers for each element by itself, so
 /// an error of the whole means that nothing was done.
 pub(crate) fn said_by_server(operation: &'static str, place: &str, reply: &str) -> Error {
+    let reply = without_arguments(reply);
     let message = in_words(reply, place);
     here(kind_of_reply(reply), operation, message)
+}
+
+/// An error of the driver in words that may be repeated.
+pub(crate) fn repeatable(error: &DriverError) -> DriverError {
+    DriverError::new(error.kind().clone(), without_arguments(error.details()).to_owned())
+}
+
+/// The same while connecting, when what the server quotes may be a password, in whatever way it does so: the code and the first
+/// sentence, without the password.
+pub(crate) fn repeatable_while_connecting(error: &DriverError, passwords: &[String]) -> DriverError {
+    let words = without_arguments(error.details());
+    let words = words.split_once(". ").map_or(words, |(sentence, _)| sentence).lines().next().unwrap_or("");
+    let words = passwords.iter().fold(words.to_owned(), |words, password| words.replace(password, "***"));
+    DriverError::new(error.kind().clone(), words)
+}
+
+/// A server that does not know a command quotes it with its arguments; those of `HELLO` are the user and the password.
+fn without_arguments(reply: &str) -> &str {
+    reply.split("with args beginning with").next().unwrap_or("").trim_end_matches([' ', ','])
 }
 
 /// Whether the server says that it is a replica: the name, or the sentinels, may know a better one by now.
@@ -122,7 +144,10 @@ fn kind_of_reply(reply: &str) -> ErrorKind {
         | "MISCONF" | "BUSY" | "UNKILLABLE" | "NOSCRIPT" | "NOGOODSLAVE" => ErrorKind::Unavailable,
         // the key is somebody else's
         "WRONGTYPE" | "NOTALEASE" => ErrorKind::Invalid,
-        "ERR" if reply.contains("unknown command") => ErrorKind::Unsupported,
+        "NOPROTO" => ErrorKind::Unsupported,
+        // What a script may not run is said in other words than what a command may not.
+        "ERR" if is_right_of_script(reply) => ErrorKind::Denied,
+        "ERR" if is_unknown_command(reply) => ErrorKind::Unsupported,
         "ERR" if reply.contains("max number of clients") => ErrorKind::Unavailable,
         "ERR" if reply.contains("invalid password") || reply.contains("AUTH") => ErrorKind::Denied,
         "ERR"
@@ -137,10 +162,11 @@ fn kind_of_reply(reply: &str) -> ErrorKind {
 fn in_words(reply: &str, place: &str) -> String {
     match code_of(reply) {
         "NOAUTH" => format!("{place} asks for a password: put it into the URL ({reply})"),
-        "NOPERM" => format!(
-            "{place} lacks rights for this user: it needs the commands of scripts, hashes, SCAN, PUBLISH and SUBSCRIBE on \
-             the keys and channels of the prefix ({reply})"
-        ),
+        "NOPERM" => lacks_rights(reply, place),
+        "ERR" if is_right_of_script(reply) => lacks_rights(reply, place),
+        "NOPROTO" => {
+            format!("{place} does not speak RESP3: Redis {NEEDED} or later is needed, with nothing older between")
+        }
         "READONLY" => format!("{place} is a replica or read-only ({reply})"),
         "NOREPLICAS" => format!("{place} has too few replicas, by its min-replicas-to-write ({reply})"),
         "OOM" => format!("the memory of {place} is full ({reply})"),
@@ -151,11 +177,27 @@ fn in_words(reply: &str, place: &str) -> String {
         "ERR" if reply.contains("cluster support disabled") => {
             format!("{place} is no Cluster: write redis:// instead of redis-cluster:// ({reply})")
         }
-        "ERR" if reply.contains("unknown command") => {
-            format!("{place} is too old: Redis {} or later is needed ({reply})", crate::preflight::NEEDED)
+        "ERR" if is_unknown_command(reply) => {
+            format!("{place} is too old, or something between: Redis {NEEDED} or later is needed ({reply})")
         }
         _ => format!("{place}: {reply}"),
     }
+}
+
+fn is_unknown_command(reply: &str) -> bool {
+    reply.contains("unknown command") || reply.contains("unsupported command")
+}
+
+fn is_right_of_script(reply: &str) -> bool {
+    reply.contains("The user executing the script") || reply.contains("ACL failure in script")
+}
+
+fn lacks_rights(reply: &str, place: &str) -> String {
+    format!(
+        "{place} lacks rights for this user on the keys and channels of the prefix: it needs EVAL EVALSHA TIME GET SET SETRANGE \
+         PEXPIRE SCAN PUBLISH SUBSCRIBE UNSUBSCRIBE PING HELLO, and HGET HSET for fenced writes, WAIT for wait_replicas, CLUSTER \
+         for a Cluster ({reply})"
+    )
 }
 
 #[cfg(test)]
@@ -172,6 +214,7 @@ mod tests {
                     "WRONGPASS invalid username-password pair or user is disabled.",
                     "NOPERM this user has no permissions to run the 'evalsha' command",
                     "ERR invalid password",
+                    "ERR The user executing the script can't run this command or subcommand script: x, on @user_script:1.",
                     "ERR AUTH <password> called without any password configured for the default user.",
                 ][..],
                 Denied,
@@ -203,7 +246,10 @@ mod tests {
                 ],
                 Invalid,
             ),
-            (&["ERR unknown command 'HELLO', with args beginning with: "], Unsupported),
+            (
+                &["ERR unknown command 'HELLO', with args beginning with: ", "NOPROTO unsupported protocol version"],
+                Unsupported,
+            ),
             (&["ERR syntax error", "CROSSSLOT Keys in request don't hash to the same slot", ""], Internal),
         ] {
             for reply in replies {
@@ -228,6 +274,31 @@ mod tests {
             ] {
                 assert_eq!(classify("acquire", "here", Failure { source, sent, access }).kind(), kind);
             }
+        }
+    }
+
+    #[test]
+    fn what_the_server_quotes_is_not_repeated() {
+        let quoted = "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `app`, `secret`, ";
+        let failure = |kind, details: &'static str| Failure {
+            source: DriverError::new(kind, details),
+            sent: Sent::Perhaps,
+            access: Access::Write,
+        };
+        let mut errors = vec![said_by_server("acquire", "here", quoted)];
+        for kind in [DriverErrorKind::Unknown, DriverErrorKind::Protocol, DriverErrorKind::IO] {
+            errors.push(classify("acquire", "here", failure(kind, quoted)));
+        }
+        for error in errors {
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+            assert!(error.to_string().contains("HELLO"), "{error}");
+        }
+        let passwords = ["secret".to_owned()];
+        for words in
+            [quoted, "unsupported command 'HELLO 3 AUTH app secret'", "ERR no. It was secret", "ERR no\nsecret"]
+        {
+            let error = repeatable_while_connecting(&DriverError::new(DriverErrorKind::Unknown, words), &passwords);
+            assert!(!format!("{error:?}").contains("secret") && !error.details().is_empty(), "{error:?}");
         }
     }
 

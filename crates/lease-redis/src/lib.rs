@@ -69,6 +69,20 @@
 //! Commands are not repeated by the driver, and in Cluster no redirection is followed: the driver would mix up answers. While a
 //! slot moves, calls for its names fail as `Unavailable`, and go right once it has moved. An application's own client of a
 //! Cluster needs `ConnectionConfig { max_redirections: 0, .. }`.
+//!
+//! # Rights
+//!
+//! A user of the server (ACL) needs these on the keys and the channels of the prefix:
+//!
+//! ```text
+//! ACL SETUSER app on >password ~app-runtime-leases:* &app-runtime-leases:*
+//!   +eval +evalsha +time +get +set +setrange +pexpire +scan +publish +subscribe +unsubscribe +ping +hello
+//! ```
+//!
+//! Besides, `+hget +hset` and the keys of the data for [`RedisStore::fenced_write`], `+wait` for
+//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` for a Cluster. `+info` and `+role` let the store check
+//! its servers: the version, the eviction policy, whether it is a replica. Without the channels, or without `+publish` and
+//! `+subscribe`, waiters poll.
 mod acquire;
 mod admin;
 mod answer;

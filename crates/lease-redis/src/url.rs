@@ -52,6 +52,15 @@ enum Kind {
     Cluster,
 }
 
+/// What must never be repeated.
+pub(crate) fn passwords(config: &Config) -> Vec<String> {
+    let of_sentinels = match &config.server {
+        ServerConfig::Sentinel { password, .. } => password.clone(),
+        _ => None,
+    };
+    [config.password.clone(), of_sentinels].into_iter().flatten().filter(|password| !password.is_empty()).collect()
+}
+
 /// The place that a configuration means, without secrets.
 pub(crate) fn place(config: &Config) -> String {
     let servers = servers(&config.server);

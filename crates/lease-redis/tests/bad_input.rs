@@ -105,21 +105,88 @@ async fn a_cluster_url_of_a_single_server_is_invalid() {
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
 
-/// Too old to speak the newer protocol: it knows no HELLO.
+/// Too old to speak the newer protocol, or with something older between: it knows no HELLO, and quotes it.
 #[tokio::test]
-async fn an_old_server_is_unsupported_and_the_version_is_named() {
-    let old = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = old.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in old.incoming() {
-            let (mut stream, mut request) = (stream.unwrap(), [0; 1024]);
-            while stream.read(&mut request).is_ok_and(|length| length > 0) {
-                let _ = stream.write_all(b"-ERR unknown command `HELLO`, with args beginning with: `3`\r\n");
+async fn an_old_server_is_unsupported_and_its_words_do_not_make_the_password_known() {
+    let quotes: [fn(&[&str]) -> String; 3] = [
+        // Redis 5
+        |words| format!("ERR unknown command `HELLO`, with args beginning with: `{}`, ", words.join("`, `")),
+        // Redis 7, where the command is renamed
+        |words| format!("ERR unknown command 'HELLO', with args beginning with: '{}' ", words.join("' '")),
+        // a proxy
+        |words| format!("ERR unsupported command 'HELLO {}'", words.join(" ")),
+    ];
+    for quote in quotes {
+        let old = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = old.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in old.incoming() {
+                let (mut stream, mut request) = (stream.unwrap(), [0; 1024]);
+                while let Ok(length @ 1..) = stream.read(&mut request) {
+                    let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                    let words: Vec<_> = text.split_whitespace().skip_while(|word| *word != "3").collect();
+                    assert!(text.contains(SECRET), "{text:?}");
+                    let _ = stream.write_all(format!("-{}\r\n", quote(&words)).as_bytes());
+                }
             }
+        });
+        let error = refused(&format!("redis://app:{SECRET}@{address}")).await;
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("6.0"), "{error}");
+    }
+}
+
+/// Dropped while the server is slow: neither the connection nor its task stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn s15_a_connect_that_is_given_up_leaves_nothing() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    let connections = async || {
+        let list = server.command(&["CLIENT", "LIST"]).await.unwrap().text();
+        list.lines().count()
+    };
+    let before = connections().await;
+    server.freeze().await.unwrap();
+    for _ in 0..10 {
+        tokio::select! {
+            outcome = RedisStore::connect(server.url()) => panic!("{outcome:?}"),
+            () = pass(Duration::from_millis(50)) => {}
         }
-    });
-    let error = refused(&format!("redis://app:{SECRET}@{address}")).await;
-    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("6.0"), "{error}");
+    }
+    server.thaw().await.unwrap();
+    common::eventually("all are closed", async || connections().await <= before).await;
+}
+
+/// The rights that the crate's page lists are enough, and what is missing is named.
+#[tokio::test]
+async fn the_rights_that_are_listed_are_enough() {
+    const RIGHTS: &str =
+        "+eval +evalsha +time +get +set +setrange +pexpire +scan +publish +subscribe +unsubscribe +ping +hello";
+    let server = Redis::start_local(&[]).await.unwrap();
+    let page = include_str!("../src/lib.rs").replace("//! ", "").replace('\n', " ");
+    assert!(page.contains(RIGHTS), "the page of the crate lists them");
+    let allow = async |rights: &str| {
+        let mut words = vec!["ACL", "SETUSER", "app", "reset", "on", ">right", "~app:*", "&app:*"];
+        words.extend(rights.split(' '));
+        server.command(&words).await.unwrap();
+    };
+    allow(RIGHTS).await;
+    let url = server.url().replace("redis://", "redis://app:right@");
+    let options = RedisStoreOptions::new().with_key_prefix("app:");
+    let store = options.connect(&url).await.unwrap();
+    let one = request("job", "a");
+    let grant = granted(&store, &one).await;
+    common::renew(&store, &common::renewal(&claim(&one, grant), common::TTL)).await.unwrap();
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 1);
+    let mut wakeups = store.subscribe(&one.name);
+    assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
+    assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
+    assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
+    assert_eq!(store.inspect(&one.name).await.unwrap(), None);
+    // A script's rights are told in other words than a command's.
+    allow(&RIGHTS.replace("+set ", "")).await;
+    let error = acquire(&store, &request("job", "b")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("SETRANGE"), "{error}");
+    allow(&format!("{RIGHTS} +hget +hset")).await;
+    store.fenced_write("app:data", "x", grant.token).await.unwrap();
 }
 
 #[tokio::test]
