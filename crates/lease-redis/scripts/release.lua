@@ -1,7 +1,8 @@
 -- Ends grants for their owners, and tells those who wait (L1). Keeps the token and the nonce (S9, S13).
 --
 -- ARGV: retention in ms; microseconds to stay blocked, holder for whom it is reserved or ''; for each key: owner.
--- Answers, after the tag, one each: 1 where it is freed, 0 where it was not held, 2 where it had been released before, or {error, message}.
+-- Answers, after the tag, one each: 1 where it is freed, 0 where it was not held, 2 where it had been released before, 3 where
+-- it is freed and the hint was refused, or {error, message}.
 
 return each(2, function(key, owner, hold, reserved)
   local record = call('GET', key)
@@ -24,6 +25,5 @@ return each(2, function(key, owner, hold, reserved)
     write(key, expires_now, 'SET', key, before .. expires .. '\nr' .. sub(owner, 2) .. reserved .. more, 'PX', kept)
   end
   -- A hint that cannot be sent costs time, never safety (S20): the release is done.
-  redis.pcall('PUBLISH', key, '')
-  return 1
+  return type(redis.pcall('PUBLISH', key, '')) == 'table' and 3 or 1
 end)

@@ -10,7 +10,7 @@ use crate::{
     batch::{Operation, perform},
     connections::{Access, Asked, Lane, Target},
     error::here,
-    release::{may_be_own_doing, released},
+    release::{is_in_silence, may_be_own_doing, released},
     scripts::Script,
     store::Inner,
 };
@@ -191,6 +191,10 @@ impl Operation for BreakLease {
 
     fn may_be_own_doing(answer: &Answer, asked: Asked) -> bool {
         may_be_own_doing(answer, asked)
+    }
+
+    fn is_in_silence(answer: &Answer) -> bool {
+        is_in_silence(answer)
     }
 }
 

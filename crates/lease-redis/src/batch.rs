@@ -50,6 +50,11 @@ pub(crate) trait Operation: Sync {
         false
     }
 
+    /// Whether it was done, and those who wait could not be told.
+    fn is_in_silence(_answer: &Answer) -> bool {
+        false
+    }
+
     /// What becomes of answers that too few replicas have.
     fn unconfirmed(
         &self,
@@ -160,6 +165,9 @@ async fn perform_together<O: Operation>(
         if O::may_be_own_doing(answer, asked) {
             let message = format!("{place} answered with an error, and then that there was nothing to do any more");
             return Err(here(ErrorKind::Indeterminate, O::NAME, message));
+        }
+        if O::is_in_silence(answer) {
+            store.hints_are_refused();
         }
         operation.read(request, answer).ok_or_else(unreadable)
     });

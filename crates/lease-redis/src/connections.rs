@@ -223,6 +223,11 @@ impl Connections {
         self.is_clustered
     }
 
+    /// All clients.
+    pub(crate) fn clients(&self) -> Vec<Client> {
+        self.lanes.iter().map(|lane| lane.client()).collect()
+    }
+
     /// A client: the first one, where there are several.
     pub(crate) fn client(&self) -> Client {
         self.lanes[0].client()
@@ -473,23 +478,30 @@ impl Connections {
 
     /// The lane's client, as soon as it is connected.
     async fn connected(&self, lane: &Lane, access: Access) -> Result<Client, Failure> {
-        let clock = SystemClock;
-        let deadline = clock.now() + self.command_timeout;
-        loop {
-            let client = lane.client();
-            if client.is_connected() {
-                return Ok(client);
-            }
-            if clock.now() >= deadline {
-                return Err(Failure { source: timed_out(), sent: Sent::No, access });
-            }
-            // It looks again now and then: the driver's own signal may have come just before.
-            tokio::select! {
-                _ = client.wait_for_connect() => {}
-                () = clock.sleep_until((clock.now() + Duration::from_millis(20)).min(deadline)) => {}
-            }
+        let client = lane.client();
+        if until_connected(&client, self.command_timeout).await {
+            Ok(client)
+        } else {
+            Err(Failure { source: timed_out(), sent: Sent::No, access })
         }
     }
+}
+
+/// Waits until the client is connected; whether it is.
+pub(crate) async fn until_connected(client: &impl ClientLike, patience: Duration) -> bool {
+    let clock = SystemClock;
+    let deadline = clock.now() + patience;
+    while !client.is_connected() {
+        if clock.now() >= deadline {
+            return false;
+        }
+        // It looks again now and then: the driver's own signal may have come just before.
+        tokio::select! {
+            _ = client.wait_for_connect() => {}
+            () = clock.sleep_until((clock.now() + Duration::from_millis(20)).min(deadline)) => {}
+        }
+    }
+    true
 }
 
 /// A script as it is sent.

@@ -7,28 +7,36 @@ use std::{
 };
 
 use fred::{
-    clients::{Client, SubscriberClient},
+    clients::SubscriberClient,
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
     prelude::{ClientLike, EventInterface, Options, PubsubInterface, Value},
-    types::{ClusterHash, ConnectHandle, RespVersion},
+    types::{ClusterHash, ConnectHandle, CustomCommand, RespVersion, config::Server},
 };
-use lease_core::{Clock, LeaseName, SystemClock, WakeupRegistry, Wakeups};
+use futures::future::{pending, select_all};
+use lease_core::{Clock, LeaseName, Moment, SystemClock, WakeupRegistry, Wakeups};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, broadcast::error::RecvError},
+    sync::{
+        Notify,
+        broadcast::{Receiver, error::RecvError},
+    },
     task::JoinHandle,
 };
 
 use crate::{
     RedisStoreOptions,
-    connections::{connection, performance, reconnect_policy},
+    connections::{Connections, connection, performance, reconnect_policy, until_connected},
+    error::{is_of_server, repeatable},
     keys::{Keys, slot},
 };
 
 /// How often names that nobody waits for any more are dropped, and the connection is tried: it may have died without a sign.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// How long a round's `PING`, or a subscription, may take.
+/// The same while the server is a replica.
+const SHORT_ROUND: Duration = Duration::from_millis(300);
+
+/// How long a round's question, or a subscription, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands messages to those who wait for them.
@@ -44,7 +52,7 @@ pub(crate) struct Listener {
 
 #[derive(Debug, Clone)]
 struct Listening {
-    client: Client,
+    connections: Arc<Connections>,
     keys: Keys,
     options: RedisStoreOptions,
     names: Names,
@@ -53,9 +61,9 @@ struct Listening {
 }
 
 impl Listener {
-    pub(crate) fn new(client: Client, keys: Keys, options: &RedisStoreOptions) -> Self {
+    pub(crate) fn new(connections: Arc<Connections>, keys: Keys, options: &RedisStoreOptions) -> Self {
         let listening =
-            Listening { client, keys, options: options.clone(), names: Names::default(), changed: Arc::default() };
+            Listening { connections, keys, options: options.clone(), names: Names::default(), changed: Arc::default() };
         Self { listening, task: Mutex::default() }
     }
 
@@ -90,7 +98,9 @@ impl Drop for Listener {
 
 impl Listening {
     async fn run(self) {
-        let mut config = self.client.client_config();
+        let clients = self.connections.clients();
+        let Some(client) = clients.first() else { return };
+        let mut config = client.client_config();
         // Answers and messages share the connection only from this version of the protocol on.
         config.version = RespVersion::RESP3;
         config.fail_fast = false;
@@ -102,9 +112,13 @@ impl Listening {
         );
         let mut messages = subscriber.message_rx();
         let mut reconnects = subscriber.reconnect_rx();
+        // A Cluster hands messages on to all of its servers.
+        let followed = clients.iter().filter(|client| !client.is_clustered());
+        let mut calls: Vec<_> = followed.map(EventInterface::reconnect_rx).collect();
         let _connected = Connected(subscriber.connect());
         let clock = SystemClock;
         let mut next_round = clock.now() + ROUND;
+        let mut warnings = Warnings::default();
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
@@ -117,23 +131,58 @@ impl Listening {
                     Ok(_) | Err(RecvError::Lagged(_)) => {
                         // The server knows nothing of what the last connection was subscribed to.
                         self.names.all_fell();
-                        self.catch_up(&subscriber).await;
+                        next_round = self.settle(&subscriber, &mut warnings).await;
                     }
                     Err(RecvError::Closed) => return,
                 },
-                () = self.changed.notified() => self.catch_up(&subscriber).await,
+                // The calls have another connection, and so perhaps another server.
+                () = any_of(&mut calls) => reconnect(&subscriber),
+                () = self.changed.notified() => self.catch_up(&subscriber, &mut warnings).await,
                 () = clock.sleep_until(next_round) => {
-                    next_round = clock.now() + ROUND;
                     self.tidy(&subscriber).await;
+                    next_round = self.settle(&subscriber, &mut warnings).await;
                 }
             }
         }
     }
 
+    /// Finds out whether the connection is one, and leads to a server that is told of releases; subscribes to what is not
+    /// subscribed to. Returns when this is to be done again.
+    async fn settle(&self, subscriber: &SubscriberClient, warnings: &mut Warnings) -> Moment {
+        let clock = SystemClock;
+        // The driver speaks of a connection before it can be used.
+        if !until_connected(subscriber, PATIENCE).await {
+            return clock.now() + SHORT_ROUND;
+        }
+        match self.role(subscriber).await {
+            Ok(Role::Primary) => {
+                warnings.of_replica = false;
+                self.catch_up(subscriber, warnings).await;
+                clock.now() + ROUND
+            }
+            Ok(Role::Replica) => {
+                if !std::mem::replace(&mut warnings.of_replica, true) {
+                    tracing::warn!(
+                        store = crate::STORE,
+                        "the subscription is at a replica: waiters poll until it has moved"
+                    );
+                }
+                self.names.all_fell();
+                reconnect_later(subscriber);
+                clock.now() + ROUND
+            }
+            Err(error) => {
+                tracing::warn!(store = crate::STORE, error = %repeatable(&error), "the connection of the hints hangs, and is replaced");
+                reconnect(subscriber);
+                clock.now() + ROUND
+            }
+        }
+    }
+
     /// Subscribes to what is wanted and not subscribed to, and hints that it stands.
-    async fn catch_up(&self, subscriber: &SubscriberClient) {
-        if !subscriber.is_connected() {
-            // It says when it is.
+    async fn catch_up(&self, subscriber: &SubscriberClient, warnings: &mut Warnings) {
+        if !subscriber.is_connected() || warnings.of_replica {
+            // It says when it is, at another server.
             return;
         }
         let names = self.names.fallen();
@@ -141,42 +190,56 @@ impl Listening {
             return;
         }
         let channels: Vec<String> = names.iter().map(|name| self.keys.key(name)).collect();
-        // The driver does not wait for the server's answer; that to a PING behind it does.
+        // The driver does not wait for the server's answer; that to a PING behind it does. A refusal is taken for that.
         let outcome = match subscriber.subscribe(channels).await {
-            Ok(()) => self.ping(subscriber).await,
+            Ok(()) => self.ask(subscriber, "PING").await,
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(()) => self.names.stand(&names),
+            Ok(_) => self.names.stand(&names),
+            // It is tried again in the next round.
+            Err(error) if is_of_server(&error) => {
+                if !std::mem::replace(&mut warnings.of_refusal, true) {
+                    tracing::warn!(
+                        store = crate::STORE,
+                        error = %repeatable(&error),
+                        "the server refuses the subscription: waiters poll. The user needs +subscribe and the channels of the prefix"
+                    );
+                }
+            }
             Err(error) => {
-                tracing::warn!(%error, "waiters poll until their subscription stands");
-                // What the server refuses is tried again in the next round; a connection that says nothing is replaced.
-                if *error.kind() == DriverErrorKind::Timeout && subscriber.is_connected() {
-                    let _ = subscriber.force_reconnection().await;
+                tracing::warn!(store = crate::STORE, error = %repeatable(&error), "waiters poll until their subscription stands");
+                // A connection that says nothing is replaced.
+                if *error.kind() == DriverErrorKind::Timeout {
+                    reconnect(subscriber);
                 }
             }
         }
     }
 
-    /// Leaves the channels that nobody waits at any more, and finds out whether the connection still is one.
+    /// Leaves the channels that nobody waits at any more.
     async fn tidy(&self, subscriber: &SubscriberClient) {
         let deserted = self.names.take_deserted();
-        if !subscriber.is_connected() {
-            return;
-        }
-        if !deserted.is_empty() {
+        if subscriber.is_connected() && !deserted.is_empty() {
             let channels: Vec<String> = deserted.iter().map(|name| self.keys.key(name)).collect();
             let _ = subscriber.unsubscribe(channels).await;
         }
-        // Somebody may have come back meanwhile, or have been refused before.
-        self.catch_up(subscriber).await;
-        if let Err(error) = self.ping(subscriber).await {
-            tracing::warn!(%error, "the connection of the hints hangs, and is replaced");
-            let _ = subscriber.force_reconnection().await;
+    }
+
+    /// What a server is that answers. In Cluster, and where the user may not ask, it is not asked for more.
+    async fn role(&self, subscriber: &SubscriberClient) -> Result<Role, DriverError> {
+        let command = if subscriber.is_clustered() { "PING" } else { "ROLE" };
+        match self.ask(subscriber, command).await {
+            Ok(Value::Array(words)) if words.first().is_some_and(|word| word.as_str().as_deref() == Some("slave")) => {
+                Ok(Role::Replica)
+            }
+            Ok(_) => Ok(Role::Primary),
+            Err(error) if is_of_server(&error) => Ok(Role::Primary),
+            Err(error) => Err(error),
         }
     }
 
-    async fn ping(&self, subscriber: &SubscriberClient) -> Result<(), DriverError> {
+    async fn ask(&self, subscriber: &SubscriberClient, command: &'static str) -> Result<Value, DriverError> {
         let options = Options {
             timeout: Some(PATIENCE),
             max_attempts: Some(1),
@@ -184,13 +247,57 @@ impl Listening {
             cluster_hash: subscriber.is_clustered().then(|| ClusterHash::Custom(slot(subscriber.id()))),
             ..Options::default()
         };
-        subscriber.with_options(&options).ping::<Value>(None).await.map(drop)
+        let command = CustomCommand::new_static(command, None, false);
+        subscriber.with_options(&options).custom(command, Vec::<Value>::new()).await
     }
 
     fn hint(&self, channel: &str) {
         if let Some(name) = self.keys.name(channel) {
             self.names.wake(&name);
         }
+    }
+}
+
+enum Role {
+    Primary,
+    Replica,
+}
+
+/// What was said once, and is not said again.
+#[derive(Default)]
+struct Warnings {
+    of_replica: bool,
+    of_refusal: bool,
+}
+
+/// Another connection, in the background: the messages must not wait for it.
+fn reconnect(subscriber: &SubscriberClient) {
+    let subscriber = subscriber.clone();
+    tokio::spawn(async move { subscriber.force_reconnection().await });
+}
+
+/// The same when the address may lead elsewhere.
+fn reconnect_later(subscriber: &SubscriberClient) {
+    let subscriber = subscriber.clone();
+    tokio::spawn(async move {
+        let clock = SystemClock;
+        clock.sleep_until(clock.now() + SHORT_ROUND).await;
+        subscriber.force_reconnection().await
+    });
+}
+
+/// Waits until one of these says that there is a new connection. Those that say nothing any more go.
+async fn any_of(connections: &mut Vec<Receiver<Server>>) {
+    loop {
+        if connections.is_empty() {
+            return pending().await;
+        }
+        let (outcome, at, _) = select_all(connections.iter_mut().map(|one| Box::pin(one.recv()))).await;
+        if outcome != Err(RecvError::Closed) {
+            // One is enough for all that are new now.
+            return connections.iter_mut().for_each(|one| while one.try_recv().is_ok() {});
+        }
+        connections.swap_remove(at);
     }
 }
 

@@ -11,8 +11,11 @@ use crate::{
     store::Inner,
 };
 
+// What the scripts answer that end grants.
 const NOT_HELD: u64 = 0;
+const FREED: u64 = 1;
 const ENDED_BEFORE: u64 = 2;
+const FREED_IN_SILENCE: u64 = 3;
 
 pub(crate) struct Release;
 
@@ -48,14 +51,23 @@ impl Operation for Release {
     fn may_be_own_doing(answer: &Answer, asked: Asked) -> bool {
         may_be_own_doing(answer, asked)
     }
+
+    fn is_in_silence(answer: &Answer) -> bool {
+        is_in_silence(answer)
+    }
 }
 
 pub(crate) fn released(answer: &Answer) -> Option<Released> {
     match answer.number()? {
-        1 => Some(Released::Freed),
+        FREED | FREED_IN_SILENCE => Some(Released::Freed),
         NOT_HELD | ENDED_BEFORE => Some(Released::NotHeld),
         _ => None,
     }
+}
+
+/// Whether the server has refused to tell those who wait.
+pub(crate) fn is_in_silence(answer: &Answer) -> bool {
+    answer.number() == Some(FREED_IN_SILENCE)
 }
 
 pub(crate) fn may_be_own_doing(answer: &Answer, asked: Asked) -> bool {

@@ -1,6 +1,13 @@
 //! The store: a handle on what all operations share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use fred::{clients::Client, prelude::Value};
@@ -140,16 +147,18 @@ impl LeaseStore for RedisStore {
 pub(crate) struct Inner {
     keys: Keys,
     scripts: Scripts,
-    connections: Connections,
+    connections: Arc<Connections>,
     listener: Option<Listener>,
+    are_hints_refused: AtomicBool,
     options: RedisStoreOptions,
 }
 
 impl Inner {
     pub(crate) fn new(options: &RedisStoreOptions, connections: Connections) -> Self {
-        let keys = Keys::new(&options.key_prefix);
-        let listener = options.notifications.then(|| Listener::new(connections.client(), keys.clone(), options));
-        Self { keys, scripts: Scripts::new(), connections, listener, options: options.clone() }
+        let (keys, connections) = (Keys::new(&options.key_prefix), Arc::new(connections));
+        let listener = options.notifications.then(|| Listener::new(Arc::clone(&connections), keys.clone(), options));
+        let are_hints_refused = AtomicBool::new(false);
+        Self { keys, scripts: Scripts::new(), connections, listener, are_hints_refused, options: options.clone() }
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -170,6 +179,17 @@ impl Inner {
 
     pub(crate) fn wait_replicas(&self) -> Option<WaitReplicas> {
         self.options.wait_replicas
+    }
+
+    /// They cost time only (S20), but that an operator wants to know, once.
+    pub(crate) fn hints_are_refused(&self) {
+        if self.listener.is_some() && !self.are_hints_refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                store = STORE,
+                place = self.connections.place(),
+                "the server refuses to tell those who wait: they poll. The user needs +publish and the channels of the prefix"
+            );
+        }
     }
 
     /// In milliseconds, as the scripts have it.

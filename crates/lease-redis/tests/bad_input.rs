@@ -5,6 +5,7 @@ mod common;
 
 use std::{
     io::{Read, Write},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -229,19 +230,63 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     options.connect(&url("", "right")).await.unwrap();
 }
 
-/// A release is done although the hint may not be sent; waiters poll.
+/// A release is done although the hint may not be sent; waiters poll, and an operator is told so, once.
 #[tokio::test]
 async fn s20_a_hint_that_is_not_allowed_costs_only_time() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
     let server = Redis::start_local(&[]).await.unwrap();
     server.command(&["ACL", "SETUSER", "app", "on", ">right", "~*", "resetchannels", "+@all"]).await.unwrap();
     let url = server.url().replace("redis://", "redis://app:right@");
     let store = RedisStore::connect(&url).await.unwrap();
-    let one = request("job", "a");
-    let grant = granted(&store, &one).await;
-    let mut wakeups = store.subscribe(&one.name);
-    assert!(!common::is_hinted_within(&mut wakeups, Duration::from_millis(200)).await);
-    assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
-    granted(&store, &request("job", "b")).await;
+    let mut kept = Vec::new();
+    for round in 0..3 {
+        let one = request(&format!("job-{round}"), "a");
+        let grant = granted(&store, &one).await;
+        let mut wakeups = store.subscribe(&one.name);
+        assert!(!common::is_hinted_within(&mut wakeups, Duration::from_millis(200)).await);
+        kept.push(wakeups);
+        assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
+        granted(&store, &request(&format!("job-{round}"), "b")).await;
+    }
+    let warnings = warnings.0.lock().unwrap();
+    for right in ["+subscribe", "+publish"] {
+        assert_eq!(warnings.iter().filter(|warning| warning.contains(right)).count(), 1, "{right}: {warnings:?}");
+    }
+}
+
+/// The warnings that are logged in this thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Words(String);
+        impl tracing::field::Visit for Words {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{field}={value:?} "));
+            }
+        }
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        self.0.lock().unwrap().push(words.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ mod common;
 use std::time::Duration;
 
 use common::{acquire, claim, granted, name, options, pass, release, renew, renewal, request};
-use integration_tests::{Proxy, Redis};
-use lease_core::{Break, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Released, Renewed};
+use integration_tests::{Proxy, Redis, Reply};
+use lease_core::{Break, Clock, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Released, Renewed, SystemClock};
 
 const TTL: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(200);
@@ -163,4 +163,50 @@ async fn s06_nothing_is_lost_to_a_replica_that_is_behind() {
     common::eventually("the primary is asked again", async || store.inspect(&name("job")).await.is_ok()).await;
     assert!(matches!(renew(&store, &renewal(&claim, TTL)).await.unwrap(), Renewed::Extended { .. }));
     assert_eq!(release(&store, &claim).await, Released::Freed);
+}
+
+/// Waiters hear of releases at the new primary, also where the old one cannot pass on what it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_hints_come_from_the_new_primary_after_a_fail_over() {
+    let servers = Pair::start().await;
+    let options = options();
+    let client = async || LeaseClient::new(options.connect(&servers.url()).await.unwrap());
+    let (holder, waiter) = (client().await, client().await);
+    let hand_over = async || {
+        let lease = holder.acquire("job", TTL).await.unwrap();
+        let waiting = tokio::spawn({
+            let waiter = waiter.clone();
+            async move {
+                let lease = waiter.acquire("job", TTL).await.unwrap();
+                (SystemClock.now(), lease)
+            }
+        });
+        pass(Duration::from_millis(150)).await;
+        let released = SystemClock.now();
+        lease.release().await.unwrap();
+        let (won, lease) = waiting.await.unwrap();
+        lease.release().await.unwrap();
+        won.saturating_since(released)
+    };
+    let mut before = Vec::new();
+    for _ in 0..5 {
+        before.push(hand_over().await);
+    }
+    servers.fail_over_and_part().await;
+    let mut after = Vec::new();
+    for _ in 0..7 {
+        after.push(hand_over().await);
+    }
+    println!("before {before:?}, after {after:?}");
+    // The first one may meet the fail-over. A poll takes more than half a second.
+    after.remove(0);
+    after.sort();
+    assert!(after[after.len() / 2] < Duration::from_millis(10), "{after:?}");
+    assert!(*after.last().unwrap() < Duration::from_millis(300), "{after:?}");
+    let channel = format!("{}job", options.key_prefix);
+    let subscribers = async |server: &Redis| match server.command(&["PUBSUB", "NUMSUB", &channel]).await.unwrap() {
+        Reply::Many(counts) => counts[1].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(subscribers(&servers.one).await, Reply::Integer(0));
 }
