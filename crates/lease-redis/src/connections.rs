@@ -26,6 +26,7 @@ use fred::{
     },
     types::{
         ClusterHash, ConnectHandle, CustomCommand, RespVersion,
+        cluster::ClusterRouting,
         config::{Server, UnresponsiveConfig},
     },
 };
@@ -48,6 +49,9 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a call waits for another server at the most.
 const LONGEST_MOVE: Duration = Duration::from_secs(1);
+
+/// How long a client of the application stays at a replica.
+const PATIENCE_WITH_A_REPLICA: Duration = Duration::from_secs(1);
 
 /// How far a failed call had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,15 +243,7 @@ impl Connections {
             return Ok(vec![Node { target: Target::Keys, a_key: keys.prefix().to_owned() }]);
         }
         let client = self.connected(lane, Access::Read).await?;
-        let Some(state) = client.cached_cluster_state().filter(|state| !state.slots().is_empty()) else {
-            let source = DriverError::new(DriverErrorKind::Cluster, "it is not known which server has which slots");
-            return Err(Failure { source, sent: Sent::No, access: Access::Read });
-        };
-        let nodes = state.unique_primary_nodes().into_iter().filter_map(|server| {
-            let is_there = |slot| state.get_server(slot) == Some(&server);
-            Some(Node { a_key: keys.one_where(is_there)?, target: Target::Node(server) })
-        });
-        Ok(nodes.collect())
+        nodes_of(client.cached_cluster_state(), keys)
     }
 
     /// Runs a script with these keys and arguments. The server may have forgotten it at any time: then they are made once
@@ -349,6 +345,7 @@ impl Connections {
             let source = DriverError::new(DriverErrorKind::Unknown, refusal);
             return Err(Failure { source, sent: Sent::ToReplica, access });
         }
+        lane.is_refused.store(false, Ordering::Relaxed);
         Ok(Answered { values, asked: Asked::Once, confirmed })
     }
 
@@ -403,7 +400,7 @@ impl Connections {
 
     /// A replica was asked: after a fail-over, the server's name or the sentinels lead elsewhere.
     fn refused(&self) {
-        self.lanes.iter().for_each(|lane| lane.leave(lane.generation()));
+        self.lanes.iter().for_each(|lane| lane.was_refused());
     }
 
     /// Waits until the lane has left its server, though not for long.
@@ -542,10 +539,25 @@ fn refusal_of_a_replica(values: &[Value]) -> Option<String> {
     (*kind == "replica").then(|| message.trim_start_matches('-').to_owned())
 }
 
+/// Which servers a Cluster has. Not to know it is not to know of none (S19).
+fn nodes_of(state: Option<ClusterRouting>, keys: &Keys) -> Result<Vec<Node>, Failure> {
+    let Some(state) = state.filter(|state| !state.slots().is_empty()) else {
+        let source = DriverError::new(DriverErrorKind::Cluster, "it is not known which server has which slots");
+        return Err(Failure { source, sent: Sent::No, access: Access::Read });
+    };
+    let nodes = state.unique_primary_nodes().into_iter().filter_map(|server| {
+        let is_there = |slot| state.get_server(slot) == Some(&server);
+        Some(Node { a_key: keys.one_where(is_there)?, target: Target::Node(server) })
+    });
+    Ok(nodes.collect())
+}
+
 /// A client and, where it is the store's own, the task that keeps its connections.
 pub(crate) struct Lane {
     state: Mutex<State>,
     is_own: bool,
+    /// Whether the last that it led to was a replica.
+    is_refused: AtomicBool,
     /// Whether somebody is finding out if the connection hangs, or replacing it.
     is_probed: AtomicBool,
 }
@@ -565,7 +577,7 @@ impl Lane {
     fn new(client: Client, task: Option<ConnectHandle>) -> Self {
         let (is_own, connections) = (task.is_some(), client.reconnect_rx());
         let state = Mutex::new(State { client, task, connections, generation: 0, left: 0 });
-        Self { state, is_own, is_probed: AtomicBool::new(false) }
+        Self { state, is_own, is_refused: AtomicBool::new(false), is_probed: AtomicBool::new(false) }
     }
 
     /// Another number as soon as there is another connection.
@@ -600,6 +612,30 @@ impl Lane {
             if answer.is_err_and(|error| *error.kind() == DriverErrorKind::Timeout) && client.is_connected() {
                 tracing::warn!(store = crate::STORE, "a connection hangs, and is replaced");
                 let _ = client.force_reconnection().await;
+            }
+        });
+    }
+
+    /// It leads to a replica. A client of the store's own leaves it at once. One of the application has other commands under
+    /// way, and leaves it when it is still one after a while, which the driver is asked to find out by itself in a Cluster.
+    fn was_refused(self: &Arc<Self>) {
+        if self.is_own {
+            return self.leave(self.generation());
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.is_refused.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (lane, generation) = (Arc::clone(self), self.generation());
+        runtime.spawn(async move {
+            let client = lane.client();
+            if client.is_clustered() {
+                let _ = client.sync_cluster().await;
+            }
+            let clock = SystemClock;
+            clock.sleep_until(clock.now() + PATIENCE_WITH_A_REPLICA).await;
+            if lane.is_refused.swap(false, Ordering::Relaxed) {
+                lane.leave(generation);
             }
         });
     }
@@ -719,4 +755,31 @@ fn timed_out() -> DriverError {
 
 fn missing() -> DriverError {
     DriverError::new(DriverErrorKind::Protocol, "an answer is missing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s19_without_a_map_of_the_cluster_nothing_is_known() {
+        let keys = Keys::new("leases:");
+        for state in [None, Some(ClusterRouting::new())] {
+            let failure = nodes_of(state, &keys).unwrap_err();
+            let error = classify("list", "here", failure);
+            assert_eq!(error.kind(), lease_core::ErrorKind::Unavailable, "{error}");
+        }
+    }
+
+    #[test]
+    fn s25_only_an_answer_with_the_tag_is_this_calls() {
+        let (tag, text) = (7, |text: &str| Value::String(text.into()));
+        let answer = |values: Vec<Value>| tagged(Value::Array(values), tag);
+        assert_eq!(answer(vec![text("7"), Value::Integer(1)]), Some(vec![Value::Integer(1)]));
+        for strange in [vec![], vec![text("8"), Value::Integer(1)], vec![Value::Integer(7)], vec![text("x")]] {
+            assert_eq!(answer(strange), None);
+        }
+        assert_eq!(tagged(Value::Integer(7), tag), None);
+        assert_eq!(tagged(Value::Null, tag), None);
+    }
 }

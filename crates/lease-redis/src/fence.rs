@@ -12,6 +12,9 @@ use crate::{RedisStore, connections::Access, error::here};
 /// ```
 pub const FENCED_WRITE_SCRIPT: &str = include_str!("../scripts/fenced_write.lua");
 
+/// Scripts count with doubles, which are exact up to this.
+const GREATEST_TOKEN: u64 = (1 << 53) - 1;
+
 impl RedisStore {
     /// Writes a value that a lease protects, unless a holder with a **greater** token has written it before: so a holder that
     /// was paused, and wakes up too late, changes nothing.
@@ -32,7 +35,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// `Lost`: a greater token has written; nothing was changed. `Invalid`: the key holds something else. Otherwise as every
+    /// `Lost`: a greater token has written; nothing was changed. `Invalid`: the key holds something else, or the token is
+    /// greater than 2^53 - 1, as none of this store is. Otherwise as every
     /// operation; it may be repeated.
     ///
     /// # Cancel safety
@@ -40,6 +44,11 @@ impl RedisStore {
     /// It may or may not have been done when it is dropped.
     pub async fn fenced_write(&self, key: &str, value: impl AsRef<[u8]>, token: FencingToken) -> Result<()> {
         const OPERATION: &str = "fenced_write";
+        if token.get() > GREATEST_TOKEN {
+            let message =
+                format!("the token {token} is greater than {GREATEST_TOKEN}, above which the server cannot compare");
+            return Err(here(ErrorKind::Invalid, OPERATION, message));
+        }
         let value = value.as_ref();
         let words = || (vec![key.to_owned()], vec![token.to_string().into(), Value::Bytes(value.to_vec().into())]);
         let script = &self.0.scripts().fenced_write;

@@ -7,6 +7,11 @@ mod common;
 use std::time::Duration;
 
 use common::{acquire, claim, granted, name, options, pass, release, renew, renewal, request};
+use fred::{
+    clients::Client,
+    prelude::{ClientLike, Config, ReconnectPolicy},
+    types::CustomCommand,
+};
 use integration_tests::{Proxy, Redis, Reply};
 use lease_core::{Break, Clock, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Released, Renewed, SystemClock};
 
@@ -209,4 +214,39 @@ async fn l1_hints_come_from_the_new_primary_after_a_fail_over() {
         other => panic!("{other:?}"),
     };
     assert_eq!(subscribers(&servers.one).await, Reply::Integer(0));
+}
+
+/// The application has commands of its own under way on its client.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_applications_client_leaves_a_replica_only_when_it_stays_one() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    let client = Client::new(Config::from_url(server.url()).unwrap(), None, None, Some(ReconnectPolicy::default()));
+    client.init().await.unwrap();
+    let store = options().with_client(client.clone()).unwrap();
+    let held = request("job", "a");
+    granted(&store, &held).await;
+    let id = async || {
+        let command = CustomCommand::new_static("CLIENT", None, false);
+        client.custom::<u64, _>(command, vec!["ID"]).await
+    };
+    let first = id().await.unwrap();
+    let replica_of = async |host: &str, port: &str| {
+        server.command(&["REPLICAOF", host, port]).await.unwrap();
+    };
+    // Once, for a moment.
+    replica_of("127.0.0.1", "1").await;
+    let error = store.inspect(&name("job")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    replica_of("NO", "ONE").await;
+    assert!(store.inspect(&name("job")).await.unwrap().is_some());
+    pass(Duration::from_millis(1300)).await;
+    assert_eq!(id().await.unwrap(), first, "its commands were cut");
+    // For good: then it is of no use to the application either.
+    replica_of("127.0.0.1", "1").await;
+    assert!(store.inspect(&name("job")).await.is_err());
+    common::eventually("it has left", async || {
+        let _ = store.inspect(&name("job")).await;
+        id().await.is_ok_and(|id| id != first)
+    })
+    .await;
 }

@@ -48,3 +48,17 @@ async fn the_script_works_by_itself() {
         assert_eq!(redis(&["EVAL", FENCED_WRITE_SCRIPT, "1", &data, token, "v"]).await, Reply::Integer(written));
     }
 }
+
+/// Of another store, or an application's own: the server compares doubles.
+#[tokio::test]
+async fn s09_a_token_that_the_server_cannot_compare_is_invalid() {
+    let store = store().await;
+    let token = |token: u64| lease_core::FencingToken::new(token).unwrap();
+    let key = common::key(&store, "resource");
+    store.fenced_write(&key, "last", token((1 << 53) - 1)).await.unwrap();
+    for great in [1 << 53, (1 << 53) + 1, u64::MAX] {
+        let error = store.fenced_write(&key, "beyond", token(great)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    assert_eq!(common::redis(&["HGET", &key, "value"]).await.text(), "last");
+}
