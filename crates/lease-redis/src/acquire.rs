@@ -21,6 +21,7 @@ pub(crate) struct Acquire;
 
 impl Operation for Acquire {
     const NAME: &'static str = "acquire";
+    const GRANTS: bool = true;
     const IS_CONFIRMED: bool = true;
     type Request = AcquireRequest;
     type Answer = Acquired;

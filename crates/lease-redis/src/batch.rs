@@ -22,6 +22,8 @@ const LARGEST_SCRIPT: usize = 256;
 pub(crate) trait Operation: Sync {
     const NAME: &'static str;
     const ACCESS: Access = Access::Write;
+    /// Whether something new may be had by it.
+    const GRANTS: bool = false;
     /// Whether replicas must have it, where that is asked for.
     const IS_CONFIRMED: bool = false;
     type Request: Sync;
@@ -137,6 +139,9 @@ async fn perform_together<O: Operation>(
         let keys = requests.iter().map(|request| store.keys().key(operation.name(request))).collect();
         (keys, arguments(operation, store, requests))
     };
+    if let Err(error) = store.preflight().before_a_call(O::GRANTS).await {
+        return requests.iter().map(|_| Err(error.clone())).collect();
+    }
     let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
     let outcome = store.connections().run(operation.script(store), O::ACCESS, words, wait).await;
     let Answered { values, asked, confirmed } = match outcome {

@@ -227,6 +227,11 @@ impl Connections {
         self.is_clustered
     }
 
+    /// Another number as soon as there is another connection.
+    pub(crate) fn generation(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.generation()).sum()
+    }
+
     /// All clients.
     pub(crate) fn clients(&self) -> Vec<Client> {
         self.lanes.iter().map(|lane| lane.client()).collect()
@@ -399,7 +404,7 @@ impl Connections {
     }
 
     /// A replica was asked: after a fail-over, the server's name or the sentinels lead elsewhere.
-    fn refused(&self) {
+    pub(crate) fn refused(&self) {
         self.lanes.iter().for_each(|lane| lane.was_refused());
     }
 

@@ -146,17 +146,16 @@ impl RedisStoreOptions {
             here(ErrorKind::Invalid, "connect", url::HOW_TO_WRITE_IT)
         })?;
         let store = self.build(Connections::open(config, self).await?)?;
-        for warning in store.check().await? {
-            tracing::warn!(store = crate::STORE, "{warning}");
-        }
+        store.0.preflight().before_a_call(true).await?;
         Ok(store)
     }
 
     /// Uses a client that the application has, and has connected.
     ///
     /// Commands get this store's own timeout, and are not repeated by the client. Where the client's connection hangs, so that
-    /// not even a `PING` is answered, it is made to connect again (S24). The server is not checked: see [`RedisStore::check`].
-    /// The subscription has a connection of its own with the same configuration.
+    /// not even a `PING` is answered, it is made to connect again (S24); so it is where it leads to a replica for longer than a
+    /// second, or gives the answer to one command to another one (S25). The server is checked at the first call: see
+    /// [`RedisStore::check`]. The subscription has a connection of its own with the same configuration.
     ///
     /// # Errors
     ///

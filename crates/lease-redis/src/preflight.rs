@@ -1,16 +1,28 @@
 //! What is looked at before a server is trusted with leases.
 
-use lease_core::{ErrorKind, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{RedisStore, connections::Target, error::here, store::Inner};
+use fred::prelude::Value;
+use lease_core::{Error, ErrorKind, Result};
+use tokio::runtime::Handle;
+
+use crate::{
+    RedisStore, RedisStoreOptions,
+    connections::{Connections, Target},
+    error::{classify, here},
+    keys::Keys,
+};
 
 /// The oldest version that works.
 pub(crate) const NEEDED: Version = Version { major: 6, minor: 0 };
 
+const OPERATION: &str = "connect";
+
 impl RedisStore {
     /// Looks whether the server can be trusted with leases, and says in words what should be known about it: with replicas,
-    /// what a fail-over can lose. [`RedisStoreOptions::connect`](crate::RedisStoreOptions::connect) does this by itself and
-    /// logs the warnings; with a client of the application, call it once.
+    /// what a fail-over can lose. [`RedisStoreOptions::connect`](crate::RedisStoreOptions::connect) does this by itself, a
+    /// store with a client of the application at its first call; both do it again whenever the connection is a new one, and
+    /// log the warnings.
     ///
     /// # Errors
     ///
@@ -21,16 +33,100 @@ impl RedisStore {
     ///
     /// It only reads.
     pub async fn check(&self) -> Result<Vec<String>> {
-        const OPERATION: &str = "connect";
+        self.0.preflight().check().await
+    }
+}
+
+/// Finds out whether the servers can be trusted, whenever there may be another one.
+pub(crate) struct Preflight {
+    connections: Arc<Connections>,
+    keys: Keys,
+    options: RedisStoreOptions,
+    state: Mutex<State>,
+    first: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was looked at last.
+    generation: Option<u64>,
+    is_looking: bool,
+    /// Why nothing may be granted there.
+    refusal: Option<Error>,
+}
+
+impl Preflight {
+    pub(crate) fn new(connections: Arc<Connections>, keys: Keys, options: &RedisStoreOptions) -> Self {
+        Self {
+            connections,
+            keys,
+            options: options.clone(),
+            state: Mutex::default(),
+            first: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Before a call: waits for the first look, and has later ones made in the background. A server that turned out to be one
+    /// of those that forget grants nothing; what is held there goes on.
+    pub(crate) async fn before_a_call(self: &Arc<Self>, grants: bool) -> Result<()> {
+        let generation = self.connections.generation();
+        let looked_at = self.lock().generation;
+        if looked_at.is_none() {
+            let _one = self.first.lock().await;
+            if self.lock().generation.is_none() {
+                self.look(generation).await?;
+            }
+        } else if looked_at != Some(generation)
+            && let Ok(runtime) = Handle::try_current()
+            && !std::mem::replace(&mut self.lock().is_looking, true)
+        {
+            let looking = Looking(Arc::clone(self));
+            runtime.spawn(async move {
+                // What cannot be answered now is asked again at the next call.
+                let _ = looking.0.look(generation).await;
+            });
+        }
+        match &self.lock().refusal {
+            Some(refusal) if grants => Err(refusal.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks, logs the warnings, and remembers.
+    pub(crate) async fn look(&self, generation: u64) -> Result<()> {
+        let outcome = self.check().await;
+        let refusal = match outcome {
+            Ok(warnings) => {
+                for warning in warnings {
+                    tracing::warn!(store = crate::STORE, "{warning}");
+                }
+                None
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
+                tracing::error!(store = crate::STORE, "nothing is granted: {error}");
+                Some(error)
+            }
+            Err(error) => return Err(error),
+        };
+        let mut state = self.lock();
+        (state.generation, state.refusal) = (Some(generation), refusal);
+        Ok(())
+    }
+
+    pub(crate) async fn check(&self) -> Result<Vec<String>> {
+        let (connections, place) = (&self.connections, self.connections.place());
+        let error = |failure| classify(OPERATION, place, failure);
         let mut warnings = Vec::new();
-        let connections = self.0.connections();
         let lane = connections.pick();
-        let nodes = connections.primaries(&lane, self.0.keys()).await;
-        for node in nodes.map_err(|failure| self.0.error(OPERATION, failure))? {
-            let info = connections.ask(&lane, &node.target, "INFO", Vec::new()).await;
-            match info.map_err(|failure| self.0.error(OPERATION, failure)) {
+        for node in connections.primaries(&lane, &self.keys).await.map_err(error)? {
+            match connections.ask(&lane, &node.target, "INFO", Vec::new()).await.map_err(error) {
                 Ok(text) => {
-                    for warning in judge(&Info(&text.into_string().unwrap_or_default()), &self.0)? {
+                    let text = text.into_string().unwrap_or_default();
+                    if Info(&text).is_replica() {
+                        connections.refused();
+                    }
+                    let (evicts, waits) = (self.options.accept_eviction, self.options.wait_replicas.is_some());
+                    for warning in findings(&Info(&text), place, evicts, waits)? {
                         if !warnings.contains(&warning) {
                             warnings.push(warning);
                         }
@@ -42,18 +138,26 @@ impl RedisStore {
                 Err(error) => return Err(error),
             }
         }
-        if self.0.wait_replicas().is_some() {
+        if self.options.wait_replicas.is_some() {
             // Once for all: without it nothing would ever count as granted.
-            let wait = connections.ask(&lane, &Target::Keys, "WAIT", vec![0.into(), 1.into()]);
-            wait.await.map_err(|failure| self.0.error(OPERATION, failure))?;
+            let wait: Vec<Value> = vec![0.into(), 1.into()];
+            connections.ask(&lane, &Target::Keys, "WAIT", wait).await.map_err(error)?;
         }
         Ok(warnings)
     }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn judge(info: &Info<'_>, store: &Inner) -> Result<Vec<String>> {
-    let options = store.options();
-    findings(info, store.connections().place(), options.accept_eviction, options.wait_replicas.is_some())
+/// Says at its end, however that comes, that nobody is looking any more.
+struct Looking(Arc<Preflight>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.lock().is_looking = false;
+    }
 }
 
 fn findings(info: &Info<'_>, place: &str, accept_eviction: bool, waits: bool) -> Result<Vec<String>> {
@@ -62,7 +166,7 @@ fn findings(info: &Info<'_>, place: &str, accept_eviction: bool, waits: bool) ->
         let message = format!("{place} has version {version}: Redis {NEEDED} or later, or Valkey, is needed");
         return error(ErrorKind::Unsupported, message);
     }
-    if info.field("role") == Some("slave") {
+    if info.is_replica() {
         return error(ErrorKind::Unavailable, format!("{place} is a replica: leases need the primary"));
     }
     let mut warnings = Vec::new();
@@ -100,6 +204,10 @@ struct Info<'a>(&'a str);
 impl<'a> Info<'a> {
     fn field(&self, name: &str) -> Option<&'a str> {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    fn is_replica(&self) -> bool {
+        self.field("role") == Some("slave")
     }
 
     fn number(&self, name: &str) -> u64 {

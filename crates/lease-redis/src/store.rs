@@ -24,6 +24,7 @@ use crate::{
     error::classify,
     keys::Keys,
     listener::Listener,
+    preflight::Preflight,
     release::Release,
     renew::Renew,
     scripts::Scripts,
@@ -149,6 +150,7 @@ pub(crate) struct Inner {
     scripts: Scripts,
     connections: Arc<Connections>,
     listener: Option<Listener>,
+    preflight: Arc<Preflight>,
     are_hints_refused: AtomicBool,
     options: RedisStoreOptions,
 }
@@ -158,7 +160,9 @@ impl Inner {
         let (keys, connections) = (Keys::new(&options.key_prefix), Arc::new(connections));
         let listener = options.notifications.then(|| Listener::new(Arc::clone(&connections), keys.clone(), options));
         let are_hints_refused = AtomicBool::new(false);
-        Self { keys, scripts: Scripts::new(), connections, listener, are_hints_refused, options: options.clone() }
+        let preflight = Arc::new(Preflight::new(Arc::clone(&connections), keys.clone(), options));
+        let scripts = Scripts::new();
+        Self { keys, scripts, connections, listener, preflight, are_hints_refused, options: options.clone() }
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -173,8 +177,8 @@ impl Inner {
         &self.connections
     }
 
-    pub(crate) fn options(&self) -> &RedisStoreOptions {
-        &self.options
+    pub(crate) fn preflight(&self) -> &Arc<Preflight> {
+        &self.preflight
     }
 
     pub(crate) fn wait_replicas(&self) -> Option<WaitReplicas> {

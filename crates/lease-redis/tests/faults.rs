@@ -10,7 +10,8 @@ use common::{
     renewal, request,
 };
 use fred::{
-    prelude::{ClientLike, Value},
+    clients::Client,
+    prelude::{ClientLike, Config, Value},
     types::{ClusterHash, CustomCommand},
 };
 use integration_tests::{Direction, Proxy, Redis, Reply};
@@ -305,6 +306,42 @@ async fn a_server_that_evicts_is_refused_unless_accepted() {
     }
     let store = options().with_accept_eviction(true).connect(server.url()).await.unwrap();
     assert!(store.check().await.unwrap()[0].contains("allkeys-lru"));
+    granted(&store, &request("job", "a")).await;
+}
+
+/// A server behind the same address may be another one after a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_evicts_grants_nothing_behind_a_new_connection_either() {
+    let (server, store) = own_server().await;
+    let held = request("held", "a");
+    let grant = granted(&store, &held).await;
+    let policy = async |policy: &str| {
+        server.command(&["CONFIG", "SET", "maxmemory-policy", policy]).await.unwrap();
+        server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+    };
+    policy("allkeys-lru").await;
+    eventually("it is noticed", async || {
+        let answer = acquire(&store, &request("job", "a")).await;
+        answer.is_err_and(|error| error.kind() == ErrorKind::Invalid && error.to_string().contains("allkeys-lru"))
+    })
+    .await;
+    // What is held can be kept and given back.
+    assert!(matches!(renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap(), Renewed::Extended { .. }));
+    assert_eq!(release(&store, &claim(&held, grant)).await, Released::Freed);
+    policy("noeviction").await;
+    eventually("it is noticed", async || acquire(&store, &request("job", "a")).await.is_ok()).await;
+}
+
+/// Nobody has looked at it before the first call.
+#[tokio::test]
+async fn an_applications_client_is_checked_at_the_first_call() {
+    let server = Redis::start_local(&[("maxmemory-policy", "allkeys-lru")]).await.unwrap();
+    let client = Client::new(Config::from_url(server.url()).unwrap(), None, None, None);
+    client.init().await.unwrap();
+    let store = options().with_client(client.clone()).unwrap();
+    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("accept_eviction"), "{error}");
+    let store = options().with_accept_eviction(true).with_client(client).unwrap();
     granted(&store, &request("job", "a")).await;
 }
 

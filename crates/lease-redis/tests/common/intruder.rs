@@ -21,7 +21,7 @@ enum Order {
     InsteadOf(String),
 }
 
-/// Each order is carried out once, on the connection on which the next answer comes.
+/// Each order is carried out once, on the connection on which the next answer to a call comes.
 pub(crate) struct Intruder {
     address: SocketAddr,
     orders: Arc<Mutex<VecDeque<Order>>>,
@@ -80,7 +80,8 @@ async fn pass_on(client: TcpStream, server: TcpStream, orders: Arc<Mutex<VecDequ
     });
     let mut answer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_server.read(&mut answer).await {
-        let order = orders.lock().unwrap().pop_front();
+        // Those of scripts are arrays. Behind a new connection the store looks at the server by itself, which is not meant.
+        let order = if answer[0] == b'*' { orders.lock().unwrap().pop_front() } else { None };
         let (before, is_kept) = match &order {
             None => ("", true),
             Some(Order::Before(text)) => (text.as_str(), true),
