@@ -32,7 +32,7 @@ use fred::{
 };
 use lease_core::{Clock, GrantId, Result, SystemClock};
 use tokio::{
-    runtime::Handle,
+    runtime::{self, Handle},
     sync::broadcast::{Receiver, error::TryRecvError},
 };
 
@@ -147,7 +147,7 @@ impl fmt::Display for Confirmed {
 
 /// The store's connections.
 pub(crate) struct Connections {
-    lanes: Vec<Arc<Lane>>,
+    lanes: Lanes,
     next: AtomicUsize,
     /// That of the next call. No other store begins at the same.
     next_tag: AtomicU64,
@@ -160,7 +160,7 @@ pub(crate) struct Connections {
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the clients: their configuration has the password.
-        f.debug_struct("Connections").field("place", &self.place).field("lanes", &self.lanes.len()).finish()
+        f.debug_struct("Connections").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -189,7 +189,11 @@ impl Connections {
             let source = repeatable_while_connecting(&error, &passwords);
             classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read })
         })?;
-        Ok(Self::new(vec![lane], place, options))
+        let lanes = OwnLanes {
+            client: client.clone(),
+            of_runtimes: Mutex::new(vec![(Handle::current().id(), Arc::new(lane))]),
+        };
+        Ok(Self::new(Lanes::Own(lanes), client.is_clustered(), place, options))
     }
 
     /// Whether this client can give the answer to one command to another one: in Cluster, while it follows redirections.
@@ -201,13 +205,14 @@ impl Connections {
     /// Clients of the application.
     pub(crate) fn borrow(clients: Vec<Client>, options: &RedisStoreOptions) -> Self {
         let place = clients.first().map(|client| url::place(&client.client_config())).unwrap_or_default();
-        Self::new(clients.into_iter().map(|client| Lane::new(client, None)).collect(), place, options)
+        let is_clustered = clients.first().is_some_and(ClientLike::is_clustered);
+        let lanes = clients.into_iter().map(|client| Arc::new(Lane::new(client, None))).collect();
+        Self::new(Lanes::Borrowed(lanes), is_clustered, place, options)
     }
 
-    fn new(lanes: Vec<Lane>, place: String, options: &RedisStoreOptions) -> Self {
-        let is_clustered = lanes.first().is_some_and(|lane| lane.client().is_clustered());
+    fn new(lanes: Lanes, is_clustered: bool, place: String, options: &RedisStoreOptions) -> Self {
         Self {
-            lanes: lanes.into_iter().map(Arc::new).collect(),
+            lanes,
             next: AtomicUsize::new(0),
             // Half of the numbers, so that they stay below 2^63.
             next_tag: AtomicU64::new((GrantId::random().as_u128() as u64) >> 1),
@@ -227,19 +232,29 @@ impl Connections {
         self.is_clustered
     }
 
-    /// Another number as soon as there is another connection.
-    pub(crate) fn generation(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.generation()).sum()
+    /// Those that have another connection than when they were last looked at, and which one.
+    pub(crate) fn not_looked_at(&self) -> Vec<(Arc<Lane>, u64)> {
+        let is_new = |lane: &Arc<Lane>| {
+            let generation = lane.generation();
+            (lane.looked_at.load(Ordering::Relaxed) != generation).then(|| (Arc::clone(lane), generation))
+        };
+        match &self.lanes {
+            Lanes::Own(lanes) => is_new(&lanes.of_this_runtime()).into_iter().collect(),
+            Lanes::Borrowed(lanes) => lanes.iter().filter_map(is_new).collect(),
+        }
     }
 
-    /// All clients.
+    /// All clients that are of use here.
     pub(crate) fn clients(&self) -> Vec<Client> {
-        self.lanes.iter().map(|lane| lane.client()).collect()
+        match &self.lanes {
+            Lanes::Own(lanes) => vec![lanes.of_this_runtime().client()],
+            Lanes::Borrowed(lanes) => lanes.iter().map(|lane| lane.client()).collect(),
+        }
     }
 
     /// A client: the first one, where there are several.
     pub(crate) fn client(&self) -> Client {
-        self.lanes[0].client()
+        self.clients().swap_remove(0)
     }
 
     /// The servers that may have keys of ours.
@@ -405,7 +420,10 @@ impl Connections {
 
     /// A replica was asked: after a fail-over, the server's name or the sentinels lead elsewhere.
     pub(crate) fn refused(&self) {
-        self.lanes.iter().for_each(|lane| lane.was_refused());
+        match &self.lanes {
+            Lanes::Own(lanes) => lanes.of_this_runtime().was_refused(),
+            Lanes::Borrowed(lanes) => lanes.iter().for_each(Lane::was_refused),
+        }
     }
 
     /// Waits until the lane has left its server, though not for long.
@@ -472,10 +490,14 @@ impl Connections {
 
     /// One after the other, those that are connected first.
     pub(crate) fn pick(&self) -> Arc<Lane> {
+        let borrowed = match &self.lanes {
+            Lanes::Own(lanes) => return lanes.of_this_runtime(),
+            Lanes::Borrowed(lanes) => lanes,
+        };
         let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let lanes = (0..self.lanes.len()).map(|at| &self.lanes[(start + at) % self.lanes.len()]);
+        let lanes = (0..borrowed.len()).map(|at| &borrowed[(start + at) % borrowed.len()]);
         let connected = lanes.clone().find(|lane| lane.client().is_connected());
-        Arc::clone(connected.unwrap_or(&self.lanes[start % self.lanes.len()]))
+        Arc::clone(connected.unwrap_or(&borrowed[start % borrowed.len()]))
     }
 
     /// The lane's client, as soon as it is connected.
@@ -557,10 +579,51 @@ fn nodes_of(state: Option<ClusterRouting>, keys: &Keys) -> Result<Vec<Node>, Fai
     Ok(nodes.collect())
 }
 
+/// The clients of a store.
+enum Lanes {
+    Own(OwnLanes),
+    /// The application's: on the runtime that it has connected them on.
+    Borrowed(Vec<Arc<Lane>>),
+}
+
+/// A client of the store's own for each runtime that calls: a connection that belongs to another one is of no use when that
+/// idles or has ended.
+struct OwnLanes {
+    client: Client,
+    of_runtimes: Mutex<Vec<(runtime::Id, Arc<Lane>)>>,
+}
+
+impl OwnLanes {
+    /// Made at the first call. Outside a runtime, where nothing can be called, any.
+    fn of_this_runtime(&self) -> Arc<Lane> {
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        let mut lanes = self.of_runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lanes.last().map(|(_, lane)| Arc::clone(lane));
+        let found = lanes.iter().find(|(id, lane)| here.is_none_or(|here| here == *id) && !lane.has_ended());
+        if let Some((_, lane)) = found {
+            return Arc::clone(lane);
+        }
+        match (here, last) {
+            (None, Some(last)) => last,
+            (None, None) => Arc::new(Lane::new(self.client.clone(), None)),
+            (Some(here), _) => {
+                lanes.retain(|(_, lane)| !lane.has_ended());
+                let client = self.client.clone_new();
+                let task = client.connect();
+                let lane = Arc::new(Lane::new(client, Some(task)));
+                lanes.push((here, Arc::clone(&lane)));
+                lane
+            }
+        }
+    }
+}
+
 /// A client and, where it is the store's own, the task that keeps its connections.
 pub(crate) struct Lane {
     state: Mutex<State>,
     is_own: bool,
+    /// The generation whose server was looked at.
+    looked_at: AtomicU64,
     /// Whether the last that it led to was a replica.
     is_refused: AtomicBool,
     /// Whether somebody is finding out if the connection hangs, or replacing it.
@@ -582,7 +645,13 @@ impl Lane {
     fn new(client: Client, task: Option<ConnectHandle>) -> Self {
         let (is_own, connections) = (task.is_some(), client.reconnect_rx());
         let state = Mutex::new(State { client, task, connections, generation: 0, left: 0 });
-        Self { state, is_own, is_refused: AtomicBool::new(false), is_probed: AtomicBool::new(false) }
+        Self {
+            state,
+            is_own,
+            looked_at: AtomicU64::new(u64::MAX),
+            is_refused: AtomicBool::new(false),
+            is_probed: AtomicBool::new(false),
+        }
     }
 
     /// Another number as soon as there is another connection.
@@ -597,17 +666,18 @@ impl Lane {
         }
     }
 
-    /// The client. Where the runtime of the store's own one has ended, a new one is made in this runtime.
     fn client(&self) -> Client {
-        let mut state = self.lock();
-        if state.task.as_ref().is_some_and(ConnectHandle::is_finished) && Handle::try_current().is_ok() {
-            let fresh = state.client.clone_new();
-            state.connections = fresh.reconnect_rx();
-            state.generation += 1;
-            state.task = Some(fresh.connect());
-            state.client = fresh;
-        }
-        state.client.clone()
+        self.lock().client.clone()
+    }
+
+    /// Whether the task of the store's own client has ended, with its runtime or since the client was closed.
+    fn has_ended(&self) -> bool {
+        self.lock().task.as_ref().is_some_and(ConnectHandle::is_finished)
+    }
+
+    /// The server behind this connection was looked at.
+    pub(crate) fn was_looked_at(&self, generation: u64) {
+        self.looked_at.store(generation, Ordering::Relaxed);
     }
 
     /// Finds out in the background whether the connection hangs, and replaces it if so.

@@ -26,6 +26,10 @@ pub(crate) fn classify(operation: &'static str, place: &str, mut failure: Failur
     if let Some(reply) = reply_of(&failure.source) {
         return said_by_server(operation, place, reply);
     }
+    if has_no_task(&failure.source) {
+        let message = format!("the client for {place} was closed, or the runtime that it was connected on has ended");
+        return here(ErrorKind::Unavailable, operation, message).with_source(failure.source);
+    }
     let (kind, message) = match failure.source.kind() {
         DriverErrorKind::Timeout if failure.sent == Sent::No => {
             (ErrorKind::Unavailable, format!("{place} cannot be reached: there was no connection in time"))
@@ -104,6 +108,11 @@ pub(crate) fn is_no_script(error: &DriverError) -> bool {
 /// Whether the server has answered so, in words or by a redirection, which the driver makes an error of its own.
 pub(crate) fn is_of_server(error: &DriverError) -> bool {
     reply_of(error).is_some() || is_redirection(error)
+}
+
+/// Whether the task of the driver's client is gone: then nothing was sent.
+fn has_no_task(error: &DriverError) -> bool {
+    *error.kind() == DriverErrorKind::Unknown && error.details() == "Failed to send command to router."
 }
 
 fn is_redirection(error: &DriverError) -> bool {

@@ -15,7 +15,7 @@ use fred::{
 use futures::future::{pending, select_all};
 use lease_core::{Clock, LeaseName, Moment, SystemClock, WakeupRegistry, Wakeups};
 use tokio::{
-    runtime::Handle,
+    runtime::{self, Handle},
     sync::{
         Notify,
         broadcast::{Receiver, error::RecvError},
@@ -41,16 +41,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands messages to those who wait for them.
 ///
-/// A task that the first subscription starts keeps a connection of its own, which serves all, and ends with the store. What it
-/// misses costs waiters time, never safety (S20): they poll, too.
-#[derive(Debug)]
+/// A task that the first subscription starts keeps a connection of its own, which serves all who wait on that runtime, and ends
+/// with the store. What it misses costs waiters time, never safety (S20): they poll, too.
 pub(crate) struct Listener {
-    listening: Listening,
-    /// Of the last runtime in which somebody subscribed, if that is gone.
-    task: Mutex<Option<JoinHandle<()>>>,
+    connections: Arc<Connections>,
+    keys: Keys,
+    options: RedisStoreOptions,
+    tasks: Mutex<Vec<Task>>,
 }
 
-#[derive(Debug, Clone)]
+/// For the waiters of one runtime, or of none yet.
+struct Task {
+    runtime: Option<runtime::Id>,
+    listening: Listening,
+    handle: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
 struct Listening {
     connections: Arc<Connections>,
     keys: Keys,
@@ -62,36 +69,51 @@ struct Listening {
 
 impl Listener {
     pub(crate) fn new(connections: Arc<Connections>, keys: Keys, options: &RedisStoreOptions) -> Self {
-        let listening =
-            Listening { connections, keys, options: options.clone(), names: Names::default(), changed: Arc::default() };
-        Self { listening, task: Mutex::default() }
+        Self { connections, keys, options: options.clone(), tasks: Mutex::default() }
     }
 
+    /// Outside a runtime nobody can wait: then it stands as soon as there is one.
     pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
-        let (wakeups, stands) = self.listening.names.subscribe(name);
+        let runtime = Handle::try_current().ok();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = self.task(&mut tasks, runtime.as_ref().map(Handle::id));
+        let (wakeups, stands) = task.listening.names.subscribe(name);
         if !stands {
-            self.listening.changed.notify_one();
+            task.listening.changed.notify_one();
         }
-        self.ensure_task();
+        if let Some(runtime) = runtime.filter(|_| task.has_ended()) {
+            task.listening.names.all_fell();
+            task.runtime = Some(runtime.id());
+            task.handle = Some(runtime.spawn(task.listening.clone().run()));
+        }
         wakeups
     }
 
-    /// Starts the task, also where the runtime of the last one has ended. Outside a runtime nobody can wait.
-    fn ensure_task(&self) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.as_ref().is_none_or(JoinHandle::is_finished)
-            && let Ok(runtime) = Handle::try_current()
-        {
-            self.listening.names.all_fell();
-            *task = Some(runtime.spawn(self.listening.clone().run()));
-        }
+    /// The one of this runtime, or one whose runtime has ended.
+    fn task<'a>(&self, tasks: &'a mut Vec<Task>, here: Option<runtime::Id>) -> &'a mut Task {
+        tasks.retain_mut(|task| !task.has_ended() || task.listening.names.are_wanted());
+        let is_here = |task: &Task| here.is_none_or(|here| task.runtime == Some(here)) && !task.has_ended();
+        let at = tasks.iter().position(is_here).or_else(|| tasks.iter().position(Task::has_ended));
+        let at = at.unwrap_or_else(|| {
+            let (connections, keys, options) = (Arc::clone(&self.connections), self.keys.clone(), self.options.clone());
+            let listening = Listening { connections, keys, options, names: Names::default(), changed: Arc::default() };
+            tasks.push(Task { runtime: None, listening, handle: None });
+            tasks.len() - 1
+        });
+        &mut tasks[at]
     }
 }
 
-impl Drop for Listener {
+impl Task {
+    fn has_ended(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Task {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            task.abort();
+        if let Some(handle) = &self.handle {
+            handle.abort();
         }
     }
 }
@@ -362,6 +384,10 @@ impl Names {
                 waiting.registry.wake_all();
             }
         }
+    }
+
+    fn are_wanted(&self) -> bool {
+        self.lock().values().any(|waiting| !waiting.registry.is_empty())
     }
 
     /// Forgets the names that nobody waits for.

@@ -48,8 +48,7 @@ pub(crate) struct Preflight {
 
 #[derive(Default)]
 struct State {
-    /// What was looked at last.
-    generation: Option<u64>,
+    has_looked: bool,
     is_looking: bool,
     /// Why nothing may be granted there.
     refusal: Option<Error>,
@@ -69,21 +68,19 @@ impl Preflight {
     /// Before a call: waits for the first look, and has later ones made in the background. A server that turned out to be one
     /// of those that forget grants nothing; what is held there goes on.
     pub(crate) async fn before_a_call(self: &Arc<Self>, grants: bool) -> Result<()> {
-        let generation = self.connections.generation();
-        let looked_at = self.lock().generation;
-        if looked_at.is_none() {
+        if !self.lock().has_looked {
             let _one = self.first.lock().await;
-            if self.lock().generation.is_none() {
-                self.look(generation).await?;
+            if !self.lock().has_looked {
+                self.look().await?;
             }
-        } else if looked_at != Some(generation)
+        } else if !self.connections.not_looked_at().is_empty()
             && let Ok(runtime) = Handle::try_current()
             && !std::mem::replace(&mut self.lock().is_looking, true)
         {
             let looking = Looking(Arc::clone(self));
             runtime.spawn(async move {
                 // What cannot be answered now is asked again at the next call.
-                let _ = looking.0.look(generation).await;
+                let _ = looking.0.look().await;
             });
         }
         match &self.lock().refusal {
@@ -93,7 +90,8 @@ impl Preflight {
     }
 
     /// Looks, logs the warnings, and remembers.
-    pub(crate) async fn look(&self, generation: u64) -> Result<()> {
+    async fn look(&self) -> Result<()> {
+        let new = self.connections.not_looked_at();
         let outcome = self.check().await;
         let refusal = match outcome {
             Ok(warnings) => {
@@ -108,8 +106,9 @@ impl Preflight {
             }
             Err(error) => return Err(error),
         };
+        new.iter().for_each(|(lane, generation)| lane.was_looked_at(*generation));
         let mut state = self.lock();
-        (state.generation, state.refusal) = (Some(generation), refusal);
+        (state.has_looked, state.refusal) = (true, refusal);
         Ok(())
     }
 
