@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 use crate::{ServerError, account::Account};
 
@@ -30,6 +30,8 @@ impl Certificates {
         let directory = std::env::temp_dir().join(format!("lease-tls-{:016x}", rand::random::<u64>()));
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate for self-signed whose subject is called as its issuer is.
+        params.distinguished_name.push(DnType::CommonName, "lease tests authority");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
         let issue = |names: &[&str]| {
             let key = KeyPair::generate()?;
