@@ -34,12 +34,20 @@ impl Operation for Acquire {
         &request.name
     }
 
-    fn check(&self, request: &AcquireRequest) -> Result<()> {
-        if (MIN_TTL..=MAX_TTL).contains(&request.ttl) {
-            return Ok(());
+    fn check(&self, store: &Inner, request: &AcquireRequest) -> Result<()> {
+        if !(MIN_TTL..=MAX_TTL).contains(&request.ttl) {
+            let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);
+            return Err(here(ErrorKind::Invalid, Self::NAME, message));
         }
-        let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);
-        Err(here(ErrorKind::Invalid, Self::NAME, message))
+        // Longer than an attempt takes, it would be given up before it is known whether replicas have it.
+        if let Some(wait) = store.wait_replicas().filter(|wait| wait.timeout >= request.ttl / 6) {
+            let (timeout, ttl) = (wait.timeout, request.ttl);
+            let message = format!(
+                "replicas are waited for up to {timeout:?}: that must be less than a sixth of the ttl, {ttl:?}"
+            );
+            return Err(here(ErrorKind::Invalid, Self::NAME, message));
+        }
+        Ok(())
     }
 
     fn said_of_all(&self, request: &AcquireRequest, into: &mut Vec<Value>) {

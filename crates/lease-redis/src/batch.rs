@@ -34,7 +34,7 @@ pub(crate) trait Operation: Sync {
     fn name<'a>(&self, request: &'a Self::Request) -> &'a LeaseName;
 
     /// Whether it can be asked at all.
-    fn check(&self, _request: &Self::Request) -> Result<()> {
+    fn check(&self, _store: &Inner, _request: &Self::Request) -> Result<()> {
         Ok(())
     }
 
@@ -76,7 +76,7 @@ pub(crate) async fn perform<O: Operation>(
     requests: &[O::Request],
 ) -> Vec<Result<O::Answer>> {
     let mut slots: Vec<Option<Result<O::Answer>>> =
-        requests.iter().map(|request| operation.check(request).err().map(Err)).collect();
+        requests.iter().map(|request| operation.check(store, request).err().map(Err)).collect();
     let open: Vec<usize> = (0..requests.len()).filter(|&at| slots[at].is_none()).collect();
     let groups = group(operation, store, requests, open);
     let outcomes = join_all(groups.iter().map(|places| {

@@ -98,7 +98,11 @@ mod release;
 mod renew;
 mod scripts;
 mod store;
+mod tls;
 mod url;
+
+/// The driver, whose types are in this crate's interface: a new version of it is a new version of this crate.
+pub use fred;
 
 pub use fence::FENCED_WRITE_SCRIPT;
 pub use options::{RedisStoreOptions, WaitReplicas};

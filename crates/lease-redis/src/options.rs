@@ -1,11 +1,11 @@
 //! How a store is configured.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use fred::{clients::Client, prelude::Pool};
 use lease_core::{ErrorKind, Result};
 
-use crate::{RedisStore, connections::Connections, error::here, store::Inner, url};
+use crate::{RedisStore, connections::Connections, error::here, store::Inner, tls::Certificates, url};
 
 /// How a [`RedisStore`] is configured: plain data.
 ///
@@ -23,7 +23,8 @@ use crate::{RedisStore, connections::Connections, error::here, store::Inner, url
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RedisStoreOptions {
     /// What every key begins with; `app-runtime-leases:` by default. The rest of the key is the lease's name. It is also what
     /// the channels of the hints begin with. At most 255 bytes of printable ASCII without spaces.
@@ -45,14 +46,17 @@ pub struct RedisStoreOptions {
     /// Whether grants and renewals count only once replicas have them. Off by default. It narrows what a fail-over can lose;
     /// it does not make Redis a consensus service. Not for Cluster.
     pub wait_replicas: Option<WaitReplicas>,
+    user: Option<(String, String)>,
+    certificates: Certificates,
 }
 
 /// How many replicas must have a grant or a renewal, and how long that may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WaitReplicas {
     /// At least 1.
     pub count: u32,
-    /// From 1 ms up; well below a sixth of the shortest ttl in use. All operations wait behind it: they share a connection.
+    /// From 1 ms up, and less than a sixth of each ttl: an attempt to acquire takes no longer than that. All operations wait behind it: they share a connection.
     pub timeout: Duration,
 }
 
@@ -66,7 +70,25 @@ impl Default for RedisStoreOptions {
             connect_timeout: Duration::from_secs(5),
             accept_eviction: false,
             wait_replicas: None,
+            user: None,
+            certificates: Certificates::default(),
         }
+    }
+}
+
+impl fmt::Debug for RedisStoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the password nor a key.
+        f.debug_struct("RedisStoreOptions")
+            .field("key_prefix", &self.key_prefix)
+            .field("retention", &self.retention)
+            .field("notifications", &self.notifications)
+            .field("command_timeout", &self.command_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("accept_eviction", &self.accept_eviction)
+            .field("wait_replicas", &self.wait_replicas)
+            .field("user", &self.user.as_ref().map(|(user, _)| user))
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,6 +141,28 @@ impl RedisStoreOptions {
         Self { wait_replicas: Some(WaitReplicas { count, timeout }), ..self }
     }
 
+    /// Logs in with this user and password, whatever is in the URL: here nothing has to be percent-encoded. Where a server has a
+    /// password only, the user is `default`.
+    #[must_use]
+    pub fn with_user(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { user: Some((user.into(), password.into())), ..self }
+    }
+
+    /// Trusts servers with a certificate of this authority, in PEM, and no others. Without it, the system's authorities are
+    /// trusted where the URL is `rediss://`.
+    #[must_use]
+    pub fn with_ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.authority = Some(pem.into());
+        self
+    }
+
+    /// Shows servers this certificate, in PEM, with its private key. It goes with [`RedisStoreOptions::with_ca_certificate`].
+    #[must_use]
+    pub fn with_client_certificate(mut self, certificate_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.client = Some((certificate_pem.into(), key_pem.into()));
+        self
+    }
+
     /// Connects with a client of the store's own, and checks the server: see [`RedisStore::check`]. Its warnings are logged.
     ///
     /// | | |
@@ -132,7 +176,7 @@ impl RedisStoreOptions {
     ///
     /// # Errors
     ///
-    /// `Invalid`: the URL or an option cannot be, there is no such database, or the server evicts keys. `Denied`: the server
+    /// `Invalid`: the URL, an option or a certificate cannot be, there is no such database, or the server evicts keys. `Denied`: the server
     /// refuses the user or the password. `Unsupported`: the server is too old; the error says which version is needed.
     /// `Unavailable`: there is no answer, or the server is a replica. No error repeats the URL or the password.
     ///
@@ -141,10 +185,14 @@ impl RedisStoreOptions {
     /// Nothing is left behind when it is dropped.
     pub async fn connect(&self, url: &str) -> Result<RedisStore> {
         self.validate()?;
-        let config = url::parse(url).ok_or_else(|| {
+        let mut config = url::parse(url).ok_or_else(|| {
             // The URL is not repeated, nor what the parser says of it: it has the password in it.
             here(ErrorKind::Invalid, "connect", url::HOW_TO_WRITE_IT)
         })?;
+        if let Some((user, password)) = &self.user {
+            (config.username, config.password) = (Some(user.clone()), Some(password.clone()));
+        }
+        self.certificates.apply_to(&mut config)?;
         let store = self.build(Connections::open(config, self).await?)?;
         store.0.preflight().before_a_call(true).await?;
         Ok(store)

@@ -114,6 +114,18 @@ async fn wait_replicas_refuses_what_a_primary_that_is_cut_off_grants() {
     .await;
 }
 
+/// An attempt would be given up before it is known whether replicas have it.
+#[tokio::test]
+async fn s23_a_wait_for_replicas_is_shorter_than_an_attempt() {
+    let store = options().with_wait_replicas(1, Duration::from_millis(1100)).connect(Redis::shared().await.url()).await;
+    let store = store.unwrap();
+    let of = |ttl| lease_core::AcquireRequest { ttl: Duration::from_millis(ttl), ..request("job", "a") };
+    for (ttl, kind) in [(6600, ErrorKind::Invalid), (6700, ErrorKind::Unavailable)] {
+        let error = acquire(&store, &of(ttl)).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
+
 #[tokio::test]
 async fn wait_replicas_needs_replicas_and_no_cluster() {
     let store = options().with_wait_replicas(1, Duration::from_millis(50)).connect(Redis::shared().await.url()).await;

@@ -10,7 +10,7 @@ use std::{
 
 use integration_tests::{Certificates, Redis};
 use lease_core::{ErrorKind, LeaseClient};
-use lease_redis::RedisStore;
+use lease_redis::{RedisStore, RedisStoreOptions};
 
 /// Where this test, started anew with the authority among the system's certificates, finds the server.
 const SERVER: &str = "LEASE_TEST_REDIS_TLS_URL";
@@ -53,4 +53,51 @@ async fn a_rediss_url_is_tls_with_the_certificates_of_the_system() {
         .unwrap();
     let output = String::from_utf8_lossy(&trusting.stdout).into_owned() + &String::from_utf8_lossy(&trusting.stderr);
     assert!(trusting.status.success() && output.contains("released by TLS"), "{output}");
+}
+
+/// With an authority of one's own, and a certificate of the client where the server asks for one; the user is in the options.
+#[tokio::test]
+async fn certificates_of_ones_own() {
+    let certificates = Certificates::make(&["localhost"]).unwrap();
+    let (certificate, key, authority) =
+        (certificates.server_file(), certificates.server_key_file(), certificates.authority_file());
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let server = Redis::start_local(&[
+        ("tls-port", &port.to_string()),
+        ("tls-cert-file", certificate.to_str().unwrap()),
+        ("tls-key-file", key.to_str().unwrap()),
+        ("tls-ca-cert-file", authority.to_str().unwrap()),
+        ("tls-auth-clients", "yes"),
+    ])
+    .await
+    .unwrap();
+    server.command(&["ACL", "SETUSER", "app", "on", ">p@ss/word?#", "~*", "&*", "+@all"]).await.unwrap();
+    let url = format!("rediss://localhost:{port}");
+    let (client, client_key) = certificates.client();
+    let options = RedisStoreOptions::new().with_user("app", "p@ss/word?#").with_connect_timeout(Duration::from_secs(1));
+    assert!(!format!("{options:?}").contains("p@ss"), "{options:?}");
+    let full =
+        options.clone().with_ca_certificate(certificates.authority()).with_client_certificate(client, client_key);
+    assert!(!format!("{full:?}").contains("BEGIN"), "{full:?}");
+    let store = full.connect(&url).await.unwrap();
+    let client_of_leases = LeaseClient::new(store);
+    let lease = client_of_leases.try_acquire("job", Duration::from_secs(30)).await.unwrap().acquired().unwrap();
+    lease.release().await.unwrap();
+    // The server wants the client's.
+    let error = options.clone().with_ca_certificate(certificates.authority()).connect(&url).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unavailable), "{error}");
+    // Another authority's is not trusted.
+    let other = Certificates::make(&["localhost"]).unwrap();
+    let error = full.clone().with_ca_certificate(other.authority()).connect(&url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    for (options, url, word) in [
+        (full.clone(), server.url(), "rediss"),
+        (options.clone().with_client_certificate(client, client_key), &*url, "authority"),
+        (options.clone().with_ca_certificate("no pem"), &*url, "PEM"),
+        (full.clone().with_client_certificate(client, "no pem"), &*url, "PEM"),
+        (full.clone().with_client_certificate(certificates.authority(), client_key), &*url, "fit"),
+    ] {
+        let error = options.connect(url).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(word), "{word}: {error}");
+    }
 }

@@ -1,0 +1,63 @@
+//! Certificates of one's own.
+
+use std::sync::Arc;
+
+use fred::{prelude::Config, types::config::TlsConnector};
+use lease_core::{ErrorKind, Result};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::error::here;
+
+/// In PEM.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Certificates {
+    pub(crate) authority: Option<Vec<u8>>,
+    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Certificates {
+    /// Nothing where there are none: then the system's authorities are trusted.
+    pub(crate) fn apply_to(&self, config: &mut Config) -> Result<()> {
+        // What a library says of a key is not repeated.
+        let invalid = |message: &'static str| here(ErrorKind::Invalid, "connect", message);
+        let authority = match (&self.authority, &self.client) {
+            (None, None) => return Ok(()),
+            _ if config.tls.is_none() => {
+                return Err(invalid("certificates are set, but the URL is redis://: write rediss://"));
+            }
+            (None, Some(_)) => return Err(invalid("a client certificate needs the certificate of an authority")),
+            (Some(authority), _) => authority,
+        };
+        let mut trusted = RootCertStore::empty();
+        for certificate in certificates(authority).ok_or_else(|| invalid("the authority's certificate is no PEM"))? {
+            trusted.add(certificate).map_err(|_| invalid("the authority's certificate cannot be used"))?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| invalid("TLS cannot be had"))?
+            .with_root_certificates(trusted);
+        let client = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let certificates =
+                    certificates(certificate).ok_or_else(|| invalid("the client's certificate is no PEM"))?;
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| invalid("the client's key is no PEM"))?;
+                builder
+                    .with_client_auth_cert(certificates, key)
+                    .map_err(|_| invalid("the client's key does not fit"))?
+            }
+        };
+        config.tls = Some(TlsConnector::from(client).into());
+        Ok(())
+    }
+}
+
+/// At least one.
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<_, _>>().ok()?;
+    (!all.is_empty()).then_some(all)
+}
