@@ -62,6 +62,15 @@ local function is_held_by(owner, record)
   return sub(record, 52, 51 + #owner) == owner and sub(record, 35, 50) > now_text
 end
 
+-- The record with all lines in their places, if a grant of this owner is in force in it, as it is where somebody has written
+-- into it by hand.
+local function put_in_place(owner, lease)
+  if lease.state == 'h' and lease.live and owner == owner_of(lease) then
+    lease.token, lease.acquired = text(tonumber(lease.token)), text(tonumber(lease.acquired))
+    return record_of(lease, text(lease.expires))
+  end
+end
+
 -- What expires after this time, in microseconds: the line that says when, and for how many milliseconds the key is kept. It
 -- outlives the grant by the retention (S9, S13).
 local last_duration, expires, kept = '0', now_text, ARGV[1]

@@ -13,7 +13,11 @@ return each(2, function(key, owner, hold, reserved)
   if not is_held_by(owner, record) then
     -- Somebody else's text is an error.
     local lease = parse(key, record)
-    return lease.state == 'r' and owner == owner_of(lease) and 2 or 0
+    record = put_in_place(owner, lease)
+    if not record then
+      return lease.state == 'r' and owner == owner_of(lease) and 2 or 0
+    end
+    write(key, lease.expires, 'SET', key, record, 'KEEPTTL')
   end
   local expires_now = sub(record, 35, 50)
   local expires, kept = after(hold)

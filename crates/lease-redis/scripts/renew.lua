@@ -15,7 +15,10 @@ return each(3, function(key, owner, ttl, revision, metadata)
     if owner ~= owner_of(lease) then
       return {'taken', lease.holder, lease.token}
     end
-    return {'lost', REASONS[lease.state]}
+    record = put_in_place(owner, lease)
+    if not record then
+      return {'lost', REASONS[lease.state]}
+    end
   end
   local left = math.max(tonumber(ttl), tonumber(sub(record, 35, 50)) - now)
   local expires, kept = after(left)

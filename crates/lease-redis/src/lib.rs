@@ -59,12 +59,20 @@
 //!
 //! # Connections
 //!
-//! All commands share one connection, and all waiters one more, which the first of them opens. A call that is abandoned does
+//! All commands of a runtime share one connection, and all its waiters one more, which the first of them opens; both end with
+//! the runtime. A call that is abandoned does
 //! not spoil its connection: answers are paired with commands in their order, and an answer that nobody waits for is thrown
 //! away. What is replaced is a connection that **hangs**: a `PING` is sent behind an abandoned call, and if that is not answered
 //! in half a second either, the client connects anew (S24). Nothing is sent before there is a connection, so that what
 //! is given up during an outage has not happened; within the milliseconds in which an outage is not noticed yet, it may be
 //! delivered afterwards, and is then released by its caller or gone after its ttl (S15).
+//!
+//! A server that has become a replica is left at once, and so is a connection that gives the answer to one call to another one
+//! (S25): each call has a tag that comes back with its answer. After a fail-over, calls that were refused are made again at the
+//! new primary, and waiters hear of releases from there. A replica is never believed, whatever it answers (S19).
+//!
+//! When the memory of the server is full (`maxmemory` with `noeviction`), nothing new can be had; what is held can be renewed,
+//! released and broken all the same.
 //!
 //! Commands are not repeated by the driver, and in Cluster no redirection is followed: the driver would mix up answers. While a
 //! slot moves, calls for its names fail as `Unavailable`, and go right once it has moved. An application's own client of a

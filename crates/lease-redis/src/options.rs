@@ -27,7 +27,9 @@ use crate::{RedisStore, connections::Connections, error::here, store::Inner, tls
 #[non_exhaustive]
 pub struct RedisStoreOptions {
     /// What every key begins with; `app-runtime-leases:` by default. The rest of the key is the lease's name. It is also what
-    /// the channels of the hints begin with. At most 255 bytes of printable ASCII without spaces.
+    /// the channels of the hints begin with. At most 255 bytes of printable ASCII without spaces. Two stores whose prefixes
+    /// differ share nothing, unless one prefix is the beginning of the other. Channels are those of the server, not of a
+    /// database: stores in two databases with one prefix wake each other's waiters in vain.
     pub key_prefix: String,
     /// How long the record of a name is kept after its last grant has ended, or would have without a release; a day by default,
     /// at least a second. So long its nonce stays spent (S13), and its token is known (S9); afterwards tokens rise with the

@@ -8,7 +8,7 @@ use crate::{
     batch::Operation,
     connections::Asked,
     scripts::Script,
-    store::Inner,
+    store::{Inner, MAX_TTL},
 };
 
 // What the scripts answer that end grants.
@@ -37,7 +37,7 @@ impl Operation for Release {
             Some(holder) => one_line(holder).into_owned().into(),
             None => Value::from_static_str(""),
         };
-        into.extend([in_microseconds(request.hold_for).into(), reserved_for]);
+        into.extend([in_microseconds(request.hold_for.min(MAX_TTL)).into(), reserved_for]);
     }
 
     fn word(&self, request: &ReleaseRequest) -> Option<Value> {

@@ -368,3 +368,33 @@ async fn everybody_elses_database_is_another_world() {
     granted(&one, &request("job", "b")).await;
     assert_eq!(one.inspect(&name("job")).await.unwrap().unwrap().holder, holder("b"));
 }
+
+/// Its lines are right, and not in their places: it is the owner's all the same.
+#[tokio::test]
+async fn s07_a_record_that_was_written_by_hand_is_renewed_and_released() {
+    let store = store().await;
+    for is_renewed in [true, false] {
+        let one = request("job", "a");
+        let claim = claim(&one, granted(&store, &one).await);
+        set_field(&store, "job", "token", "5").await;
+        set_field(&store, "job", "acquired", "1").await;
+        if is_renewed {
+            assert_eq!(renew(&store, &renewal(&claim, TTL)).await.unwrap(), Renewed::Extended { remaining: TTL });
+            assert_eq!(field(&store, "job", "token").await, "0000000000000005");
+        }
+        assert_eq!(store.inspect(&name("job")).await.unwrap().unwrap().token.get(), 5);
+        assert_eq!(release(&store, &claim).await, Released::Freed);
+        assert_eq!(release(&store, &claim).await, Released::NotHeld);
+    }
+}
+
+/// What outlives a grant is bounded, as the grant is.
+#[tokio::test]
+async fn a_name_is_blocked_for_the_largest_ttl_at_the_most() {
+    let store = store().await;
+    let one = request("job", "a");
+    let claim = claim(&one, granted(&store, &one).await);
+    let blocked = ReleaseRequest { hold_for: Duration::MAX, ..plain_release(&claim) };
+    assert_eq!(store.release(&[blocked]).await.pop().unwrap().unwrap(), Released::Freed);
+    assert!(store.inspect(&name("job")).await.unwrap().unwrap().remaining <= store.capabilities().max_ttl);
+}
