@@ -39,11 +39,12 @@ pub(crate) struct Scripts {
 impl Scripts {
     pub(crate) fn new() -> Self {
         const RECORD: &str = include_str!("../scripts/record.lua");
+        const OWNER: &str = include_str!("../scripts/owner.lua");
         Self {
             acquire: Script::new(&[RECORD, include_str!("../scripts/acquire.lua")]),
-            renew: Script::new(&[RECORD, include_str!("../scripts/renew.lua")]),
-            release: Script::new(&[RECORD, include_str!("../scripts/release.lua")]),
-            break_lease: Script::new(&[RECORD, include_str!("../scripts/break.lua")]),
+            renew: Script::new(&[RECORD, OWNER, include_str!("../scripts/renew.lua")]),
+            release: Script::new(&[RECORD, OWNER, include_str!("../scripts/release.lua")]),
+            break_lease: Script::new(&[RECORD, OWNER, include_str!("../scripts/break.lua")]),
             look: Script::new(&[RECORD, include_str!("../scripts/look.lua")]),
             fenced_write: Script::new(&[crate::FENCED_WRITE_SCRIPT]),
         }
