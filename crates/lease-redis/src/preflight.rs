@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fred::prelude::Value;
+use futures::future::join_all;
 use lease_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 
@@ -117,8 +118,12 @@ impl Preflight {
         let error = |failure| classify(OPERATION, place, failure);
         let mut warnings = Vec::new();
         let lane = connections.pick();
-        for node in connections.primaries(&lane, &self.keys).await.map_err(error)? {
-            match connections.ask(&lane, &node.target, "INFO", Vec::new()).await.map_err(error) {
+        let nodes = connections.primaries(&lane, &self.keys).await.map_err(error)?;
+        let questions = nodes.iter().map(|node| connections.ask(&lane, &node.target, "INFO", Vec::new()));
+        let answers = join_all(questions).await;
+        let is_one_there = answers.iter().any(Result::is_ok);
+        for answer in answers {
+            match answer.map_err(error) {
                 Ok(text) => {
                     let text = text.into_string().unwrap_or_default();
                     if Info(&text).is_replica() {
@@ -133,6 +138,10 @@ impl Preflight {
                 }
                 Err(error) if error.kind() == ErrorKind::Denied => {
                     warnings.push(format!("the server could not be checked, this user may not run INFO: {error}"));
+                }
+                // Names on the other servers of a Cluster can be had all the same. It is looked at when it is back.
+                Err(error) if error.is_transient() && is_one_there => {
+                    warnings.push(format!("a server of the Cluster could not be checked: {error}"));
                 }
                 Err(error) => return Err(error),
             }

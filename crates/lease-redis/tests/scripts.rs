@@ -398,3 +398,33 @@ async fn a_name_is_blocked_for_the_largest_ttl_at_the_most() {
     assert_eq!(store.release(&[blocked]).await.pop().unwrap().unwrap(), Released::Freed);
     assert!(store.inspect(&name("job")).await.unwrap().unwrap().remaining <= store.capabilities().max_ttl);
 }
+
+/// What a client sends: the server is asked for the commands that it was given, not for those that scripts made of them.
+#[tokio::test]
+async fn each_operation_is_one_command() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    let store = options().connect(server.url()).await.unwrap();
+    let all_once = async |at: usize| {
+        let one = request(&format!("job-{at}"), "a");
+        let claim = claim(&one, granted(&store, &one).await);
+        renew(&store, &renewal(&claim, TTL)).await.unwrap();
+        store.inspect(&one.name).await.unwrap();
+        release(&store, &claim).await;
+    };
+    all_once(0).await;
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    for at in 0..25 {
+        all_once(at).await;
+    }
+    let stats = server.command(&["INFO", "commandstats"]).await.unwrap().text();
+    let calls = |command: &str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")))?;
+        line.split(',').next()?.parse::<u32>().ok()
+    };
+    assert_eq!(calls("evalsha"), Some(100), "{stats}");
+    for command in ["eval", "ping", "info", "multi", "pexpire"] {
+        assert_eq!(calls(command), None, "{command}: {stats}");
+    }
+    // The proof of a look, and the release in its place.
+    assert_eq!(calls("setrange"), Some(50), "{stats}");
+}
