@@ -341,6 +341,23 @@ async fn the_applications_own_cluster_client_is_used() {
     assert_eq!(store.list("job-", None, 1000).await.unwrap().len(), 100);
 }
 
+/// What is on the other servers can be had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_a_cluster_that_hangs_keeps_nobody_from_the_others() {
+    let cluster = RedisCluster::start(3).await.unwrap();
+    let mut builder = Builder::from_config(Config::from_url(&cluster.url()).unwrap());
+    builder.with_connection_config(|config| config.max_redirections = 0);
+    let client = builder.build().unwrap();
+    client.init().await.unwrap();
+    cluster.nodes()[0].freeze().await.unwrap();
+    let store = options().with_command_timeout(Duration::from_millis(500)).with_client(client).unwrap();
+    let requests: Vec<_> = (0..30).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let answers = store.acquire(&requests).await;
+    let granted = answers.iter().filter(|answer| matches!(answer, Ok(lease_core::Acquired::Granted(_)))).count();
+    cluster.nodes()[0].thaw().await.unwrap();
+    assert!(granted >= 10, "{granted} of 30: {answers:?}");
+}
+
 /// Nothing of it needs a runtime any more, and nothing panics.
 #[test]
 fn s16_a_call_can_be_dropped_outside_a_runtime() {

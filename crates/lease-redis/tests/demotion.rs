@@ -250,3 +250,18 @@ async fn an_applications_client_leaves_a_replica_only_when_it_stays_one() {
     })
     .await;
 }
+
+/// It is left a moment at the replica, and moved before the lease is in danger.
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_a_fail_over_costs_no_lease_on_an_applications_client() {
+    let servers = Pair::start().await;
+    let config = Config::from_url(&servers.url()).unwrap();
+    let of_the_application = Client::new(config, None, None, Some(ReconnectPolicy::default()));
+    of_the_application.init().await.unwrap();
+    let client = LeaseClient::new(options().with_client(of_the_application).unwrap());
+    let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(10))).await.unwrap();
+    servers.fail_over().await;
+    pass(Duration::from_secs(12)).await;
+    assert!(lease.is_held());
+    lease.release().await.unwrap();
+}
