@@ -10,7 +10,7 @@ use lease_core::{
 use crate::{
     answer::{Answer, granted, in_microseconds},
     batch::{Operation, perform},
-    connections::Confirmed,
+    call::Confirmed,
     error::here,
     release::Release,
     scripts::Script,

@@ -8,8 +8,9 @@ use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Release
 use crate::{
     answer::Answer,
     batch::{Operation, perform},
-    connections::{Access, Asked, Lane, Target},
+    call::{Access, Asked, Target},
     error::here,
+    lane::Lane,
     release::{is_in_silence, may_be_own_doing, released},
     scripts::Script,
     store::Inner,

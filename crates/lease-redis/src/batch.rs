@@ -8,7 +8,7 @@ use lease_core::{ErrorKind, LeaseName, Result};
 
 use crate::{
     answer::Answer,
-    connections::{Access, Answered, Asked, Confirmed},
+    call::{Access, Answered, Asked, Confirmed},
     error::{here, said_by_server},
     keys::slot,
     scripts::Script,

@@ -11,8 +11,8 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,26 +20,20 @@ use std::{
 use fred::{
     clients::{Client, WithOptions},
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
-    prelude::{
-        ClientLike, ClusterInterface, Config, ConnectionConfig, EventInterface, Options, PerformanceConfig,
-        ReconnectPolicy, ServerInterface, Value,
-    },
-    types::{
-        ClusterHash, ConnectHandle, CustomCommand, RespVersion,
-        cluster::ClusterRouting,
-        config::{Server, UnresponsiveConfig},
-    },
+    prelude::{ClientLike, ClusterInterface, Config, Options, ServerInterface, Value},
+    types::{ClusterHash, CustomCommand, RespVersion},
 };
 use lease_core::{Clock, GrantId, Result, SystemClock};
-use tokio::{
-    runtime::{self, Handle},
-    sync::broadcast::{Receiver, error::TryRecvError},
-};
 
 use crate::{
     RedisStoreOptions, WaitReplicas,
+    call::{
+        Access, Answered, Asked, Confirmed, Failure, Form, Node, Sent, Target, nodes_of, refusal_of_a_replica, tagged,
+    },
+    driver::{connection, longest_wait, missing, performance, reconnect_policy, timed_out, until_connected},
     error::{classify, is_no_script, is_of_server, is_read_only, repeatable_while_connecting},
     keys::Keys,
+    lane::{Call, Lane, Lanes, OwnLanes},
     scripts::Script,
     url,
 };
@@ -49,101 +43,6 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a call waits for another server at the most.
 const LONGEST_MOVE: Duration = Duration::from_secs(1);
-
-/// How long a client of the application stays at a replica.
-const PATIENCE_WITH_A_REPLICA: Duration = Duration::from_secs(1);
-
-/// How far a failed call had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// There was no connection.
-    No,
-    /// The command may have reached the server.
-    Perhaps,
-    /// It reached a replica, which said so in an answer of its own.
-    ToReplica,
-    /// What came was the answer to another call.
-    Mixed,
-}
-
-/// What a call does with the keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
-
-/// A call that failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) source: DriverError,
-    pub(crate) sent: Sent,
-    pub(crate) access: Access,
-}
-
-/// Which server of a Cluster a command goes to.
-#[derive(Debug, Clone)]
-pub(crate) enum Target {
-    /// The one that has the keys; outside Cluster, the one.
-    Keys,
-    Slot(u16),
-    Node(Server),
-}
-
-/// A server that may have keys of ours.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) target: Target,
-    /// One that would be there, if it were one.
-    pub(crate) a_key: String,
-}
-
-/// What a script answered.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    /// One for each key.
-    pub(crate) values: Vec<Value>,
-    pub(crate) asked: Asked,
-    /// Which replicas have it, where that was asked.
-    pub(crate) confirmed: Option<Confirmed>,
-}
-
-/// How often the script was asked for, and so whether it may have been done before the answer: a first answer that was an error
-/// need not have been the answer to this call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    Once,
-    /// The second time with its text, on the same connection: every day, as servers forget scripts.
-    WithItsText,
-    Again,
-}
-
-/// What `WAIT` answered.
-#[derive(Debug)]
-pub(crate) struct Confirmed {
-    pub(crate) replicas: u32,
-    /// Why no replica could be asked: a missing right, or a server that has become a replica meanwhile.
-    error: Option<String>,
-}
-
-impl Confirmed {
-    fn read(answer: Result<Value, DriverError>) -> Self {
-        match answer {
-            Ok(count) => {
-                let replicas = count.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
-                Self { replicas, error: None }
-            }
-            Err(error) => Self { replicas: 0, error: Some(error.details().to_owned()) },
-        }
-    }
-}
-
-impl fmt::Display for Confirmed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "only {} replicas had it in time", self.replicas)?;
-        self.error.as_ref().map_or(Ok(()), |error| write!(f, " ({error})"))
-    }
-}
 
 /// The store's connections.
 pub(crate) struct Connections {
@@ -189,10 +88,7 @@ impl Connections {
             let source = repeatable_while_connecting(&error, &passwords);
             classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read })
         })?;
-        let lanes = OwnLanes {
-            client: client.clone(),
-            of_runtimes: Mutex::new(vec![(Handle::current().id(), Arc::new(lane))]),
-        };
+        let lanes = OwnLanes::new(client.clone(), lane);
         Ok(Self::new(Lanes::Own(lanes), client.is_clustered(), place, options))
     }
 
@@ -234,10 +130,7 @@ impl Connections {
 
     /// Those that have another connection than when they were last looked at, and which one.
     pub(crate) fn not_looked_at(&self) -> Vec<(Arc<Lane>, u64)> {
-        let is_new = |lane: &Arc<Lane>| {
-            let generation = lane.generation();
-            (lane.looked_at.load(Ordering::Relaxed) != generation).then(|| (Arc::clone(lane), generation))
-        };
+        let is_new = |lane: &Arc<Lane>| lane.not_looked_at().map(|generation| (Arc::clone(lane), generation));
         match &self.lanes {
             Lanes::Own(lanes) => is_new(&lanes.of_this_runtime()).into_iter().collect(),
             Lanes::Borrowed(lanes) => lanes.iter().filter_map(is_new).collect(),
@@ -365,7 +258,7 @@ impl Connections {
             let source = DriverError::new(DriverErrorKind::Unknown, refusal);
             return Err(Failure { source, sent: Sent::ToReplica, access });
         }
-        lane.is_refused.store(false, Ordering::Relaxed);
+        lane.was_answered();
         Ok(Answered { values, asked: Asked::Once, confirmed })
     }
 
@@ -508,353 +401,5 @@ impl Connections {
         } else {
             Err(Failure { source: timed_out(), sent: Sent::No, access })
         }
-    }
-}
-
-/// Waits until the client is connected; whether it is.
-pub(crate) async fn until_connected(client: &impl ClientLike, patience: Duration) -> bool {
-    let clock = SystemClock;
-    let deadline = clock.now() + patience;
-    while !client.is_connected() {
-        if clock.now() >= deadline {
-            return false;
-        }
-        // It looks again now and then: the driver's own signal may have come just before.
-        tokio::select! {
-            _ = client.wait_for_connect() => {}
-            () = clock.sleep_until((clock.now() + Duration::from_millis(20)).min(deadline)) => {}
-        }
-    }
-    true
-}
-
-/// A script as it is sent.
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Name(&'a str),
-    Text(&'a str),
-}
-
-impl Form<'_> {
-    /// The command, where it goes, and its words: the last one is the tag.
-    fn command(self, (keys, arguments): (Vec<String>, Vec<Value>), tag: i64) -> (&'static str, Target, Vec<Value>) {
-        let (name, script) = match self {
-            Self::Name(sha) => ("EVALSHA", sha),
-            Self::Text(text) => ("EVAL", text),
-        };
-        let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
-        let mut words = Vec::with_capacity(3 + keys.len() + arguments.len());
-        words.extend([script.into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()]);
-        words.extend(keys.into_iter().map(Value::from));
-        words.extend(arguments);
-        words.push(tag.into());
-        (name, target, words)
-    }
-}
-
-/// What follows the tag, if it is this call's.
-fn tagged(value: Value, tag: i64) -> Option<Vec<Value>> {
-    let Value::Array(mut values) = value else { return None };
-    let is_mine = matches!(values.first()?, Value::String(text) if text.parse() == Ok(tag));
-    is_mine.then(|| values.split_off(1))
-}
-
-/// What the server says if it is a replica, whose answers are not believed.
-fn refusal_of_a_replica(values: &[Value]) -> Option<String> {
-    let [Value::Array(words)] = values else { return None };
-    let [Value::String(kind), Value::String(message)] = words.as_slice() else { return None };
-    (*kind == "replica").then(|| message.trim_start_matches('-').to_owned())
-}
-
-/// Which servers a Cluster has. Not to know it is not to know of none (S19).
-fn nodes_of(state: Option<ClusterRouting>, keys: &Keys) -> Result<Vec<Node>, Failure> {
-    let Some(state) = state.filter(|state| !state.slots().is_empty()) else {
-        let source = DriverError::new(DriverErrorKind::Cluster, "it is not known which server has which slots");
-        return Err(Failure { source, sent: Sent::No, access: Access::Read });
-    };
-    let nodes = state.unique_primary_nodes().into_iter().filter_map(|server| {
-        let is_there = |slot| state.get_server(slot) == Some(&server);
-        Some(Node { a_key: keys.one_where(is_there)?, target: Target::Node(server) })
-    });
-    Ok(nodes.collect())
-}
-
-/// The clients of a store.
-enum Lanes {
-    Own(OwnLanes),
-    /// The application's: on the runtime that it has connected them on.
-    Borrowed(Vec<Arc<Lane>>),
-}
-
-/// A client of the store's own for each runtime that calls: a connection that belongs to another one is of no use when that
-/// idles or has ended.
-struct OwnLanes {
-    client: Client,
-    of_runtimes: Mutex<Vec<(runtime::Id, Arc<Lane>)>>,
-}
-
-impl OwnLanes {
-    /// Made at the first call. Outside a runtime, where nothing can be called, any.
-    fn of_this_runtime(&self) -> Arc<Lane> {
-        let here = Handle::try_current().ok().map(|runtime| runtime.id());
-        let mut lanes = self.of_runtimes.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = lanes.last().map(|(_, lane)| Arc::clone(lane));
-        let found = lanes.iter().find(|(id, lane)| here.is_none_or(|here| here == *id) && !lane.has_ended());
-        if let Some((_, lane)) = found {
-            return Arc::clone(lane);
-        }
-        match (here, last) {
-            (None, Some(last)) => last,
-            (None, None) => Arc::new(Lane::new(self.client.clone(), None)),
-            (Some(here), _) => {
-                lanes.retain(|(_, lane)| !lane.has_ended());
-                let client = self.client.clone_new();
-                let task = client.connect();
-                let lane = Arc::new(Lane::new(client, Some(task)));
-                lanes.push((here, Arc::clone(&lane)));
-                lane
-            }
-        }
-    }
-}
-
-/// A client and, where it is the store's own, the task that keeps its connections.
-pub(crate) struct Lane {
-    state: Mutex<State>,
-    is_own: bool,
-    /// The generation whose server was looked at.
-    looked_at: AtomicU64,
-    /// Whether the last that it led to was a replica.
-    is_refused: AtomicBool,
-    /// Whether somebody is finding out if the connection hangs, or replacing it.
-    is_probed: AtomicBool,
-}
-
-struct State {
-    client: Client,
-    task: Option<ConnectHandle>,
-    /// The driver's word of each new connection, and how many there have been.
-    connections: Receiver<Server>,
-    generation: u64,
-    /// The generation after the last one that was left on purpose.
-    left: u64,
-}
-
-impl Lane {
-    /// With the task of a client of the store's own.
-    fn new(client: Client, task: Option<ConnectHandle>) -> Self {
-        let (is_own, connections) = (task.is_some(), client.reconnect_rx());
-        let state = Mutex::new(State { client, task, connections, generation: 0, left: 0 });
-        Self {
-            state,
-            is_own,
-            looked_at: AtomicU64::new(u64::MAX),
-            is_refused: AtomicBool::new(false),
-            is_probed: AtomicBool::new(false),
-        }
-    }
-
-    /// Another number as soon as there is another connection.
-    pub(crate) fn generation(&self) -> u64 {
-        let mut state = self.lock();
-        loop {
-            match state.connections.try_recv() {
-                Ok(_) => state.generation += 1,
-                Err(TryRecvError::Lagged(missed)) => state.generation += missed,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return state.generation,
-            }
-        }
-    }
-
-    fn client(&self) -> Client {
-        self.lock().client.clone()
-    }
-
-    /// Whether the task of the store's own client has ended, with its runtime or since the client was closed.
-    fn has_ended(&self) -> bool {
-        self.lock().task.as_ref().is_some_and(ConnectHandle::is_finished)
-    }
-
-    /// The server behind this connection was looked at.
-    pub(crate) fn was_looked_at(&self, generation: u64) {
-        self.looked_at.store(generation, Ordering::Relaxed);
-    }
-
-    /// Finds out in the background whether the connection hangs, and replaces it if so.
-    fn probe(self: &Arc<Self>, options: Options) {
-        self.in_background(move |client| async move {
-            let answer = client.with_options(&options).ping::<Value>(None).await;
-            if answer.is_err_and(|error| *error.kind() == DriverErrorKind::Timeout) && client.is_connected() {
-                tracing::warn!(store = crate::STORE, "a connection hangs, and is replaced");
-                let _ = client.force_reconnection().await;
-            }
-        });
-    }
-
-    /// It leads to a replica. A client of the store's own leaves it at once. One of the application has other commands under
-    /// way, and leaves it when it is still one after a while, which the driver is asked to find out by itself in a Cluster.
-    fn was_refused(self: &Arc<Self>) {
-        if self.is_own {
-            return self.leave(self.generation());
-        }
-        let Ok(runtime) = Handle::try_current() else { return };
-        if self.is_refused.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (lane, generation) = (Arc::clone(self), self.generation());
-        runtime.spawn(async move {
-            let client = lane.client();
-            if client.is_clustered() {
-                let _ = client.sync_cluster().await;
-            }
-            let clock = SystemClock;
-            clock.sleep_until(clock.now() + PATIENCE_WITH_A_REPLICA).await;
-            if lane.is_refused.swap(false, Ordering::Relaxed) {
-                lane.leave(generation);
-            }
-        });
-    }
-
-    /// Ends this connection in the background, if it still is the one; the driver makes another one.
-    fn leave(&self, generation: u64) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        let is_current = self.generation() == generation;
-        let mut state = self.lock();
-        if is_current && state.left <= generation {
-            state.left = generation + 1;
-            let client = state.client.clone();
-            runtime.spawn(async move { client.force_reconnection().await });
-        }
-    }
-
-    /// Outside a runtime nothing happens; the next call that hangs is inside one.
-    fn in_background<F: Future<Output = ()> + Send>(self: &Arc<Self>, work: impl FnOnce(Client) -> F + Send + 'static) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        if !self.is_probed.swap(true, Ordering::SeqCst) {
-            let probed = Probed(Arc::clone(self));
-            let client = self.client();
-            runtime.spawn(async move {
-                let _probed = probed;
-                work(client).await;
-            });
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Lane {
-    fn drop(&mut self) {
-        // The application's own client lives on.
-        if let Some(task) = self.lock().task.take() {
-            task.abort();
-        }
-    }
-}
-
-/// Says at its end, however that comes, that nobody is finding out any more.
-struct Probed(Arc<Lane>);
-
-impl Drop for Probed {
-    fn drop(&mut self) {
-        self.0.is_probed.store(false, Ordering::SeqCst);
-    }
-}
-
-/// A call under way. Dropped before its end, it was abandoned.
-struct Call<'a> {
-    lane: &'a Arc<Lane>,
-    client: &'a Client,
-    /// How the connection that it is on is probed then.
-    probe: Option<Options>,
-}
-
-impl Call<'_> {
-    fn finish(mut self) {
-        self.probe = None;
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        if let Some(probe) = self.probe.take().filter(|_| self.client.is_connected()) {
-            self.lane.probe(probe);
-        }
-    }
-}
-
-pub(crate) fn performance(options: &RedisStoreOptions) -> PerformanceConfig {
-    PerformanceConfig {
-        default_command_timeout: options.command_timeout,
-        broadcast_channel_capacity: 1024,
-        ..PerformanceConfig::default()
-    }
-}
-
-pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
-    ConnectionConfig {
-        connection_timeout: options.connect_timeout,
-        internal_command_timeout: options.connect_timeout,
-        max_command_attempts: 1,
-        // The driver follows `ASK` by writing `ASKING` into a pipeline that others share, and takes the next answer for its
-        // own, whoever's it is: from then on every answer on that connection is one off. So a redirection is an error.
-        // `MOVED` has the driver read the slots again all the same, and the next attempt goes to the right server.
-        max_redirections: 0,
-        // A password that is being changed may be right again in a moment.
-        reconnect_on_auth_error: true,
-        unresponsive: UnresponsiveConfig {
-            max_timeout: Some(options.command_timeout + longest_wait(options)),
-            interval: options.command_timeout.clamp(Duration::from_millis(100), Duration::from_secs(1)),
-        },
-        ..ConnectionConfig::default()
-    }
-}
-
-/// How long a connection may be silent because replicas are waited for.
-fn longest_wait(options: &RedisStoreOptions) -> Duration {
-    options.wait_replicas.map_or(Duration::ZERO, |wait| wait.timeout)
-}
-
-/// For ever, soon, and then about once a second.
-pub(crate) fn reconnect_policy() -> ReconnectPolicy {
-    let mut policy = ReconnectPolicy::new_exponential(0, 10, 1000, 2);
-    policy.set_jitter(10);
-    policy
-}
-
-fn timed_out() -> DriverError {
-    DriverError::new(DriverErrorKind::Timeout, "there was no connection in time")
-}
-
-fn missing() -> DriverError {
-    DriverError::new(DriverErrorKind::Protocol, "an answer is missing")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s19_without_a_map_of_the_cluster_nothing_is_known() {
-        let keys = Keys::new("leases:");
-        for state in [None, Some(ClusterRouting::new())] {
-            let failure = nodes_of(state, &keys).unwrap_err();
-            let error = classify("list", "here", failure);
-            assert_eq!(error.kind(), lease_core::ErrorKind::Unavailable, "{error}");
-        }
-    }
-
-    #[test]
-    fn s25_only_an_answer_with_the_tag_is_this_calls() {
-        let (tag, text) = (7, |text: &str| Value::String(text.into()));
-        let answer = |values: Vec<Value>| tagged(Value::Array(values), tag);
-        assert_eq!(answer(vec![text("7"), Value::Integer(1)]), Some(vec![Value::Integer(1)]));
-        for strange in [vec![], vec![text("8"), Value::Integer(1)], vec![Value::Integer(7)], vec![text("x")]] {
-            assert_eq!(answer(strange), None);
-        }
-        assert_eq!(tagged(Value::Integer(7), tag), None);
-        assert_eq!(tagged(Value::Null, tag), None);
     }
 }

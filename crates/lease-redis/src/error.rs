@@ -7,7 +7,7 @@ use lease_core::{Error, ErrorKind};
 
 use crate::{
     STORE,
-    connections::{Access, Failure, Sent},
+    call::{Access, Failure, Sent},
     preflight::NEEDED,
 };
 

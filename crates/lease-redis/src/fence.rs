@@ -3,7 +3,7 @@
 use fred::prelude::Value;
 use lease_core::{ErrorKind, FencingToken, Result};
 
-use crate::{RedisStore, connections::Access, error::here};
+use crate::{RedisStore, call::Access, error::here};
 
 /// The script of [`RedisStore::fenced_write`], to be run by other software, or to be built into a script of one's own:
 ///

@@ -60,14 +60,13 @@
 //! # Connections
 //!
 //! All commands of a runtime share one connection, and all its waiters one more, which the first of them opens; both end with
-//! the runtime. A call that is abandoned does
-//! not spoil its connection: answers are paired with commands in their order, and an answer that nobody waits for is thrown
-//! away. What is replaced is a connection that **hangs**: a `PING` is sent behind an abandoned call, and if that is not answered
-//! in half a second either, the client connects anew (S24). Nothing is sent before there is a connection, so that what
-//! is given up during an outage has not happened; within the milliseconds in which an outage is not noticed yet, it may be
-//! delivered afterwards, and is then released by its caller or gone after its ttl (S15).
+//! the runtime. A call that is abandoned does not spoil its connection: answers are paired with commands in their order, and an
+//! answer that nobody waits for is thrown away. What is replaced is a connection that **hangs**: a `PING` is sent behind an
+//! abandoned call, and if that is not answered in half a second either, the client connects anew (S24). Nothing is sent before
+//! there is a connection, so that what is given up during an outage has not happened; within the milliseconds in which an outage
+//! is not noticed yet, it may be delivered afterwards, and is then released by its caller or gone after its ttl (S15).
 //!
-//! A server that has become a replica is left at once, and so is a connection that gives the answer to one call to another one
+//! A server that has become a replica is left at once, by a client of the application after a second, and so is a connection that gives the answer to one call to another one
 //! (S25): each call has a tag that comes back with its answer. After a fail-over, calls that were refused are made again at the
 //! new primary, and waiters hear of releases from there. A replica is never believed, whatever it answers (S19).
 //!
@@ -95,10 +94,13 @@ mod acquire;
 mod admin;
 mod answer;
 mod batch;
+mod call;
 mod connections;
+mod driver;
 mod error;
 mod fence;
 mod keys;
+mod lane;
 mod listener;
 mod options;
 mod preflight;

@@ -25,7 +25,8 @@ use tokio::{
 
 use crate::{
     RedisStoreOptions,
-    connections::{Connections, connection, performance, reconnect_policy, until_connected},
+    connections::Connections,
+    driver::{connection, performance, reconnect_policy, until_connected},
     error::{is_of_server, repeatable},
     keys::{Keys, slot},
 };

@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 
 use crate::{
     RedisStore, RedisStoreOptions,
-    connections::{Connections, Target},
+    call::Target,
+    connections::Connections,
     error::{classify, here},
     keys::Keys,
 };

@@ -6,7 +6,7 @@ use lease_core::{LeaseName, ReleaseRequest, Released};
 use crate::{
     answer::{Answer, in_microseconds, one_line, owner},
     batch::Operation,
-    connections::Asked,
+    call::Asked,
     scripts::Script,
     store::{Inner, MAX_TTL},
 };

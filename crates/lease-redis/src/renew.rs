@@ -8,7 +8,7 @@ use lease_core::{ErrorKind, LeaseName, RenewRequest, Renewed, Result};
 use crate::{
     answer::{Answer, in_microseconds, metadata_text, owner},
     batch::Operation,
-    connections::Confirmed,
+    call::Confirmed,
     error::here,
     scripts::Script,
     store::Inner,

@@ -17,16 +17,8 @@ use lease_core::{
 };
 
 use crate::{
-    RedisStoreOptions, STORE, WaitReplicas,
-    acquire::Acquire,
-    batch::perform,
-    connections::{Connections, Failure},
-    error::classify,
-    keys::Keys,
-    listener::Listener,
-    preflight::Preflight,
-    release::Release,
-    renew::Renew,
+    RedisStoreOptions, STORE, WaitReplicas, acquire::Acquire, batch::perform, call::Failure, connections::Connections,
+    error::classify, keys::Keys, listener::Listener, preflight::Preflight, release::Release, renew::Renew,
     scripts::Scripts,
 };
 
