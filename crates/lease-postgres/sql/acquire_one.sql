@@ -1,14 +1,30 @@
--- One attempt to get one lease. A row: granted. No row: held, spent, or changed meanwhile; look.sql tells which.
--- $1 name, $2 holder, $3 nonce, $4 ttl in microseconds, $5 metadata, $6 whether to announce a grant
+-- One attempt to get one lease. One row: granted when `version` is there, else what stands in its way. No row: it was changed
+-- meanwhile; look.sql tells.
+-- Whoever loses neither locks the row nor writes (L2): a lease must not be lost by being wanted.
+-- $1 name, $2 holder, $3 nonce, $4 ttl in microseconds, $5 metadata
 with settings as materialized (
-    select set_config('lock_timeout', '{lock_timeout}', true) as lock_timeout
+    {settings}
+),
+seen as materialized (
+    select {state}
+    from {table} as l
+    where l.lease_name::text = $1::text
+        and (l.grant_id = $3::uuid
+            or (l.expires_at_utc > clock_timestamp()
+                and (l.reserved_for = $2::text and l.grant_ended = 'released' and l.grant_version = l.version) is not true))
+),
+granted as (
+    insert into {table} as l
+        (lease_name, holder_id, version, acquired_at_utc, expires_at_utc,
+         grant_id, grant_version, grant_ended, ttl_us, metadata, metadata_revision, reserved_for)
+    select
+        $1::text, $2::text, {us of c.now}, c.now, c.now + $4::int8::float8 * interval '1 microsecond',
+        $3::uuid, {us of c.now}, null, $4::int8, $5::text::jsonb, 0, null
+    from (
+        select clock_timestamp() as now from settings where lock is not null and not exists (select from seen) offset 0
+    ) as c
+    {take_over}
 )
-insert into {table} as l
-    (lease_name, holder_id, version, acquired_at_utc, expires_at_utc,
-     grant_id, grant_version, grant_ended, ttl_us, metadata, metadata_revision, reserved_for)
-select
-    $1, $2, (date_part('epoch', c.now) * 1000000)::bigint, c.now, c.now + $4::int8 * interval '1 microsecond',
-    $3, (date_part('epoch', c.now) * 1000000)::bigint, null, $4::int8, $5::jsonb, 0, null
-from (select clock_timestamp() as now from settings where lock_timeout is not null offset 0) as c
-{take_over},
-    case when $6::bool then pg_notify('{channel}', l.lease_name)::text end as announced
+select g.version, g.lag_us, s.*
+from granted as g
+full join seen as s on true

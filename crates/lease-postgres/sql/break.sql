@@ -1,21 +1,23 @@
--- Ends the grant with this token, whoever owns it (S22). A row: done.
--- A grant of other software gets a new version, so that a renewal of it that names the version fails.
+-- Ends the grant of ours with this token, whoever owns it (S22). A row: done.
+-- As in renew_one.sql, the expiry is judged after the wait for the row. The version is left alone, so that the fence of a
+-- transaction is not in its way.
 -- $1 name, $2 token, $3 whether to free the name at once
-update {table} as l set
-    expires_at_utc = case when $3::bool then least(l.expires_at_utc, clock_timestamp()) else l.expires_at_utc end,
-    version = case when l.grant_version = l.version then l.version else greatest(l.version + 1, c.now_us) end,
-    grant_version = case when l.grant_version = l.version then l.version else greatest(l.version + 1, c.now_us) end,
-    grant_id = case when l.grant_version = l.version then l.grant_id end,
-    grant_ended = 'broken',
-    reserved_for = null
-from (
-    select
-        set_config('lock_timeout', '{lock_timeout}', true) as lock,
-        (date_part('epoch', clock_timestamp()) * 1000000)::bigint as now_us
-    offset 0
-) as c
-where l.lease_name = $1 and greatest(l.version, 1) = $2 and l.expires_at_utc > clock_timestamp()
-    -- A name that is merely blocked, after a release or another break, can be freed, but there is no grant left to refuse.
-    and ($3::bool or l.grant_version is distinct from l.version or l.grant_ended is null)
-    and c.lock is not null
-returning l.lease_name, {notify} as announced
+with settings as materialized (
+    {settings}
+),
+broken as (
+    insert into {table} as l
+        (lease_name, holder_id, version, acquired_at_utc, expires_at_utc, grant_version, grant_ended)
+    select q.lease_name, q.holder_id, q.version, timestamptz 'epoch', timestamptz 'epoch', q.version, 'broken'
+    from settings, {table} as q
+    where q.lease_name::text = $1::text and settings.lock is not null
+    on conflict (lease_name) do update set
+        expires_at_utc = case when $3::bool then least(l.expires_at_utc, clock_timestamp()) else l.expires_at_utc end,
+        grant_ended = 'broken',
+        reserved_for = null
+    where l.grant_version = l.version and greatest(l.version, 1) = $2::int8 and l.expires_at_utc > clock_timestamp()
+        -- A name that is merely blocked, after a release or another break, can be freed, but there is no grant left to refuse.
+        and ($3::bool or l.grant_ended is null)
+    returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
+)
+select b.lease_name from broken as b where b.lease_name is not null

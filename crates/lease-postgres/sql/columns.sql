@@ -1,7 +1,7 @@
 -- The columns of the table; no row when there is no such table.
 -- $1 schema, $2 table
-select a.attname::text as name, format_type(a.atttypid, null) as type
+select a.attname::text as name, pg_catalog.format_type(a.atttypid, null) as type
 from pg_catalog.pg_attribute as a
 join pg_catalog.pg_class as c on c.oid = a.attrelid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped
+where n.nspname::text = $1::text and c.relname::text = $2::text and a.attnum > 0 and not a.attisdropped

@@ -2,10 +2,10 @@
 -- $1 prefix, $2 the end of its range or null, $3 the last name of the page before or null, $4 the size of the page
 select {state}
 from {table} as l
-where l.lease_name collate "C" >= $1
-    and ($2::text is null or l.lease_name collate "C" < $2::text)
-    and ($3::text is null or l.lease_name collate "C" > $3::text)
+where l.lease_name::text collate "C" >= $1::text
+    and ($2::text is null or l.lease_name::text collate "C" < $2::text)
+    and ($3::text is null or l.lease_name::text collate "C" > $3::text)
     and l.expires_at_utc > clock_timestamp()
-    and l.lease_name collate "C" ~ '^[!-~]{1,255}$'
-order by l.lease_name collate "C"
-limit $4
+    and l.lease_name::text collate "C" ~ '^[!-~]{1,255}$'::text
+order by l.lease_name::text collate "C"
+limit $4::int8

@@ -2,4 +2,4 @@
 -- $1 name
 select {state}
 from {table} as l
-where l.lease_name = $1
+where l.lease_name::text = $1::text

@@ -1,18 +1,27 @@
--- Ends one grant, by its owner. A row: freed.
--- Alone it holds up no neighbour, so it waits longer than the others for a row that many contend for.
+-- Ends one grant, by its owner. A row: freed. As in renew_one.sql, the expiry is judged after the wait for the row.
 -- The commit need not reach the disk: a release that is lost costs a wait for the ttl, a grant that is lost would cost safety.
--- $1 name, $2 holder, $3 nonce, $4 microseconds to keep the name blocked, $5 for whom it is reserved meanwhile
-update {table} as l set
-    expires_at_utc = clock_timestamp() + $4::int8 * interval '1 microsecond',
-    -- The nonce and the token stay: S13, S11.
-    grant_ended = 'released',
-    reserved_for = $5,
-    metadata = null,
-    metadata_revision = null
-from (
-    select set_config('synchronous_commit', 'off', true) as commit, set_config('lock_timeout', '1s', true) as lock offset 0
-) as settings
-where l.lease_name = $1 and l.holder_id = $2 and l.grant_id = $3 and l.grant_version = l.version
-    and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
-    and settings.commit is not null and settings.lock is not null
-returning l.lease_name, {notify} as announced
+-- $1 name, $2 holder, $3 nonce, $4 microseconds to keep the name blocked, $5 for whom it is reserved meanwhile, $6 how long to wait
+with settings as materialized (
+    select
+        pg_catalog.set_config('synchronous_commit', 'off', true) as commit,
+        pg_catalog.set_config('lock_timeout', $6::text, true) as lock
+),
+freed as (
+    insert into {table} as l
+        (lease_name, holder_id, version, acquired_at_utc, expires_at_utc, grant_id, grant_version, grant_ended, ttl_us, reserved_for)
+    select
+        q.lease_name, $2::text, q.version, timestamptz 'epoch', timestamptz 'epoch', $3::uuid, q.version, 'released', $4::int8, $5::text
+    from settings, {table} as q
+    where q.lease_name::text = $1::text and settings.lock is not null
+    on conflict (lease_name) do update set
+        expires_at_utc = clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond',
+        -- The nonce and the token stay: S13, S11.
+        grant_ended = 'released',
+        reserved_for = excluded.reserved_for,
+        metadata = null,
+        metadata_revision = null
+    where l.holder_id::text = excluded.holder_id::text and l.grant_id = excluded.grant_id and l.grant_version = l.version
+        and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
+    returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
+)
+select l.lease_name from freed as l where l.lease_name is not null

@@ -5,7 +5,7 @@ on conflict (lease_name) do update set
     -- S9, S10: above the last one, and above every one from before a loss of the row
     version = greatest(l.version + 1, excluded.version),
     acquired_at_utc = excluded.acquired_at_utc,
-    expires_at_utc = clock_timestamp() + excluded.ttl_us * interval '1 microsecond',
+    expires_at_utc = clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond',
     grant_id = excluded.grant_id,
     grant_version = greatest(l.version + 1, excluded.version),
     grant_ended = null,
@@ -14,11 +14,11 @@ on conflict (lease_name) do update set
     metadata_revision = 0,
     reserved_for = null
 where (l.expires_at_utc <= clock_timestamp()
-        or (l.reserved_for = excluded.holder_id and l.grant_ended = 'released' and l.grant_version = l.version))
+        or (l.reserved_for = excluded.holder_id::text and l.grant_ended = 'released' and l.grant_version = l.version))
     -- S13: a nonce grants once
     and l.grant_id is distinct from excluded.grant_id
 returning
-    l.lease_name,
+    l.lease_name::text as lease_name,
     l.version,
     -- How old the token of an inserted row is: see raise.sql.
-    case when l.xmax = 0 then (date_part('epoch', clock_timestamp() - l.acquired_at_utc) * 1000000)::bigint end as lag_us
+    case when l.xmax = 0 then {us of clock_timestamp() - l.acquired_at_utc} end as lag_us

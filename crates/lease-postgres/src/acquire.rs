@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use lease_core::{AcquireRequest, Acquired, ErrorKind, Grant, Result};
+use lease_core::{AcquireRequest, Acquired, Error, ErrorKind, Grant, Result};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    batch::{Answers, Operation, place},
+    batch::{Answers, Operation, Patience, place},
     connections::{Access, Failure},
     error::here,
     row::{State, in_microseconds, metadata_text, token_from, uuid},
@@ -27,12 +27,16 @@ impl Operation for Acquire<'_> {
     type Request = AcquireRequest;
     type Answer = Acquired;
 
-    async fn one(&self, request: &AcquireRequest) -> Result<Acquired> {
+    async fn one(&self, request: &AcquireRequest, _patience: Patience) -> Result<Acquired> {
         check_ttl(request.ttl)?;
         for _ in 0..ATTEMPTS {
             let answer = self.attempt(request).await.map_err(|failure| self.0.error(Self::NAME, failure))?;
             match answer {
-                Step::Granted(granted) => return self.confirm(granted, request).await,
+                Step::Granted(granted) => {
+                    let mut answers = vec![(0, Ok(Acquired::Spent))];
+                    self.confirm(&[request], vec![(0, granted)], &mut answers).await;
+                    return answers.swap_remove(0).1;
+                }
                 Step::Refused(answer) => return Ok(answer),
                 Step::Again => {}
             }
@@ -45,46 +49,49 @@ impl Operation for Acquire<'_> {
         // What does not fit is not sent; the plain form says why.
         let (places, fit): (Vec<usize>, Vec<&AcquireRequest>) =
             requests.iter().enumerate().filter(|(_, request)| check_ttl(request.ttl).is_ok()).unzip();
-        let query = sqlx::query(self.0.statements().acquire_many.clone())
-            .bind(fit.iter().map(|request| request.name.as_str()).collect::<Vec<_>>())
-            .bind(fit.iter().map(|request| request.holder.as_str()).collect::<Vec<_>>())
-            .bind(fit.iter().map(|request| uuid(request.grant)).collect::<Vec<_>>())
-            .bind(fit.iter().map(|request| in_microseconds(request.ttl)).collect::<Vec<_>>())
-            .bind(fit.iter().map(|request| metadata_text(&request.metadata)).collect::<Vec<_>>())
-            .bind(fit.iter().map(|request| request.announce && self.0.notifies()).collect::<Vec<_>>())
-            .bind(fit.iter().map(|request| request.look_first).collect::<Vec<_>>());
-        let rows = self.0.connections().run(Access::Write, query).await?;
+        let values = [
+            fit.iter().map(|request| request.name.as_str()).collect(),
+            fit.iter().map(|request| request.holder.as_str()).collect(),
+            fit.iter().map(|request| uuid(request.grant)).collect(),
+            fit.iter().map(|request| in_microseconds(request.ttl)).collect(),
+            fit.iter().map(|request| metadata_text(&request.metadata)).collect(),
+        ];
+        let rows = self.0.connections().run(Access::Write, &self.0.statements().acquire_many, &values).await?;
         let mut answers = Vec::with_capacity(requests.len());
+        let mut granted = Vec::new();
         for row in rows {
             let at = place(&row)?;
             match Step::read(&row, fit[at]).map_err(Failure::unreadable)? {
-                Step::Granted(granted) => answers.push((places[at], self.confirm(granted, fit[at]).await)),
+                Step::Granted(grant) => {
+                    // Where it stays, it is over already.
+                    answers.push((places[at], Ok(Acquired::Spent)));
+                    granted.push((answers.len() - 1, grant));
+                }
                 Step::Refused(answer) => answers.push((places[at], Ok(answer))),
                 Step::Again => {}
             }
         }
+        self.confirm(requests, granted, &mut answers).await;
         Ok(answers)
     }
 }
 
 impl Acquire<'_> {
     async fn attempt(&self, request: &AcquireRequest) -> Result<Step, Failure> {
-        let statements = self.0.statements();
-        let text = if request.look_first { &statements.acquire_one_look_first } else { &statements.acquire_one };
-        let query = sqlx::query(text.clone())
-            .bind(request.name.as_str())
-            .bind(request.holder.as_str())
-            .bind(uuid(request.grant))
-            .bind(in_microseconds(request.ttl))
-            .bind(metadata_text(&request.metadata))
-            .bind(request.announce && self.0.notifies());
-        match self.0.connections().run(Access::Write, query).await {
+        let values = [
+            request.name.as_str().into(),
+            request.holder.as_str().into(),
+            uuid(request.grant).into(),
+            in_microseconds(request.ttl).into(),
+            metadata_text(&request.metadata).into(),
+        ];
+        match self.0.connections().run(Access::Write, &self.0.statements().acquire_one, &values).await {
             Ok(rows) => match rows.first() {
                 Some(row) => Step::read(row, request).map_err(Failure::unreadable),
                 None => self.look(request).await,
             },
             // Somebody has the row locked. If it is held anyway, that is the answer; else it is not known who will have it.
-            Err(failure) if failure.sqlstate().as_deref() == Some("55P03") => match self.look(request).await? {
+            Err(failure) if failure.is_locked() => match self.look(request).await? {
                 Step::Again => Err(failure),
                 answered => Ok(answered),
             },
@@ -96,35 +103,89 @@ impl Acquire<'_> {
         Ok(Step::of(self.0.look(&request.name).await?.as_ref(), request))
     }
 
-    /// A grant, with a token that is surely above all before (S9).
-    async fn confirm(&self, granted: Granted, request: &AcquireRequest) -> Result<Acquired> {
-        let version = match granted.lag_us {
-            Some(lag) if lag > OLD_TOKEN_US => match self.raise(request).await? {
-                Some(version) => version,
-                // It is over already.
-                None => return Ok(Acquired::Spent),
-            },
-            _ => granted.version,
+    /// Answers those that were granted, with tokens that are surely above all before (S9). `granted` says where each answer
+    /// goes; all that are to be raised are raised by one statement, after the other answers are there.
+    async fn confirm(
+        &self,
+        requests: &[&AcquireRequest],
+        granted: Vec<(usize, Granted)>,
+        answers: &mut [(usize, Result<Acquired>)],
+    ) {
+        let mut old = Vec::new();
+        for (at, granted) in granted {
+            let request = requests[answers[at].0];
+            if granted.lag_us.is_some_and(|lag| lag > OLD_TOKEN_US) {
+                old.push(at);
+            } else {
+                answers[at].1 = self.grant(granted.version, request);
+                self.announce(request);
+            }
+        }
+        if old.is_empty() {
+            return;
+        }
+        let raised: Vec<&AcquireRequest> = old.iter().map(|at| requests[answers[*at].0]).collect();
+        let versions = match self.raise(&raised).await {
+            // One that is locked by other software must not cost the others.
+            Err(failure) if failure.is_locked() && raised.len() > 1 => {
+                let mut versions = Vec::with_capacity(raised.len());
+                for request in &raised {
+                    versions.push(self.raise(&[request]).await.map(|versions| versions[0]));
+                }
+                versions
+            }
+            Err(failure) => {
+                let error = self.unsure(&raised, failure);
+                old.iter().for_each(|at| answers[*at].1 = Err(error.clone()));
+                return;
+            }
+            Ok(versions) => versions.into_iter().map(Ok).collect(),
         };
+        for ((at, request), version) in old.into_iter().zip(raised).zip(versions) {
+            answers[at].1 = match version {
+                Ok(Some(version)) => self.grant(version, request),
+                // It is over already.
+                Ok(None) => Ok(Acquired::Spent),
+                Err(failure) => Err(self.unsure(&[request], failure)),
+            };
+            if matches!(answers[at].1, Ok(Acquired::Granted(_))) {
+                self.announce(request);
+            }
+        }
+    }
+
+    fn grant(&self, version: i64, request: &AcquireRequest) -> Result<Acquired> {
         let token = token_from(version).map_err(|error| self.0.error(Self::NAME, Failure::unreadable(error)))?;
         // The expiry was counted from a moment after the call began, so at least the ttl is left, counted from then (S1).
         Ok(Acquired::Granted(Grant { token, remaining: request.ttl, handle: token.get() }))
     }
 
-    async fn raise(&self, request: &AcquireRequest) -> Result<Option<i64>> {
-        let query = sqlx::query(self.0.statements().raise.clone())
-            .bind(request.name.as_str())
-            .bind(request.holder.as_str())
-            .bind(uuid(request.grant));
-        let rows =
-            self.0.connections().run(Access::Write, query).await.and_then(|rows| {
-                rows.first().map(|row| row.try_get("version").map_err(Failure::unreadable)).transpose()
-            });
-        // Whatever went wrong, the grant itself is there.
-        rows.map_err(|failure| {
-            let message = format!("the token of {} could not be made sure of", request.name);
-            here(ErrorKind::Indeterminate, Self::NAME, message).with_source(failure.source)
-        })
+    fn announce(&self, request: &AcquireRequest) {
+        if request.announce {
+            self.0.announce([&request.name]);
+        }
+    }
+
+    /// The new version of each grant; nothing for one that is over.
+    async fn raise(&self, requests: &[&AcquireRequest]) -> Result<Vec<Option<i64>>, Failure> {
+        let values = [
+            requests.iter().map(|request| request.name.as_str()).collect(),
+            requests.iter().map(|request| request.holder.as_str()).collect(),
+            requests.iter().map(|request| uuid(request.grant)).collect(),
+        ];
+        let rows = self.0.connections().run(Access::Write, &self.0.statements().raise, &values).await?;
+        let mut versions = vec![None; requests.len()];
+        for row in rows {
+            versions[place(&row)?] = Some(row.try_get("version").map_err(Failure::unreadable)?);
+        }
+        Ok(versions)
+    }
+
+    /// Whatever went wrong, the grants themselves are there.
+    fn unsure(&self, requests: &[&AcquireRequest], failure: Failure) -> Error {
+        let names: Vec<_> = requests.iter().map(|request| request.name.as_str()).take(3).collect();
+        let message = format!("the token of {} could not be made sure of", names.join(", "));
+        here(ErrorKind::Indeterminate, Self::NAME, message).with_source(failure.source)
     }
 }
 

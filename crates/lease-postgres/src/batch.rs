@@ -5,7 +5,12 @@ use std::future::Future;
 use lease_core::{AcquireRequest, ErrorKind, LeaseName, ReleaseRequest, RenewRequest, Result};
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{connections::Failure, error::here, store::Inner};
+use crate::{
+    connections::Failure,
+    error::here,
+    statements::{LOCK_TIMEOUT, LOCK_TIMEOUT_ALONE},
+    store::Inner,
+};
 
 /// An operation of the store that takes many requests.
 pub(crate) trait Operation: Sync {
@@ -14,10 +19,28 @@ pub(crate) trait Operation: Sync {
     type Answer: Send;
 
     /// The plain form.
-    fn one(&self, request: &Self::Request) -> impl Future<Output = Result<Self::Answer>> + Send;
+    fn one(&self, request: &Self::Request, patience: Patience) -> impl Future<Output = Result<Self::Answer>> + Send;
 
     /// One statement for all. Those without an answer are asked again, one by one.
     fn many(&self, requests: &[&Self::Request]) -> impl Future<Output = Result<Answers<Self::Answer>, Failure>> + Send;
+}
+
+/// How long a request that goes by itself waits for a row that somebody else has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Nobody waits for it but its caller. A row that many contend for is hardly ever without a lock, and its owner must get it.
+    Alone,
+    /// Others wait behind it.
+    InTurn,
+}
+
+impl Patience {
+    pub(crate) fn lock_timeout(self) -> &'static str {
+        match self {
+            Self::Alone => LOCK_TIMEOUT_ALONE,
+            Self::InTurn => LOCK_TIMEOUT,
+        }
+    }
 }
 
 /// What a statement answered to the request at each place.
@@ -53,7 +76,7 @@ pub(crate) async fn perform<O: Operation>(
 ) -> Vec<Result<O::Answer>> {
     match requests {
         [] => Vec::new(),
-        [request] => vec![operation.one(request).await],
+        [request] => vec![operation.one(request, Patience::Alone).await],
         _ => perform_many(operation, store, requests).await,
     }
 }
@@ -63,7 +86,7 @@ async fn perform_many<O: Operation>(operation: &O, store: &Inner, requests: &[O:
     let mut groups: Vec<Vec<usize>> = vec![(0..requests.len()).collect()];
     while let Some(group) = groups.pop() {
         if let [at] = group[..] {
-            answers[at] = Some(operation.one(&requests[at]).await);
+            answers[at] = Some(operation.one(&requests[at], Patience::InTurn).await);
             continue;
         }
         let failure = match operation.many(&pick(requests, &group)).await {
@@ -76,7 +99,7 @@ async fn perform_many<O: Operation>(operation: &O, store: &Inner, requests: &[O:
             Err(failure) => failure,
         };
         // Nothing of the group was done.
-        let outcome = if is_locked(&failure) {
+        let outcome = if failure.is_locked() {
             leave_out_locked::<O>(store, requests, group, &mut answers, &mut groups).await
         } else if is_about_data(&failure) {
             // One of them is to blame; the others must not suffer.
@@ -95,7 +118,7 @@ async fn perform_many<O: Operation>(operation: &O, store: &Inner, requests: &[O:
     for (request, answer) in requests.iter().zip(answers) {
         complete.push(match answer {
             Some(answer) => answer,
-            None => operation.one(request).await,
+            None => operation.one(request, Patience::InTurn).await,
         });
     }
     complete
@@ -134,10 +157,6 @@ pub(crate) fn place(row: &PgRow) -> Result<usize, Failure> {
 
 fn pick<'a, R>(requests: &'a [R], places: &[usize]) -> Vec<&'a R> {
     places.iter().map(|at| &requests[*at]).collect()
-}
-
-fn is_locked(failure: &Failure) -> bool {
-    failure.sqlstate().as_deref() == Some("55P03")
 }
 
 /// A value or a constraint: the class of the error says that data is meant, not the connection or the table.

@@ -3,10 +3,11 @@
 use std::{borrow::Cow, io};
 
 use lease_core::{Error, ErrorKind};
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 
 use crate::{
     STORE,
-    connections::{Access, Failure, Sent},
+    connections::{Access, Failure, Sent, is_end_of_session},
 };
 
 /// An error of this store without a cause.
@@ -19,7 +20,12 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
     let (kind, message) = match &failure.source {
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default();
-            let kind = kind_of_sqlstate(&code, unless_sent(&failure));
+            let kind = match failure.sent {
+                // Whatever the code says: a commit may have come before the end. No room for the log is told like this.
+                Sent::Perhaps if is_end_of_session(&failure.source) => unless_sent(&failure),
+                _ if is_about_recovery(error.as_ref()) => ErrorKind::Unavailable,
+                _ => kind_of_sqlstate(&code, unless_sent(&failure)),
+            };
             (kind, in_words(&code, place, error.message()))
         }
         // A certificate that is not trusted comes as one of these, before anything is sent.
@@ -43,6 +49,15 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         other => (ErrorKind::Internal, format!("the answer of {place} could not be used: {other}")),
     };
     here(kind, operation, message).with_source(failure.source)
+}
+
+/// A transaction that wants to write on a replica is refused with the code of what the server cannot do at all.
+fn is_about_recovery(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code == "0A000")
+        && error
+            .try_downcast_ref::<PgDatabaseError>()
+            .and_then(PgDatabaseError::routine)
+            .is_some_and(|routine| routine.contains("read_only"))
 }
 
 fn no_tls(place: &str, error: &dyn std::fmt::Display) -> String {
@@ -71,6 +86,8 @@ fn kind_of_sqlstate(code: &str, broken: ErrorKind) -> ErrorKind {
         _ if code.starts_with("28") => ErrorKind::Denied,
         // a replica, after a fail-over: it may be promoted, or the name of the server may move
         "25006" => ErrorKind::Unavailable,
+        // inside of a transaction that is none of ours, or was ended by a limit of the server: nobody knows what becomes of it
+        _ if code.starts_with("25") => broken,
         // serialization, deadlock, lock not available, canceled, out of resources, trouble with files
         "40001" | "40P01" | "55P03" | "57014" => ErrorKind::Unavailable,
         // other states of things that pass: in use, being upgraded
@@ -104,6 +121,14 @@ fn in_words(code: &str, place: &str, message: &str) -> String {
              ({message}, SQLSTATE {code})"
         ),
         "55P03" => format!("a row or {place} is locked by another transaction ({message}, SQLSTATE {code})"),
+        "57014" => format!(
+            "{place}: the statement was cancelled, because rows are locked by others for too long, or by an operator ({message}, \
+             SQLSTATE {code})"
+        ),
+        "22003" => format!(
+            "{place}: a number is at its end; if it is the version of a row, other software wrote it there: set it lower by hand, and reset \
+             whatever refuses older tokens of that name ({message}, SQLSTATE {code})"
+        ),
         "25006" => format!("{place} is on a replica or read-only ({message}, SQLSTATE {code})"),
         _ => format!("{place}: {message} (SQLSTATE {code})"),
     }
@@ -120,7 +145,7 @@ mod tests {
             (&["28P01", "28000", "42501"][..], Denied),
             (&["3D000", "3F000", "42P01", "42703", "42P10", "42804", "22003", "23502", "26000", "42P05"], Invalid),
             (&["57P03", "53300", "53200", "53100", "25006", "40001", "40P01", "55P03", "57014", "58030"], Unavailable),
-            (&["57P01", "57P02", "08006", "08P01"], Indeterminate),
+            (&["57P01", "57P02", "08006", "08P01", "25P02", "25P03", "25P04", "25001"], Indeterminate),
             (&["0A000"], Unsupported),
             (&["42601", "XX000", ""], Internal),
         ] {

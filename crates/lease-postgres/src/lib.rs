@@ -75,21 +75,26 @@
 
 mod acquire;
 mod admin;
+mod announcer;
 mod batch;
 mod connections;
+mod connector;
 mod error;
 mod fence;
-mod idle;
 mod listener;
 mod options;
+mod pool;
 mod release;
 mod renew;
 mod row;
 mod schema;
+mod statement;
 mod statements;
 mod store;
 
 pub use options::PostgresStoreOptions;
+/// The driver, whose pools and transactions stand in signatures of this crate.
+pub use sqlx;
 pub use store::PostgresStore;
 
 /// The store's name in errors and capabilities.

@@ -10,10 +10,12 @@ use std::{
 
 use lease_core::{Clock, LeaseName, SystemClock, WakeupRegistry, Wakeups};
 use sqlx::{
-    Executor, PgPool,
+    Executor,
     postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{runtime::Handle, task::JoinHandle};
+
+use crate::connector::{Connector, are_settings_applied, is_refused_setting};
 
 /// How long to wait before connecting again; doubled each time up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -27,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands notifications to those who wait for them.
 ///
-/// A task that the first subscription starts keeps the connection, which is none of the pool's, and ends with the store.
+/// A task that the first subscription starts keeps the connection, and ends with the store. Through a pooler nobody listens.
 /// What it misses costs waiters time, never safety (S20): they poll, too.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -38,7 +40,7 @@ pub(crate) struct Listener {
 
 #[derive(Debug, Clone)]
 struct Listening {
-    pool: PgPool,
+    connector: Arc<Connector>,
     channel: String,
     registry: WakeupRegistry,
     /// Whether the channel is listened to at this moment.
@@ -46,8 +48,8 @@ struct Listening {
 }
 
 impl Listener {
-    pub(crate) fn new(pool: PgPool, channel: String) -> Self {
-        let listening = Listening { pool, channel, registry: WakeupRegistry::default(), stands: Arc::default() };
+    pub(crate) fn new(connector: Arc<Connector>, channel: String) -> Self {
+        let listening = Listening { connector, channel, registry: WakeupRegistry::default(), stands: Arc::default() };
         Self { listening, task: Mutex::default() }
     }
 
@@ -65,6 +67,7 @@ impl Listener {
     fn ensure_task(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_none_or(JoinHandle::is_finished)
+            && !self.listening.connector.is_behind_pooler()
             && let Ok(runtime) = Handle::try_current()
         {
             *task = Some(runtime.spawn(self.listening.clone().run()));
@@ -81,37 +84,38 @@ impl Drop for Listener {
 }
 
 impl Listening {
-    /// Listens until the pool is closed, connecting again as often as it takes.
+    /// Listens until there turns out to be a pooler, connecting again as often as it takes.
     async fn run(self) {
         let clock = SystemClock;
-        let mut closed = self.pool.close_event();
         let mut backoff = FIRST_BACKOFF;
-        let work = async {
-            loop {
-                let outcome = self.listen(&mut backoff).await;
-                if let Err(error) = outcome {
+        while !self.connector.is_behind_pooler() {
+            match self.listen(&mut backoff).await {
+                Err(error) if is_refused_setting(&error) => self.connector.found_pooler(),
+                Err(error) => {
                     tracing::warn!(%error, channel = self.channel, "waiters poll until notifications are back");
                 }
-                clock.sleep_until(clock.now() + backoff).await;
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                Ok(()) => {}
             }
-        };
-        // The result says only that the pool was closed.
-        let _: Result<(), _> = closed.do_until(work).await;
+            clock.sleep_until(clock.now() + backoff).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
     }
 
     /// Listens until the connection is lost.
     async fn listen(&self, backoff: &mut Duration) -> Result<(), sqlx::Error> {
-        let options = (*self.pool.connect_options()).clone();
         let own = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(options);
+            .connect_lazy_with(self.connector.options().clone());
         let mut listener = PgListener::connect_with(&own).await?;
         // What happens while it is away is not seen afterwards, so it must not come back unnoticed.
         listener.eager_reconnect(false);
+        if !in_time(are_settings_applied(&mut listener)).await? {
+            self.connector.found_pooler();
+            return Ok(());
+        }
         in_time(listener.listen(&self.channel)).await?;
 
         let _standing = Standing::set(&self.stands);

@@ -5,7 +5,14 @@ use std::{sync::Arc, time::Duration};
 use lease_core::{ErrorKind, Result};
 use sqlx::PgPool;
 
-use crate::{PostgresStore, connections, error, schema::Table, store::Inner};
+use crate::{
+    PostgresStore,
+    connections::{self, Connections},
+    connector::Connector,
+    error,
+    schema::Table,
+    store::Inner,
+};
 
 /// How a [`PostgresStore`] is configured: plain data.
 ///
@@ -22,19 +29,20 @@ use crate::{PostgresStore, connections, error, schema::Table, store::Inner};
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PostgresStoreOptions {
     /// The schema of the table; `public` by default. Any name of 1 to 63 bytes: it is quoted.
     pub schema: String,
     /// The table of the leases; `app_runtime_leases` by default. Any name of 1 to 63 bytes: it is quoted.
     pub table: String,
     /// Whether waiters are told of releases by `LISTEN`, on a connection of its own, and releases are told by `NOTIFY`.
-    /// On by default. A pooler in transaction mode cannot carry `LISTEN`: turn it off there, and waiters poll.
+    /// On by default. Nobody listens through a pooler that does not carry the settings of a session: waiters poll there.
     pub notifications: bool,
-    /// Whether statements are prepared once per connection. On by default. Off for a pooler in transaction mode that
-    /// does not keep prepared statements: every operation is then a transaction of four round trips.
+    /// Whether statements are prepared once per connection. On by default. Without it, and through a pooler that does not carry the
+    /// settings of a session, every operation is one message that holds a whole transaction.
     pub prepared_statements: bool,
-    /// The largest number of connections that [`PostgresStoreOptions::connect`] opens, the one of `LISTEN` not counted;
-    /// 8 by default.
+    /// The largest number of connections for operations, those counted whose call was abandoned and may still be at work on the
+    /// server; 8 by default. Beside them there is one of `LISTEN`, and at times one of `NOTIFY`.
     pub max_connections: u32,
     /// How long [`PostgresStoreOptions::connect`], and later an operation, waits for a connection; 5 s by default.
     pub connect_timeout: Duration,
@@ -96,7 +104,7 @@ impl PostgresStoreOptions {
         Self { connect_timeout, ..self }
     }
 
-    /// Connects to `postgres://user:password@host:port/database?sslmode=…` with a pool of the store's own.
+    /// Connects to `postgres://user:password@host:port/database?sslmode=…`.
     ///
     /// The URL's `sslmode` decides about TLS, as everywhere with PostgreSQL. One connection is tried at once; the table is
     /// not looked for yet.
@@ -110,25 +118,22 @@ impl PostgresStoreOptions {
     ///
     /// Nothing is left behind when it is dropped.
     pub async fn connect(&self, url: &str) -> Result<PostgresStore> {
-        let table = Table::new(&self.schema, &self.table)?;
-        if self.max_connections == 0 {
-            return Err(error::here(ErrorKind::Invalid, "connect", "max_connections must be at least 1"));
-        }
-        let pool = connections::open(url, self).await?;
-        Ok(self.build(table, pool))
+        let table = self.checked()?;
+        Ok(self.build(table, connections::open(url, self).await?))
     }
 
-    /// Uses a pool that the application has.
+    /// Connects to where a pool of the application connects to, as the same user.
     ///
-    /// The pool's own settings count: its `acquire_timeout` bounds the wait for a connection (the default, 30 s, is too
-    /// long for most leases), and its `test_before_acquire`, which is on by default, costs a round trip per operation.
-    /// `LISTEN` does not use a connection of the pool, but opens one of its own with the pool's connection options.
+    /// Only the pool's connection options are taken. The connections are the store's own: one of the pool may have been left in a
+    /// transaction by somebody else, and what is said inside of that may never be committed (S1). Nothing is connected yet.
     ///
     /// # Errors
     ///
-    /// `Invalid`: the schema or the table cannot be a name.
-    pub fn with_pool(&self, pool: PgPool) -> Result<PostgresStore> {
-        Ok(self.build(Table::new(&self.schema, &self.table)?, pool))
+    /// `Invalid`: the schema or the table cannot be a name, or `max_connections` is zero.
+    pub fn with_pool(&self, pool: &PgPool) -> Result<PostgresStore> {
+        let table = self.checked()?;
+        let connector = Connector::new((*pool.connect_options()).clone());
+        Ok(self.build(table, Connections::new(connector, self)))
     }
 
     /// The text that creates the table, or upgrades one that has the contract's columns only: for people who manage schemas
@@ -141,7 +146,14 @@ impl PostgresStoreOptions {
         Ok(Table::new(&self.schema, &self.table)?.ddl())
     }
 
-    fn build(&self, table: Table, pool: PgPool) -> PostgresStore {
-        PostgresStore(Arc::new(Inner::new(self, table, pool)))
+    fn checked(&self) -> Result<Table> {
+        if self.max_connections == 0 {
+            return Err(error::here(ErrorKind::Invalid, "configure", "max_connections must be at least 1"));
+        }
+        Table::new(&self.schema, &self.table)
+    }
+
+    fn build(&self, table: Table, connections: Connections) -> PostgresStore {
+        PostgresStore(Arc::new(Inner::new(self, table, connections)))
     }
 }

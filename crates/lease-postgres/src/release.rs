@@ -3,7 +3,7 @@
 use lease_core::{ReleaseRequest, Released, Result};
 
 use crate::{
-    batch::{Answers, Operation, place},
+    batch::{Answers, Operation, Patience, place},
     connections::{Access, Failure},
     row::{in_microseconds, uuid},
     store::Inner,
@@ -16,35 +16,41 @@ impl Operation for Release<'_> {
     type Request = ReleaseRequest;
     type Answer = Released;
 
-    async fn one(&self, request: &ReleaseRequest) -> Result<Released> {
-        let query = sqlx::query(self.0.statements().release_one.clone())
-            .bind(request.claim.name.as_str())
-            .bind(request.claim.holder.as_str())
-            .bind(uuid(request.claim.grant))
-            .bind(in_microseconds(request.hold_for))
-            .bind(request.reserved_for.as_ref().map(|holder| holder.as_str()));
-        let rows = self.0.connections().run(Access::Write, query).await;
+    async fn one(&self, request: &ReleaseRequest, patience: Patience) -> Result<Released> {
+        let values = [
+            request.claim.name.as_str().into(),
+            request.claim.holder.as_str().into(),
+            uuid(request.claim.grant).into(),
+            in_microseconds(request.hold_for).into(),
+            request.reserved_for.as_ref().map(|holder| holder.as_str()).into(),
+            patience.lock_timeout().into(),
+        ];
+        let rows = self.0.connections().run(Access::Write, &self.0.statements().release_one, &values).await;
         let rows = rows.map_err(|failure| self.0.error(Self::NAME, failure))?;
-        Ok(if rows.is_empty() { Released::NotHeld } else { Released::Freed })
+        if rows.is_empty() {
+            return Ok(Released::NotHeld);
+        }
+        self.0.announce([&request.claim.name]);
+        Ok(Released::Freed)
     }
 
     async fn many(&self, requests: &[&ReleaseRequest]) -> Result<Answers<Released>, Failure> {
-        let query = sqlx::query(self.0.statements().release_many.clone())
-            .bind(requests.iter().map(|request| request.claim.name.as_str()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| request.claim.holder.as_str()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| uuid(request.claim.grant)).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| in_microseconds(request.hold_for)).collect::<Vec<_>>())
-            .bind(
-                requests
-                    .iter()
-                    .map(|request| request.reserved_for.as_ref().map(|holder| holder.as_str()))
-                    .collect::<Vec<_>>(),
-            );
-        let rows = self.0.connections().run(Access::Write, query).await?;
+        let values = [
+            requests.iter().map(|request| request.claim.name.as_str()).collect(),
+            requests.iter().map(|request| request.claim.holder.as_str()).collect(),
+            requests.iter().map(|request| uuid(request.claim.grant)).collect(),
+            requests.iter().map(|request| in_microseconds(request.hold_for)).collect(),
+            requests.iter().map(|request| request.reserved_for.as_ref().map(|holder| holder.as_str())).collect(),
+        ];
+        let rows = self.0.connections().run(Access::Write, &self.0.statements().release_many, &values).await?;
         let mut answers = vec![Released::NotHeld; requests.len()];
+        let mut freed = Vec::with_capacity(rows.len());
         for row in rows {
-            answers[place(&row)?] = Released::Freed;
+            let at = place(&row)?;
+            answers[at] = Released::Freed;
+            freed.push(&requests[at].claim.name);
         }
+        self.0.announce(freed);
         Ok(answers.into_iter().map(Ok).enumerate().collect())
     }
 }

@@ -1,12 +1,10 @@
 //! Extending leases.
 
-use std::time::Duration;
-
 use lease_core::{ErrorKind, LossReason, RenewRequest, Renewed, Result};
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    batch::{Answers, Operation, place},
+    batch::{Answers, Operation, Patience, place},
     connections::{Access, Failure},
     error::here,
     row::{State, in_microseconds, metadata_text, microseconds, uuid},
@@ -20,19 +18,22 @@ impl Operation for Renew<'_> {
     type Request = RenewRequest;
     type Answer = Renewed;
 
-    async fn one(&self, request: &RenewRequest) -> Result<Renewed> {
+    async fn one(&self, request: &RenewRequest, patience: Patience) -> Result<Renewed> {
         let error = |failure: Failure| self.0.error(Self::NAME, failure);
-        let query = sqlx::query(self.0.statements().renew_one.clone())
-            .bind(request.claim.name.as_str())
-            .bind(request.claim.holder.as_str())
-            .bind(uuid(request.claim.grant))
-            .bind(in_microseconds(request.ttl))
-            .bind(revision(request))
-            .bind(metadata(request));
-        let rows = self.0.connections().run(Access::Write, query).await.map_err(error)?;
+        let values = [
+            request.claim.name.as_str().into(),
+            request.claim.holder.as_str().into(),
+            uuid(request.claim.grant).into(),
+            in_microseconds(request.ttl).into(),
+            revision(request).into(),
+            metadata(request).into(),
+            patience.lock_timeout().into(),
+        ];
+        let rows =
+            self.0.connections().run(Access::Write, &self.0.statements().renew_one, &values).await.map_err(error)?;
         if let Some(row) = rows.first() {
-            return match row.try_get("remaining_us").map_err(Failure::unreadable).map_err(error)? {
-                Some(remaining) => Ok(extended(remaining, request.ttl)),
+            return match extended(row, request).map_err(error)? {
+                Some(answer) => Ok(answer),
                 None => Ok(Renewed::Lost(LossReason::Gone)),
             };
         }
@@ -41,20 +42,21 @@ impl Operation for Renew<'_> {
     }
 
     async fn many(&self, requests: &[&RenewRequest]) -> Result<Answers<Renewed>, Failure> {
-        let query = sqlx::query(self.0.statements().renew_many.clone())
-            .bind(requests.iter().map(|request| request.claim.name.as_str()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| request.claim.holder.as_str()).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| uuid(request.claim.grant)).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| in_microseconds(request.ttl)).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| revision(request)).collect::<Vec<_>>())
-            .bind(requests.iter().map(|request| metadata(request)).collect::<Vec<_>>());
-        let rows = self.0.connections().run(Access::Write, query).await?;
+        let values = [
+            requests.iter().map(|request| request.claim.name.as_str()).collect(),
+            requests.iter().map(|request| request.claim.holder.as_str()).collect(),
+            requests.iter().map(|request| uuid(request.claim.grant)).collect(),
+            requests.iter().map(|request| in_microseconds(request.ttl)).collect(),
+            requests.iter().map(|request| revision(request)).collect(),
+            requests.iter().map(|request| metadata(request)).collect(),
+        ];
+        let rows = self.0.connections().run(Access::Write, &self.0.statements().renew_many, &values).await?;
         let mut answers = Vec::with_capacity(rows.len());
         for row in rows {
             let at = place(&row)?;
             let request = requests[at];
-            let answer = match row.try_get("extended_us").map_err(Failure::unreadable)? {
-                Some(remaining) => Ok(extended(remaining, request.ttl)),
+            let answer = match extended(&row, request)? {
+                Some(answer) => Ok(answer),
                 None => lost(State::read(&row).map_err(Failure::unreadable)?.as_ref(), request),
             };
             answers.push((at, answer));
@@ -63,9 +65,15 @@ impl Operation for Renew<'_> {
     }
 }
 
-/// At least the ttl, counted from before the call (S8); more, when more was left and it was not shortened (S7).
-fn extended(remaining_us: i64, ttl: Duration) -> Renewed {
-    Renewed::Extended { remaining: microseconds(remaining_us).max(ttl) }
+/// At least the ttl, counted from before the call (S8); more, when more was left and it was not shortened (S7). Never more than the
+/// grant's ttl: what goes beyond it comes from a clock that was set back, and will not be true any more when that is set right.
+fn extended(row: &PgRow, request: &RenewRequest) -> Result<Option<Renewed>, Failure> {
+    let remaining: Option<i64> = row.try_get("extended_us").map_err(Failure::unreadable)?;
+    let granted: Option<i64> = row.try_get("granted_us").map_err(Failure::unreadable)?;
+    Ok(remaining.map(|remaining| {
+        let longest = microseconds(granted.unwrap_or(0)).max(request.ttl);
+        Renewed::Extended { remaining: microseconds(remaining).max(request.ttl).min(longest) }
+    }))
 }
 
 fn lost(state: Option<&State>, request: &RenewRequest) -> Result<Renewed> {

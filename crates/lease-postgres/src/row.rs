@@ -64,7 +64,7 @@ impl State {
     pub(crate) fn answer(&self, request: &AcquireRequest) -> Option<Acquired> {
         if self.grant == Some(request.grant) {
             return Some(match self.is_grant_in_force() {
-                true if self.holder == request.holder => Acquired::Granted(self.grant_of(self.remaining)),
+                true if self.holder == request.holder => Acquired::Granted(self.grant_of(request)),
                 true => self.held(),
                 false => Acquired::Spent,
             });
@@ -108,8 +108,9 @@ impl State {
         Acquired::Held { by: self.record(), retry_after: Some(self.remaining) }
     }
 
-    fn grant_of(&self, remaining: Duration) -> Grant {
-        Grant { token: self.token, remaining, handle: self.token.get() }
+    /// Never more than the ttl is left: what goes beyond it comes from a clock that was set back (S1).
+    fn grant_of(&self, request: &AcquireRequest) -> Grant {
+        Grant { token: self.token, remaining: self.remaining.min(request.ttl), handle: self.token.get() }
     }
 
     fn is_grant_in_force(&self) -> bool {

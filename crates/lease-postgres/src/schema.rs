@@ -1,11 +1,13 @@
 //! The table: its name, its text, and its creation.
 
-use lease_core::{ErrorKind, Result};
-use sqlx::{AssertSqlSafe, Connection, Row};
+use std::time::Duration;
+
+use lease_core::{Clock, ErrorKind, Result, SystemClock};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::{
     PostgresStore,
-    connections::Access,
+    connections::{Access, sqlstate},
     error::{self, here},
     statements,
 };
@@ -33,29 +35,57 @@ const OWN: [(&str, &[&str]); 7] = [
     ("reserved_for", &["text"]),
 ];
 
+/// How long an upgrade waits for the table, and how long at a time: whoever comes after a waiting `ALTER` waits behind it, renewals
+/// as well.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; set local statement_timeout = 0";
+const PAUSE: Duration = Duration::from_millis(100);
+
 impl PostgresStore {
-    /// Creates the table, or adds this library's columns to one that has the contract's. Nothing is changed where nothing is
-    /// missing. Several replicas may do it at the same time. It does not create the schema.
+    /// Creates the table, or adds what this library needs to one that has the contract's columns. Nothing is changed where nothing
+    /// is missing. Several replicas may do it at the same time. It does not create the schema.
+    ///
+    /// An upgrade waits for 5 s until nobody uses the table, for 100 ms at a time, so that leases are renewed meanwhile.
     ///
     /// # Errors
     ///
     /// `Invalid`: there is no such schema, or a table of that name that is not a table of leases. `Denied`: the user has no
-    /// right to create or alter it. `Unavailable`: there is no answer, or somebody keeps the table locked.
+    /// right to create or alter it. `Unavailable`: there is no answer, or somebody keeps the table locked; the error says who.
     ///
     /// # Cancel safety
     ///
     /// Done or not done, never half; the connection is closed.
     pub async fn migrate(&self) -> Result<()> {
         const OPERATION: &str = "migrate";
-        let table = self.0.table();
-        let mut call = self.0.connections().begin().await.map_err(|failure| self.0.error(OPERATION, failure))?;
-        let outcome = migrate_on(call.connection(), table, self.0.columns_statement()).await;
-        match outcome {
-            Ok(answer) => {
-                call.finish();
-                answer
+        let inner = &self.0;
+        let clock = SystemClock;
+        let deadline = clock.now() + PATIENCE;
+        loop {
+            let mut call = inner.connections().begin().await.map_err(|failure| inner.error(OPERATION, failure))?;
+            let source = match migrate_on(call.connection(), inner.table()).await {
+                Ok(answer) => {
+                    call.finish();
+                    return answer;
+                }
+                Err(source) => source,
+            };
+            if sqlstate(&source).as_deref() != Some("55P03") {
+                return Err(inner.error(OPERATION, call.failed(source, Access::Write).await));
             }
-            Err(source) => Err(self.0.error(OPERATION, call.failed(source, Access::Write).await)),
+            if clock.now() < deadline {
+                call.finish();
+                clock.sleep_until(clock.now() + PAUSE).await;
+                continue;
+            }
+            let blockers = sqlx::query_scalar::<_, Option<String>>(include_str!("../sql/blockers.sql"))
+                .persistent(false)
+                .bind(&inner.table().quoted)
+                .fetch_one(call.connection())
+                .await;
+            call.failed(sqlx::Error::RowNotFound, Access::Read).await;
+            let blockers = blockers.ok().flatten().unwrap_or_else(|| "another transaction".to_owned());
+            let message = format!("the table {} is kept locked by {blockers}", inner.table().quoted);
+            return Err(here(ErrorKind::Unavailable, OPERATION, message).with_source(source));
         }
     }
 
@@ -66,45 +96,53 @@ impl PostgresStore {
     }
 }
 
-async fn migrate_on(
-    connection: &mut sqlx::PgConnection,
-    table: &Table,
-    columns: sqlx::SqlStr,
-) -> Result<Result<()>, sqlx::Error> {
+async fn migrate_on(connection: &mut PgConnection, table: &Table) -> Result<Result<()>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
+    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *transaction).await?;
     // One replica after the other; it ends with the transaction, so poolers can carry it.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('lease-postgres migrate ' || $1, 0))")
-        .persistent(false)
-        .bind(&table.quoted)
-        .execute(&mut *transaction)
-        .await?;
-    let rows = sqlx::query(columns)
-        .persistent(false)
-        .bind(&table.schema)
-        .bind(&table.name)
-        .fetch_all(&mut *transaction)
-        .await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        found.push((row.try_get::<String, _>("name")?, row.try_get::<String, _>("type")?));
-    }
-    let answer = match table.judge(&found) {
+    sqlx::query(
+        "select pg_advisory_xact_lock(pg_catalog.hashtextextended('lease-postgres migrate ' || $1::text, 0::int8))",
+    )
+    .persistent(false)
+    .bind(&table.quoted)
+    .execute(&mut *transaction)
+    .await?;
+    let answer = match table.judge(&table.look(&mut transaction).await?) {
         Ok(Missing::Nothing) => Ok(()),
-        Ok(Missing::Something) => {
-            // An ALTER that waits for a long transaction would hold up everybody behind it.
-            sqlx::raw_sql("set local lock_timeout = '5s'").execute(&mut *transaction).await?;
-            sqlx::raw_sql(AssertSqlSafe(table.ddl())).execute(&mut *transaction).await?;
-            Ok(())
+        Ok(missing) => {
+            // The columns need the table for themselves, the index only keeps writers out.
+            let text = if missing == Missing::Index { table.index_ddl() } else { table.ddl() };
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *transaction).await?;
+            match table.judge(&table.look(&mut transaction).await?) {
+                Ok(Missing::Nothing) => Ok(()),
+                Ok(_) => Err(table.unfit(format!("another table has an index {}", table.channel()))),
+                Err(error) => Err(error),
+            }
         }
         Err(error) => Err(error),
     };
-    transaction.commit().await?;
+    match answer {
+        Ok(()) => transaction.commit().await?,
+        Err(_) => transaction.rollback().await?,
+    }
     Ok(answer)
 }
 
-/// Whether there is anything to do.
+/// What there is of a table.
+#[derive(Default)]
+struct Found {
+    /// With their types. None: there is no table.
+    columns: Vec<(String, String)>,
+    has_key: bool,
+    has_immediate_key: bool,
+    has_fence: bool,
+}
+
+/// What there is to do.
+#[derive(Debug, PartialEq, Eq)]
 enum Missing {
     Nothing,
+    Index,
     Something,
 }
 
@@ -139,15 +177,33 @@ impl Table {
     }
 
     pub(crate) fn ddl(&self) -> String {
-        statements::text(include_str!("../sql/ddl.sql"), self, "")
+        format!("{}\n{}", statements::text(include_str!("../sql/ddl.sql"), self), self.index_ddl())
     }
 
-    /// What a table with these columns needs.
-    fn judge(&self, found: &[(String, String)]) -> Result<Missing> {
-        if found.is_empty() {
+    fn index_ddl(&self) -> String {
+        statements::text(include_str!("../sql/index.sql"), self)
+    }
+
+    async fn look(&self, connection: &mut PgConnection) -> Result<Found, sqlx::Error> {
+        let about = |text: &'static str| sqlx::query(text).persistent(false).bind(&self.schema).bind(&self.name);
+        let mut found = Found::default();
+        for row in about(include_str!("../sql/columns.sql")).fetch_all(&mut *connection).await? {
+            found.columns.push((row.try_get("name")?, row.try_get("type")?));
+        }
+        let indexes = about(include_str!("../sql/indexes.sql")).fetch_one(&mut *connection).await?;
+        found.has_key = indexes.try_get("has_key")?;
+        found.has_immediate_key = indexes.try_get("has_immediate_key")?;
+        found.has_fence = indexes.try_get("has_fence")?;
+        Ok(found)
+    }
+
+    /// What a table needs.
+    fn judge(&self, found: &Found) -> Result<Missing> {
+        if found.columns.is_empty() {
             return Ok(Missing::Something);
         }
-        let type_of = |column: &str| found.iter().find(|(name, _)| name == column).map(|(_, kind)| kind.as_str());
+        let type_of =
+            |column: &str| found.columns.iter().find(|(name, _)| name == column).map(|(_, kind)| kind.as_str());
         let absent: Vec<_> =
             CONTRACT.iter().map(|(column, _)| *column).filter(|column| type_of(column).is_none()).collect();
         if !absent.is_empty() {
@@ -158,8 +214,18 @@ impl Table {
                 return Err(self.unfit(format!("its column {column} is {kind} and must be {}", types[0])));
             }
         }
-        let complete = OWN.iter().all(|(column, _)| type_of(column).is_some());
-        Ok(if complete { Missing::Nothing } else { Missing::Something })
+        if !found.has_key {
+            return Err(self.unfit("it has no primary key on lease_name alone: add one".to_owned()));
+        }
+        if !found.has_immediate_key {
+            return Err(self.unfit("its primary key is deferrable: make one that is not".to_owned()));
+        }
+        let is_complete = OWN.iter().all(|(column, _)| type_of(column).is_some());
+        Ok(match (is_complete, found.has_fence) {
+            (true, true) => Missing::Nothing,
+            (true, false) => Missing::Index,
+            (false, _) => Missing::Something,
+        })
     }
 
     fn unfit(&self, why: String) -> lease_core::Error {
@@ -211,18 +277,25 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_a_table() {
         let table = Table::new("public", "t").unwrap();
-        let columns = |found: &[(&str, &str)]| -> Vec<(String, String)> {
-            found.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect()
+        let mut found = Found { has_key: true, has_immediate_key: true, ..Found::default() };
+        assert_eq!(table.judge(&Found::default()).unwrap(), Missing::Something);
+        let columns = |columns: &[(&str, &[&str])]| -> Vec<_> {
+            columns.iter().map(|(name, types)| ((*name).to_owned(), types[0].to_owned())).collect()
         };
-        let mut found: Vec<_> = CONTRACT.iter().map(|(name, types)| (*name, types[0])).collect();
-        assert!(matches!(table.judge(&columns(&[])), Ok(Missing::Something)));
-        assert!(matches!(table.judge(&columns(&found)), Ok(Missing::Something)));
-        found.extend(OWN.iter().map(|(name, types)| (*name, types[0])));
-        assert!(matches!(table.judge(&columns(&found)), Ok(Missing::Nothing)));
-        found[2].1 = "integer";
-        let error = table.judge(&columns(&found)).err().unwrap().to_string();
-        assert!(error.contains("version is integer and must be bigint"), "{error}");
-        let error = table.judge(&columns(&found[1..])).err().unwrap().to_string();
-        assert!(error.contains("lacks lease_name"), "{error}");
+        found.columns = columns(&CONTRACT);
+        assert_eq!(table.judge(&found).unwrap(), Missing::Something);
+        found.columns.extend(columns(&OWN));
+        assert_eq!(table.judge(&found).unwrap(), Missing::Index);
+        found.has_fence = true;
+        assert_eq!(table.judge(&found).unwrap(), Missing::Nothing);
+        let refused = |found: &Found| table.judge(found).err().unwrap().to_string();
+        found.has_immediate_key = false;
+        assert!(refused(&found).contains("deferrable"), "{}", refused(&found));
+        found.has_key = false;
+        assert!(refused(&found).contains("no primary key"), "{}", refused(&found));
+        found.columns[2].1 = "integer".to_owned();
+        assert!(refused(&found).contains("version is integer and must be bigint"), "{}", refused(&found));
+        found.columns.remove(0);
+        assert!(refused(&found).contains("lacks lease_name"), "{}", refused(&found));
     }
 }

@@ -7,11 +7,12 @@ use lease_core::{
     AcquireRequest, Acquired, Break, Capabilities, Error, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
     LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
 };
-use sqlx::{PgPool, SqlStr};
+use sqlx::PgPool;
 
 use crate::{
     PostgresStoreOptions, STORE,
     acquire::Acquire,
+    announcer::Announcer,
     batch::perform,
     connections::{Connections, Failure},
     error::classify,
@@ -50,19 +51,14 @@ impl PostgresStore {
         PostgresStoreOptions::new().connect(url).await
     }
 
-    /// Uses a pool that the application has, with the default options: see [`PostgresStoreOptions::with_pool`].
+    /// Connects to where a pool of the application connects to, with the default options: see
+    /// [`PostgresStoreOptions::with_pool`].
     ///
     /// # Errors
     ///
     /// None with the default options.
-    pub fn with_pool(pool: PgPool) -> Result<Self> {
+    pub fn with_pool(pool: &PgPool) -> Result<Self> {
         PostgresStoreOptions::new().with_pool(pool)
-    }
-
-    /// The pool: of the store's own, or the one that it was given.
-    #[must_use]
-    pub fn pool(&self) -> &PgPool {
-        self.0.connections.pool()
     }
 
     /// The channel of this table's notifications. Other software that frees leases in the table may wake waiters with
@@ -78,7 +74,7 @@ impl fmt::Debug for PostgresStore {
         // Not the connections: what they were made from has the password.
         f.debug_struct("PostgresStore")
             .field("table", &self.0.table.quoted())
-            .field("notifications", &self.0.notifies())
+            .field("listens", &self.0.listens())
             .finish_non_exhaustive()
     }
 }
@@ -94,7 +90,7 @@ impl LeaseStore for PostgresStore {
             expiry_judge: ExpiryJudge::ServerWallClock,
             // All by S10: tokens follow the server's clock.
             tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: true },
-            push: self.0.notifies(),
+            push: self.0.listens(),
             // It would take a connection that listens for every client, also for those that never wait.
             push_to_holders: false,
             remembers_last_grant: true,
@@ -138,19 +134,24 @@ impl LeaseStore for PostgresStore {
 /// What all clones share.
 pub(crate) struct Inner {
     table: Table,
-    statements: Statements,
+    statements: Arc<Statements>,
     connections: Connections,
+    announcer: Option<Arc<Announcer>>,
     listener: Option<Listener>,
 }
 
 impl Inner {
-    pub(crate) fn new(options: &PostgresStoreOptions, table: Table, pool: PgPool) -> Self {
-        Self {
-            statements: Statements::new(&table, options.notifications),
-            listener: options.notifications.then(|| Listener::new(pool.clone(), table.channel())),
-            connections: Connections::new(pool, options.prepared_statements),
-            table,
-        }
+    pub(crate) fn new(options: &PostgresStoreOptions, table: Table, connections: Connections) -> Self {
+        let statements = Arc::new(Statements::new(&table));
+        let channel = table.channel();
+        let pool = connections.pool();
+        let announcer = options
+            .notifications
+            .then(|| Arc::new(Announcer::new(Arc::clone(pool), Arc::clone(&statements), channel.clone())));
+        // Whoever connected already knows whether it can be listened.
+        let listens = options.notifications && !pool.connector().is_behind_pooler();
+        let listener = listens.then(|| Listener::new(Arc::clone(pool.connector()), channel));
+        Self { table, statements, connections, announcer, listener }
     }
 
     pub(crate) fn table(&self) -> &Table {
@@ -161,16 +162,19 @@ impl Inner {
         &self.statements
     }
 
-    pub(crate) fn columns_statement(&self) -> SqlStr {
-        self.statements.columns.clone()
-    }
-
     pub(crate) fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    pub(crate) fn notifies(&self) -> bool {
+    pub(crate) fn listens(&self) -> bool {
         self.listener.is_some()
+    }
+
+    /// Hints to those who wait for these names, after the answer that says what became of them.
+    pub(crate) fn announce<'a>(&self, names: impl IntoIterator<Item = &'a LeaseName>) {
+        if let Some(announcer) = &self.announcer {
+            announcer.announce(names);
+        }
     }
 
     pub(crate) fn prepares(&self) -> bool {

@@ -123,7 +123,7 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     assert!(error.to_string().contains("migrate()"), "{error}");
     let error = store.migrate().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-    PostgresStore::with_pool(admin.clone()).unwrap().migrate().await.unwrap();
+    PostgresStore::with_pool(&admin).unwrap().migrate().await.unwrap();
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
 
@@ -132,46 +132,52 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     let grant = granted(&store, &request("job", "a")).await;
     store.migrate().await.unwrap();
     store.break_lease(&name("job"), grant.token, lease_core::Break::Now).await.unwrap();
-    store.purge(Duration::ZERO).await.unwrap();
-    let text = format!("{store:?} {:?}", store.pool());
+    store.purge(Duration::from_secs(3600)).await.unwrap();
+    let text = format!("{store:?}");
     assert!(!text.contains("right"), "{text}");
 }
 
+/// The pool is the application's; only where it connects to is taken from it.
 #[tokio::test]
-async fn a_closed_pool_is_closed() {
+async fn what_becomes_of_the_application_s_pool_is_none_of_the_store_s_business() {
     let store = common::store().await;
-    store.pool().close().await;
-    assert_eq!(acquire(&store, &request("job", "a")).await.unwrap_err().kind(), ErrorKind::Closed);
+    let pool = common::pool().await;
+    let other = common::options_of(&store).with_pool(&pool).unwrap();
+    pool.close().await;
+    granted(&other, &request("job", "a")).await;
+    let error = PostgresStoreOptions::new().with_max_connections(0).with_pool(&pool).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("max_connections"), "{error}");
 }
 
 #[tokio::test]
-async fn a_pool_without_connections_is_unavailable() {
+async fn no_connection_in_time_is_unavailable() {
     let store = common::store().await;
-    let narrow = sqlx::postgres::PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_millis(50))
-        .connect(common::url().await)
-        .await
-        .unwrap();
-    let narrow_store = common::options_of(&store).with_pool(narrow.clone()).unwrap();
-    let taken = narrow.acquire().await.unwrap();
-    let error = acquire(&narrow_store, &request("job", "a")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    drop(taken);
-    granted(&narrow_store, &request("job", "a")).await;
+    let options = common::options_of(&store).with_max_connections(1).with_connect_timeout(Duration::from_millis(50));
+    let narrow = options.with_pool(&common::pool().await).unwrap();
+    let held = request("job", "a");
+    let renewal = renewal(&claim(&held, granted(&narrow, &held).await), common::TTL);
+    let other = common::lock(&store, "for update").await;
+    let second = async {
+        pass(Duration::from_millis(100)).await;
+        let error = acquire(&narrow, &request("second", "a")).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("no connection"), "{error}");
+        other.rollback().await.unwrap();
+    };
+    let (renewed, ()) = tokio::join!(common::renew(&narrow, &renewal), second);
+    assert!(matches!(renewed, Ok(lease_core::Renewed::Extended { .. })), "{renewed:?}");
+    granted(&narrow, &request("second", "a")).await;
 }
 
+/// Whatever the role or the URL says: a lease is written.
 #[tokio::test]
-async fn a_read_only_server_is_unavailable() {
-    let store = common::store().await;
-    let options: sqlx::postgres::PgConnectOptions = common::url().await.parse().unwrap();
-    let read_only =
-        sqlx::PgPool::connect_with(options.options([("default_transaction_read_only", "on")])).await.unwrap();
-    let replica = common::options_of(&store).with_pool(read_only).unwrap();
-    let error = acquire(&replica, &request("job", "a")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.is_transient() && error.to_string().contains("read-only"), "{error}");
-    assert_eq!(replica.inspect(&name("job")).await.unwrap(), None);
+async fn a_session_that_is_read_only_by_default_is_overruled() {
+    let options = PostgresStoreOptions::new().with_table(unique("leases"));
+    let url = format!("{}?options=-c%20default_transaction_read_only%3Don", common::url().await);
+    for prepared in [true, false] {
+        let store = options.clone().with_prepared_statements(prepared).connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        granted(&store, &request(&unique("job"), "a")).await;
+    }
 }
 
 /// The answer is lost on its way: done or not, nobody knows. The same nonce finds out.
@@ -181,7 +187,7 @@ async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
     let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
     let options = PostgresStoreOptions::new().with_table(unique("leases"));
     let store = options.connect(&server.url_through(&proxy)).await.unwrap();
-    let direct = options.with_pool(common::pool().await).unwrap();
+    let direct = options.with_pool(&common::pool().await).unwrap();
     direct.migrate().await.unwrap();
     granted(&store, &request("warm", "a")).await;
 
@@ -264,12 +270,12 @@ async fn a_restarted_server_is_found_again() {
 fn s16_a_call_can_be_dropped_outside_a_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let store = runtime.block_on(common::store());
-    let mut lock = runtime.block_on(store.pool().begin()).unwrap();
-    runtime.block_on(granted(&store, &request("job", "a")));
+    let mut lock = runtime.block_on(async { common::pool().await.begin().await }).unwrap();
+    let held = request("job", "a");
+    let renewal = renewal(&claim(&held, runtime.block_on(granted(&store, &held))), common::TTL);
     let text = format!("select from {} for update", common::table_of(&store));
     runtime.block_on(sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *lock)).unwrap();
-    let blocked = request("job", "b");
-    let mut call = Box::pin(acquire(&store, &blocked));
+    let mut call = Box::pin(common::renew(&store, &renewal));
     runtime.block_on(async {
         tokio::select! {
             answer = &mut call => panic!("{answer:?}"),

@@ -31,8 +31,8 @@ struct ContractClient {
 }
 
 impl ContractClient {
-    fn of(store: &PostgresStore, holder: &str) -> Self {
-        Self { pool: store.pool().clone(), table: common::table_of(store), holder: holder.to_owned() }
+    async fn of(store: &PostgresStore, holder: &str) -> Self {
+        Self { pool: common::pool().await, table: common::table_of(store), holder: holder.to_owned() }
     }
 
     /// The version of the grant, if it is one.
@@ -75,7 +75,7 @@ impl ContractClient {
 #[tokio::test]
 async fn each_respects_the_grants_of_the_other() {
     let store = store().await;
-    let service = ContractClient::of(&store, "service");
+    let service = ContractClient::of(&store, "service").await;
     let mine = request("mine", "a");
     let grant = granted(&store, &mine).await;
     assert_eq!(service.acquire("mine", TTL).await, None);
@@ -96,7 +96,7 @@ async fn each_respects_the_grants_of_the_other() {
 #[tokio::test]
 async fn s9_tokens_rise_over_grants_of_other_services_though_they_delete() {
     let store = store().await;
-    let service = ContractClient::of(&store, "service");
+    let service = ContractClient::of(&store, "service").await;
     let mut last = 0;
     for _ in 0..5 {
         let mine = request("job", "a");
@@ -116,7 +116,7 @@ async fn a_stale_nonce_of_ours_is_worth_nothing_after_a_take_over() {
     let store = store().await;
     // They may even go by our holder's name.
     for their_name in ["service", "a"] {
-        let service = ContractClient::of(&store, their_name);
+        let service = ContractClient::of(&store, their_name).await;
         let job = format!("job-{their_name}");
         let mine = AcquireRequest { ttl: Duration::from_millis(60), ..request(&job, "a") };
         let grant = granted(&store, &mine).await;
@@ -141,7 +141,7 @@ async fn a_stale_nonce_of_ours_is_worth_nothing_after_a_take_over() {
 #[tokio::test]
 async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
     let store = store().await;
-    let service = ContractClient::of(&store, "service");
+    let service = ContractClient::of(&store, "service").await;
     let mine = request("job", "a");
     let grant = granted(&store, &mine).await;
     let hold = lease_core::ReleaseRequest {
@@ -161,7 +161,7 @@ async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
 #[tokio::test]
 async fn s22_grants_of_other_services_can_be_broken() {
     let store = store().await;
-    let service = ContractClient::of(&store, "service");
+    let service = ContractClient::of(&store, "service").await;
     for how in [Break::AfterExpiry, Break::Now] {
         let job = format!("job-{how:?}");
         let version = service.acquire(&job, TTL).await.unwrap();
@@ -270,7 +270,7 @@ async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
         tasks.push(tokio::spawn(async move { race_as_ours(&store, who, NAMES, &referee, &stop).await }));
     }
     for who in 0..3_u64 {
-        let client = ContractClient::of(&store, &format!("service-{who}"));
+        let client = ContractClient::of(&store, &format!("service-{who}")).await;
         let (referee, stop) = (Arc::clone(&referee), Arc::clone(&stop));
         tasks.push(tokio::spawn(async move { race_as_theirs(&client, who, NAMES, &referee, &stop).await }));
     }

@@ -10,7 +10,8 @@ use common::{
     request, sql, store,
 };
 use lease_core::{
-    AcquireRequest, Acquired, Break, ErrorKind, FencingToken, LeaseStore, ReleaseRequest, Released, Renewed,
+    AcquireRequest, Acquired, Break, Clock, ErrorKind, FencingToken, LeaseClient, LeaseStore, ReleaseRequest, Released,
+    Renewed, SystemClock,
 };
 
 fn short(name: &str, holder: &str, milliseconds: u64) -> AcquireRequest {
@@ -22,7 +23,7 @@ async fn passes_while_the_lease_is_held_and_only_with_its_token() {
     let store = store().await;
     let request = request("job", "a");
     let grant = granted(&store, &request).await;
-    let mut transaction = store.pool().begin().await.unwrap();
+    let mut transaction = common::pool().await.begin().await.unwrap();
     store.fence(&mut transaction, &request.name, grant.token).await.unwrap();
     for (other_name, token) in [("job", grant.token.get() + 1), ("job", 1), ("job", u64::MAX), ("none", 1)] {
         let token = FencingToken::new(token).unwrap();
@@ -36,7 +37,7 @@ async fn passes_while_the_lease_is_held_and_only_with_its_token() {
 async fn refuses_a_grant_that_expired_or_was_released_broken_or_taken_over() {
     let store = store().await;
     let refused = async |name: &lease_core::LeaseName, token| {
-        let mut transaction = store.pool().begin().await.unwrap();
+        let mut transaction = common::pool().await.begin().await.unwrap();
         let error = store.fence(&mut transaction, name, token).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Lost, "{name}: {error}");
     };
@@ -71,7 +72,7 @@ async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() 
     let store = store().await;
     let old = short("job", "a", 150);
     let grant = granted(&store, &old).await;
-    let mut transaction = store.pool().begin().await.unwrap();
+    let mut transaction = common::pool().await.begin().await.unwrap();
     store.fence(&mut transaction, &old.name, grant.token).await.unwrap();
     expired(&store, "job").await;
     for look_first in [false, true] {
@@ -88,30 +89,113 @@ async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() 
          update {table} set holder_id = 'c', version = version + 1, expires_at_utc = now() + interval '1 hour'
          where lease_name = 'job' and expires_at_utc < now()"
     );
-    let error = sqlx::raw_sql(sqlx::AssertSqlSafe(take_over)).execute(store.pool()).await.unwrap_err();
+    let error = sqlx::raw_sql(sqlx::AssertSqlSafe(take_over)).execute(&common::pool().await).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().code().unwrap(), "55P03");
     transaction.commit().await.unwrap();
     assert!(granted(&store, &request("job", "b")).await.token > grant.token);
 }
 
+/// Writers that overlap keep the row locked all the time. Whoever ends the lease, or makes it last, passes beside them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_renewals_releases_and_breaks_pass_beside_open_fences() {
+    let store = store().await;
+    let requests = ["renewed", "released", "broken", "freed"].map(|name| request(name, "a"));
+    let mut grants = Vec::new();
+    let mut fences = Vec::new();
+    for request in &requests {
+        let grant = granted(&store, request).await;
+        grants.push(grant);
+        for _ in 0..2 {
+            let mut transaction = common::pool().await.begin().await.unwrap();
+            store.fence(&mut transaction, &request.name, grant.token).await.unwrap();
+            fences.push(transaction);
+        }
+    }
+    let began = SystemClock.now();
+    let claims: Vec<_> = requests.iter().zip(&grants).map(|(request, grant)| claim(request, *grant)).collect();
+    for answer in store.renew(&claims.iter().map(|claim| renewal(claim, TTL)).collect::<Vec<_>>()).await {
+        assert!(matches!(answer, Ok(Renewed::Extended { .. })), "{answer:?}");
+    }
+    assert!(matches!(renew(&store, &renewal(&claims[0], TTL)).await, Ok(Renewed::Extended { .. })));
+    assert_eq!(release(&store, &claims[1]).await, Released::Freed);
+    for (at, how) in [(2, Break::AfterExpiry), (3, Break::Now)] {
+        assert_eq!(store.break_lease(&requests[at].name, grants[at].token, how).await.unwrap(), Released::Freed);
+    }
+    let took = SystemClock.now().saturating_since(began);
+    assert!(took < Duration::from_millis(500), "they waited for {took:?}");
+    // But nobody gets what was freed before the fences have ended.
+    for name in ["released", "freed"] {
+        let error = acquire(&store, &request(name, "b")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        sql(&store, "update {table} set expires_at_utc = now() - interval '1 day' where lease_name <> 'renewed'").await;
+        assert_eq!(store.purge(Duration::from_secs(3600)).await.unwrap(), 0);
+    }
+    for fence in fences {
+        fence.commit().await.unwrap();
+    }
+    granted(&store, &request("released", "b")).await;
+}
+
+/// A column of a unique index, or the lock of the fence stops nobody who changes it.
 #[tokio::test]
-async fn held_longer_it_is_in_the_way_of_the_renewal_and_no_longer() {
+async fn without_its_index_a_fence_is_refused() {
     let store = store().await;
     let request = request("job", "a");
     let grant = granted(&store, &request).await;
-    let mine = claim(&request, grant);
-    let mut transaction = store.pool().begin().await.unwrap();
+    let index = store.notification_channel();
+    sql(&store, &format!("drop index public.{index}")).await;
+    let mut transaction = common::pool().await.begin().await.unwrap();
+    let error = store.fence(&mut transaction, &request.name, grant.token).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("migrate()"), "{error}");
+    transaction.rollback().await.unwrap();
+    store.migrate().await.unwrap();
+    let mut transaction = common::pool().await.begin().await.unwrap();
     store.fence(&mut transaction, &request.name, grant.token).await.unwrap();
-    // Not lost: not done.
-    assert_eq!(renew(&store, &renewal(&mine, TTL)).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    // A short one only delays it.
-    let end = async {
-        pass(Duration::from_millis(15)).await;
-        transaction.commit().await.unwrap();
-    };
-    let renewal = renewal(&mine, TTL);
-    let (answer, ()) = tokio::join!(renew(&store, &renewal), end);
-    assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
+}
+
+#[tokio::test]
+async fn commit_fenced_commits_while_the_lease_is_held_and_rolls_back_otherwise() {
+    let store = store().await;
+    let writes = format!("public.{}", common::unique("writes"));
+    sql(&store, &format!("create table {writes} (id int)")).await;
+    let client = LeaseClient::new(store.clone());
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    for id in [1, 2] {
+        let pool = common::pool().await;
+        let mut transaction = pool.begin().await.unwrap();
+        let write = format!("insert into {writes} values ({id})");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(write)).execute(&mut *transaction).await.unwrap();
+        let outcome = store.commit_fenced(transaction, &lease).await;
+        if id == 1 {
+            outcome.unwrap();
+            store.break_lease(lease.name(), lease.token(), Break::AfterExpiry).await.unwrap();
+        } else {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Lost);
+            // The connection is usable, and in no transaction.
+            sqlx::raw_sql("vacuum pg_catalog.pg_range").execute(&pool).await.unwrap();
+        }
+    }
+    assert_eq!(common::value::<i64>(&store, &format!("select sum(id) from {writes}")).await, 1);
+}
+
+/// Also where it is sent by another driver, in a session with operators of others in its path.
+#[tokio::test]
+async fn the_text_of_the_fence_stands_by_itself() {
+    let store = store().await;
+    let request = request("job", "a");
+    let grant = granted(&store, &request).await;
+    let token = i64::try_from(grant.token.get()).unwrap();
+    for (name, version, expected) in
+        [("job", token, Some((true, true))), ("job", 1, Some((false, true))), ("none", 1, None)]
+    {
+        let answer: Option<(bool, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(store.fence_sql().to_owned()))
+            .bind(name)
+            .bind(version)
+            .fetch_optional(&common::pool().await)
+            .await
+            .unwrap();
+        assert_eq!(answer, expected, "{name} {version}");
+    }
 }
 
 /// The paused holder: it wakes up after a take-over and finishes its write. Every write that is committed is by the
@@ -122,6 +206,7 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
     let table = common::table_of(&store);
     let writes = format!("{}_writes\"", table.trim_end_matches('"'));
     sql(&store, &format!("create table {writes} (id bigserial primary key, token bigint not null)")).await;
+    let pool = common::pool().await;
     let worker = async |who: usize| {
         let (mut committed, mut refused) = (0, 0);
         for round in 0..40 {
@@ -132,7 +217,7 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
             };
             // Sometimes for longer than the lease lasts.
             pass(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
-            let mut transaction = store.pool().begin().await.unwrap();
+            let mut transaction = pool.begin().await.unwrap();
             sqlx::query(sqlx::AssertSqlSafe(format!("insert into {writes} (token) values ($1)")))
                 .bind(i64::try_from(grant.token.get()).unwrap())
                 .execute(&mut *transaction)

@@ -12,7 +12,7 @@ const CONTRACT: &str = "create table {table} (
     acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null)";
 
 async fn unmigrated() -> PostgresStore {
-    PostgresStoreOptions::new().with_table(unique("leases")).with_pool(pool().await).unwrap()
+    PostgresStoreOptions::new().with_table(unique("leases")).with_pool(&pool().await).unwrap()
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_contract_table_is_upgraded_with_its_rows_in_force() {
 async fn a_complete_table_is_not_touched() {
     let store = common::store().await;
     // An ALTER would wait for this transaction, and everybody else for the ALTER.
-    let mut reader = store.pool().begin().await.unwrap();
+    let mut reader = common::pool().await.begin().await.unwrap();
     let look = format!("select from {}", common::table_of(&store));
     sqlx::raw_sql(sqlx::AssertSqlSafe(look)).execute(&mut *reader).await.unwrap();
     store.migrate().await.unwrap();
@@ -62,7 +62,7 @@ async fn a_complete_table_is_not_touched() {
 async fn the_printed_text_makes_the_same_table_and_can_be_run_again() {
     let (by_hand, by_call) = (unmigrated().await, common::store().await);
     for _ in 0..2 {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(by_hand.ddl())).execute(by_hand.pool()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(by_hand.ddl())).execute(&pool().await).await.unwrap();
     }
     let columns =
         "select string_agg(attname || ' ' || format_type(atttypid, null) || ' ' || attnotnull, ', ' order by attnum)
@@ -91,7 +91,7 @@ async fn a_missing_table_is_named_with_its_remedy() {
     for error in [
         store.inspect(&name("job")).await.unwrap_err(),
         store.list("", None, 5).await.unwrap_err(),
-        store.purge(common::TTL).await.unwrap_err(),
+        store.purge(std::time::Duration::from_secs(3600)).await.unwrap_err(),
         store.acquire(&[request("a", "a"), request("b", "a")]).await.swap_remove(1).unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
@@ -101,7 +101,7 @@ async fn a_missing_table_is_named_with_its_remedy() {
 
 #[tokio::test]
 async fn a_missing_schema_is_not_created() {
-    let store = PostgresStoreOptions::new().with_schema(unique("none")).with_pool(pool().await).unwrap();
+    let store = PostgresStoreOptions::new().with_schema(unique("none")).with_pool(&pool().await).unwrap();
     let error = store.migrate().await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("needs the schema to exist"), "{error}");
 }
@@ -126,9 +126,17 @@ async fn missing_columns_are_named_with_their_remedy() {
 
     let store = unmigrated().await;
     sql(&store, &CONTRACT.replace("text primary key", "text")).await;
-    store.migrate().await.unwrap();
-    let error = acquire(&store, &request("job", "a")).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("no primary key"), "{error}");
+    for error in [store.migrate().await.unwrap_err(), {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(store.ddl())).execute(&pool().await).await.unwrap();
+        acquire(&store, &request("job", "a")).await.unwrap_err()
+    }] {
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("no primary key"), "{error}");
+    }
+
+    let store = unmigrated().await;
+    sql(&store, &CONTRACT.replace("text primary key", "text primary key deferrable")).await;
+    let error = store.migrate().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("deferrable"), "{error}");
 }
 
 #[tokio::test]
@@ -138,7 +146,7 @@ async fn any_name_of_a_schema_or_table_is_only_a_name() {
     let quoted = format!("\"{}\"", evil.replace('"', "\"\""));
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create schema {quoted}"))).execute(&pool).await.unwrap();
     let options = PostgresStoreOptions::new().with_schema(&evil).with_table("a \"b\" $1 --");
-    let store = options.with_pool(pool.clone()).unwrap();
+    let store = options.with_pool(&pool).unwrap();
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
     let request = request("job", "a");
@@ -156,7 +164,7 @@ async fn any_name_of_a_schema_or_table_is_only_a_name() {
 
     for options in [PostgresStoreOptions::new().with_table(""), PostgresStoreOptions::new().with_schema("s".repeat(64))]
     {
-        let error = options.with_pool(pool.clone()).unwrap_err();
+        let error = options.with_pool(&pool).unwrap_err();
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("1 to 63 bytes"), "{error}");
     }
 }

@@ -27,7 +27,7 @@ async fn subscribed(store: &PostgresStore, name_text: &str) -> Wakeups {
 async fn listeners(store: &PostgresStore) -> i64 {
     sqlx::query_scalar("select count(*) from pg_stat_activity where query = 'LISTEN \"' || $1 || '\"'")
         .bind(store.notification_channel())
-        .fetch_one(store.pool())
+        .fetch_one(&common::pool().await)
         .await
         .unwrap()
 }
@@ -138,15 +138,6 @@ async fn one_connection_serves_all_and_ends_with_the_store() {
 }
 
 #[tokio::test]
-async fn it_ends_with_the_pool() {
-    let store = store().await;
-    let watcher = another(&store).await;
-    let _wakeups = subscribed(&store, "job").await;
-    store.pool().close().await;
-    eventually("nobody listens any more", async || listeners(&watcher).await == 0).await;
-}
-
-#[tokio::test]
 async fn turned_off_there_is_no_connection_and_no_notification() {
     let store = store_with(PostgresStoreOptions::new().with_notifications(false)).await;
     let listening = another(&store).await;
@@ -169,7 +160,7 @@ async fn s20_a_forged_hint_grants_nothing_and_breaks_nothing() {
         sqlx::query("select pg_notify($1, $2)")
             .bind(store.notification_channel())
             .bind(payload)
-            .execute(store.pool())
+            .execute(&common::pool().await)
             .await
             .unwrap();
         assert!(is_hinted_within(&mut wakeups, SOON).await, "{payload:?}");
@@ -186,7 +177,7 @@ async fn s20_everybody_is_hinted_after_a_reconnect_and_hints_come_again() {
             "select count(pg_terminate_backend(pid)) from pg_stat_activity where query = 'LISTEN \"' || $1 || '\"'",
         )
         .bind(store.notification_channel())
-        .fetch_one(store.pool())
+        .fetch_one(&common::pool().await)
         .await
         .unwrap();
         assert_eq!(ended, 1);
@@ -230,7 +221,7 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     assert!(!is_hinted_within(&mut wakeups, QUIET).await);
     proxy.heal();
     // Whether the proxy goes on with the old connection or the store makes a new one: hints come again.
-    let other = PostgresStoreOptions::new().with_table(&table).with_pool(common::pool().await).unwrap();
+    let other = PostgresStoreOptions::new().with_table(&table).with_pool(&common::pool().await).unwrap();
     let hinted = async {
         loop {
             let request = request("job", "a");
@@ -263,7 +254,7 @@ fn it_survives_the_runtime_of_the_first_subscription() {
         let mut wakeups = store.subscribe(&name("job"));
         assert!(is_hinted_within(&mut wakeups, SOON).await);
         assert!(is_hinted_within(&mut outside, SOON).await);
-        let other = common::options_of(&store).with_pool(common::pool().await).unwrap();
+        let other = common::options_of(&store).with_pool(&common::pool().await).unwrap();
         let request = request("job", "a");
         let grant = granted(&other, &request).await;
         release(&other, &claim(&request, grant)).await;

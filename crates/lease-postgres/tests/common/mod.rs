@@ -29,14 +29,14 @@ pub(crate) async fn store() -> PostgresStore {
 }
 
 pub(crate) async fn store_with(options: PostgresStoreOptions) -> PostgresStore {
-    let store = options.with_table(unique("leases")).with_pool(pool().await).unwrap();
+    let store = options.with_table(unique("leases")).with_pool(&pool().await).unwrap();
     store.migrate().await.unwrap();
     store
 }
 
 /// A second store on the same table, as another process would have it.
 pub(crate) async fn another(store: &PostgresStore) -> PostgresStore {
-    options_of(store).with_pool(pool().await).unwrap()
+    options_of(store).with_pool(&pool().await).unwrap()
 }
 
 pub(crate) fn options_of(store: &PostgresStore) -> PostgresStoreOptions {
@@ -56,7 +56,7 @@ pub(crate) fn unique(prefix: &str) -> String {
 /// Runs a statement on the store's table, which it calls `{table}`.
 pub(crate) async fn sql(store: &PostgresStore, text: &str) -> u64 {
     let text = text.replace("{table}", &table_of(store));
-    sqlx::raw_sql(AssertSqlSafe(text)).execute(store.pool()).await.unwrap().rows_affected()
+    sqlx::raw_sql(AssertSqlSafe(text)).execute(&pool().await).await.unwrap().rows_affected()
 }
 
 /// One value from the store's table.
@@ -65,11 +65,33 @@ where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
 {
     let text = text.replace("{table}", &table_of(store));
-    sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(store.pool()).await.unwrap()
+    sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&pool().await).await.unwrap()
 }
 
 pub(crate) fn request(name_text: &str, holder_text: &str) -> AcquireRequest {
     calls::request(name(name_text), holder(holder_text), TTL)
+}
+
+/// The URL of the tests' server, with a name by which its sessions are known.
+pub(crate) async fn url_of(application: &str) -> String {
+    format!("{}?application_name={application}", url().await)
+}
+
+/// The process ids of the sessions that go by this name, the one that came first before the others.
+pub(crate) async fn sessions(application: &str) -> Vec<i32> {
+    sqlx::query_scalar("select pid from pg_stat_activity where application_name = $1 order by backend_start")
+        .bind(application)
+        .fetch_all(&pool().await)
+        .await
+        .unwrap()
+}
+
+/// Keeps rows of the store's table locked, as other software would, until it is dropped.
+pub(crate) async fn lock(store: &PostgresStore, clause: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut other = pool().await.begin().await.unwrap();
+    let text = format!("select from {} {clause}", table_of(store));
+    sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *other).await.unwrap();
+    other
 }
 
 /// Waits until a row has expired by the server's clock.

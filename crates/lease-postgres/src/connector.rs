@@ -1,0 +1,168 @@
+//! How the store's connections are made.
+
+use std::{
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+
+/// What a session of ours is set to. What the role, the database or the server says otherwise does not count.
+///
+/// * The bounds: of the wait for a single row, and of the statement as a whole (L7).
+/// * Every look-up is by primary key. Plans that were made when the table was small would read all of it for each name after it
+///   has grown, until the next ANALYZE.
+/// * Whoever may create operators or functions in a schema of the usual search path would run them as the lease's user.
+const SETTINGS: [(&str, &str); 8] = [
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("lock_timeout", "50ms"),
+    ("statement_timeout", "1s"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+    ("search_path", "pg_catalog"),
+    ("timezone", "UTC"),
+];
+
+/// Whether a session is set to that: a pooler may have ignored it.
+const ARE_APPLIED: &str =
+    "select current_setting('enable_seqscan') = 'off' and current_setting('search_path') = 'pg_catalog'
+    and current_setting('default_transaction_isolation') = 'read committed' as are_applied";
+
+/// `set local …` for each, in a transaction whose kind its beginning says.
+pub(crate) fn local_settings() -> String {
+    let settings = SETTINGS.iter().filter(|(name, _)| !name.starts_with("default_"));
+    settings.map(|(name, value)| format!("set local {name} = '{value}'; ")).collect()
+}
+
+/// Makes connections of the store's own.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    /// With our settings.
+    direct: PgConnectOptions,
+    plain: PgConnectOptions,
+    is_behind_pooler: AtomicBool,
+}
+
+impl Connector {
+    pub(crate) fn new(options: PgConnectOptions) -> Self {
+        // Statements may carry the values of a lease, which are none of the log's business. Nothing is read as a float.
+        let plain = options.disable_statement_logging().extra_float_digits(None);
+        let plain = match plain.get_application_name() {
+            Some(_) => plain,
+            None => plain.application_name("lease-postgres"),
+        };
+        Self { direct: plain.clone().options(SETTINGS), plain, is_behind_pooler: AtomicBool::new(false) }
+    }
+
+    /// Whether the server is reached through a pooler that does not carry a session's settings: it would neither carry prepared
+    /// statements nor LISTEN, and each call has to bring along all that it needs.
+    pub(crate) fn is_behind_pooler(&self) -> bool {
+        self.is_behind_pooler.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn found_pooler(&self) {
+        if !self.is_behind_pooler.swap(true, Ordering::SeqCst) {
+            tracing::info!("there is a pooler before {}: each call is one message, and waiters poll", self.place());
+        }
+    }
+
+    /// As is to be connected with.
+    pub(crate) fn options(&self) -> &PgConnectOptions {
+        if self.is_behind_pooler() { &self.plain } else { &self.direct }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        if self.is_behind_pooler() {
+            return PgConnection::connect_with(&self.plain).await;
+        }
+        match PgConnection::connect_with(&self.direct).await {
+            Ok(mut connection) => {
+                if !are_settings_applied(&mut connection).await? {
+                    self.found_pooler();
+                }
+                Ok(connection)
+            }
+            Err(error) if is_refused_setting(&error) => {
+                let connection = PgConnection::connect_with(&self.plain).await?;
+                self.found_pooler();
+                Ok(connection)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is connected to, in words.
+    pub(crate) fn place(&self) -> String {
+        match self.plain.get_socket() {
+            Some(socket) => format!("the server at {}", socket.display()),
+            None => format!("the server at {}:{}", self.plain.get_host(), self.plain.get_port()),
+        }
+    }
+}
+
+/// What a pooler says to a parameter of the session that it cannot carry.
+pub(crate) fn is_refused_setting(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "08P01")
+}
+
+pub(crate) async fn are_settings_applied<'c>(
+    connection: impl sqlx::Executor<'c, Database = sqlx::Postgres>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::Row::try_get(&sqlx::raw_sql(ARE_APPLIED).fetch_one(connection).await?, "are_applied")
+}
+
+/// Reads a URL of the server. Nothing of it is repeated in an error, nor what the parser says of it: it has the password in it.
+pub(crate) fn parse(url: &str) -> Option<PgConnectOptions> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return None;
+    }
+    // An unencoded `/`, `?` or `#` in the password ends the host too early; the rest of the password would be taken for
+    // parameters and show up in logs.
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    if !authority.contains('@') && rest.contains('@') {
+        return None;
+    }
+    PgConnectOptions::from_str(url).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_urls_of_postgres_only_and_none_with_a_stray_password() {
+        for url in [
+            "postgres://app:secret@db:5433/app?sslmode=require",
+            "postgresql://app@db/app",
+            "postgres://db/app?user=app&password=secret",
+            "postgres:///app?host=/run/postgresql",
+        ] {
+            assert!(parse(url).is_some(), "{url}");
+        }
+        for url in [
+            "",
+            "db:5432",
+            "mysql://app:secret@db/app",
+            "postgres://app:se/cret@db/app",
+            "postgres://app:123?secret@db/app",
+            "postgres://app:1#secret@db/app",
+            "postgres://app:secret@db:port/app",
+            "postgres://app:secret@db/app?sslmode=sometimes",
+        ] {
+            assert!(parse(url).is_none(), "{url}");
+        }
+    }
+
+    #[test]
+    fn our_settings_come_after_those_of_the_url() {
+        let theirs = parse("postgres://app@db/app?options=-c%20lock_timeout%3D0").unwrap();
+        let ours = Connector::new(theirs);
+        let options = ours.options().get_options().unwrap();
+        assert!(options.starts_with("-c lock_timeout=0 ") && options.contains("-c lock_timeout=50ms"), "{options}");
+        assert!(options.contains(r"default_transaction_isolation=read\ committed"), "{options}");
+        ours.found_pooler();
+        assert_eq!(ours.options().get_options(), Some("-c lock_timeout=0"));
+    }
+}

@@ -1,0 +1,215 @@
+//! The store's own connections, which nobody else uses.
+//!
+//! A connection of the application's pool may have been left in a transaction. An answer from inside of that is no answer: it
+//! may never be committed (S1, S9).
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use lease_core::{Clock, Moment, SystemClock};
+use sqlx::{Connection, PgConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use crate::connector::Connector;
+
+/// A connection that rested for longer than this is tried before it is used: the server may have restarted.
+const TRUSTED_REST: Duration = Duration::from_secs(1);
+
+/// How long a connection that is tried may take to answer.
+const TRIAL: Duration = Duration::from_secs(1);
+
+/// How long a connection rests before it is closed.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// The age at which a connection is replaced, so that a server's name may move and a session's memory is given back.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 60);
+
+/// How often those that rest are looked at.
+const ROUNDS: Duration = Duration::from_secs(10);
+
+/// At most so many connections, of which those that are not in use rest for the next call.
+pub(crate) struct Pool {
+    connector: Arc<Connector>,
+    most: usize,
+    /// One for each connection that may be in use.
+    places: Arc<Semaphore>,
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last one was in use last.
+    resting: Vec<Resting>,
+    is_watched: bool,
+}
+
+struct Resting {
+    connection: PgConnection,
+    born: Moment,
+    since: Moment,
+}
+
+/// A connection in use.
+pub(crate) struct Lent {
+    pub(crate) connection: PgConnection,
+    born: Moment,
+    /// None where the connection is beyond those that the pool counts.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Pool {
+    pub(crate) fn new(connector: Arc<Connector>, most: u32, timeout: Duration) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { connector, most, places: Arc::new(Semaphore::new(most)), timeout, state: Mutex::default() }
+    }
+
+    pub(crate) fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    /// A connection that rests, else a new one. It waits for a place, and for the server, as long as the timeout says.
+    pub(crate) async fn get(&self) -> Result<Lent, sqlx::Error> {
+        let lent = async {
+            let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            let (connection, born) = match self.rested().await {
+                Some(Resting { connection, born, .. }) => (connection, born),
+                None => (self.connector.connect().await?, SystemClock.now()),
+            };
+            Ok(Lent { connection, born, place: Some(place) })
+        };
+        in_time(self.timeout, lent).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    /// A connection that rests, if there is one, beyond those that are counted: it takes no place from a call.
+    pub(crate) fn get_uncounted(&self) -> Option<Lent> {
+        let Resting { connection, born, since } = self.lock().resting.pop()?;
+        is_fresh(since).then_some(Lent { connection, born, place: None })
+    }
+
+    /// A new connection beyond those that are counted.
+    pub(crate) async fn connect_uncounted(&self) -> Result<Lent, sqlx::Error> {
+        let connection = in_time(self.timeout, self.connector.connect()).await;
+        let connection = connection.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        Ok(Lent { connection, born: SystemClock.now(), place: None })
+    }
+
+    /// The one that was in use last and still answers.
+    async fn rested(&self) -> Option<Resting> {
+        loop {
+            let mut resting = self.lock().resting.pop()?;
+            if is_fresh(resting.since) || matches!(in_time(TRIAL, resting.connection.ping()).await, Some(Ok(()))) {
+                return Some(resting);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next call.
+    pub(crate) fn put(self: &Arc<Self>, lent: Lent) {
+        let now = SystemClock.now();
+        let Lent { connection, born, place } = lent;
+        let mut state = self.lock();
+        let in_use = self.most.saturating_sub(self.places.available_permits());
+        let is_counted = place.is_some();
+        let is_welcome =
+            now.saturating_since(born) < LONGEST_LIFE && (is_counted || state.resting.len() + in_use < self.most);
+        // Where nothing can be spawned nobody would close it.
+        if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
+            state.resting.push(Resting { connection, born, since: now });
+            if !state.is_watched {
+                state.is_watched = true;
+                runtime.spawn(Watch(Arc::downgrade(self)).until_none_is_left());
+            }
+        }
+        drop(state);
+        drop(place);
+    }
+
+    /// Those that rested for long enough, and whether none is left, so that nobody has to watch.
+    fn take_rested(&self, now: Moment) -> (Vec<Resting>, bool) {
+        let mut state = self.lock();
+        let rested =
+            state.resting.extract_if(.., |resting| now.saturating_since(resting.since) >= LONGEST_REST).collect();
+        state.is_watched = !state.resting.is_empty();
+        (rested, !state.is_watched)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("most", &self.most).field("resting", &self.lock().resting.len()).finish()
+    }
+}
+
+impl Lent {
+    /// Waits until an abandoned call is over on the server, for a while, and ends the connection: its answer would be read as the
+    /// answer of the next call (S24). Until then its place is taken, so that the server has no more sessions of ours than it was
+    /// told.
+    pub(crate) fn abandon(self, patience: Duration) {
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let mut lent = self;
+                let _ = in_time(patience, lent.connection.ping()).await;
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lent").field("is_counted", &self.place.is_some()).finish_non_exhaustive()
+    }
+}
+
+fn is_fresh(since: Moment) -> bool {
+    SystemClock.now().saturating_since(since) < TRUSTED_REST
+}
+
+/// Nothing, when the time is over.
+pub(crate) async fn in_time<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let clock = SystemClock;
+    tokio::select! {
+        outcome = work => Some(outcome),
+        () = clock.sleep_until(clock.now() + patience) => None,
+    }
+}
+
+/// The task that closes what has rested. At its end, however that comes, nobody watches any more.
+struct Watch(Weak<Pool>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.lock().is_watched = false;
+        }
+    }
+}
+
+impl Watch {
+    async fn until_none_is_left(self) {
+        let clock = SystemClock;
+        loop {
+            clock.sleep_until(clock.now() + ROUNDS).await;
+            let Some(pool) = self.0.upgrade() else { return };
+            let (rested, is_done) = pool.take_rested(clock.now());
+            drop(pool);
+            for Resting { connection, .. } in rested {
+                // Best effort: a server that is gone need not be told.
+                let _ = in_time(TRIAL, connection.close()).await;
+            }
+            if is_done {
+                return;
+            }
+        }
+    }
+}

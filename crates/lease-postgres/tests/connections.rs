@@ -1,0 +1,305 @@
+//! Connections of the store's own: what they are set to, how many there are, and that nothing else is on them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    acquire, another, claim, eventually, granted, is_held, name, pass, renew, renewal, request, sessions, unique,
+    url_of,
+};
+use integration_tests::{Postgres, Proxy};
+use lease_core::{Acquired, ErrorKind, LeaseStore, Renewed};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
+
+/// What an application does with its pool must not touch a grant: a connection that it left in a transaction takes back whatever
+/// is said on it.
+#[tokio::test]
+async fn s1_no_grant_is_judged_inside_a_transaction_of_the_application() {
+    let store = common::store().await;
+    let rival = another(&store).await;
+    for (way, script) in ["begin; select pg_sleep(0.3)", "begin; select 1/0; commit"].into_iter().enumerate() {
+        for size in [1, 5] {
+            let pool =
+                sqlx::postgres::PgPoolOptions::new().max_connections(size).connect(common::url().await).await.unwrap();
+            // Cut by a limit of its own, or failed in its middle: sqlx gives the connection back as it is.
+            tokio::select! {
+                _ = sqlx::raw_sql(script).execute(&pool) => {}
+                () = pass(Duration::from_millis(50)) => {}
+            }
+            pass(Duration::from_millis(400)).await;
+            let shared = common::options_of(&store).with_pool(&pool).unwrap();
+            let requests: Vec<_> = (0..4).map(|at| request(&format!("job-{way}-{size}-{at}"), "a")).collect();
+            for request in &requests {
+                granted(&shared, request).await;
+            }
+            for _ in 0..size {
+                let mut connection = pool.acquire().await.unwrap();
+                sqlx::raw_sql("rollback").execute(&mut *connection).await.unwrap();
+            }
+            for request in &requests {
+                assert!(is_held(&rival, &common::request(request.name.as_str(), "b")).await, "{}", request.name);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_stays_for_the_next_call() {
+    let store = common::store().await;
+    let application = unique("stays");
+    let options = common::options_of(&store).with_notifications(false);
+    let store = options.connect(&url_of(&application).await).await.unwrap();
+    let first = sessions(&application).await;
+    assert_eq!(first.len(), 1);
+    for number in 0..5 {
+        granted(&store, &request(&format!("job-{number}"), "a")).await;
+        assert_eq!(sessions(&application).await, first, "call {number}");
+    }
+    drop(store);
+    eventually("its connections end with the store", async || sessions(&application).await.is_empty()).await;
+}
+
+/// Calls that wait for a table and are given up leave no more sessions behind than the store may have.
+#[tokio::test]
+async fn s24_abandoned_calls_are_counted() {
+    const MOST: u32 = 3;
+    let store = common::store().await;
+    let application = unique("counted");
+    let options = common::options_of(&store).with_notifications(false).with_max_connections(MOST);
+    let bounded = options.connect(&url_of(&application).await).await.unwrap();
+    let held = request("job", "a");
+    let renewal = renewal(&claim(&held, granted(&bounded, &held).await), common::TTL);
+    let other = common::lock(&store, "for update").await;
+    let mut most = 0;
+    for _ in 0..10 {
+        let calls = futures::future::join_all((0..4).map(|_| renew(&bounded, &renewal)));
+        tokio::select! {
+            _ = calls => {}
+            () = pass(Duration::from_millis(60)) => {}
+        }
+        most = most.max(sessions(&application).await.len());
+    }
+    assert_eq!(most, MOST as usize);
+    other.rollback().await.unwrap();
+    let answer = renew(&bounded, &renewal).await.unwrap();
+    assert!(matches!(answer, Renewed::Extended { .. }), "{answer:?}");
+}
+
+/// Whatever the role, the database or the URL sets: what a grant rests on is set by the store.
+#[tokio::test]
+async fn settings_of_the_session_are_overruled() {
+    let store = common::store().await;
+    let url = format!(
+        "{}?options=-c%20default_transaction_isolation%3Dserializable%20-c%20statement_timeout%3D1%20-c%20search_path%3Dpublic",
+        common::url().await
+    );
+    for prepared in [true, false] {
+        let strange = common::options_of(&store).with_prepared_statements(prepared).connect(&url).await.unwrap();
+        let held = request(&unique("job"), "a");
+        let renewal = renewal(&claim(&held, granted(&strange, &held).await), common::TTL);
+        // Serializable, it would fail on a row that was changed while it waited; with its bound of a millisecond, in any case.
+        let lock = common::lock(&store, &format!("where lease_name = '{}' for update", held.name)).await;
+        let change = async {
+            pass(Duration::from_millis(100)).await;
+            let mut lock = lock;
+            let text = format!("update {} set metadata = '{{}}'", common::table_of(&store));
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *lock).await.unwrap();
+            lock.commit().await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(renew(&strange, &renewal), change);
+        assert!(matches!(answer, Ok(Renewed::Extended { .. })), "{prepared}: {answer:?}");
+    }
+}
+
+/// A contender that is cut off in its middle leaves no lock behind: all that it asked for is with the server already.
+#[tokio::test]
+async fn s24_an_unprepared_call_that_is_cut_off_keeps_nothing_locked() {
+    let server = Postgres::shared().await;
+    let store = common::store().await;
+    let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
+    let options = common::options_of(&store).with_prepared_statements(false).with_notifications(false);
+    let cut_off = options.connect(&server.url_through(&proxy)).await.unwrap();
+    granted(&cut_off, &request("warm", "a")).await;
+    let wanted = request("job", "a");
+    proxy.drop_answers();
+    tokio::select! {
+        answer = acquire(&cut_off, &wanted) => panic!("{answer:?}"),
+        () = pass(Duration::from_millis(200)) => {}
+    }
+    let record = store.inspect(&wanted.name).await.unwrap();
+    let record = record.expect("the answer was lost, the grant was not");
+    // Nobody waits for the one who is cut off.
+    store.break_lease(&wanted.name, record.token, lease_core::Break::Now).await.unwrap();
+    granted(&store, &request("job", "b")).await;
+}
+
+/// How a pooler treats settings that come with the beginning of a session.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Pooler {
+    /// As `PgBouncer` does.
+    Refuses,
+    /// As `PgBouncer` does with `ignore_startup_parameters = options`.
+    Ignores,
+}
+
+impl Pooler {
+    /// Starts one before the tests' server; it hands on its sessions one to one.
+    async fn start(self) -> String {
+        let server = Postgres::shared().await.address().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(async move { self.serve(client, server).await });
+            }
+        });
+        format!("postgres://postgres@{address}/postgres")
+    }
+
+    async fn serve(self, mut client: TcpStream, server: std::net::SocketAddr) -> std::io::Result<()> {
+        let mut startup = message(&mut client).await?;
+        // A request for TLS.
+        if startup.len() == 8 {
+            client.write_all(b"N").await?;
+            startup = message(&mut client).await?;
+        }
+        let parameters: Vec<&[u8]> = startup[8..].split(|byte| *byte == 0).collect();
+        let options = parameters.iter().step_by(2).position(|parameter| *parameter == b"options");
+        if self == Self::Refuses && options.is_some() {
+            let fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
+            client.write_all(b"E").await?;
+            client.write_all(&u32::try_from(fields.len() + 4).unwrap().to_be_bytes()).await?;
+            return client.write_all(fields).await;
+        }
+        let mut kept = Vec::new();
+        for (at, pair) in parameters.chunks(2).enumerate().filter(|(_, pair)| !pair[0].is_empty()) {
+            if Some(at) != options {
+                kept.extend([pair[0], b"\0", pair[1], b"\0"].concat());
+            }
+        }
+        kept.push(0);
+        let mut server = TcpStream::connect(server).await?;
+        server.write_all(&u32::try_from(kept.len() + 8).unwrap().to_be_bytes()).await?;
+        server.write_all(&startup[4..8]).await?;
+        server.write_all(&kept).await?;
+        copy_bidirectional(&mut client, &mut server).await.map(|_| ())
+    }
+}
+
+/// A message without a kind: its length, which counts itself, and the rest.
+async fn message(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut message = vec![0; 4];
+    client.read_exact(&mut message).await?;
+    let length = u32::from_be_bytes(message[..4].try_into().unwrap());
+    message.resize(length as usize, 0);
+    client.read_exact(&mut message[4..]).await?;
+    Ok(message)
+}
+
+#[tokio::test]
+async fn through_a_pooler_each_call_is_one_message_and_waiters_poll() {
+    let direct = common::store().await;
+    for pooler in [Pooler::Refuses, Pooler::Ignores] {
+        let url = pooler.start().await;
+        let application = unique("pooled");
+        let url = format!("{url}?application_name={application}");
+        let store = common::options_of(&direct).connect(&url).await.unwrap();
+        assert!(!store.capabilities().push, "{pooler:?}");
+        store.migrate().await.unwrap();
+        let one = request(&unique("job"), "a");
+        let many: Vec<_> = (0..3).map(|_| request(&unique("job"), "a")).collect();
+        let grant = granted(&store, &one).await;
+        assert!(store.acquire(&many).await.iter().all(|answer| matches!(answer, Ok(Acquired::Granted(_)))));
+        let renewed = renew(&store, &renewal(&claim(&one, grant), common::TTL)).await.unwrap();
+        assert!(matches!(renewed, Renewed::Extended { .. }), "{renewed:?}");
+        assert!(is_held(&store, &request(one.name.as_str(), "b")).await);
+
+        // A pool of the application's that goes through it: it is found out by the first call.
+        let pool = sqlx::PgPool::connect(&url).await.unwrap();
+        let shared = common::options_of(&direct).with_pool(&pool).unwrap();
+        let mut wakeups = shared.subscribe(&name("job"));
+        granted(&shared, &request(&unique("job"), "a")).await;
+        assert!(!common::is_hinted_within(&mut wakeups, Duration::from_millis(300)).await, "{pooler:?}");
+
+        let text = "select string_agg(query, ' | ') from pg_stat_activity where application_name = $1";
+        let last: String = sqlx::query_scalar(text).bind(&application).fetch_one(&common::pool().await).await.unwrap();
+        assert!(last.contains("begin isolation level") && !last.contains("LISTEN"), "{pooler:?}: {last}");
+
+        // Hints are sent all the same.
+        let mut wakeups = direct.subscribe(&one.name);
+        assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
+        common::release(&store, &claim(&one, grant)).await;
+        assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await, "{pooler:?}");
+    }
+}
+
+/// In an aborted transaction of a session that is none of ours, nothing is done and nothing is known; the next call is on another one.
+#[tokio::test]
+async fn s24_a_session_that_is_in_a_transaction_is_not_used_again() {
+    let store = common::store().await;
+    let held = request("job", "a");
+    let renewal = renewal(&claim(&held, granted(&store, &held).await), common::TTL);
+    // A trigger of other software says what a session in such a state would say.
+    common::sql(
+        &store,
+        "create function {table}_fail() returns trigger language plpgsql as $$ begin
+             raise exception using errcode = '25P02', message = 'current transaction is aborted'; end $$;
+         create trigger fail before update on {table} for each row when (new.lease_name = 'job') execute function {table}_fail()"
+            .replace("{table}_fail", &format!("public.{}", unique("fail")))
+            .as_str(),
+    )
+    .await;
+    let application = unique("aborted");
+    let options = common::options_of(&store).with_notifications(false);
+    let aborted = options.connect(&url_of(&application).await).await.unwrap();
+    let before = sessions(&application).await;
+    assert_eq!(renew(&aborted, &renewal).await.unwrap_err().kind(), ErrorKind::Indeterminate);
+    granted(&aborted, &request("other", "a")).await;
+    assert_ne!(sessions(&application).await, before);
+}
+
+/// Nothing can be given back where nothing can be spawned: it is closed, and does not panic (S16).
+#[test]
+fn the_last_store_may_go_outside_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(async {
+        let store = common::store().await;
+        granted(&store, &request("job", "a")).await;
+        store
+    });
+    drop(store);
+    drop(runtime);
+}
+
+/// A store may also be made outside of one, from what the application's pool knows.
+#[test]
+fn a_store_may_be_made_outside_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (store, pool) = runtime.block_on(async { (common::store().await, common::pool().await) });
+    let other = common::options_of(&store).with_pool(&pool).unwrap();
+    runtime.block_on(async { granted(&other, &request("job", "a")).await });
+}
+
+/// On the next runtime, connections are made anew.
+#[test]
+fn a_runtime_that_ended_leaves_the_store_usable() {
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let store = first.block_on(async {
+        let store = common::store().await;
+        granted(&store, &request("job-1", "a")).await;
+        store
+    });
+    drop(first);
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        // Its connection ended with the runtime that it was made on.
+        let _ = acquire(&store, &request("job-2", "a")).await;
+        granted(&store, &request("job-3", "a")).await;
+        drop(store);
+    });
+}
