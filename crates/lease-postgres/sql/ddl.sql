@@ -1,7 +1,7 @@
 -- The first five columns are a contract with other services, which may use the table without this library.
 -- The others are this library's own, and nullable, because those services do not fill them.
 -- Names are compared byte by byte, hence the collation. There is no index on the expiry, and there is room on each page, so
--- that every change stays on its page (a HOT update) and touches no index.
+-- that every renewal stays on its page (a HOT update) and touches no index.
 create table if not exists {table} (
     lease_name text collate "C" primary key,
     holder_id text not null,

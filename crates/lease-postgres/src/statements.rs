@@ -126,4 +126,102 @@ mod tests {
         let look = text("-- about it\nselect from {table}\n", &table);
         assert_eq!(look, "select from \"{state}\".\"x\n; drop table y; -- {channel} $1\"\n");
     }
+
+    /// For every operator that pg_catalog lacks for a pair of types, and for functions that it has for other types only: one of
+    /// somebody who may create in `public`. They may not even be called by others, so that the server refuses a statement that has
+    /// one in it, whether that part of it is reached or not.
+    const HOSTILE: &str = r#"
+        do $$
+        declare
+            types regtype[] := '{int2,int4,int8,float4,float8,numeric,text,varchar,name,"char",interval,timestamptz,timestamp,uuid,oid,bool}';
+            op text; l regtype; r regtype;
+        begin
+            foreach l in array types loop foreach r in array types loop
+                execute format($f$create function public.boom(%s, %s) returns bool language plpgsql as 'begin raise exception $e$hostile$e$; end'$f$, l, r);
+                foreach op in array array['=','<>','<','>','<=','>=','+','-','*','/','||','~'] loop
+                    if not exists (select from pg_operator o where o.oprnamespace = 'pg_catalog'::regnamespace
+                            and o.oprname = op and o.oprleft = l and o.oprright = r) then
+                        execute format('create operator public.%s (leftarg = %s, rightarg = %s, function = public.boom)', op, l, r);
+                    end if;
+                end loop;
+            end loop; end loop;
+        end $$;
+        create function public.unnest(text[]) returns setof text language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        create function public.date_part(varchar, timestamptz) returns float8 language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        create function public.date_part(varchar, interval) returns float8 language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        create function public.set_config(varchar, text, bool) returns text language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        create function public.set_config(text, varchar, bool) returns text language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        create function public.current_setting(varchar) returns text language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        create function public.pg_notify(text, varchar) returns void language plpgsql as 'begin raise exception $e$hostile$e$; end';
+        revoke execute on all functions in schema public from public;
+    "#;
+
+    /// Also in a session whose path is that of everybody, and on a table of other software's making.
+    #[tokio::test]
+    async fn no_operator_and_no_function_of_others_is_used() {
+        use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+        use crate::statement::Value;
+
+        let server = integration_tests::Postgres::shared().await;
+        let database = format!("hostile_{}", lease_core::GrantId::random());
+        let mut admin = PgConnection::connect(server.url()).await.unwrap();
+        let (role, create) = (format!("user_{database}"), format!("create database {database}"));
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.unwrap();
+        let url = server.url_for(&database);
+        let mut admin = PgConnection::connect(&url).await.unwrap();
+        let table = Table::new("public", "leases").unwrap();
+        let contract =
+            "create table public.leases (lease_name varchar collate \"C\" primary key, holder_id varchar not null,
+             version bigint not null, acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null)";
+        let rights = format!("create role {role} login; grant all on public.leases to {role}");
+        for text in [contract, &table.ddl(), &rights, HOSTILE] {
+            sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut admin).await.unwrap();
+        }
+        let user = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+        let mut session = PgConnection::connect(&user).await.unwrap();
+        // The test would notice one.
+        let error = sqlx::raw_sql("select 1.5::float8 * 2").execute(&mut session).await.unwrap_err();
+        assert!(error.to_string().contains("permission denied"), "{error}");
+
+        let statements = Statements::new(&table);
+        let id = uuid::Uuid::from_u128(7);
+        let texts = |text: &'static str| -> Value<'static> { [text].into_iter().collect() };
+        let numbers = || -> Value<'static> { [1_000_000_i64].into_iter().collect() };
+        let ids = || -> Value<'static> { [id].into_iter().collect() };
+        let (name, holder, long) = (|| Value::from("a"), || Value::from("h"), || Value::from(9_000_000_i64));
+        let all: [(&str, &Statement, Vec<Value<'static>>); 15] = [
+            ("acquire_one", &statements.acquire_one, vec![name(), holder(), id.into(), long(), None::<&str>.into()]),
+            ("acquire_many", &statements.acquire_many, vec![texts("b"), texts("h"), ids(), numbers(), texts("{}")]),
+            ("raise", &statements.raise, vec![texts("a"), texts("h"), ids()]),
+            ("look", &statements.look, vec![name()]),
+            ("list", &statements.list, vec!["".into(), "z".into(), "0".into(), 5_i64.into()]),
+            (
+                "renew_one",
+                &statements.renew_one,
+                vec![name(), holder(), id.into(), long(), 1_i64.into(), "{}".into(), "1s".into()],
+            ),
+            (
+                "renew_many",
+                &statements.renew_many,
+                vec![texts("a"), texts("h"), ids(), numbers(), numbers(), texts("{}")],
+            ),
+            ("locked", &statements.locked, vec![texts("a")]),
+            ("fence", &statements.fence, vec![name(), 1_i64.into()]),
+            (
+                "release_one",
+                &statements.release_one,
+                vec![name(), holder(), id.into(), 1_i64.into(), "x".into(), "1s".into()],
+            ),
+            ("release_many", &statements.release_many, vec![texts("b"), texts("h"), ids(), numbers(), texts("x")]),
+            ("break", &statements.break_lease, vec![name(), 1_i64.into(), true.into()]),
+            ("break_foreign", &statements.break_foreign, vec![name(), 1_i64.into(), true.into()]),
+            ("purge", &statements.purge, vec!["".into(), 1_i64.into(), 5_i64.into()]),
+            ("notify", &statements.notify, vec!["channel".into(), texts("a")]),
+        ];
+        for (name, statement, values) in all {
+            let outcome = statement.query(&values).fetch_all(&mut session).await;
+            outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
 }

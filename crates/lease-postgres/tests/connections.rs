@@ -3,7 +3,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use common::{
     acquire, another, claim, eventually, granted, is_held, name, pass, renew, renewal, request, sessions, unique,
@@ -261,6 +267,73 @@ async fn s24_a_session_that_is_in_a_transaction_is_not_used_again() {
     assert_eq!(renew(&aborted, &renewal).await.unwrap_err().kind(), ErrorKind::Indeterminate);
     granted(&aborted, &request("other", "a")).await;
     assert_ne!(sessions(&application).await, before);
+}
+
+/// A server that panics in the middle of a call: what it says is about the log or a file, but it may be the commit that it was writing.
+#[tokio::test]
+async fn s15_a_session_that_ends_by_an_error_may_have_done_what_it_was_told() {
+    let server = Postgres::shared().await.address().unwrap();
+    let store = common::store().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://postgres@{}/postgres", listener.local_addr().unwrap());
+    let panics = Arc::new(AtomicBool::new(false));
+    let is_set = Arc::clone(&panics);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server).await.unwrap();
+            tokio::spawn(until_it_panics(client, server, Arc::clone(&is_set)));
+        }
+    });
+    for (prepared, code) in [(true, "53100"), (false, "58030"), (true, "25P03"), (false, "XX000")] {
+        let options = common::options_of(&store).with_prepared_statements(prepared).with_notifications(false);
+        let fragile = options.connect(&url).await.unwrap();
+        let job = unique("job");
+        CODE.lock().unwrap().replace_range(.., code);
+        for (reads, kind) in [(true, ErrorKind::Unavailable), (false, ErrorKind::Indeterminate)] {
+            granted(&fragile, &request(&unique("job"), "a")).await;
+            panics.store(true, Ordering::SeqCst);
+            let error = if reads {
+                fragile.inspect(&name(&job)).await.unwrap_err()
+            } else {
+                acquire(&fragile, &request(&unique("job"), "a")).await.unwrap_err()
+            };
+            panics.store(false, Ordering::SeqCst);
+            assert!(error.kind() == kind && error.to_string().contains(code), "{prepared} {reads}: {error}");
+        }
+        granted(&fragile, &request(&unique("job"), "a")).await;
+    }
+}
+
+/// What the server panics with.
+static CODE: Mutex<String> = Mutex::new(String::new());
+
+async fn until_it_panics(mut client: TcpStream, mut server: TcpStream, panics: Arc<AtomicBool>) -> std::io::Result<()> {
+    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
+    loop {
+        tokio::select! {
+            count = client.read(&mut asked) => {
+                let count = count?;
+                server.write_all(&asked[..count]).await?;
+                if count == 0 {
+                    return Ok(());
+                }
+                if panics.load(Ordering::SeqCst) {
+                    let code = CODE.lock().unwrap().clone();
+                    let fields = format!("SPANIC\0VPANIC\0C{code}\0Mcould not write to file\0\0");
+                    client.write_all(b"E").await?;
+                    client.write_all(&u32::try_from(fields.len() + 4).unwrap().to_be_bytes()).await?;
+                    return client.write_all(fields.as_bytes()).await;
+                }
+            }
+            count = server.read(&mut answered) => {
+                let count = count?;
+                client.write_all(&answered[..count]).await?;
+                if count == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 /// Nothing can be given back where nothing can be spawned: it is closed, and does not panic (S16).

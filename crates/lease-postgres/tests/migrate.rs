@@ -3,8 +3,13 @@
 
 mod common;
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use common::{acquire, granted, is_held, name, pool, request, sql, unique, value};
-use lease_core::{ErrorKind, LeaseStore};
+use lease_core::{Clock, ErrorKind, LeaseStore, SystemClock};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
 const CONTRACT: &str = "create table {table} (
@@ -58,6 +63,65 @@ async fn a_complete_table_is_not_touched() {
     reader.rollback().await.unwrap();
 }
 
+/// The upgrade waits for a long transaction, but nobody waits behind it for long; at last it says whom it waits for.
+#[tokio::test]
+async fn an_upgrade_that_waits_is_in_nobody_s_way_and_says_who_is_in_its() {
+    let store = unmigrated().await;
+    sql(&store, CONTRACT).await;
+    let application = unique("reporting");
+    let reporting = sqlx::PgPool::connect(&common::url_of(&application).await).await.unwrap();
+    let mut reader = reporting.begin().await.unwrap();
+    let look = format!("select from {}", common::table_of(&store));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(look.clone())).execute(&mut *reader).await.unwrap();
+    let clock = SystemClock;
+    let is_done = AtomicBool::new(false);
+    let migrate = async {
+        let outcome = store.migrate().await;
+        is_done.store(true, Ordering::SeqCst);
+        outcome
+    };
+    let others = async {
+        let (pool, mut longest) = (pool().await, Duration::ZERO);
+        while !is_done.load(Ordering::SeqCst) {
+            let began = clock.now();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(look.clone())).execute(&pool).await.unwrap();
+            longest = longest.max(clock.now().saturating_since(began));
+            common::pass(Duration::from_millis(5)).await;
+        }
+        longest
+    };
+    let (outcome, longest) = tokio::join!(migrate, others);
+    let error = outcome.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains(&application), "{error}");
+    assert!(longest < Duration::from_millis(600), "others waited for {longest:?}");
+    // It is done as soon as it can be.
+    let end = async {
+        common::pass(Duration::from_millis(300)).await;
+        reader.rollback().await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(store.migrate(), end);
+    outcome.unwrap();
+}
+
+/// The release before had all columns, and no index: what is missing is made without keeping readers out.
+#[tokio::test]
+async fn a_table_of_the_release_before_gets_its_index_beside_readers() {
+    let store = common::store().await;
+    let index = store.notification_channel();
+    sql(&store, &format!("drop index public.{index}")).await;
+    let mut reader = pool().await.begin().await.unwrap();
+    let look = format!("select from {}", common::table_of(&store));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(look)).execute(&mut *reader).await.unwrap();
+    store.migrate().await.unwrap();
+    reader.rollback().await.unwrap();
+    let made: i64 = value(&store, &format!("select count(*) from pg_indexes where indexname = '{index}'")).await;
+    assert_eq!(made, 1);
+    // Something else by its name is not taken for it.
+    sql(&store, &format!("drop index public.{index}; create table public.{index} ()")).await;
+    let error = store.migrate().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(&index), "{error}");
+}
+
 #[tokio::test]
 async fn the_printed_text_makes_the_same_table_and_can_be_run_again() {
     let (by_hand, by_call) = (unmigrated().await, common::store().await);
@@ -91,7 +155,7 @@ async fn a_missing_table_is_named_with_its_remedy() {
     for error in [
         store.inspect(&name("job")).await.unwrap_err(),
         store.list("", None, 5).await.unwrap_err(),
-        store.purge(std::time::Duration::from_secs(3600)).await.unwrap_err(),
+        store.purge(Duration::from_secs(3600)).await.unwrap_err(),
         store.acquire(&[request("a", "a"), request("b", "a")]).await.swap_remove(1).unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");

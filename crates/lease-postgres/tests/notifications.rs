@@ -10,7 +10,7 @@ use common::{
     store, store_with,
 };
 use integration_tests::{Direction, Postgres, Proxy};
-use lease_core::{AcquireRequest, Break, LeaseStore, ReleaseRequest, Wakeups};
+use lease_core::{AcquireRequest, Acquired, Break, Clock, LeaseStore, ReleaseRequest, Released, SystemClock, Wakeups};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
 /// Far below what a poll takes, far above what a hint takes.
@@ -86,7 +86,7 @@ async fn a_batch_of_the_longest_names_is_hinted_in_full() {
         .iter()
         .zip(store.acquire(&requests).await)
         .map(|(request, answer)| match answer.unwrap() {
-            lease_core::Acquired::Granted(grant) => claim(request, grant),
+            Acquired::Granted(grant) => claim(request, grant),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -121,6 +121,74 @@ async fn a_grant_is_announced_when_it_asks_for_that() {
         assert!(is_hinted_within(&mut hears, SOON).await, "many, {look_first}");
         assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many, {look_first}");
     }
+}
+
+/// What a process says last is on its way when it ends: nothing of it runs after the answer.
+#[test]
+fn l1_a_hint_is_sent_though_the_process_ends_right_after_the_release() {
+    let waiting = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (store, mut wakeups) = waiting.block_on(async {
+        let store = store().await;
+        let wakeups = subscribed(&store, "job").await;
+        (store, wakeups)
+    });
+    for prepared in [true, false] {
+        let process = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (other, mine) = process.block_on(async {
+            let options = common::options_of(&store).with_prepared_statements(prepared);
+            let other = options.with_pool(&common::pool().await).unwrap();
+            let request = request("job", "a");
+            let grant = granted(&other, &request).await;
+            (other, claim(&request, grant))
+        });
+        process.block_on(release(&other, &mine));
+        drop((other, process));
+        assert!(waiting.block_on(is_hinted_within(&mut wakeups, SOON)), "{prepared}");
+    }
+}
+
+/// A transaction that notifies waits, at its commit, for all others of the server that do. That costs hints time, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s20_who_else_notifies_is_in_the_way_of_no_lease() {
+    // Each commit takes 100 ms.
+    let slow = [("fsync", "on"), ("commit_delay", "100000"), ("commit_siblings", "0")];
+    let server = Postgres::start_local(&slow).await.unwrap();
+    let store = PostgresStore::connect(server.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let mut wakeups = subscribed(&store, "job-0").await;
+    let other = sqlx::PgPool::connect(&server.url_for("template1")).await.unwrap();
+    sqlx::raw_sql("create table theirs (n int)").execute(&other).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..15 {
+        let url = server.url_for("template1");
+        others.push(tokio::spawn(async move {
+            let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+            loop {
+                let text = "begin; insert into theirs values (1); select pg_notify('theirs', 'x'); commit";
+                sqlx::raw_sql(text).execute(&pool).await.unwrap();
+            }
+        }));
+    }
+    common::pass(Duration::from_millis(500)).await;
+    let clock = SystemClock;
+    for at in 0..5 {
+        let one = AcquireRequest { announce: true, ..request(&format!("job-{at}"), "a") };
+        let began = clock.now();
+        let grant = granted(&store, &one).await;
+        release(&store, &claim(&one, grant)).await;
+        let many: Vec<_> =
+            (0..8).map(|also| AcquireRequest { announce: true, ..request(&format!("job-{at}-{also}"), "a") }).collect();
+        let answers = store.acquire(&many).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(Acquired::Granted(_)))), "{answers:?}");
+        let releases: Vec<_> = many.iter().map(|request| plain_release(&claim(request, grant))).collect();
+        for answer in store.release(&releases).await {
+            assert_eq!(answer.unwrap(), Released::Freed);
+        }
+        let took = clock.now().saturating_since(began);
+        assert!(took < Duration::from_millis(900), "{took:?} for two commits and two that nobody waits for");
+    }
+    assert!(is_hinted_within(&mut wakeups, Duration::from_secs(15)).await, "late, but it comes");
+    others.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

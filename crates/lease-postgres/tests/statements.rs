@@ -11,8 +11,8 @@ use common::{
     renew, renewal, request, sql, store, store_with, value,
 };
 use lease_core::{
-    AcquireRequest, Acquired, Break, Claim, ErrorKind, FencingToken, Grant, GrantId, LeaseStore, LossReason, Metadata,
-    MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    AcquireRequest, Acquired, Break, Claim, Clock, ErrorKind, FencingToken, Grant, GrantId, LeaseStore, LossReason,
+    Metadata, MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, Result, SystemClock,
 };
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
@@ -208,14 +208,20 @@ async fn l2_a_loser_neither_locks_nor_writes() {
     granted(&store, &request("job", "a")).await;
     let row = "select xmin::text || ' ' || xmax::text || ' ' || ctid::text from {table} where lease_name = 'job'";
     let before: String = value(&store, row).await;
-    let other = common::lock(&store, "where lease_name = 'job' for update").await;
-    for form in FORMS {
+    let loses = async |form: Form| {
         let answer = form.acquire(&store, &request("job", "b")).await;
         assert!(matches!(answer, Ok(Acquired::Held { .. })), "{form:?}: {answer:?}");
+    };
+    for form in FORMS {
+        loses(form).await;
+        assert_eq!(value::<String>(&store, row).await, before, "{form:?}");
+    }
+    // Not even the holder's renewal is waited for.
+    let other = common::lock(&store, "where lease_name = 'job' for update").await;
+    for form in FORMS {
+        loses(form).await;
     }
     other.rollback().await.unwrap();
-    let xmin_ctid = |row: &str| row.split(' ').step_by(2).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(xmin_ctid(&value::<String>(&store, row).await), xmin_ctid(&before));
 }
 
 #[tokio::test]
@@ -613,7 +619,8 @@ async fn l7_a_poisonous_row_harms_no_neighbour() {
     let requests: Vec<_> = (0..3).map(|at| request(&format!("job-{at}"), "b")).collect();
     let answers = store.acquire(&requests).await;
     assert!(matches!(answers[0], Ok(Acquired::Granted(_))), "{answers:?}");
-    assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Invalid);
+    let error = answers[1].as_ref().unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("set it lower by hand"), "{error}");
     assert!(matches!(answers[2], Ok(Acquired::Granted(_))), "{answers:?}");
 }
 
@@ -880,6 +887,280 @@ async fn everything_works_without_prepared_statements_too() {
             .await
             .unwrap();
     assert!(last.contains("begin isolation level read committed") && last.contains("commit"), "{last}");
+}
+
+/// A clock that was set back for a moment must not make anybody believe for longer than the grant lasts.
+#[tokio::test]
+async fn s1_no_more_than_the_ttl_is_ever_left() {
+    let store = store().await;
+    for form in FORMS {
+        let request = request(&job(form), "a");
+        let grant = form.granted(&store, &request).await;
+        // As it looks while the server's clock is an hour behind.
+        sql(&store, "update {table} set expires_at_utc = expires_at_utc + interval '1 hour'").await;
+        let renewed = form.renew(&store, &renewal(&claim(&request, grant), TTL)).await.unwrap();
+        assert_eq!(renewed, Renewed::Extended { remaining: TTL }, "{form:?}");
+        assert_eq!(form.granted(&store, &retry(&request)).await.remaining, TTL, "{form:?}");
+    }
+}
+
+/// The lease expires while its release, or its break, waits for the row: what counts is the time after the wait.
+#[tokio::test]
+async fn s11_a_release_or_a_break_that_waited_past_the_expiry_ends_nothing() {
+    let store = store().await;
+    for breaks in [false, true] {
+        let request = with_ttl(request(&format!("job-{breaks}"), "a"), 40);
+        let grant = granted(&store, &request).await;
+        let other = common::lock(&store, &format!("where lease_name = '{}' for update", request.name)).await;
+        let unlock = async {
+            expired(&store, request.name.as_str()).await;
+            other.rollback().await.unwrap();
+        };
+        let hold = ReleaseRequest { hold_for: TTL, ..plain_release(&claim(&request, grant)) };
+        let end = async {
+            if breaks {
+                store.break_lease(&request.name, grant.token, Break::AfterExpiry).await
+            } else {
+                store.release(&[hold]).await.pop().unwrap()
+            }
+        };
+        let (answer, ()) = tokio::join!(end, unlock);
+        match answer {
+            Ok(answer) => assert_eq!(answer, Released::NotHeld, "breaks: {breaks}"),
+            // The wait was too long for it.
+            Err(error) => assert!(breaks && error.kind() == ErrorKind::Unavailable, "{error}"),
+        }
+        granted(&store, &common::request(request.name.as_str(), "b")).await;
+    }
+}
+
+/// A grant that a crash takes back is none, whatever the role or the server says of commits; a release may be taken back.
+#[tokio::test]
+async fn s9_all_but_releases_are_on_the_disk_before_they_are_answered() {
+    let store = store().await;
+    let log = format!("public.{}", common::unique("commits"));
+    let watch = format!(
+        "create table {log} (name text, setting text);
+         create function {log}_of() returns trigger language plpgsql as $$ begin
+             insert into {log} values (new.lease_name, current_setting('synchronous_commit')); return null; end $$;
+         create constraint trigger watch after insert or update on {{table}} deferrable initially deferred
+             for each row execute function {log}_of()"
+    );
+    sql(&store, &watch).await;
+    let url = format!("{}?options=-c%20synchronous_commit%3Doff", common::url().await);
+    for prepared in [true, false] {
+        let careless = common::options_of(&store).with_prepared_statements(prepared).connect(&url).await.unwrap();
+        for form in FORMS {
+            let job = format!("{}-{prepared}", job(form));
+            // Of all commits since the last look.
+            let settings = async || -> String {
+                let text = format!("delete from {log} where name = '{job}' returning setting");
+                let pool = common::pool().await;
+                let mut all: Vec<String> =
+                    sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&pool).await.unwrap();
+                all.dedup();
+                all.join(" ")
+            };
+            let request = request(&job, "a");
+            let grant = form.granted(&careless, &request).await;
+            assert_eq!(settings().await, "on", "{form:?}");
+            form.renew(&careless, &renewal(&claim(&request, grant), TTL)).await.unwrap();
+            assert_eq!(settings().await, "on", "{form:?}");
+            form.release(&careless, &plain_release(&claim(&request, grant))).await;
+            assert_eq!(settings().await, "off", "{form:?}");
+            let next = form.granted(&careless, &common::request(&job, "b")).await;
+            careless.break_lease(&request.name, next.token, Break::Now).await.unwrap();
+            assert_eq!(settings().await, "on", "{form:?}");
+        }
+    }
+}
+
+/// Makes every fresh token so old that it has to be raised, and the raising of `job-1` wait for a lock of the caller's.
+async fn with_old_tokens(store: &PostgresStore) -> String {
+    let log = format!("public.{}", common::unique("raised"));
+    let slow = format!(
+        "create table {log} (name text, transaction bigint);
+         create function {log}_insert() returns trigger language plpgsql as $$ begin
+             perform pg_sleep(0.002); return new; end $$;
+         create function {log}_update() returns trigger language plpgsql as $$ begin
+             if new.lease_name = 'job-1' then perform pg_advisory_xact_lock(hashtextextended('{log}', 0)); end if;
+             insert into {log} values (new.lease_name, txid_current()); return new; end $$;
+         create trigger slow_insert before insert on {{table}} for each row execute function {log}_insert();
+         create trigger slow_update before update on {{table}} for each row execute function {log}_update()"
+    );
+    sql(store, &slow).await;
+    log
+}
+
+#[tokio::test]
+async fn s9_the_old_tokens_of_a_batch_are_raised_together() {
+    let store = store().await;
+    let log = with_old_tokens(&store).await;
+    let requests: Vec<_> = (0..20).map(|at| request(&format!("job-{at}"), "a")).collect();
+    for answer in store.acquire(&requests).await {
+        assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
+    }
+    let (raised, transactions): (i64, i64) =
+        sqlx::query_as(sqlx::AssertSqlSafe(format!("select count(*), count(distinct transaction) from {log}")))
+            .fetch_one(&common::pool().await)
+            .await
+            .unwrap();
+    assert_eq!((raised, transactions), (20, 1));
+}
+
+#[tokio::test]
+async fn l7_a_token_that_cannot_be_raised_costs_no_neighbour() {
+    let store = store().await;
+    let log = with_old_tokens(&store).await;
+    let mut other = common::pool().await.begin().await.unwrap();
+    let lock = format!("select pg_advisory_xact_lock(hashtextextended('{log}', 0))");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let began = SystemClock.now();
+    let requests: Vec<_> = (0..5).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let answers = store.acquire(&requests).await;
+    let took = SystemClock.now().saturating_since(began);
+    for (at, answer) in answers.iter().enumerate() {
+        match answer {
+            Ok(Acquired::Granted(_)) => assert_ne!(at, 1),
+            // It is granted, but its token may be too low.
+            Err(error) => assert!(at == 1 && error.kind() == ErrorKind::Indeterminate, "{error}"),
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    assert!(took < Duration::from_millis(800), "{took:?}");
+    other.rollback().await.unwrap();
+}
+
+/// The question which rows are locked does not see others that ask the same.
+#[tokio::test]
+async fn l7_who_only_looks_for_locks_is_not_taken_for_one_that_changes_a_row() {
+    let store = store().await;
+    let requests: Vec<_> = (0..5).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let mut renewals = Vec::new();
+    for request in &requests {
+        renewals.push(renewal(&claim(request, granted(&store, request).await), TTL));
+    }
+    let writer = common::lock(&store, "where lease_name = 'job-3' for update").await;
+    let looks = common::lock(&store, "where lease_name = 'job-1' for share").await;
+    let end = async {
+        pass(Duration::from_millis(75)).await;
+        looks.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(store.renew(&renewals), end);
+    for (at, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), at != 3, "{at}: {answer:?}");
+    }
+    writer.rollback().await.unwrap();
+}
+
+/// Nothing is to be left out where no change is to be seen; then each is tried by itself, and none waits for all that are before it.
+#[tokio::test]
+async fn l7_those_that_are_tried_one_after_the_other_do_not_wait_for_long() {
+    let store = store().await;
+    let requests: Vec<_> = (0..8).map(|at| request(&format!("job-{at}"), "a")).collect();
+    let mut claims = Vec::new();
+    for request in &requests {
+        claims.push(claim(request, granted(&store, request).await));
+    }
+    let other = common::lock(&store, "for share").await;
+    let began = SystemClock.now();
+    let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL)).collect();
+    assert!(store.renew(&renewals).await.iter().all(|answer| answer.is_err()));
+    let releases: Vec<_> = claims.iter().map(plain_release).collect();
+    assert!(store.release(&releases).await.iter().all(|answer| answer.is_err()));
+    let took = SystemClock.now().saturating_since(began);
+    assert!(took < Duration::from_millis(2 * 8 * 50 + 1000), "{took:?}");
+    other.rollback().await.unwrap();
+}
+
+/// Each row is freed before the wait for it is over, and the next one is still locked then: the statement has an end all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_many_short_waits_are_no_endless_one() {
+    const ROWS: u32 = 90;
+    const FREED_EVERY: Duration = Duration::from_millis(25);
+    let store = store().await;
+    let requests: Vec<_> = (0..ROWS).map(|at| request(&format!("job-{at:02}"), "a")).collect();
+    let renewals: Vec<_> = requests
+        .iter()
+        .zip(store.acquire(&requests).await)
+        .map(|(request, answer)| match answer.unwrap() {
+            Acquired::Granted(grant) => renewal(&claim(request, grant), TTL),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(ROWS).connect(common::url().await).await.unwrap();
+    let mut locks = Vec::new();
+    for request in &requests {
+        let mut other = pool.begin().await.unwrap();
+        let lock = format!("select from {} where lease_name = '{}' for update", common::table_of(&store), request.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+        locks.push(other);
+    }
+    let began = SystemClock.now();
+    let free = async {
+        for (at, lock) in (1..).zip(locks) {
+            SystemClock.sleep_until(began + FREED_EVERY * at).await;
+            lock.rollback().await.unwrap();
+        }
+    };
+    let renew = async {
+        let answers = store.renew(&renewals).await;
+        (answers, SystemClock.now().saturating_since(began))
+    };
+    let ((answers, took), ()) = tokio::join!(renew, free);
+    assert!(took < Duration::from_millis(1600), "{took:?}, of {:?} until all are free", FREED_EVERY * ROWS);
+    for answer in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert_eq!(answer.kind(), ErrorKind::Unavailable, "{answer}");
+    }
+    assert!(answers.iter().any(Result::is_ok), "those that were free by then");
+}
+
+/// Plans that were made when the table was small are good when it has grown, before anybody has analyzed it.
+#[tokio::test]
+async fn l7_a_table_that_has_grown_is_not_read_from_end_to_end() {
+    const ROWS: usize = 20_000;
+    let small = store().await;
+    let store = common::options_of(&small).with_max_connections(1).with_pool(&common::pool().await).unwrap();
+    sql(&store, "alter table {table} set (autovacuum_enabled = off)").await;
+    let names = |from: usize, count: usize| -> Vec<_> {
+        (from..from + count).map(|at| request(&format!("job-{at:06}"), "a")).collect()
+    };
+    let claims = |requests: &[AcquireRequest]| -> Vec<_> {
+        let grant = |request: &AcquireRequest| Claim {
+            name: request.name.clone(),
+            holder: request.holder.clone(),
+            grant: request.grant,
+            handle: 0,
+        };
+        requests.iter().map(grant).collect()
+    };
+    // So often that the server keeps its plans.
+    let few = names(0, 20);
+    store.acquire(&few).await;
+    sql(&store, "analyze {table}").await;
+    for _ in 0..8 {
+        store.acquire(&names(0, 20)).await;
+        store.renew(&claims(&few).iter().map(|claim| renewal(claim, TTL)).collect::<Vec<_>>()).await;
+        store.release(&claims(&names(0, 20)).iter().map(plain_release).collect::<Vec<_>>()).await;
+    }
+    let grow = format!(
+        "insert into {{table}} (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
+         select 'fill-' || n, 'x', 1, now(), now() from generate_series(1, {ROWS}) n"
+    );
+    sql(&store, &grow).await;
+    let many = names(1000, 256);
+    let clock = SystemClock;
+    let began = clock.now();
+    assert!(store.acquire(&many).await.iter().all(|answer| matches!(answer, Ok(Acquired::Granted(_)))));
+    let acquired = clock.now();
+    let renewals: Vec<_> = claims(&many).iter().map(|claim| renewal(claim, TTL)).collect();
+    assert!(store.renew(&renewals).await.iter().all(|answer| matches!(answer, Ok(Renewed::Extended { .. }))));
+    let renewed = clock.now();
+    let releases: Vec<_> = claims(&many).iter().map(plain_release).collect();
+    assert!(store.release(&releases).await.iter().all(|answer| matches!(answer, Ok(Released::Freed))));
+    let times =
+        [acquired.saturating_since(began), renewed.saturating_since(acquired), clock.now().saturating_since(renewed)];
+    assert!(times.iter().all(|time| *time < Duration::from_millis(250)), "acquire, renew, release: {times:?}");
 }
 
 #[tokio::test]
