@@ -100,7 +100,7 @@ async fn perform_many<O: Operation>(operation: &O, store: &Inner, requests: &[O:
         };
         // Nothing of the group was done.
         let outcome = if failure.is_locked() {
-            leave_out_locked::<O>(store, requests, group, &mut answers, &mut groups).await
+            leave_out_locked::<O>(store, requests, group, &failure, &mut answers, &mut groups).await
         } else if is_about_data(&failure) {
             // One of them is to blame; the others must not suffer.
             let (one, other) = group.split_at(group.len() / 2);
@@ -130,6 +130,7 @@ async fn leave_out_locked<O: Operation>(
     store: &Inner,
     requests: &[O::Request],
     group: Vec<usize>,
+    failure: &Failure,
     answers: &mut [Option<Result<O::Answer>>],
     groups: &mut Vec<Vec<usize>>,
 ) -> Result<(), Failure> {
@@ -140,7 +141,11 @@ async fn leave_out_locked<O: Operation>(
         answers[group[*place]] = Some(Err(here(ErrorKind::Unavailable, O::NAME, message)));
     }
     let free: Vec<usize> = group.into_iter().filter(|at| answers[*at].is_none()).collect();
-    if locked.is_empty() {
+    if locked.is_empty() && failure.is_out_of_time() {
+        // Too much for one statement.
+        let (one, other) = free.split_at(free.len() / 2);
+        groups.extend([one.to_vec(), other.to_vec()]);
+    } else if locked.is_empty() {
         groups.extend(free.into_iter().map(|at| vec![at]));
     } else if !free.is_empty() {
         groups.push(free);

@@ -75,7 +75,12 @@ impl Failure {
 
     /// Whether rows were locked by somebody else: a single one, or so many that the time of the statement was over.
     pub(crate) fn is_locked(&self) -> bool {
-        matches!(self.sqlstate().as_deref(), Some("55P03" | "57014"))
+        self.sqlstate().as_deref() == Some("55P03") || self.is_out_of_time()
+    }
+
+    /// Whether the time of the statement was over.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        self.sqlstate().as_deref() == Some("57014")
     }
 }
 

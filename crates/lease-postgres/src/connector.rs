@@ -1,6 +1,7 @@
 //! How the store's connections are made.
 
 use std::{
+    fmt,
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -36,7 +37,6 @@ pub(crate) fn local_settings() -> String {
 }
 
 /// Makes connections of the store's own.
-#[derive(Debug)]
 pub(crate) struct Connector {
     /// With our settings.
     direct: PgConnectOptions,
@@ -98,6 +98,13 @@ impl Connector {
             Some(socket) => format!("the server at {}", socket.display()),
             None => format!("the server at {}:{}", self.plain.get_host(), self.plain.get_port()),
         }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the options: they have the password.
+        f.debug_struct("Connector").field("is_behind_pooler", &self.is_behind_pooler()).finish_non_exhaustive()
     }
 }
 
@@ -164,5 +171,7 @@ mod tests {
         assert!(options.contains(r"default_transaction_isolation=read\ committed"), "{options}");
         ours.found_pooler();
         assert_eq!(ours.options().get_options(), Some("-c lock_timeout=0"));
+        let secret = Connector::new(parse("postgres://app:s3cr3t@db/app").unwrap());
+        assert!(!format!("{secret:?}").contains("s3cr3t"));
     }
 }

@@ -70,6 +70,10 @@
 //! A transaction that stays open for hours, a dump for example, keeps the server from tidying up: each renewal leaves a version of its
 //! row behind until then. After eight hours a call for 256 leases takes about 0.2 s more.
 //!
+//! On a table of other services whose `lease_name` is not collated `"C"`, each page of a listing and each stretch of a purge sorts
+//! the whole table; and where its order changes with the system's C library, the key has to be built anew (`reindex`) at once: a name
+//! that is not found in it would be inserted a second time.
+//!
 //! Other software may have written a version that is ahead of the clock, which all later tokens of that name then follow, or one at
 //! the end of its range, after which nobody is granted the name. Set it lower by hand, while nobody holds the lease, and reset whatever
 //! refuses older tokens of that name.

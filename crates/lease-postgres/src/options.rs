@@ -42,7 +42,7 @@ pub struct PostgresStoreOptions {
     /// settings of a session, every operation is one message that holds a whole transaction.
     pub prepared_statements: bool,
     /// The largest number of connections for operations, those counted whose call was abandoned and may still be at work on the
-    /// server; 8 by default. Beside them there is one of `LISTEN`, and at times one of `NOTIFY`.
+    /// server; 8 by default. Beside them there may be one for `LISTEN` and one for `NOTIFY`.
     pub max_connections: u32,
     /// How long [`PostgresStoreOptions::connect`], and later an operation, waits for a connection; 5 s by default.
     pub connect_timeout: Duration,

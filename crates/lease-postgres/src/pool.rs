@@ -117,8 +117,9 @@ impl Pool {
         let mut state = self.lock();
         let in_use = self.most.saturating_sub(self.places.available_permits());
         let is_counted = place.is_some();
+        // One beyond those that are counted may stay: else a pool of one would connect anew for each hint.
         let is_welcome =
-            now.saturating_since(born) < LONGEST_LIFE && (is_counted || state.resting.len() + in_use < self.most);
+            now.saturating_since(born) < LONGEST_LIFE && (is_counted || state.resting.len() + in_use <= self.most);
         // Where nothing can be spawned nobody would close it.
         if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
             state.resting.push(Resting { connection, born, since: now });
