@@ -147,6 +147,28 @@ fn l1_a_hint_is_sent_though_the_process_ends_right_after_the_release() {
     }
 }
 
+/// A hint has a connection that stays, also where operations have one only.
+#[tokio::test]
+async fn a_hint_takes_no_connection_from_a_call() {
+    let store = store().await;
+    let application = common::unique("narrow");
+    let options = common::options_of(&store).with_max_connections(1);
+    let narrow = options.connect(&common::url_of(&application).await).await.unwrap();
+    let pairs = async || {
+        for _ in 0..10 {
+            let request = request("job", "a");
+            let grant = granted(&narrow, &request).await;
+            release(&narrow, &claim(&request, grant)).await;
+        }
+        common::pass(QUIET).await;
+    };
+    pairs().await;
+    let sessions = common::sessions(&application).await;
+    assert!(sessions.len() <= 2, "{sessions:?}");
+    pairs().await;
+    assert_eq!(common::sessions(&application).await, sessions);
+}
+
 /// A transaction that notifies waits, at its commit, for all others of the server that do. That costs hints time, and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s20_who_else_notifies_is_in_the_way_of_no_lease() {
