@@ -16,9 +16,8 @@ use sqlx::AssertSqlSafe;
 use tokio::runtime::Handle;
 
 use crate::{
-    connections::Access,
     pool::{Lent, Pool, in_time},
-    statement::{Bound, Value},
+    statement::Value,
     statements::Statements,
 };
 
@@ -79,7 +78,7 @@ impl Announcer {
 
     async fn send(&self, names: &[LeaseName]) -> Result<(), sqlx::Error> {
         let values = [Value::from(self.channel.as_str()), names.iter().map(LeaseName::as_str).collect()];
-        let message = self.statements.notify.message(Access::Write, Bound::Usual, &values);
+        let message = self.statements.notify.complete(&values);
         // What rests may have died unnoticed.
         if let Some(lent) = self.pool.get_uncounted()
             && self.send_on(lent, message.clone()).await.is_ok()

@@ -84,15 +84,26 @@ impl Statement {
         if bound == Bound::Long {
             message.push_str(LONG);
         }
-        for (before, number) in &self.pieces {
-            message.push_str(before);
-            if let Some(value) = values.get(*number) {
-                value.write_literal(&mut message);
-            }
-        }
-        message.push_str(&self.rest);
+        self.write(&mut message, values);
         message.push_str("; commit");
         message
+    }
+
+    /// The statement alone, with its values.
+    pub(crate) fn complete(&self, values: &[Value<'_>]) -> String {
+        let mut text = String::new();
+        self.write(&mut text, values);
+        text
+    }
+
+    fn write(&self, out: &mut String, values: &[Value<'_>]) {
+        for (before, number) in &self.pieces {
+            out.push_str(before);
+            if let Some(value) = values.get(*number) {
+                value.write_literal(out);
+            }
+        }
+        out.push_str(&self.rest);
     }
 }
 
