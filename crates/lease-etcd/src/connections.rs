@@ -6,26 +6,38 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, ConnectOptions};
-use futures::future::BoxFuture;
+use etcd_client::Client;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use lease_core::{Clock, ErrorKind, Moment};
-use tokio::sync::watch;
+use tokio::{
+    runtime::{self, Handle},
+    sync::watch,
+};
 
-use crate::error::{Access, Cure, Failure, classify, timed_out};
+use crate::{
+    connecting::{Driver, Endpoints, Making, Unmade, no_runtime},
+    error::{Access, Cure, Failure, classify, timed_out},
+};
 
 /// One connection at a time, to one member of the cluster at a time.
 ///
-/// The driver spreads its calls over all endpoints, dead ones too, so each endpoint here has a driver's client of its own. A
-/// call that fails with its connection, has no answer in time, or is abandoned by its caller, ends the use of that
-/// connection: the next call goes to the next endpoint on a new one, and the old one closes when the calls that still
-/// are on it have ended (S24).
+/// The driver spreads its calls over all endpoints, dead ones too, so its client here has one endpoint only. A call that
+/// fails with its connection, has no answer in time, or is abandoned by its caller, ends the use of that connection: the
+/// next call goes to the next endpoint on a new one, and the old one closes when the calls that still are on it have
+/// ended (S24).
+///
+/// A connection is made once, for all who wait for it, in a task that nobody who waits can cut short: who gives up before
+/// anything of his own was sent has nothing to leave. Else a server that is slow to let clients in would never let any in.
 pub(crate) struct Connections {
     source: Source,
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
-    current: Mutex<Current>,
-    /// The number of the connection in use, for streams that must move with it.
-    number: watch::Sender<u64>,
+    state: Arc<Mutex<State>>,
+    /// The number of the connection that was left last, for streams that may be dead with it.
+    left: watch::Sender<u64>,
 }
 
 /// What a call of the driver returns, once it has what it needs.
@@ -36,24 +48,138 @@ pub(crate) enum Source {
     /// The application's own client: it is used as it is, for ever.
     Given(Box<Client>),
     /// These endpoints, in turn.
-    Endpoints { urls: Vec<String>, options: Box<ConnectOptions> },
+    Endpoints(Arc<Endpoints>),
 }
 
+/// The connections, one for each runtime: one that lives by the tasks of a runtime is not relied on by another, since
+/// nobody may be running them any more.
 #[derive(Default)]
-struct Current {
+pub(crate) struct State {
+    /// Where the next connection goes.
+    endpoint: usize,
+    last_number: u64,
+    lanes: Vec<Lane>,
+}
+
+/// The connection of one runtime.
+struct Lane {
+    runtime: runtime::Id,
     number: u64,
     endpoint: usize,
-    client: Option<Client>,
+    /// Being made, or made.
+    client: Option<Shared<BoxFuture<'static, Result<Client, Failure>>>>,
+    driver: Option<Driver>,
+    has_login: bool,
+    /// How often connecting has failed in a row, why, and when it may be tried again.
+    failures: u32,
+    last_failure: Option<Failure>,
+    not_before: Option<Moment>,
+}
+
+impl Lane {
+    fn is_being_made(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.peek().is_none())
+    }
+}
+
+/// The runtime that has not called for the longest time loses its connection where there are more.
+const MOST_RUNTIMES: usize = 64;
+
+/// What calls are made on.
+#[derive(Clone)]
+struct Connection {
+    number: u64,
+    client: Client,
+}
+
+impl State {
+    pub(crate) fn starting_at(endpoint: usize) -> Self {
+        Self { endpoint, ..Self::default() }
+    }
+
+    /// A connection stands.
+    pub(crate) fn made(&mut self, runtime: runtime::Id, number: u64, driver: Driver) {
+        if let Some(lane) = self.lane(runtime, number) {
+            (lane.failures, lane.last_failure, lane.not_before) = (0, None, None);
+            (lane.driver, lane.has_login) = (Some(driver), true);
+        }
+    }
+
+    /// A connection could not be made: the next one goes to the next endpoint, and not before the moment that is chosen by
+    /// the number of failures.
+    pub(crate) fn not_made(
+        &mut self,
+        runtime: runtime::Id,
+        number: u64,
+        unmade: Unmade,
+        not_before: impl Fn(u32) -> Moment,
+    ) {
+        if let Some(lane) = self.lane(runtime, number) {
+            lane.not_before = Some(not_before(lane.failures));
+            lane.failures += 1;
+            lane.last_failure = Some(unmade.failure);
+            lane.driver = unmade.driver;
+            lane.client = None;
+        }
+        self.leave(number);
+    }
+
+    fn lane(&mut self, runtime: runtime::Id, number: u64) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.runtime == runtime && lane.number == number)
+    }
+
+    /// Uses the connection with this number for nothing more. Returns its endpoint, if it was in use.
+    fn leave(&mut self, number: u64) -> Option<usize> {
+        let lane = self.lanes.iter_mut().find(|lane| lane.number == number)?;
+        if lane.is_being_made() {
+            // A login on it is under way: that will tell.
+            return None;
+        }
+        self.last_number += 1;
+        lane.number = self.last_number;
+        lane.client = None;
+        if lane.endpoint == self.endpoint {
+            self.endpoint += 1;
+        }
+        Some(lane.endpoint)
+    }
+
+    /// The place of this runtime's connection: the last one.
+    fn place(&mut self, runtime: runtime::Id) -> &mut Lane {
+        match self.lanes.iter().position(|lane| lane.runtime == runtime) {
+            Some(place) => self.lanes[place..].rotate_left(1),
+            None => {
+                if self.lanes.len() == MOST_RUNTIMES {
+                    self.lanes.remove(0);
+                }
+                self.last_number += 1;
+                self.lanes.push(Lane {
+                    runtime,
+                    number: self.last_number,
+                    endpoint: self.endpoint,
+                    client: None,
+                    driver: None,
+                    has_login: false,
+                    failures: 0,
+                    last_failure: None,
+                    not_before: None,
+                });
+            }
+        }
+        let last = self.lanes.len() - 1;
+        &mut self.lanes[last]
+    }
 }
 
 impl Connections {
     pub(crate) fn new(source: Source, clock: Arc<dyn Clock>, request_timeout: Duration) -> Self {
-        let client = match &source {
-            Source::Given(client) => Some((**client).clone()),
-            Source::Endpoints { .. } => None,
+        let endpoint = match &source {
+            Source::Given(_) => 0,
+            // So that not all processes with the same list are on one member, and move together.
+            Source::Endpoints(endpoints) => rand::random_range(0..endpoints.urls.len().max(1)),
         };
-        let current = Mutex::new(Current { client, ..Current::default() });
-        Self { source, clock, request_timeout, current, number: watch::Sender::new(0) }
+        let state = Arc::new(Mutex::new(State::starting_at(endpoint)));
+        Self { source, clock, request_timeout, state, left: watch::Sender::new(NONE) }
     }
 
     /// Makes a call. One that surely was not done is tried on every endpoint once, as far as the time goes.
@@ -67,9 +193,20 @@ impl Connections {
         access: Access,
         call: impl Fn(Client) -> Reply<T> + Send + Sync,
     ) -> Result<T, Failure> {
+        self.numbered_call(operation, access, call).await.map(|(_, answer)| answer)
+    }
+
+    /// Makes a call as [`Connections::call`] does, and tells the number of the connection that has answered.
+    pub(crate) async fn numbered_call<T>(
+        &self,
+        operation: &'static str,
+        access: Access,
+        call: impl Fn(Client) -> Reply<T> + Send + Sync,
+    ) -> Result<(u64, T), Failure> {
         let deadline = self.clock.now() + self.request_timeout;
         let share = self.request_timeout / u32::try_from(self.endpoints()).unwrap_or(u32::MAX);
         let mut attempts = self.endpoints().max(2);
+        let mut may_log_in = true;
         loop {
             let attempt_deadline = match access {
                 // An endpoint that does not answer leaves time for the others.
@@ -80,6 +217,11 @@ impl Connections {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            if failure.cure == Cure::Login && may_log_in && self.has_user() {
+                // Nothing was done, and the next attempt waits for the login.
+                may_log_in = false;
+                continue;
+            }
             attempts -= 1;
             // What may have been done is repeated by nobody but the caller, as the same attempt (S13).
             let is_settled = failure.cure != Cure::Reconnect || failure.error.kind() == ErrorKind::Indeterminate;
@@ -95,111 +237,168 @@ impl Connections {
         access: Access,
         deadline: Moment,
         call: &(impl Fn(Client) -> Reply<T> + Send + Sync),
-    ) -> Result<T, Failure> {
-        // An abandoned call leaves its connection behind (S24); so does one that fails with it.
-        let mut unfinished = Unfinished { connections: self, number: self.lock().number };
-        let mut access_now = Access::Read;
-        let outcome = {
-            let work = async {
-                let client = self.client(operation, unfinished.number).await?;
-                access_now = access;
-                call(client).await.map_err(|error| classify(operation, access, error))
-            };
-            tokio::select! {
-                biased;
-                outcome = work => Some(outcome),
-                () = self.clock.sleep_until(deadline) => None,
-            }
+    ) -> Result<(u64, T), Failure> {
+        // An abandoned call leaves its connection behind (S24); so does one that fails with it. Who only waits for the
+        // connection leaves nothing.
+        let mut unfinished = Unfinished { connections: self, number: NONE, reason: None };
+        let connected = tokio::select! {
+            biased;
+            connection = self.connection() => Some(connection),
+            () = self.clock.sleep_until(deadline) => None,
         };
-        let outcome = outcome.unwrap_or_else(|| Err(timed_out(operation, access_now)));
-        if !matches!(&outcome, Err(Failure { cure: Cure::Reconnect, .. })) {
-            unfinished.number = NONE;
+        let Some(connected) = connected else { return Err(self.not_connected(operation)) };
+        let connection = connected?;
+        let number = connection.number;
+        unfinished.number = number;
+        let outcome = tokio::select! {
+            biased;
+            outcome = call(connection.client) => outcome.map_err(|error| classify(operation, access, error)),
+            () = self.clock.sleep_until(deadline) => Err(timed_out(operation, access)),
+        };
+        match &outcome {
+            Err(Failure { cure: Cure::Reconnect, error }) => unfinished.reason = Some(error.to_string()),
+            Err(Failure { cure: Cure::Login, .. }) => {
+                unfinished.number = NONE;
+                self.forget_login(number);
+            }
+            _ => unfinished.number = NONE,
         }
-        outcome
+        outcome.map(|answer| (number, answer))
     }
 
-    /// The client for the connection with this number, made if need be.
-    async fn client(&self, operation: &'static str, number: u64) -> Result<Client, Failure> {
-        let url = {
-            let current = self.lock();
-            match (&current.client, &self.source) {
-                (Some(client), _) => return Ok(client.clone()),
-                (None, Source::Given(client)) => return Ok((**client).clone()),
-                (None, Source::Endpoints { urls, .. }) => urls[current.endpoint % urls.len()].clone(),
+    /// The connection of this runtime, made if need be.
+    async fn connection(&self) -> Result<Connection, Failure> {
+        let endpoints = match &self.source {
+            Source::Given(client) => return Ok(Connection { number: NONE, client: (**client).clone() }),
+            Source::Endpoints(endpoints) => endpoints,
+        };
+        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let (number, client) = {
+            let mut state = self.lock();
+            let endpoint = state.endpoint;
+            let lane = state.place(runtime.id());
+            match &lane.client {
+                Some(client) if !matches!(client.peek(), Some(Err(_))) => (lane.number, client.clone()),
+                _ => {
+                    // A login alone is made where the connection is.
+                    if !lane.driver.as_ref().is_some_and(|driver| driver.is_attached_to(lane.number)) {
+                        lane.endpoint = endpoint;
+                    }
+                    let client = self.make(Arc::clone(endpoints), lane, &runtime);
+                    (lane.number, lane.client.insert(client).clone())
+                }
             }
         };
-        let client = self.connect(operation, &url).await?;
-        let mut current = self.lock();
-        if current.number == number {
-            // Somebody else may have been faster: then that one is used by all.
-            return Ok(current.client.get_or_insert(client).clone());
-        }
-        Ok(client)
+        Ok(Connection { number, client: client.await? })
     }
 
-    /// A client for this endpoint alone. Without a user it connects with its first call; with one it logs in now.
-    async fn connect(&self, operation: &'static str, url: &str) -> Result<Client, Failure> {
-        match &self.source {
-            Source::Given(client) => Ok((**client).clone()),
-            Source::Endpoints { options, .. } => Client::connect([url], Some((**options).clone()))
-                .await
-                .map_err(|error| classify(operation, Access::Read, error)),
+    fn make(
+        &self,
+        endpoints: Arc<Endpoints>,
+        lane: &Lane,
+        runtime: &Handle,
+    ) -> Shared<BoxFuture<'static, Result<Client, Failure>>> {
+        let making = Making {
+            endpoints,
+            clock: Arc::clone(&self.clock),
+            state: Arc::clone(&self.state),
+            runtime: lane.runtime,
+            number: lane.number,
+            endpoint: lane.endpoint,
+            driver: lane.driver.clone(),
+            has_login: lane.has_login,
+            not_before: lane.not_before,
+        };
+        let task = runtime.spawn(making.run());
+        async move { task.await.unwrap_or_else(|_| Err(no_runtime())) }.boxed().shared()
+    }
+
+    /// No connection stands yet: if the last one could not be made, that is why.
+    fn not_connected(&self, operation: &'static str) -> Failure {
+        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+        let state = self.lock();
+        let lane = state.lanes.iter().find(|lane| Some(lane.runtime) == runtime);
+        lane.and_then(|lane| lane.last_failure.clone()).unwrap_or_else(|| timed_out(operation, Access::Read))
+    }
+
+    /// The server does not know the token of this connection any more: the next call logs in anew.
+    fn forget_login(&self, number: u64) {
+        let mut state = self.lock();
+        if let Some(lane) = state.lanes.iter_mut().find(|lane| lane.number == number)
+            && !lane.is_being_made()
+        {
+            lane.has_login = false;
+            lane.client = None;
         }
     }
 
     /// Uses the connection with this number for nothing more.
-    pub(crate) fn leave(&self, number: u64) {
-        if matches!(self.source, Source::Given(_)) {
-            return;
-        }
-        let mut current = self.lock();
-        if current.number == number {
-            current.number += 1;
-            current.endpoint += 1;
-            current.client = None;
-            self.number.send_replace(current.number);
+    pub(crate) fn leave(&self, number: u64, reason: &str) {
+        let Source::Endpoints(endpoints) = &self.source else { return };
+        let left = self.lock().leave(number);
+        if let Some(endpoint) = left {
+            let endpoint = &endpoints.urls[endpoint % endpoints.urls.len()];
+            tracing::warn!(%endpoint, reason, "etcd endpoint left");
+            self.left.send_replace(number);
         }
     }
 
-    /// The number of the connection in use, and its changes.
-    pub(crate) fn numbers(&self) -> watch::Receiver<u64> {
-        self.number.subscribe()
+    /// The number of the connection that was left last, and its changes.
+    pub(crate) fn left(&self) -> watch::Receiver<u64> {
+        self.left.subscribe()
+    }
+
+    /// The endpoint that is in use, or will be by the next call.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        let Source::Endpoints(endpoints) = &self.source else { return None };
+        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+        let state = self.lock();
+        let lane = state.lanes.iter().find(|lane| Some(lane.runtime) == runtime && lane.client.is_some());
+        let endpoint = lane.map_or(state.endpoint, |lane| lane.endpoint);
+        Some(&endpoints.urls[endpoint % endpoints.urls.len()])
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
+    fn has_user(&self) -> bool {
+        matches!(&self.source, Source::Endpoints(endpoints) if endpoints.user.is_some())
+    }
+
     fn endpoints(&self) -> usize {
         match &self.source {
             Source::Given(_) => 1,
-            Source::Endpoints { urls, .. } => urls.len(),
+            Source::Endpoints(endpoints) => endpoints.urls.len(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither URLs nor options: both may have a password.
+        // Neither the options nor the user: both may have a password.
         f.debug_struct("Connections").field("endpoints", &self.endpoints()).finish_non_exhaustive()
     }
 }
 
 /// No connection has it.
-const NONE: u64 = u64::MAX;
+pub(crate) const NONE: u64 = u64::MAX;
 
 /// A call under way. Dropped before its end, it leaves its connection.
 struct Unfinished<'a> {
     connections: &'a Connections,
     number: u64,
+    reason: Option<String>,
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.connections.leave(self.number);
+        if self.number != NONE {
+            self.connections.leave(self.number, self.reason.as_deref().unwrap_or("a call was abandoned by its caller"));
+        }
     }
 }

@@ -21,6 +21,10 @@ pub(crate) enum Cure {
     None,
     /// Another connection, perhaps to another member.
     Reconnect,
+    /// A new login: the server does not know who calls, and nothing was done.
+    Login,
+    /// No login: the server asks nobody for one.
+    NoLogin,
     /// Another etcd lease: nothing was done, because this one is gone or taken.
     NewLease,
     /// Fewer operations in one transaction: nothing was done.
@@ -137,9 +141,12 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
         }
         // a member that has lost its cluster says so before it does anything
         Code::Unavailable if says("no leader") => (ErrorKind::Unavailable, Cure::Reconnect),
-        // its tokens are those of another time: a new connection brings a new one
-        Code::Unauthenticated => (ErrorKind::Denied, Cure::Reconnect),
-        Code::InvalidArgument if says("revision of auth store is old") => (ErrorKind::Unavailable, Cure::Reconnect),
+        // its tokens are those of another time
+        Code::Unauthenticated => (ErrorKind::Denied, Cure::Login),
+        Code::InvalidArgument if says("revision of auth store is old") => (ErrorKind::Unavailable, Cure::Login),
+        // there was no token: authentication was switched on meanwhile
+        Code::InvalidArgument if says("user name is empty") => (ErrorKind::Denied, Cure::Login),
+        Code::FailedPrecondition if says("authentication is not enabled") => (ErrorKind::Invalid, Cure::NoLogin),
         Code::InvalidArgument if says("authentication failed") || says("user name") => (ErrorKind::Denied, Cure::None),
         Code::PermissionDenied => (ErrorKind::Denied, Cure::None),
         // out of disk quota, too many requests; corrupt, not yet able
@@ -205,17 +212,17 @@ mod tests {
             (Code::DeadlineExceeded, "context deadline exceeded", Indeterminate, Cure::Reconnect),
             (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Unavailable, Cure::None),
             (Code::ResourceExhausted, "etcdserver: too many requests", Unavailable, Cure::None),
-            (Code::Unauthenticated, "etcdserver: invalid auth token", Denied, Cure::Reconnect),
-            (Code::InvalidArgument, "etcdserver: revision of auth store is old", Unavailable, Cure::Reconnect),
+            (Code::Unauthenticated, "etcdserver: invalid auth token", Denied, Cure::Login),
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old", Unavailable, Cure::Login),
             (
                 Code::InvalidArgument,
                 "etcdserver: authentication failed, invalid user ID or password",
                 Denied,
                 Cure::None,
             ),
-            (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Cure::None),
+            (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Cure::Login),
             (Code::PermissionDenied, "etcdserver: permission denied", Denied, Cure::None),
-            (Code::FailedPrecondition, "etcdserver: authentication is not enabled", Invalid, Cure::None),
+            (Code::FailedPrecondition, "etcdserver: authentication is not enabled", Invalid, Cure::NoLogin),
             (Code::Unimplemented, "unknown service", Unsupported, Cure::None),
             (Code::Unknown, "something new", Indeterminate, Cure::None),
             (Code::Internal, "a defect", Internal, Cure::None),

@@ -89,6 +89,7 @@
 mod acquire;
 mod admin;
 mod buckets;
+mod connecting;
 mod connections;
 mod error;
 mod fence;

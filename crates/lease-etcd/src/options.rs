@@ -8,6 +8,7 @@ use lease_core::{Clock, ErrorKind, Result, SystemClock};
 use crate::{
     EtcdStore,
     buckets::Buckets,
+    connecting::Endpoints,
     connections::{Connections, Source},
     error::{Access, Failure, here},
     keys::Keys,
@@ -138,8 +139,17 @@ impl EtcdStoreOptions {
         if !is_secure && self.has_certificates() {
             return Err(here(ErrorKind::Invalid, "connect", "certificates are set, but the endpoints are http://"));
         }
-        let options = Box::new(self.connect_options(is_secure));
-        self.open(Source::Endpoints { urls, options }).await
+        let endpoints = Endpoints {
+            options: self.connect_options(is_secure),
+            user: self.user.clone(),
+            // An endpoint that does not answer leaves time for the others.
+            connect_timeout: self
+                .connect_timeout
+                .min(self.request_timeout / u32::try_from(urls.len()).unwrap_or(u32::MAX)),
+            login_timeout: self.connect_timeout.max(self.request_timeout),
+            urls,
+        };
+        self.open(Source::Endpoints(Arc::new(endpoints))).await
     }
 
     /// Uses a client that the application has, and only [`EtcdStoreOptions::key_prefix`] and
@@ -172,15 +182,12 @@ impl EtcdStoreOptions {
     }
 
     fn connect_options(&self, is_secure: bool) -> ConnectOptions {
-        let mut options = ConnectOptions::new()
+        let options = ConnectOptions::new()
             // A member that has lost its cluster says so, rather than let calls and watches hang.
             .with_require_leader(true)
             .with_keep_alive(HEARTBEAT.0, HEARTBEAT.1)
             .with_keep_alive_while_idle(false)
             .with_connect_timeout(self.connect_timeout);
-        if let Some((user, password)) = &self.user {
-            options = options.with_user(user, password).with_auto_token_refresh(true);
-        }
         if is_secure { options.with_tls(self.tls_options()) } else { options }
     }
 

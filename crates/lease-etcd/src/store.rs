@@ -56,6 +56,16 @@ impl EtcdStore {
         self.0.keys.grant(name)
     }
 
+    /// The endpoint that calls go to at this moment, or the next one will. Nothing for a client that the application has
+    /// brought.
+    ///
+    /// A store begins at any of its endpoints, and goes to the next one when a call fails or has no answer; that is logged
+    /// as a warning, with its reason.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.connections.endpoint()
+    }
+
     pub(crate) fn new(connections: Connections, keys: Keys, limits: Limits) -> Self {
         let connections = Arc::new(connections);
         let watch = Watch::new(Arc::clone(&connections), keys.clone());

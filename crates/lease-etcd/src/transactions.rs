@@ -45,7 +45,7 @@ pub(crate) struct Transactions {
 }
 
 /// The server allows 128 operations in a transaction (`--max-txn-ops`); a step counts as one, and the largest of its three
-/// lists, of which none is longer than three, counts on top once. A server that allows less says so.
+/// lists, of which none is longer than four, counts on top once. A server that allows less says so.
 const MOST_STEPS: usize = 120;
 
 /// The server takes 1.5 MiB in a request (`--max-request-bytes`).
@@ -151,7 +151,7 @@ fn splits(failure: &Failure) -> bool {
         Cure::Split => true,
         // Rights may differ from name to name.
         Cure::None => matches!(failure.error.kind(), Denied | Invalid | Unsupported | Internal),
-        Cure::NewLease | Cure::Reconnect => false,
+        Cure::NewLease | Cure::Reconnect | Cure::Login | Cure::NoLogin => false,
     }
 }
 

@@ -91,20 +91,19 @@ impl Drop for Watch {
 impl Watching {
     /// Watches, beginning anew as often as it takes.
     async fn run(self) {
-        let mut numbers = self.connections.numbers();
+        let mut left = self.connections.left();
         let mut backoff = FIRST_BACKOFF;
         loop {
             let failure = match self.open().await {
-                Ok(stream) => {
-                    let number = *numbers.borrow_and_update();
+                Ok((number, stream)) => {
                     let end = tokio::select! {
                         end = self.follow(stream, &mut backoff) => end,
                         // Calls have found the connection dead: so may be this stream, without a sign.
-                        _ = numbers.changed() => continue,
+                        _ = left.wait_for(|left| *left == number) => continue,
                     };
                     let failure = classify(OPERATION, Access::Read, end);
                     if failure.cure == Cure::Reconnect {
-                        self.connections.leave(number);
+                        self.connections.leave(number, &failure.error.to_string());
                     }
                     failure
                 }
@@ -117,7 +116,7 @@ impl Watching {
         }
     }
 
-    async fn open(&self) -> Result<WatchStream, Failure> {
+    async fn open(&self) -> Result<(u64, WatchStream), Failure> {
         let (deleted, end) = self.keys.all();
         let (announced, end_announced) = self.keys.announcements();
         let deletions = WatchOptions::new().with_range(end).with_filters([WatchFilterType::NoPut]).with_watch_id(1);
@@ -131,7 +130,7 @@ impl Watching {
                 Ok(stream)
             })
         };
-        self.connections.call(OPERATION, Access::Read, call).await
+        self.connections.numbered_call(OPERATION, Access::Read, call).await
     }
 
     /// Hands on what comes, until the stream ends.

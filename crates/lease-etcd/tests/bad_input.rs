@@ -83,7 +83,6 @@ async fn endpoints_that_cannot_be_are_errors_that_help_and_tell_no_secret() {
         ("certificates for http", plain.clone().with_ca_certificate("hunter2").connect([url.as_str()]).await),
         ("no certificate", plain.clone().with_ca_certificate("hunter2").connect(["127.0.0.1:1"]).await),
         ("no prefix", plain.clone().with_key_prefix("").connect([url.as_str()]).await),
-        ("user without authentication", plain.clone().with_user("app", "hunter2").connect([url.as_str()]).await),
     ];
     for (case, outcome) in cases {
         let error = outcome.expect_err(case);

@@ -63,7 +63,7 @@ async fn a_grant_says_what_is_left_of_its_bucket() {
 async fn s07_a_renewal_that_arrives_late_moves_nothing_back() {
     let etcd = Etcd::shared().await;
     let slow = Proxy::start(etcd.address().unwrap()).await.unwrap();
-    let store = options().connect([etcd.url_through(&slow), etcd.url().to_owned()]).await.unwrap();
+    let store = connect_in_order(&options(), &[etcd.url_through(&slow), etcd.url().to_owned()]).await;
     let mut driver = driver().await;
     let ttl = Duration::from_secs(4);
     let (claim, _) = granted(&store, &request("job", ttl)).await;

@@ -25,7 +25,7 @@ fn urls_from(cluster: &EtcdCluster, first: usize) -> Vec<String> {
 }
 
 async fn connect(options: &EtcdStoreOptions, urls: &[String]) -> EtcdStore {
-    options.connect(urls).await.unwrap()
+    connect_in_order(options, urls).await
 }
 
 /// Contenders for a few names, each with all endpoints in an order of its own: they hold a name for a while and release it,

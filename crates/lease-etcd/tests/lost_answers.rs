@@ -15,7 +15,7 @@ use lease_core::{Acquired, ErrorKind, LeaseStore, Released};
 async fn an_unknown_outcome_is_told_as_such() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
-    let store = options().connect([etcd.url_through(&network), etcd.url().to_owned()]).await.unwrap();
+    let store = connect_in_order(&options(), &[etcd.url_through(&network), etcd.url().to_owned()]).await;
     let (claim, _) = granted(&store, &request("job", LONG)).await;
     network.drop_answers();
     let breaks = async {
@@ -34,7 +34,7 @@ async fn an_unknown_outcome_is_told_as_such() {
 async fn s13_an_acquire_whose_answer_was_lost_is_found_again() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
-    let store = options().connect([etcd.url_through(&network), etcd.url().to_owned()]).await.unwrap();
+    let store = connect_in_order(&options(), &[etcd.url_through(&network), etcd.url().to_owned()]).await;
     // So that the bucket is there, and only the grant's answer can be lost.
     granted(&store, &request("other", LONG)).await;
     let wish = request("job", LONG);

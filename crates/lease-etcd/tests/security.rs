@@ -6,29 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use etcd_client::{Client, ConnectOptions, Permission};
+use etcd_client::{Client, ConnectOptions};
 use integration_tests::{Certificates, Etcd};
 use lease_core::{ErrorKind, LeaseClient, LeaseOptions, LeaseStore};
-use lease_etcd::EtcdStoreOptions;
-
-const PASSWORD: &str = "hunter2-hunter2";
-
-/// A server on which `app` may do everything below its prefix, and whose tokens expire after two seconds of idleness.
-async fn guarded() -> (Etcd, EtcdStoreOptions) {
-    let etcd = Etcd::start_local(&[("auth-token-ttl", "2")]).await.unwrap();
-    let options = options();
-    let mut root = Client::connect([etcd.url()], None).await.unwrap();
-    root.user_add("root", PASSWORD, None).await.unwrap();
-    root.role_add("root").await.unwrap();
-    root.user_grant_role("root", "root").await.unwrap();
-    root.user_add("app", PASSWORD, None).await.unwrap();
-    root.role_add("app").await.unwrap();
-    let below = Permission::read_write(options.key_prefix.as_str()).with_prefix();
-    root.role_grant_permission("app", below).await.unwrap();
-    root.user_grant_role("app", "app").await.unwrap();
-    root.auth_enable().await.unwrap();
-    (etcd, options)
-}
 
 #[tokio::test]
 async fn a_token_that_expires_is_renewed() {

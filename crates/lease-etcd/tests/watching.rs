@@ -73,7 +73,7 @@ async fn a_standing_watch_is_not_disturbed_by_compaction() {
 async fn a_watch_follows_the_calls_to_another_endpoint() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
-    let store = options().connect([etcd.url_through(&network), etcd.url().to_owned()]).await.unwrap();
+    let store = connect_in_order(&options(), &[etcd.url_through(&network), etcd.url().to_owned()]).await;
     let mut hints = store.subscribe(&name("job"));
     within("the watch stands", PATIENCE, hints.next()).await;
     drain(&mut hints).await;

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{Client, KeyValue};
+use etcd_client::{Client, KeyValue, Permission};
 use integration_tests::Etcd;
 pub(crate) use integration_tests::{pass, within};
 use lease_core::{AcquireRequest, Acquired, Claim, Clock, FencingToken, Grant, GrantId, Released, SystemClock};
@@ -27,6 +27,8 @@ pub(crate) const SHORT: Duration = Duration::from_secs(2);
 /// Longer than any test lasts.
 pub(crate) const LONG: Duration = Duration::from_secs(300);
 
+pub(crate) const PASSWORD: &str = "hunter2-hunter2";
+
 /// Options with a key prefix that nobody else has.
 pub(crate) fn options() -> EtcdStoreOptions {
     EtcdStoreOptions::new().with_key_prefix(format!("leases-{}/", GrantId::random()))
@@ -35,6 +37,50 @@ pub(crate) fn options() -> EtcdStoreOptions {
 /// A store on the shared server, with a prefix of its own.
 pub(crate) async fn store() -> EtcdStore {
     options().connect([Etcd::shared().await.url()]).await.unwrap()
+}
+
+/// A server on which `app` may do everything below its prefix, and whose tokens expire after two seconds of idleness.
+pub(crate) async fn guarded() -> (Etcd, EtcdStoreOptions) {
+    let etcd = Etcd::start_local(&[("auth-token-ttl", "2")]).await.unwrap();
+    let options = options();
+    let mut root = Client::connect([etcd.url()], None).await.unwrap();
+    root.user_add("root", PASSWORD, None).await.unwrap();
+    root.role_add("root").await.unwrap();
+    root.user_grant_role("root", "root").await.unwrap();
+    root.user_add("app", PASSWORD, None).await.unwrap();
+    root.role_add("app").await.unwrap();
+    let below = Permission::read_write(options.key_prefix.as_str()).with_prefix();
+    root.role_grant_permission("app", below).await.unwrap();
+    root.user_grant_role("app", "app").await.unwrap();
+    root.auth_enable().await.unwrap();
+    (etcd, options)
+}
+
+/// A store that uses the first of these endpoints first.
+pub(crate) async fn connect_in_order<U: AsRef<str>>(options: &EtcdStoreOptions, urls: &[U]) -> EtcdStore {
+    loop {
+        let store = options.connect(urls).await.unwrap();
+        if store.endpoint() == Some(urls[0].as_ref()) {
+            return store;
+        }
+    }
+}
+
+/// How often clients have logged in at this server.
+pub(crate) async fn logins(etcd: &Etcd) -> usize {
+    use std::io::{Read, Write};
+    let address = etcd.address().unwrap();
+    let read = move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream
+            .write_all(format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let is_login = |line: &&str| line.starts_with("grpc_server_started_total{grpc_method=\"Authenticate\"");
+        answer.lines().find(is_login).map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
 }
 
 /// A client of the driver, on the shared server.
