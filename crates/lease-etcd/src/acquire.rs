@@ -24,10 +24,8 @@ const ROUNDS: usize = 4;
 enum Progress {
     /// To be tried, in the belief that the name is free.
     TryFree,
-    /// To be tried, in the belief that it is reserved for this holder by the block of this revision.
-    TryReserved {
-        block: i64,
-    },
+    /// To be tried, in the belief that it is reserved for this holder by this block.
+    TryReserved(Entry),
     /// Only what is left is not known yet.
     Own(Entry),
     Blocked(Entry),
@@ -115,11 +113,12 @@ impl Inner {
         let (key, block) = (self.keys.grant(&request.name), self.keys.block(&request.name));
         let value = Record::new(request, bucket.ttl, at).to_bytes();
         let attached = Some(PutOptions::new().with_lease(bucket.id));
-        let bytes = value.len() + 8 * key.len();
+        let mut bytes = value.len() + 8 * key.len();
         let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Equal, 0)];
         let mut then = vec![TxnOp::put(key, value, attached.clone())];
-        if let Progress::TryReserved { block: revision } = belief {
-            when.push(Compare::mod_revision(block.as_str(), CompareOp::Equal, *revision));
+        if let Progress::TryReserved(entry) = belief {
+            bytes += entry.bytes();
+            when.extend(entry.is_unchanged(&block));
             then.push(TxnOp::delete(block, None));
         } else {
             when.push(Compare::create_revision(block, CompareOp::Equal, 0));
@@ -142,18 +141,14 @@ impl Progress {
             (None, Some(block)) => {
                 let ended = block.record.as_ref().and_then(|record| record.ended.as_ref());
                 let successor = ended.and_then(|ended| ended.reserved_for.as_ref());
-                if successor == Some(&request.holder) {
-                    Self::TryReserved { block: block.changed_at }
-                } else {
-                    Self::Blocked(block)
-                }
+                if successor == Some(&request.holder) { Self::TryReserved(block) } else { Self::Blocked(block) }
             }
             (None, None) => Self::TryFree,
         }
     }
 
     fn is_to_be_tried(&self) -> bool {
-        matches!(self, Self::TryFree | Self::TryReserved { .. })
+        matches!(self, Self::TryFree | Self::TryReserved(_))
     }
 
     fn answer(self, request: &AcquireRequest, remaining: &Remaining) -> Result<Acquired> {
@@ -161,7 +156,7 @@ impl Progress {
         match self {
             Self::Done(answer) => answer,
             // It came and went between all looks.
-            Self::TryFree | Self::TryReserved { .. } => Ok(Acquired::Held { by: None, retry_after: None }),
+            Self::TryFree | Self::TryReserved(_) => Ok(Acquired::Held { by: None, retry_after: None }),
             Self::Own(entry) => match left(&entry) {
                 Ok(Some(left)) => granted(request, entry.token, left.at_least),
                 // It has expired just now.

@@ -114,22 +114,14 @@ impl Inner {
     async fn try_break_now(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
         let Seen { grant, block } = self.look_at("break", name).await?;
         let of_token = |entry: &Entry| entry.token == token.get();
-        let (key, when) = match (grant.filter(of_token), block.filter(of_token)) {
-            (Some(_), _) => {
-                let key = self.keys.grant(name);
-                let token = i64::try_from(token.get()).unwrap_or_default();
-                let when = Compare::create_revision(key.as_str(), CompareOp::Equal, token);
-                (key, when)
-            }
+        let (key, entry) = match (grant.filter(of_token), block.filter(of_token)) {
+            (Some(grant), _) => (self.keys.grant(name), grant),
             // Only blocked any more.
-            (None, Some(block)) => {
-                let key = self.keys.block(name);
-                let when = Compare::mod_revision(key.as_str(), CompareOp::Equal, block.changed_at);
-                (key, when)
-            }
+            (None, Some(block)) => (self.keys.block(name), block),
             (None, None) => return Ok(Some(Released::NotHeld)),
         };
-        let step = Step { when: vec![when], then: vec![TxnOp::delete(key, None)], ..Step::default() };
+        let when = entry.is_unchanged(&key).to_vec();
+        let step = Step { when, then: vec![TxnOp::delete(key, None)], ..Step::default() };
         let outcome = self.transactions.commit_one(&self.connections, "break", Access::Write, step).await?;
         Ok(outcome.succeeded.then_some(Released::Freed))
     }
@@ -147,8 +139,11 @@ impl Inner {
         };
         let value = record.block(token.get(), How::Broken, None).to_bytes();
         let key = self.keys.grant(name);
+        let mut when = entry.is_unchanged(&key).to_vec();
+        // What it is on tells how long it lasts.
+        when.push(Compare::lease(key.as_str(), CompareOp::Equal, entry.lease));
         let step = Step {
-            when: vec![Compare::mod_revision(key.as_str(), CompareOp::Equal, entry.changed_at)],
+            when,
             then: vec![
                 TxnOp::delete(key, None),
                 TxnOp::put(self.keys.block(name), value, Some(PutOptions::new().with_lease(entry.lease))),

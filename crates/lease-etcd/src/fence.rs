@@ -11,7 +11,8 @@ impl EtcdStore {
     ///
     /// It compares the create revision of the lease's key with the token. A grant that was released, broken in either way,
     /// taken over or has expired has no such key. With a comparison only, and not as an operation, it changes nothing and is in
-    /// nobody's way.
+    /// nobody's way. It compares nothing else: when the servers' data is lost, revisions begin anew, and a later grant of the
+    /// name may have the token of an earlier one.
     ///
     /// For data elsewhere send the token with the write, and let the resource refuse smaller ones.
     ///

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use lease_core::{Claim, GrantId, HolderId, LeaseName};
 
 /// The handle of a grant: its token, sealed for its owner. Anybody else who presents the handle, or the owner for another
-/// name or nonce, gets a number out of it that no key has as its create revision. So one comparison in the
-/// transaction checks name, holder, nonce and token (S7, S11).
+/// name or nonce, gets a number out of it that no key has as its create revision. It guards the claim; whose grant
+/// the *key* is of, the transaction compares as well (S7, S11): see [`is_of`](crate::record::is_of).
 pub(crate) fn seal(token: u64, name: &LeaseName, holder: &HolderId, grant: GrantId) -> u64 {
     token ^ seal_of(name, holder, grant)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use etcd_client::KeyValue;
+use etcd_client::{Compare, CompareOp, KeyValue};
 use lease_core::{AcquireRequest, Claim, FencingToken, GrantId, HolderId, LeaseName, LeaseRecord, Metadata};
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ use crate::names::Left;
 /// The value of a grant's key, or of what keeps a name blocked after a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    pub(crate) holder: HolderId,
-    /// The nonce (S13), in hexadecimal.
+    /// The nonce (S13), in hexadecimal. The first of all, so that a transaction can compare it: see [`is_of`].
     grant: String,
+    pub(crate) holder: HolderId,
     pub(crate) ttl_seconds: u64,
     /// For people (S3): by the clock of whoever acquired it, since etcd shows none.
     acquired_at_us: u64,
@@ -88,13 +88,27 @@ impl Record {
     }
 }
 
+/// What a value begins with, up to the nonce.
+const BEGINNING: &str = "{\"grant\":\"";
+
+/// What a transaction compares so that it is done only while the key is of this grant (S7, S11). Its revisions alone do not
+/// say that: they begin anew when the servers' data is lost, and another grant may have the same ones.
+pub(crate) fn is_of(key: &str, grant: GrantId) -> [Compare; 2] {
+    // All values that begin so and go on with a quotation mark, whose next character is '#'.
+    [
+        Compare::value(key, CompareOp::Greater, format!("{BEGINNING}{grant}\"")),
+        Compare::value(key, CompareOp::Less, format!("{BEGINNING}{grant}#")),
+    ]
+}
+
 /// A key as it was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// Nothing where the value is not of this library.
     pub(crate) record: Option<Record>,
     pub(crate) token: u64,
-    pub(crate) changed_at: i64,
+    created_at: i64,
+    value: Vec<u8>,
     /// Zero where it has none and never expires.
     pub(crate) lease: i64,
 }
@@ -103,7 +117,8 @@ impl Entry {
     pub(crate) fn of_grant(pair: &KeyValue) -> Self {
         let record = serde_json::from_slice(pair.value()).ok();
         let token = u64::try_from(pair.create_revision()).unwrap_or_default();
-        Self { record, token, changed_at: pair.mod_revision(), lease: pair.lease() }
+        let (created_at, value) = (pair.create_revision(), pair.value().to_vec());
+        Self { record, token, created_at, value, lease: pair.lease() }
     }
 
     pub(crate) fn of_block(pair: &KeyValue) -> Self {
@@ -116,6 +131,33 @@ impl Entry {
 
     pub(crate) fn is_claimed_by(&self, claim: &Claim) -> bool {
         self.record.as_ref().is_some_and(|record| record.is_claimed_by(claim))
+    }
+
+    /// What a transaction compares so that it is done only while the key is as it was read, wherever it has moved: for all
+    /// values, also those that do not begin with their nonce, as earlier versions wrote them.
+    pub(crate) fn is_unchanged(&self, key: &str) -> [Compare; 2] {
+        [
+            Compare::create_revision(key, CompareOp::Equal, self.created_at),
+            Compare::value(key, CompareOp::Equal, self.value.clone()),
+        ]
+    }
+
+    pub(crate) fn has_token(&self, token: i64) -> bool {
+        self.created_at == token
+    }
+
+    /// What a transaction compares besides [`is_of`].
+    pub(crate) fn is_same_grant(&self, key: &str) -> Compare {
+        Compare::create_revision(key, CompareOp::Equal, self.created_at)
+    }
+
+    /// Whether [`is_of`] can tell whose it is.
+    pub(crate) fn begins_with_its_nonce(&self) -> bool {
+        self.value.starts_with(BEGINNING.as_bytes())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.value.len()
     }
 
     /// As anybody can see it, with what is left of its etcd lease.
@@ -158,6 +200,7 @@ mod tests {
         };
         let mut record = Record::new(&request, request.ttl, UNIX_EPOCH + Duration::from_secs(1));
         assert_eq!(serde_json::from_slice::<Record>(&record.to_bytes()).unwrap(), record);
+        assert!(record.to_bytes().starts_with(format!("{BEGINNING}{}\"", request.grant).as_bytes()));
         assert!(record.belongs_to(&request.holder, request.grant));
         assert!(!record.belongs_to(&request.holder, GrantId::from_u128(8)));
         assert!(record.update(2, &Metadata::empty()) && !record.update(1, &request.metadata));

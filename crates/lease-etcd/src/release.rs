@@ -1,95 +1,200 @@
 //! Releasing.
 
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
 use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
-use lease_core::{ReleaseRequest, Released, Result};
+use futures::future::join_all;
+use lease_core::{ErrorKind, ReleaseRequest, Released, Result};
 
 use crate::{
-    error::{Access, Failure},
+    buckets::Bucket,
+    error::{Access, Failure, here},
     handle,
-    record::{How, Record},
+    record::{Entry, How, is_of},
     store::Inner,
     transactions::Step,
 };
 
 const OPERATION: &str = "release";
 
+/// How often a release is tried whose key changes meanwhile.
+const ROUNDS: usize = 4;
+
+/// How far a request has come.
+enum Progress {
+    /// One transaction will do.
+    Delete,
+    /// The key was read, and is of this claim.
+    Own(Entry),
+    Done(Result<Released>),
+}
+
+/// Etcd leases for names that stay blocked, by the time for which they do.
+type Holds = HashMap<Duration, Result<Bucket, Failure>>;
+
 impl Inner {
     pub(crate) async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
-        let mut answers: Vec<Option<Result<Released>>> = requests.iter().map(|_| None).collect();
-        let records = self.read_first(requests, &mut answers).await;
-        let (mut ending, mut steps) = (Vec::new(), Vec::new());
-        for (index, request) in requests.iter().enumerate() {
-            if answers[index].is_some() {
-                continue;
-            }
-            match self.release_step(request, records[index].as_ref()).await {
-                Ok(Some(step)) => {
-                    steps.push(step);
-                    ending.push(index);
-                }
-                Ok(None) => answers[index] = Some(Ok(Released::NotHeld)),
-                Err(failure) => answers[index] = Some(Err(failure.error)),
-            }
+        let mut progress: Vec<_> = requests.iter().map(|request| self.first_of_release(request)).collect();
+        self.read_first(requests, &mut progress).await;
+        let holds = self.holds(requests, &progress).await;
+        // On these there may be something.
+        let mut used = HashSet::new();
+        for _ in 0..ROUNDS {
+            self.delete_all(requests, &mut progress, &holds, &mut used).await;
         }
-        let outcomes = self.transactions.commit(&self.connections, OPERATION, Access::Write, steps).await;
-        for (index, outcome) in ending.into_iter().zip(outcomes) {
-            answers[index] = Some(match outcome {
-                Ok(outcome) if outcome.succeeded => Ok(Released::Freed),
-                Ok(_) => Ok(Released::NotHeld),
-                Err(failure) => Err(failure.error),
-            });
+        let spare = holds.values().flatten().filter(|bucket| !used.contains(&bucket.id));
+        self.give_back(spare.map(|bucket| bucket.id).collect());
+        let answers = progress.into_iter().map(|progress| match progress {
+            Progress::Done(answer) => answer,
+            _ => Err(here(ErrorKind::Unavailable, OPERATION, "the key changes all the time")),
+        });
+        answers.collect()
+    }
+
+    fn first_of_release(&self, request: &ReleaseRequest) -> Progress {
+        match self.limits.check_hold(OPERATION, request.hold_for) {
+            Ok(_) => Progress::Delete,
+            Err(failure) => Progress::Done(Err(failure.error)),
         }
-        answers.into_iter().map(|answer| answer.unwrap_or(Ok(Released::NotHeld))).collect()
     }
 
     /// Reads the grants whose token is not known, because the answer never arrived (S11), and those whose names stay blocked:
     /// the block says whose they were.
-    async fn read_first(
-        &self,
-        requests: &[ReleaseRequest],
-        answers: &mut [Option<Result<Released>>],
-    ) -> Vec<Option<(Record, i64)>> {
-        let mut records: Vec<_> = requests.iter().map(|_| None).collect();
-        let is_read = |request: &ReleaseRequest| request.claim.handle == 0 || !request.hold_for.is_zero();
-        let read: Vec<usize> = (0..requests.len()).filter(|&index| is_read(&requests[index])).collect();
+    async fn read_first(&self, requests: &[ReleaseRequest], progress: &mut [Progress]) {
+        let is_read = |request: &ReleaseRequest| handle::open(&request.claim).is_none() || !request.hold_for.is_zero();
+        let read: Vec<usize> = (0..requests.len())
+            .filter(|&index| matches!(progress[index], Progress::Delete) && is_read(&requests[index]))
+            .collect();
         let names: Vec<_> = read.iter().map(|&index| &requests[index].claim.name).collect();
         let seen = self.look(OPERATION, &names).await;
         for (index, seen) in read.into_iter().zip(seen) {
-            match seen {
-                Ok(seen) => match seen.grant {
-                    Some(entry) if entry.is_claimed_by(&requests[index].claim) => {
-                        let token = i64::try_from(entry.token).unwrap_or_default();
-                        records[index] = entry.record.map(|record| (record, token));
-                    }
-                    _ => answers[index] = Some(Ok(Released::NotHeld)),
-                },
-                Err(failure) => answers[index] = Some(Err(failure.error)),
-            }
+            progress[index] = match seen {
+                Ok(seen) => Progress::after_look(&requests[index], seen.grant),
+                Err(failure) => Progress::Done(Err(failure.error)),
+            };
         }
-        records
     }
 
-    async fn release_step(
+    /// An etcd lease of its own for each time for which names stay blocked: it lasts for the whole time from now on, and for
+    /// no longer. All names of a call that stay blocked for the same time share it, so that many take no longer than one.
+    async fn holds(&self, requests: &[ReleaseRequest], progress: &[Progress]) -> Holds {
+        let own = requests.iter().zip(progress).filter(|(_, progress)| matches!(progress, Progress::Own(_)));
+        let times: HashSet<Duration> = own.filter_map(|(request, _)| self.hold(request)).collect();
+        let fresh =
+            times.into_iter().map(async |ttl| (ttl, self.buckets.fresh(&self.connections, OPERATION, ttl).await));
+        join_all(fresh).await.into_iter().collect()
+    }
+
+    fn hold(&self, request: &ReleaseRequest) -> Option<Duration> {
+        (!request.hold_for.is_zero()).then(|| self.limits.rounded(request.hold_for))
+    }
+
+    /// Deletes all keys that are to be deleted, in one request if they fit.
+    async fn delete_all(
         &self,
-        request: &ReleaseRequest,
-        read: Option<&(Record, i64)>,
-    ) -> Result<Option<Step>, Failure> {
-        let claim = &request.claim;
-        let Some(token) = read.map(|(_, token)| *token).or_else(|| handle::open(claim)) else { return Ok(None) };
-        let key = self.keys.grant(&claim.name);
-        let mut step = Step { bytes: 2 * key.len(), ..Step::default() };
-        step.when.push(Compare::create_revision(key.as_str(), CompareOp::Equal, token));
-        step.then.push(TxnOp::delete(key, None));
-        if let (Some((record, token)), false) = (read, request.hold_for.is_zero()) {
-            let token = u64::try_from(*token).unwrap_or_default();
-            let value = record.block(token, How::Released, request.reserved_for.clone()).to_bytes();
-            step.bytes += value.len();
-            // An etcd lease of its own: it lasts for the whole time from now on, and for no longer.
-            let ttl = self.limits.rounded(self.limits.check_hold(OPERATION, request.hold_for)?);
-            let bucket = self.buckets.fresh(&self.connections, OPERATION, ttl).await?;
-            let attached = PutOptions::new().with_lease(bucket.id);
-            step.then.push(TxnOp::put(self.keys.block(&claim.name), value, Some(attached)));
+        requests: &[ReleaseRequest],
+        progress: &mut [Progress],
+        holds: &Holds,
+        used: &mut HashSet<i64>,
+    ) {
+        let (mut deleted, mut steps) = (Vec::new(), Vec::new());
+        for (index, request) in requests.iter().enumerate() {
+            let hold = self.hold(request).and_then(|ttl| holds.get(&ttl));
+            let step = match (&progress[index], hold) {
+                (Progress::Done(_), _) => continue,
+                (_, Some(Err(failure))) => {
+                    progress[index] = Progress::Done(Err(failure.error.clone()));
+                    continue;
+                }
+                (Progress::Delete, _) => self.delete_step(request),
+                (Progress::Own(entry), hold) => {
+                    Some(self.own_step(request, entry, hold.and_then(|hold| hold.as_ref().ok())))
+                }
+            };
+            match step {
+                Some(step) => {
+                    steps.push(step);
+                    deleted.push((index, hold.and_then(|hold| hold.as_ref().ok()).map(|bucket| bucket.id)));
+                }
+                None => progress[index] = Progress::Done(Ok(Released::NotHeld)),
+            }
         }
-        Ok(Some(step))
+        let outcomes = self.transactions.commit(&self.connections, OPERATION, Access::Write, steps).await;
+        for ((index, hold), outcome) in deleted.into_iter().zip(outcomes) {
+            let may_be_done = match &outcome {
+                Ok(outcome) => outcome.succeeded,
+                Err(failure) => failure.error.kind() == ErrorKind::Indeterminate,
+            };
+            used.extend(hold.filter(|_| may_be_done));
+            progress[index] = match outcome {
+                Ok(outcome) if outcome.succeeded => Progress::Done(Ok(Released::Freed)),
+                Ok(outcome) => Progress::after_look(&requests[index], self.seen(&outcome).grant),
+                Err(failure) => Progress::Done(Err(failure.error)),
+            };
+        }
+    }
+
+    /// Frees a name without reading it: nothing where the claim is of nobody's grant.
+    fn delete_step(&self, request: &ReleaseRequest) -> Option<Step> {
+        let token = handle::open(&request.claim)?;
+        let key = self.keys.grant(&request.claim.name);
+        let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Equal, token)];
+        when.extend(is_of(&key, request.claim.grant));
+        let bytes = 8 * key.len();
+        Some(Step { when, then: vec![TxnOp::delete(key, None)], otherwise: self.gets(&request.claim.name), bytes })
+    }
+
+    fn own_step(&self, request: &ReleaseRequest, entry: &Entry, hold: Option<&Bucket>) -> Step {
+        let key = self.keys.grant(&request.claim.name);
+        let when = if entry.begins_with_its_nonce() {
+            let mut when = vec![entry.is_same_grant(&key)];
+            when.extend(is_of(&key, request.claim.grant));
+            when
+        } else {
+            entry.is_unchanged(&key).to_vec()
+        };
+        let mut bytes = 8 * key.len() + entry.bytes();
+        let mut then = vec![TxnOp::delete(key, None)];
+        if let (Some(record), Some(bucket)) = (&entry.record, hold) {
+            let value = record.block(entry.token, How::Released, request.reserved_for.clone()).to_bytes();
+            bytes += value.len();
+            let attached = Some(PutOptions::new().with_lease(bucket.id));
+            then.push(TxnOp::put(self.keys.block(&request.claim.name), value, attached));
+        }
+        Step { when, then, otherwise: self.gets(&request.claim.name), bytes }
+    }
+
+    /// Revokes etcd leases on which there surely is nothing, in the background: they would last for as long as names were to
+    /// stay blocked.
+    fn give_back(&self, leases: Vec<i64>) {
+        for lease in leases {
+            let connections = Arc::clone(&self.connections);
+            tokio::spawn(async move {
+                let revoke = connections.call(OPERATION, Access::Read, |client| {
+                    Box::pin(async move { client.lease_client().revoke(lease).await })
+                });
+                if let Err(failure) = revoke.await {
+                    tracing::debug!(lease, error = %failure.error, "an etcd lease without keys expires by itself");
+                }
+            });
+        }
+    }
+}
+
+impl Progress {
+    fn after_look(request: &ReleaseRequest, grant: Option<Entry>) -> Self {
+        // A duplicate of the claim's request that arrived late has another token (S13).
+        let is_claimed = |entry: &Entry| {
+            entry.is_claimed_by(&request.claim)
+                && handle::open(&request.claim).is_none_or(|token| entry.has_token(token))
+        };
+        match grant.filter(is_claimed) {
+            Some(entry) => Self::Own(entry),
+            None => Self::Done(Ok(Released::NotHeld)),
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     buckets::Bucket,
     error::{Access, Cure, Failure, here},
     handle,
-    record::{Entry, How, Seen},
+    record::{Entry, How, Record, Seen, is_of},
     store::Inner,
     transactions::Step,
 };
@@ -69,11 +69,12 @@ impl Inner {
             match self.buckets.newest(&self.connections, OPERATION, ttl).await {
                 Ok(bucket) => {
                     let key = self.keys.grant(&request.claim.name);
-                    let bytes = 6 * key.len();
-                    let when = vec![
+                    let bytes = 8 * key.len();
+                    let mut when = vec![
                         Compare::create_revision(key.as_str(), CompareOp::Equal, token),
                         Compare::lease(key.as_str(), CompareOp::Less, bucket.id),
                     ];
+                    when.extend(is_of(&key, request.claim.grant));
                     let then = vec![TxnOp::put(key, "", Some(moved_to(bucket).with_ignore_value()))];
                     steps.push(Step { when, then, otherwise: self.gets(&request.claim.name), bytes });
                     moved.push((index, bucket));
@@ -105,7 +106,7 @@ impl Inner {
     }
 
     /// Reads first, and then changes exactly what it has read: new metadata, a claim without a handle, a key on an etcd lease
-    /// that may last longer.
+    /// that may last longer, a value that does not begin with its nonce (it does so from then on).
     async fn renew_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Renewed> {
         for _ in 0..ROUNDS {
             match self.try_carefully(request, began).await {
@@ -130,17 +131,18 @@ impl Inner {
             (Some(update), Some(record)) => record.update(update.revision, &update.metadata).then(|| record.to_bytes()),
             _ => None,
         };
+        let rewritten = || entry.record.as_ref().filter(|_| !entry.begins_with_its_nonce()).map(Record::to_bytes);
+        let update = update.or_else(rewritten);
         if stays && update.is_none() {
             return Ok(Some(Renewed::Extended { remaining }));
         }
         let options = if stays { PutOptions::new().with_ignore_lease() } else { moved_to(bucket) };
         let options = if update.is_none() { options.with_ignore_value() } else { options };
         let key = self.keys.grant(name);
-        let step = Step {
-            when: vec![Compare::mod_revision(key.as_str(), CompareOp::Equal, entry.changed_at)],
-            then: vec![TxnOp::put(key, update.unwrap_or_default(), Some(options))],
-            ..Step::default()
-        };
+        let mut when = entry.is_unchanged(&key).to_vec();
+        when.push(Compare::lease(key.as_str(), CompareOp::Equal, entry.lease));
+        let step =
+            Step { when, then: vec![TxnOp::put(key, update.unwrap_or_default(), Some(options))], ..Step::default() };
         let outcome = self.transactions.commit_one(&self.connections, OPERATION, Access::Write, step).await;
         if let Err(Failure { cure: Cure::NewLease, .. }) = outcome {
             self.buckets.forget(bucket.id);

@@ -1,0 +1,250 @@
+//! Whose grant a key is. Revisions alone do not say that: they begin anew when the servers' data is lost, and then the keys of
+//! two holders may have the same ones.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use etcd_client::{Client, PutOptions};
+use integration_tests::{Direction, Etcd, Proxy};
+use lease_core::{
+    AcquireRequest, Acquired, Break, Claim, Grant, LeaseStore, LossReason, Metadata, MetadataUpdate, ReleaseRequest,
+    Released, RenewRequest, Renewed,
+};
+use lease_etcd::EtcdStore;
+
+/// A server with lost data is stood in for: a key keeps its revisions and its etcd lease, and has another one's value.
+struct Bench {
+    store: EtcdStore,
+    network: Proxy,
+    driver: Client,
+}
+
+/// How long a request takes to the server, where something is to happen between two requests.
+const DELAY: Duration = Duration::from_millis(400);
+
+impl Bench {
+    async fn new() -> Self {
+        let etcd = Etcd::shared().await;
+        let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+        let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+        Self { store, network, driver: driver().await }
+    }
+
+    fn block(&self, job: &str) -> String {
+        format!("{} blocked", self.store.key(&name(job)))
+    }
+
+    async fn value(&mut self, key: &str) -> Option<Vec<u8>> {
+        self.driver.get(key, None).await.unwrap().kvs().first().map(|pair| pair.value().to_vec())
+    }
+
+    async fn overwrite(&mut self, key: &str, value: impl Into<Vec<u8>>) {
+        self.driver.put(key, value, Some(PutOptions::new().with_ignore_lease())).await.unwrap();
+    }
+
+    /// A grant of another holder, and the value of its key.
+    async fn rival(&mut self) -> (Claim, Vec<u8>) {
+        let (claim, _) = granted(&self.store, &request("rival", LONG)).await;
+        let value = self.value(&self.store.key(&name("rival"))).await.unwrap();
+        (claim, value)
+    }
+
+    /// The outcome of a call whose key gets this value after its first request, and before its second.
+    async fn overtaken<T>(&mut self, key: &str, value: &[u8], call: impl AsyncFnOnce(&EtcdStore) -> T) -> T {
+        let store = self.store.clone();
+        self.network.delay(Direction::Requests, DELAY);
+        let (outcome, ()) = tokio::join!(call(&store), async {
+            pass(DELAY + DELAY / 2).await;
+            self.overwrite(key, value).await;
+        });
+        self.network.heal();
+        outcome
+    }
+
+    /// The key has become the rival's, and stays so.
+    async fn assert_is_the_rivals(&mut self, key: &str, value: &[u8]) {
+        assert_eq!(self.value(key).await.as_deref(), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn s07_a_renewal_moves_no_key_of_another_grant() {
+    let mut bench = Bench::new().await;
+    let (claim, grant) = granted(&bench.store, &request("job", SHORT)).await;
+    let (rival, value) = bench.rival().await;
+    let key = bench.store.key(&name("job"));
+    bench.overwrite(&key, value.clone()).await;
+    let lease = pair(&mut bench.driver, &bench.store, "job").await.unwrap().lease();
+    // A newer bucket, to which the key would move.
+    pass(SHORT / 4).await;
+    let reason = lost(&bench.store, &claim, SHORT).await;
+    assert_eq!(reason, LossReason::TakenOver { by: Some(rival.holder), token: Some(grant.token) });
+    assert_eq!(pair(&mut bench.driver, &bench.store, "job").await.unwrap().lease(), lease);
+    bench.assert_is_the_rivals(&key, &value).await;
+}
+
+#[tokio::test]
+async fn s07_a_renewal_that_reads_first_changes_no_key_of_another_grant() {
+    let mut bench = Bench::new().await;
+    let (claim, _) = granted(&bench.store, &request("job", LONG)).await;
+    let (_, value) = bench.rival().await;
+    let key = bench.store.key(&name("job"));
+    let update = MetadataUpdate { revision: 1, metadata: Metadata::new([("is", "new")]).unwrap() };
+    let renewal = RenewRequest { claim, ttl: LONG, metadata: Some(update) };
+    let renewed = bench.overtaken(&key, &value, async |store| only(store.renew(&[renewal]).await)).await.unwrap();
+    assert!(matches!(renewed, Renewed::Lost(LossReason::TakenOver { .. })), "{renewed:?}");
+    bench.assert_is_the_rivals(&key, &value).await;
+}
+
+#[tokio::test]
+async fn s11_a_release_frees_no_key_of_another_grant() {
+    let mut bench = Bench::new().await;
+    let (claim, _) = granted(&bench.store, &request("job", LONG)).await;
+    let (_, value) = bench.rival().await;
+    let key = bench.store.key(&name("job"));
+    bench.overwrite(&key, value.clone()).await;
+    assert_eq!(release(&bench.store, &claim).await, Released::NotHeld);
+    bench.assert_is_the_rivals(&key, &value).await;
+}
+
+/// One that keeps its name blocked reads first; so does one of a value of the earlier form.
+#[tokio::test]
+async fn s11_a_release_that_reads_first_frees_no_key_of_another_grant() {
+    let mut bench = Bench::new().await;
+    let (_, value) = bench.rival().await;
+    for (job, hold_for, is_of_earlier_form) in
+        [("new", LONG, false), ("earlier", Duration::ZERO, true), ("both", LONG, true)]
+    {
+        let (claim, _) = granted(&bench.store, &request(job, LONG)).await;
+        let key = bench.store.key(&name(job));
+        if is_of_earlier_form {
+            bench.overwrite(&key, earlier_form(&claim)).await;
+        }
+        let wish = ReleaseRequest { claim, hold_for, reserved_for: None };
+        let released = bench.overtaken(&key, &value, async |store| only(store.release(&[wish]).await)).await;
+        assert_eq!(released.unwrap(), Released::NotHeld, "{job}");
+        bench.assert_is_the_rivals(&key, &value).await;
+        assert_eq!(bench.value(&bench.block(job)).await, None, "{job}");
+    }
+}
+
+/// A break means the grant that was looked at.
+#[tokio::test]
+async fn s22_a_break_hits_nothing_but_what_it_has_read() {
+    let mut bench = Bench::new().await;
+    let (_, value) = bench.rival().await;
+    for how in [Break::Now, Break::AfterExpiry] {
+        let job = format!("job/{how:?}");
+        let (claim, grant) = granted(&bench.store, &request(&job, LONG)).await;
+        let key = bench.store.key(&name(&job));
+        // So that a second look finds another token.
+        let (mut driver, mut other) = (bench.driver.clone(), bench.driver.clone());
+        let before = pair(&mut driver, &bench.store, &job).await.unwrap();
+        let watched = key.clone();
+        let replaced = async move {
+            // When the first attempt has failed, the key goes.
+            pass(DELAY * 2 + DELAY / 2).await;
+            let is_there = !other.get(watched.as_str(), None).await.unwrap().kvs().is_empty();
+            other.delete(watched.as_str(), None).await.unwrap();
+            is_there
+        };
+        let token = grant.token;
+        let (broken, is_there) = tokio::join!(
+            bench.overtaken(&key, &value, async |store| store.break_lease(&claim.name, token, how).await),
+            replaced
+        );
+        assert!(is_there, "{how:?} has hit what it has not read");
+        assert_eq!(broken.unwrap(), Released::NotHeld, "{how:?}");
+        assert!(before.create_revision() > 0);
+    }
+}
+
+/// A name that is reserved is granted to nobody else, when the reservation changes meanwhile.
+#[tokio::test]
+async fn s11_a_reservation_is_what_was_read() {
+    let mut bench = Bench::new().await;
+    let reserve = async |bench: &Bench, job: &str, successor: &AcquireRequest| {
+        let (claim, _) = granted(&bench.store, &request(job, LONG)).await;
+        let reserved_for = Some(successor.holder.clone());
+        only(bench.store.release(&[ReleaseRequest { claim, hold_for: LONG, reserved_for }]).await).unwrap();
+    };
+    let successor = request("job", LONG);
+    reserve(&bench, "job", &successor).await;
+    reserve(&bench, "other", &request("other", LONG)).await;
+    let (key, other) = (bench.block("job"), bench.block("other"));
+    let value = bench.value(&other).await.unwrap();
+    let acquired = bench.overtaken(&key, &value, async |store| acquire(store, &successor).await).await.unwrap();
+    assert!(matches!(acquired, Acquired::Held { .. }), "{acquired:?}");
+    bench.assert_is_the_rivals(&key, &value).await;
+}
+
+/// A value as earlier versions of this library wrote it: without the nonce in its first place.
+fn earlier_form(claim: &Claim) -> String {
+    let Claim { holder, grant, .. } = claim;
+    format!(
+        r#"{{"holder":"{holder}","grant":"{grant}","ttl_seconds":300,"acquired_at_us":1,"metadata_revision":0,"metadata":{{"is":"old"}}}}"#
+    )
+}
+
+async fn granted_in_the_earlier_form(bench: &mut Bench, request: &AcquireRequest) -> (Claim, Grant) {
+    let (claim, grant) = granted(&bench.store, request).await;
+    let key = bench.store.key(&request.name);
+    bench.overwrite(&key, earlier_form(&claim)).await;
+    (claim, grant)
+}
+
+/// While a fleet is updated, grants of the earlier version are renewed and released as ever, and exclude.
+#[tokio::test]
+async fn s07_a_grant_of_an_earlier_version_is_renewed() {
+    let mut bench = Bench::new().await;
+    let wish = request("job", SHORT);
+    let (claim, grant) = granted_in_the_earlier_form(&mut bench, &wish).await;
+    assert!(!is_free(&bench.store, "job").await);
+    assert!(matches!(acquire(&bench.store, &wish).await, Ok(Acquired::Granted(again)) if again.token == grant.token));
+    for _ in 0..8 {
+        pass(SHORT / 4).await;
+        extended(&bench.store, &claim, SHORT).await;
+    }
+    let after = pair(&mut bench.driver, &bench.store, "job").await.unwrap();
+    let text = String::from_utf8(after.value().to_vec()).unwrap();
+    assert!(text.starts_with(&format!(r#"{{"grant":"{}","holder":"#, claim.grant)), "{text}");
+    assert!(text.contains(r#""is":"old""#) && after.create_revision() == i64::try_from(grant.token.get()).unwrap());
+    assert_eq!(release(&bench.store, &claim).await, Released::Freed);
+    assert!(is_free(&bench.store, "job").await);
+}
+
+#[tokio::test]
+async fn s11_a_grant_of_an_earlier_version_is_released_or_broken() {
+    let mut bench = Bench::new().await;
+    let (claim, _) = granted_in_the_earlier_form(&mut bench, &request("job", LONG)).await;
+    assert_eq!(release(&bench.store, &claim).await, Released::Freed);
+    assert_eq!(release(&bench.store, &claim).await, Released::NotHeld);
+
+    let (claim, _) = granted_in_the_earlier_form(&mut bench, &request("held", LONG)).await;
+    let wish = ReleaseRequest { claim, hold_for: LONG, reserved_for: None };
+    assert_eq!(only(bench.store.release(&[wish]).await).unwrap(), Released::Freed);
+    assert!(!is_free(&bench.store, "held").await);
+
+    for how in [Break::Now, Break::AfterExpiry] {
+        let job = format!("job/{how:?}");
+        let (claim, grant) = granted_in_the_earlier_form(&mut bench, &request(&job, LONG)).await;
+        assert_eq!(bench.store.break_lease(&claim.name, grant.token, how).await.unwrap(), Released::Freed);
+        assert!(matches!(lost(&bench.store, &claim, LONG).await, LossReason::Gone | LossReason::Broken));
+    }
+}
+
+/// A stranger's grant of the earlier form is nobody else's.
+#[tokio::test]
+async fn s07_a_grant_of_an_earlier_version_is_its_holders_alone() {
+    let mut bench = Bench::new().await;
+    let (claim, _) = granted(&bench.store, &request("job", LONG)).await;
+    let (rival, _) = bench.rival().await;
+    let key = bench.store.key(&name("job"));
+    bench.overwrite(&key, earlier_form(&rival)).await;
+    assert!(matches!(lost(&bench.store, &claim, LONG).await, LossReason::TakenOver { .. }));
+    assert_eq!(release(&bench.store, &claim).await, Released::NotHeld);
+    bench.assert_is_the_rivals(&key, earlier_form(&rival).as_bytes()).await;
+}
