@@ -179,7 +179,7 @@ impl Connections {
             Source::Endpoints(endpoints) => rand::random_range(0..endpoints.urls.len().max(1)),
         };
         let state = Arc::new(Mutex::new(State::starting_at(endpoint)));
-        Self { source, clock, request_timeout, state, left: watch::Sender::new(NONE) }
+        Self { source, clock, request_timeout, state, left: watch::Sender::new(0) }
     }
 
     /// Makes a call. One that surely was not done is tried on every endpoint once, as far as the time goes.

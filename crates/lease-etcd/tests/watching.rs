@@ -68,23 +68,84 @@ async fn a_standing_watch_is_not_disturbed_by_compaction() {
     expect_hint(&store, &mut hints, "a release").await;
 }
 
-/// A watch whose connection is dead without a sign moves as soon as any call notices.
+/// A watch whose connection is dead without a sign moves as soon as any call notices, and misses nothing.
 #[tokio::test]
 async fn a_watch_follows_the_calls_to_another_endpoint() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
-    let store = connect_in_order(&options(), &[etcd.url_through(&network), etcd.url().to_owned()]).await;
+    let options = options();
+    let store = connect_in_order(&options, &[etcd.url_through(&network), etcd.url().to_owned()]).await;
+    let other = options.connect([etcd.url()]).await.unwrap();
+    let (claim, _) = granted(&other, &request("job", LONG)).await;
     let mut hints = store.subscribe(&name("job"));
     within("the watch stands", PATIENCE, hints.next()).await;
     drain(&mut hints).await;
     network.black_hole(Direction::Both);
+    release(&other, &claim).await;
     let job = name("job");
     tokio::select! {
         record = store.inspect(&job) => panic!("through a black hole: {record:?}"),
         () = pass(Duration::from_millis(200)) => {}
     }
-    within("a hint when the watch stands elsewhere", Duration::from_secs(3), hints.next()).await;
+    within("the release that was missed", Duration::from_secs(3), hints.next()).await;
     expect_hint(&store, &mut hints, "a release").await;
+}
+
+/// L2: a call that is abandoned, as many are when the server is busy, is no hint to all who wait: each would look, and make
+/// it busier.
+#[tokio::test]
+async fn l02_an_abandoned_call_is_no_hint() {
+    let etcd = Etcd::shared().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    let mut hints = store.subscribe(&name("job"));
+    within("the watch stands", PATIENCE, hints.next()).await;
+    drain(&mut hints).await;
+    network.delay(Direction::Answers, Duration::from_millis(50));
+    let abandoned = async {
+        let job = name("job");
+        for _ in 0..10 {
+            tokio::select! {
+                record = store.inspect(&job) => panic!("through a delay: {record:?}"),
+                () = pass(Duration::from_millis(20)) => {}
+            }
+            // The next call is on a new connection.
+            store.inspect(&job).await.unwrap();
+        }
+        pass(Duration::from_secs(2)).await;
+    };
+    tokio::select! {
+        () = hints.next() => panic!("a hint of nothing"),
+        () = abandoned => {}
+    }
+    network.heal();
+    expect_hint(&store, &mut hints, "a release").await;
+}
+
+/// What happens while the connection is broken is told when the watch stands again, and nothing else.
+#[tokio::test]
+async fn a_watch_goes_on_where_it_was() {
+    let etcd = Etcd::start().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let options = options();
+    let waiter = options.connect([etcd.url_through(&network)]).await.unwrap();
+    let store = options.connect([etcd.url()]).await.unwrap();
+    let (claim, _) = granted(&store, &request("job", LONG)).await;
+    let (mut job, mut other) = (waiter.subscribe(&name("job")), waiter.subscribe(&name("other")));
+    within("the watch stands", PATIENCE, async { tokio::join!(job.next(), other.next()) }).await;
+    network.refuse_connections();
+    network.reset_connections();
+    pass(Duration::from_millis(200)).await;
+    release(&store, &claim).await;
+    // Somebody who comes while it does not stand.
+    let mut late = waiter.subscribe(&name("late"));
+    network.heal();
+    within("the release", PATIENCE, job.next()).await;
+    within("the watch stands for the newcomer", PATIENCE, late.next()).await;
+    tokio::select! {
+        () = other.next() => panic!("a hint of nothing"),
+        () = pass(Duration::from_secs(2)) => {}
+    }
 }
 
 /// A server that restarts has forgotten the stream.
@@ -94,10 +155,36 @@ async fn a_watch_outlives_a_restart() {
     let store = options().connect([etcd.url()]).await.unwrap();
     let mut hints = store.subscribe(&name("job"));
     within("the watch stands", PATIENCE, hints.next()).await;
-    drain(&mut hints).await;
     etcd.restart().await.unwrap();
-    within("a hint when the watch stands again", PATIENCE, hints.next()).await;
+    eventually("the server serves again", async || store.inspect(&name("job")).await.ok()).await;
+    let mut late = store.subscribe(&name("late"));
+    within("the watch stands again", PATIENCE, late.next()).await;
     expect_hint(&store, &mut hints, "a release").await;
+}
+
+/// A server whose data is gone begins its revisions anew: what the watch waits for will never come.
+#[tokio::test]
+async fn a_watch_begins_anew_in_another_history() {
+    let etcd = Etcd::start().await;
+    let empty = Etcd::start().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let options = options();
+    let store = options.connect([etcd.url_through(&network)]).await.unwrap();
+    for number in 0..20 {
+        let (claim, _) = granted(&store, &request(&format!("job/{number}"), LONG)).await;
+        release(&store, &claim).await;
+    }
+    let mut hints = store.subscribe(&name("job"));
+    within("the watch stands", PATIENCE, hints.next()).await;
+    drain(&mut hints).await;
+    network.redirect(empty.address().unwrap());
+    network.reset_connections();
+    within("a hint, since some may have been missed", PATIENCE, hints.next()).await;
+    let other = options.connect([empty.url()]).await.unwrap();
+    drain(&mut hints).await;
+    let (claim, _) = granted(&other, &request("job", LONG)).await;
+    release(&other, &claim).await;
+    within("a release in the other history", Duration::from_secs(3), hints.next()).await;
 }
 
 /// An expiry is hinted, too: a waiter need not poll to take over from a crashed holder.
