@@ -54,8 +54,39 @@ impl Inner {
             _ => None,
         });
         let remaining = self.remaining(OPERATION, leases, began).await;
-        let answers = requests.iter().zip(progress);
-        answers.map(|(request, progress)| progress.answer(request, &remaining)).collect()
+        let mut answers = Vec::with_capacity(requests.len());
+        for (request, progress) in requests.iter().zip(progress) {
+            answers.push(match progress {
+                // Its etcd lease is gone, and the key with it, unless that has moved meanwhile.
+                Progress::Own(entry) if matches!(remaining.get(&entry.lease), Some(Ok(None))) => {
+                    self.own_again(request, began).await
+                }
+                progress => progress.answer(request, &remaining),
+            });
+        }
+        answers
+    }
+
+    /// Looks once more at what was the own grant, on an etcd lease that is gone.
+    async fn own_again(&self, request: &AcquireRequest, began: Moment) -> Result<Acquired> {
+        for _ in 0..ROUNDS {
+            let seen = self.look_at(OPERATION, &request.name).await.map_err(|failure| failure.error)?;
+            let progress = match Progress::after(request, seen) {
+                Progress::TryFree | Progress::TryReserved(_) => return Ok(Acquired::Spent),
+                progress => progress,
+            };
+            let lease = match &progress {
+                Progress::Own(entry) | Progress::Blocked(entry) => Some(entry.lease),
+                _ => None,
+            };
+            let remaining = self.remaining(OPERATION, lease, began).await;
+            let is_gone =
+                matches!(&progress, Progress::Own(entry) if matches!(remaining.get(&entry.lease), Some(Ok(None))));
+            if !is_gone {
+                return progress.answer(request, &remaining);
+            }
+        }
+        Err(crate::error::here(lease_core::ErrorKind::Unavailable, OPERATION, "the key changes all the time"))
     }
 
     /// A look is a read, and is not written by every member like an attempt, lost ones too (L2).
@@ -76,18 +107,20 @@ impl Inner {
     /// Tries all that are to be tried, in one request if they fit.
     async fn attempt(&self, requests: &[AcquireRequest], progress: &mut [Progress], began: Moment, is_first: bool) {
         let (mut tried, mut steps) = (Vec::new(), Vec::new());
+        let to_be_tried = requests.iter().zip(&*progress).filter(|(_, progress)| progress.is_to_be_tried());
+        let ttls: Vec<_> = to_be_tried.map(|(request, _)| self.limits.rounded(request.ttl)).collect();
+        let buckets = self.buckets.newest_of(&self.connections, OPERATION, ttls).await;
         let acquired_at = wall_clock();
         for (index, request) in requests.iter().enumerate() {
             if !progress[index].is_to_be_tried() {
                 continue;
             }
-            let ttl = self.limits.rounded(request.ttl);
-            match self.buckets.newest(&self.connections, OPERATION, ttl).await {
+            match &buckets[&self.limits.rounded(request.ttl)] {
                 Ok(bucket) => {
-                    steps.push(self.acquire_step(request, &progress[index], bucket, acquired_at));
-                    tried.push((index, bucket));
+                    steps.push(self.acquire_step(request, &progress[index], *bucket, acquired_at));
+                    tried.push((index, *bucket));
                 }
-                Err(failure) => progress[index] = Progress::Done(Err(failure.error)),
+                Err(failure) => progress[index] = Progress::Done(Err(failure.error.clone())),
             }
         }
         let outcomes = self.transactions.commit(&self.connections, OPERATION, Access::Write, steps).await;
@@ -98,7 +131,10 @@ impl Inner {
                     let token = u64::try_from(outcome.revision).unwrap_or_default();
                     Progress::Done(granted(request, token, bucket.remaining(began)))
                 }
-                Ok(outcome) => Progress::after(request, self.seen(&outcome)),
+                Ok(outcome) => match self.seen(OPERATION, Access::Write, &request.name, &outcome) {
+                    Ok(seen) => Progress::after(request, seen),
+                    Err(failure) => Progress::Done(Err(failure.error)),
+                },
                 // Revoked behind our back, or expired on the way. Nothing was done: once more with another one.
                 Err(Failure { cure: Cure::NewLease, .. }) if is_first => {
                     self.buckets.forget(bucket.id);

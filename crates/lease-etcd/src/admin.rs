@@ -6,7 +6,7 @@ use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, SortOrder, SortTar
 use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Released, Result};
 
 use crate::{
-    error::{Access, Failure, here},
+    error::{Access, Cure, Failure, here},
     keys::Role,
     record::{Entry, How, Seen},
     store::Inner,
@@ -23,20 +23,21 @@ impl Inner {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
         const OPERATION: &str = "inspect";
         let began = self.connections.clock().now();
-        let seen = self.look_at(OPERATION, name).await.map_err(|failure| failure.error)?;
-        let Some(entry) = seen.grant.or(seen.block) else { return Ok(None) };
-        let mut remaining = self.remaining(OPERATION, [entry.lease], began).await;
-        let left = remaining.remove(&entry.lease).transpose().map_err(|failure| failure.error)?;
-        // Gone in the meantime, and the key with it.
-        let Some(left) = left.flatten() else { return Ok(None) };
-        match entry.as_lease(name, left) {
-            Some(record) => Ok(Some(record)),
-            None => {
-                let key = self.keys.grant(name);
-                let message = format!("the value of {key} is not of this library: delete the key if nobody needs it");
-                Err(here(ErrorKind::Invalid, OPERATION, message))
+        for _ in 0..ROUNDS {
+            let seen = self.look_at(OPERATION, name).await.map_err(|failure| failure.error)?;
+            let Some(entry) = seen.grant.or(seen.block) else { return Ok(None) };
+            let mut remaining = self.remaining(OPERATION, [entry.lease], began).await;
+            let left = remaining.remove(&entry.lease).transpose().map_err(|failure| failure.error)?;
+            // It is gone, and the key with it, unless that has moved meanwhile: only a key that is not there is nobody's (S19).
+            let Some(left) = left.flatten() else { continue };
+            if let Some(record) = entry.as_lease(name, left) {
+                return Ok(Some(record));
             }
+            let key = self.keys.grant(name);
+            let message = format!("the value of {key} is not of this library: delete the key if nobody needs it");
+            return Err(here(ErrorKind::Invalid, OPERATION, message));
         }
+        Err(here(ErrorKind::Unavailable, OPERATION, "the lease changes all the time"))
     }
 
     pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
@@ -53,8 +54,13 @@ impl Inner {
                 if records.last().is_some_and(|last: &LeaseRecord| last.name == name) {
                     continue;
                 }
-                // Where the lease is gone, so is the key. A value that is not of this library is nobody's lease.
-                records.extend(left.flatten().and_then(|left| entry.as_lease(&name, left)));
+                // A value that is not of this library is nobody's lease.
+                records.extend(match left.flatten() {
+                    Some(left) => entry.as_lease(&name, left),
+                    // Where the etcd lease is gone, so is the key, unless it has moved meanwhile.
+                    None if entry.record.is_some() => self.inspect(&name).await?,
+                    None => None,
+                });
             }
             match next {
                 Some(next) => from = next,
@@ -135,7 +141,7 @@ impl Inner {
         let (Some(record), true) = (&entry.record, entry.lease != 0) else {
             let message = "this key never expires by itself, or its value is not of this library: use Break::Now";
             let error = here(ErrorKind::Invalid, "break", message);
-            return Err(Failure { error, cure: crate::error::Cure::None });
+            return Err(Failure { error, cure: Cure::None });
         };
         let value = record.block(token.get(), How::Broken, None).to_bytes();
         let key = self.keys.grant(name);
@@ -150,7 +156,11 @@ impl Inner {
             ],
             ..Step::default()
         };
-        let outcome = self.transactions.commit_one(&self.connections, "break", Access::Write, step).await?;
-        Ok(outcome.succeeded.then_some(Released::Freed))
+        match self.transactions.commit_one(&self.connections, "break", Access::Write, step).await {
+            Ok(outcome) => Ok(outcome.succeeded.then_some(Released::Freed)),
+            // It has expired since it was read.
+            Err(Failure { cure: Cure::NewLease, .. }) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! The etcd leases that keys are attached to.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use etcd_client::LeaseGrantOptions;
+use futures::future::join_all;
 use lease_core::{Clock, Moment};
 
 use crate::{
@@ -98,6 +99,20 @@ impl Buckets {
         }
     }
 
+    /// The newest bucket of each of these ttls. Those that are to be brought are asked for at the same time (L7).
+    pub(crate) async fn newest_of(
+        &self,
+        connections: &Connections,
+        operation: &'static str,
+        ttls: impl IntoIterator<Item = Duration>,
+    ) -> HashMap<Duration, Result<Bucket, Failure>> {
+        let ttls: HashSet<Duration> = ttls.into_iter().collect();
+        join_all(ttls.into_iter().map(async |ttl| (ttl, self.newest(connections, operation, ttl).await)))
+            .await
+            .into_iter()
+            .collect()
+    }
+
     /// A bucket of its own, that lasts for the whole time from now on.
     pub(crate) async fn fresh(
         &self,
@@ -131,12 +146,13 @@ impl Buckets {
 
     /// The bucket with this id, if it is of this store and may still be there.
     pub(crate) fn known(&self, id: i64) -> Option<Bucket> {
-        self.lock().values().flat_map(|shelf| &shelf.buckets).find(|bucket| bucket.id == id).copied()
+        let shelves = self.lock();
+        shelves.get(&seconds_of(id))?.buckets.iter().find(|bucket| bucket.id == id).copied()
     }
 
     /// The server says that it is gone, before its time: nothing more is attached to it.
     pub(crate) fn forget(&self, id: i64) {
-        for shelf in self.lock().values_mut() {
+        if let Some(shelf) = self.lock().get_mut(&seconds_of(id)) {
             shelf.buckets.retain(|bucket| bucket.id != id);
         }
     }
@@ -183,6 +199,11 @@ impl Buckets {
     }
 }
 
+/// The ttl in an id of ours, in seconds.
+fn seconds_of(id: i64) -> u64 {
+    u64::try_from(id >> SERIAL_BITS).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use lease_core::SystemClock;
@@ -200,6 +221,7 @@ mod tests {
         assert!(short[2] < later && later.0 < long && short[0].0 > 0);
         let (longest, _) = next_id(crate::store::MAX_TTL);
         assert!(longest > long);
+        assert_eq!((seconds_of(long), seconds_of(longest)), (3, crate::store::MAX_TTL.as_secs()));
     }
 
     #[test]

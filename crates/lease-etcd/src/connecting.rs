@@ -11,7 +11,7 @@ use tokio::runtime;
 
 use crate::{
     connections::State,
-    error::{Access, Cure, Failure, classify, timed_out},
+    error::{Access, Cure, Failure, classify, here, timed_out},
 };
 
 const OPERATION: &str = "connect";
@@ -149,8 +149,25 @@ impl Making {
             Err(failure) if failure.cure == Cure::Reconnect => {
                 Err(Unmade { failure, pause: SHORT_PAUSE, driver: Some(driver) })
             }
+            Ok(status) if status.is_learner() => {
+                let message = "this member is a learner, which serves nobody yet";
+                let error = here(ErrorKind::Unavailable, OPERATION, message);
+                let failure = Failure { error, cure: Cure::Reconnect };
+                Err(Unmade { failure, pause: SHORT_PAUSE, driver: Some(driver) })
+            }
+            Ok(status) => {
+                if !status.errors().is_empty() {
+                    let (endpoint, alarms) = (url, status.errors().join(", "));
+                    tracing::warn!(
+                        endpoint,
+                        alarms,
+                        "etcd is in trouble: with NOSPACE nothing can be acquired or renewed"
+                    );
+                }
+                Ok(driver)
+            }
             // Whatever it says, it has been reached.
-            _ => Ok(driver),
+            Err(_) => Ok(driver),
         }
     }
 
@@ -170,5 +187,5 @@ impl Making {
 /// There is no runtime any more, or never was one, on which a connection could live.
 pub(crate) fn no_runtime() -> Failure {
     let message = "there is no tokio runtime to connect on, or it has ended";
-    Failure { error: crate::error::here(ErrorKind::Unavailable, OPERATION, message), cure: Cure::None }
+    Failure { error: here(ErrorKind::Unavailable, OPERATION, message), cure: Cure::None }
 }

@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     connecting::{Driver, Endpoints, Making, Unmade, no_runtime},
     error::{Access, Cure, Failure, classify, timed_out},
+    history::History,
 };
 
 /// One connection at a time, to one member of the cluster at a time.
@@ -38,6 +39,7 @@ pub(crate) struct Connections {
     state: Arc<Mutex<State>>,
     /// The number of the connection that was left last, for streams that may be dead with it.
     left: watch::Sender<u64>,
+    history: History,
 }
 
 /// What a call of the driver returns, once it has what it needs.
@@ -179,7 +181,7 @@ impl Connections {
             Source::Endpoints(endpoints) => rand::random_range(0..endpoints.urls.len().max(1)),
         };
         let state = Arc::new(Mutex::new(State::starting_at(endpoint)));
-        Self { source, clock, request_timeout, state, left: watch::Sender::new(0) }
+        Self { source, clock, request_timeout, state, left: watch::Sender::new(0), history: History::default() }
     }
 
     /// Makes a call. One that surely was not done is tried on every endpoint once, as far as the time goes.
@@ -356,6 +358,10 @@ impl Connections {
         let lane = state.lanes.iter().find(|lane| Some(lane.runtime) == runtime && lane.client.is_some());
         let endpoint = lane.map_or(state.endpoint, |lane| lane.endpoint);
         Some(&endpoints.urls[endpoint % endpoints.urls.len()])
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -61,6 +61,12 @@ pub(crate) fn timed_out(operation: &'static str, access: Access) -> Failure {
     Failure { error, cure: Cure::Reconnect }
 }
 
+/// An answer that is not one to what was asked: it is not believed, and its connection is left (S25).
+pub(crate) fn not_the_answer(operation: &'static str, access: Access) -> Failure {
+    let error = here(access.unanswered(), operation, "etcd's answer is not one to what was asked");
+    Failure { error, cure: Cure::Reconnect }
+}
+
 /// The one table from the driver's errors.
 pub(crate) fn classify(operation: &'static str, access: Access, error: etcd_client::Error) -> Failure {
     use etcd_client::Error as Driver;
@@ -91,6 +97,9 @@ fn of_status(operation: &'static str, access: Access, status: &Status) -> Failur
         Origin::Server => of_server(status.code(), status.message(), access),
     };
     let message = match Origin::of(status) {
+        Origin::Server if status.message().contains("database space exceeded") => {
+            format!("{}: its quota is used up (NOSPACE); compact, defragment and disarm the alarm", status.message())
+        }
         Origin::Server => status.message().to_owned(),
         _ => format!("etcd cannot be reached: {}", in_full(status)),
     };
@@ -151,7 +160,9 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
         Code::PermissionDenied => (ErrorKind::Denied, Cure::None),
         // out of disk quota, too many requests; corrupt, not yet able
         Code::ResourceExhausted | Code::DataLoss => (ErrorKind::Unavailable, Cure::None),
-        Code::Unavailable if says("not capable") => (ErrorKind::Unavailable, Cure::Reconnect),
+        Code::Unavailable if says("not capable") || says("not supported for learner") => {
+            (ErrorKind::Unavailable, Cure::Reconnect)
+        }
         // timed out, the leader changed, the server stopped: it may have been done
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
             (access.unanswered(), Cure::Reconnect)
@@ -160,6 +171,8 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::NotFound => {
             (ErrorKind::Invalid, Cure::None)
         }
+        // before anything was written down
+        Code::Unknown if says("raft proposal dropped") => (ErrorKind::Unavailable, Cure::Reconnect),
         // etcd uses it for what it has no code for, and that may be anything
         Code::Unknown => (access.unanswered(), Cure::None),
         _ => (ErrorKind::Internal, Cure::None),
@@ -224,11 +237,22 @@ mod tests {
             (Code::PermissionDenied, "etcdserver: permission denied", Denied, Cure::None),
             (Code::FailedPrecondition, "etcdserver: authentication is not enabled", Invalid, Cure::NoLogin),
             (Code::Unimplemented, "unknown service", Unsupported, Cure::None),
+            (Code::Unavailable, "etcdserver: not capable", Unavailable, Cure::Reconnect),
+            (Code::Unavailable, "etcdserver: rpc not supported for learner", Unavailable, Cure::Reconnect),
+            (Code::Unknown, "raft proposal dropped", Unavailable, Cure::Reconnect),
             (Code::Unknown, "something new", Indeterminate, Cure::None),
             (Code::Internal, "a defect", Internal, Cure::None),
         ] {
             assert_eq!(of_server(code, message, Access::Write), (kind, cure), "{message}");
         }
+    }
+
+    #[test]
+    fn a_full_database_is_named_with_its_cure() {
+        let full = Status::resource_exhausted("etcdserver: mvcc: database space exceeded");
+        let failure = classify("renew", Access::Write, etcd_client::Error::GRpcStatus(full));
+        assert_eq!(failure.error.kind(), ErrorKind::Unavailable);
+        assert!(failure.error.to_string().contains("NOSPACE"), "{}", failure.error);
     }
 
     #[test]

@@ -39,10 +39,11 @@
 //!   is made anew from a snapshot goes back to the snapshot's revision, unless it is restored with `--bump-revision`.
 //! * **Holders are told** when a key of theirs is deleted: by the same watch, and at once (S6).
 //! * **Waiters are woken** by a watch, of releases, breaks and expiries, over one stream a store. Renewals are left out by the
-//!   server. When the stream ends, on whichever endpoint, it begins anew and hints once to everybody, so nothing
-//!   depends on the history that may have been compacted (S20).
-//! * **Endpoints are used one at a time.** A call that fails, has no answer in time or is abandoned by its caller takes the use of
-//!   its connection with it: the next one goes to the next endpoint on a new connection. HTTP/2 cannot close a connection
+//!   server. When the stream ends, on whichever endpoint, it goes on after what it has seen, and nothing is hinted that has not
+//!   happened; where that is compacted away it begins anew and hints once to everybody (S20).
+//! * **Endpoints are used one at a time**, any of them at first. A call that fails, has no answer in time or is abandoned by its
+//!   caller takes the use of its connection with it: the next one goes to the next endpoint on a new connection, and a
+//!   warning in the log says why. A connection is made once for all calls that wait for it, and a login outlives it. HTTP/2 cannot close a connection
 //!   for one call without harm to the others on it, so the old one closes when the calls that are still on it have ended (S24).
 //! * **Mutual exclusion for data in the same cluster** with [`EtcdStore::fence`].
 //!
@@ -59,6 +60,19 @@
 //!   [`LossReason::Gone`](lease_core::LossReason::Gone), since etcd keeps nothing that would tell it from an expiry. What is lost while the
 //!   watch is down is told by the next renewal.
 //! * That a **revoked etcd lease** hits one grant only: the others on it are lost as well, and told so.
+//! * That it goes on when **the quota is used up** (NOSPACE): then nothing is acquired or renewed, and leases are lost when they
+//!   expire; inspecting, breaking and releasing go on. Each renewal is a revision, about 280 bytes of etcd's history, which
+//!   etcd keeps for ever unless it is told otherwise: switch on `--auto-compaction-mode` and
+//!   `--auto-compaction-retention`, and watch `etcd_mvcc_db_total_size_in_bytes`. Connecting logs a warning while the alarm is up, and
+//!   errors name it.
+//! * That **new members** are found: the endpoints are those that the store was given. Give it the address of a load balancer, or
+//!   start the application anew, when all members are replaced.
+//! * That tokens survive **lost data**: a cluster that has lost its data, or got an older state back, begins its revisions anew. Who
+//!   held a lease before is told so at the next renewal, and frees nobody else's (each transaction compares whose grant
+//!   a key is); but tokens, and with them [`EtcdStore::fence`], may be those of earlier grants. A warning is logged when a
+//!   store sees that.
+//! * That a name that was **handed over** leaves nothing behind: the etcd lease that kept it blocked stays, empty, for as long as the name
+//!   was to be blocked.
 //! * That rights are checked by every etcd: old versions did not look into nested transactions.
 //!
 //! # What keeps a name blocked
@@ -80,7 +94,7 @@
 //! ```
 //!
 //! To end a grant and keep exclusion use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with `AfterExpiry`. Do not revoke the etcd
-//! lease: it is shared.
+//! lease: it is shared. Whoever overwrites the value of a key takes it from its holder, who is told at the next renewal.
 //!
 //! # Rights
 //!
@@ -94,6 +108,7 @@ mod connections;
 mod error;
 mod fence;
 mod handle;
+mod history;
 mod keys;
 mod limits;
 mod names;
@@ -105,6 +120,9 @@ mod store;
 mod transactions;
 mod watch;
 
+/// The driver, whose types are in [`EtcdStore::with_client`] and [`EtcdStore::fence`]: a new major version of it is one of this
+/// crate.
+pub use etcd_client;
 pub use options::EtcdStoreOptions;
 pub use store::EtcdStore;
 

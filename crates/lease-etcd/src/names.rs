@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use lease_core::{LeaseName, Moment};
 
 use crate::{
-    error::{Access, Failure},
+    error::{Access, Failure, not_the_answer},
     keys::Role,
     record::{Entry, Seen},
     store::{Inner, MAX_TTL},
@@ -45,26 +45,33 @@ impl Inner {
     pub(crate) async fn look(&self, operation: &'static str, names: &[&LeaseName]) -> Vec<Result<Seen, Failure>> {
         let steps = names.iter().map(|name| Step { then: self.gets(name), bytes: 0, ..Step::default() }).collect();
         let outcomes = self.transactions.commit(&self.connections, operation, Access::Read, steps).await;
-        outcomes.into_iter().map(|outcome| outcome.map(|outcome| self.seen(&outcome))).collect()
+        let found = names.iter().zip(outcomes);
+        found.map(|(name, outcome)| self.seen(operation, Access::Read, name, &outcome?)).collect()
     }
 
     pub(crate) async fn look_at(&self, operation: &'static str, name: &LeaseName) -> Result<Seen, Failure> {
         let step = Step { then: self.gets(name), ..Step::default() };
         let outcome = self.transactions.commit_one(&self.connections, operation, Access::Read, step).await?;
-        Ok(self.seen(&outcome))
+        self.seen(operation, Access::Read, name, &outcome)
     }
 
-    /// What [`Inner::gets`] have found.
-    pub(crate) fn seen(&self, outcome: &Outcome) -> Seen {
+    /// What [`Inner::gets`] have found for this name; a failure where it is another one's (S25).
+    pub(crate) fn seen(
+        &self,
+        operation: &'static str,
+        access: Access,
+        name: &LeaseName,
+        outcome: &Outcome,
+    ) -> Result<Seen, Failure> {
         let mut seen = Seen::default();
         for pair in outcome.found.iter().flatten() {
             match self.keys.parse(pair.key()) {
-                Some((_, Role::Grant)) => seen.grant = Some(Entry::of_grant(pair)),
-                Some((_, Role::Block)) => seen.block = Some(Entry::of_block(pair)),
-                _ => {}
+                Some((found, Role::Grant)) if found == *name => seen.grant = Some(Entry::of_grant(pair)),
+                Some((found, Role::Block)) if found == *name => seen.block = Some(Entry::of_block(pair)),
+                _ => return Err(not_the_answer(operation, access)),
             }
         }
-        seen
+        Ok(seen)
     }
 
     /// What is left of these etcd leases for somebody who began at this moment. Of this store's own ones that is known.

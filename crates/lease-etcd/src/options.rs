@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
 use lease_core::{Clock, ErrorKind, Result, SystemClock};
+use tonic::codegen::http::Uri;
 
 use crate::{
     EtcdStore,
@@ -30,14 +31,16 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct EtcdStoreOptions {
     /// What all keys begin with; `app-runtime-leases/` by default. Two stores whose prefixes differ share nothing, unless one
-    /// prefix is the beginning of the other.
+    /// prefix is the beginning of the other. It must not be empty, and must have no blanks or control characters.
     pub key_prefix: String,
-    /// How long a call may take, all its attempts together; 5 s by default. The calls of a client end earlier, by its leases'
+    /// How long a call may take, all its attempts together; 5 s by default, and more than nothing. The calls of a client end earlier, by its leases'
     /// own timings.
     pub request_timeout: Duration,
-    /// How long connecting to an endpoint may take; 2 s by default.
+    /// How long connecting to an endpoint may take; 2 s by default, and more than nothing. Where there is more than one endpoint
+    /// each has its share of [`EtcdStoreOptions::request_timeout`] at the most. A login may take as long as a call.
     pub connect_timeout: Duration,
     user: Option<(String, String)>,
     ca_certificate: Option<Vec<u8>>,
@@ -116,19 +119,22 @@ impl EtcdStoreOptions {
     /// Connects to a cluster.
     ///
     /// An endpoint is `http://host:port`, `https://host:port`, or `host:port`, which is `https` where certificates are set. One
-    /// endpoint is used at a time, the next one when it fails. The smallest ttl that the servers grant is asked for at once,
+    /// endpoint is used at a time, any of them at first, the next one when it fails: see [`EtcdStore::endpoint`]. The endpoints
+    /// stay those that are given here, also when members of the cluster are replaced. The smallest ttl that the servers grant is asked for at once,
     /// with an etcd lease of that ttl.
     ///
     /// # Errors
     ///
-    /// `Invalid`: there is no endpoint, one is no URL, or the certificates cannot be used. `Denied`: the servers refuse the
+    /// `Invalid`: there is no endpoint, one is no such URL, a timeout is zero, the key prefix is not as it must be, or the
+    /// certificates cannot be used. `Denied`: the servers refuse the
     /// user or the password. `Unavailable`: no endpoint answers. No error repeats an endpoint or the password.
     ///
     /// # Cancel safety
     ///
     /// Nothing is left behind when it is dropped but an empty etcd lease of a few seconds.
     pub async fn connect<E: AsRef<str>>(&self, endpoints: impl IntoIterator<Item = E>) -> Result<EtcdStore> {
-        let urls: Vec<_> = endpoints.into_iter().map(|endpoint| self.url(endpoint.as_ref())).collect();
+        let urls: Vec<_> = endpoints.into_iter().map(|endpoint| self.url(endpoint.as_ref())).collect::<Result<_>>()?;
+        self.check()?;
         if urls.is_empty() {
             return Err(here(ErrorKind::Invalid, "connect", "there must be an endpoint at least"));
         }
@@ -171,14 +177,31 @@ impl EtcdStoreOptions {
     }
 
     async fn open(&self, source: Source) -> Result<EtcdStore> {
-        if self.key_prefix.is_empty() {
-            return Err(here(ErrorKind::Invalid, "connect", "the key prefix must not be empty"));
-        }
+        self.check()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connections = Connections::new(source, clock, self.request_timeout);
         let keys = Keys::new(&self.key_prefix);
         let limits = probe(&connections, &keys).await.map_err(|failure| failure.error)?;
         Ok(EtcdStore::new(connections, keys, limits))
+    }
+
+    fn check(&self) -> Result<()> {
+        let is_bad = |letter: char| letter.is_whitespace() || letter.is_control();
+        let user = self.user.as_ref().map(|(user, _)| user);
+        let wrong = if self.key_prefix.is_empty() {
+            "the key prefix must not be empty"
+        } else if self.key_prefix.contains(is_bad) {
+            "the key prefix must have no blanks or control characters"
+        } else if self.request_timeout.is_zero() {
+            "the request timeout must be greater than zero"
+        } else if self.connect_timeout.is_zero() {
+            "the connect timeout must be greater than zero"
+        } else if user.is_some_and(String::is_empty) {
+            "the user's name must not be empty"
+        } else {
+            return Ok(());
+        };
+        Err(here(ErrorKind::Invalid, "connect", wrong))
     }
 
     fn connect_options(&self, is_secure: bool) -> ConnectOptions {
@@ -206,11 +229,31 @@ impl EtcdStoreOptions {
         }
     }
 
-    fn url(&self, endpoint: &str) -> String {
-        match endpoint {
-            _ if endpoint.contains("://") => endpoint.to_owned(),
-            _ if self.has_certificates() => format!("https://{endpoint}"),
-            _ => format!("http://{endpoint}"),
+    /// The URL of an endpoint. No error repeats it: it may have been written with a password in it.
+    fn url(&self, endpoint: &str) -> Result<String> {
+        let (scheme, address) = match endpoint.split_once("://") {
+            Some(("http", address)) => ("http", address),
+            Some(("https", address)) => ("https", address),
+            Some(_) => return Err(here(ErrorKind::Invalid, "connect", "an endpoint is neither http:// nor https://")),
+            None if self.has_certificates() => ("https", endpoint),
+            None => ("http", endpoint),
+        };
+        let address = address.strip_suffix('/').unwrap_or(address);
+        if address.contains('@') {
+            let message = "an endpoint has a user or a password in it: set them with `with_user`";
+            return Err(here(ErrorKind::Invalid, "connect", message));
+        }
+        if address.contains(['/', '?', '#']) {
+            return Err(here(
+                ErrorKind::Invalid,
+                "connect",
+                "an endpoint has a path: it must be a host and a port only",
+            ));
+        }
+        let url = format!("{scheme}://{address}");
+        match url.parse::<Uri>() {
+            Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(url),
+            _ => Err(here(ErrorKind::Invalid, "connect", "an endpoint is no URL")),
         }
     }
 
@@ -271,8 +314,28 @@ mod tests {
     #[test]
     fn an_endpoint_without_a_scheme_is_secure_where_certificates_are_set() {
         let options = EtcdStoreOptions::new();
-        assert_eq!(options.url("etcd-1:2379"), "http://etcd-1:2379");
-        assert_eq!(options.url("https://etcd-1:2379"), "https://etcd-1:2379");
-        assert_eq!(options.with_ca_certificate("pem").url("etcd-1:2379"), "https://etcd-1:2379");
+        assert_eq!(options.url("etcd-1:2379").unwrap(), "http://etcd-1:2379");
+        assert_eq!(options.url("https://etcd-1:2379/").unwrap(), "https://etcd-1:2379");
+        assert_eq!(options.url("[::1]:2379").unwrap(), "http://[::1]:2379");
+        assert_eq!(options.with_ca_certificate("pem").url("etcd-1:2379").unwrap(), "https://etcd-1:2379");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_host_and_a_port() {
+        let options = EtcdStoreOptions::new();
+        for bad in [
+            "",
+            "http://",
+            "ftp://etcd-1:2379",
+            "http://etcd-1:2379/path",
+            "http://etcd-1:2379?x",
+            "http://root:hunter2@etcd-1:2379",
+            "root:hunter2@etcd-1:2379",
+            "http://[",
+        ] {
+            let error = options.url(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{bad}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }

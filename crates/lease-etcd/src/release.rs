@@ -132,7 +132,13 @@ impl Inner {
             used.extend(hold.filter(|_| may_be_done));
             progress[index] = match outcome {
                 Ok(outcome) if outcome.succeeded => Progress::Done(Ok(Released::Freed)),
-                Ok(outcome) => Progress::after_look(&requests[index], self.seen(&outcome).grant),
+                Ok(outcome) => {
+                    let seen = self.seen(OPERATION, Access::Write, &requests[index].claim.name, &outcome);
+                    match seen {
+                        Ok(seen) => Progress::after_look(&requests[index], seen.grant),
+                        Err(failure) => Progress::Done(Err(failure.error)),
+                    }
+                }
                 Err(failure) => Progress::Done(Err(failure.error)),
             };
         }

@@ -62,11 +62,13 @@ impl Inner {
     /// would move forwards.
     async fn move_all(&self, requests: &[RenewRequest], progress: &mut [Progress], began: Moment, is_first: bool) {
         let (mut moved, mut steps) = (Vec::new(), Vec::new());
+        let to_be_moved = requests.iter().zip(&*progress).filter(|(_, progress)| matches!(progress, Progress::Move));
+        let ttls: Vec<_> = to_be_moved.map(|(request, _)| self.limits.rounded(request.ttl)).collect();
+        let buckets = self.buckets.newest_of(&self.connections, OPERATION, ttls).await;
         for (index, request) in requests.iter().enumerate() {
             let Progress::Move = progress[index] else { continue };
             let Some(token) = handle::open(&request.claim) else { continue };
-            let ttl = self.limits.rounded(request.ttl);
-            match self.buckets.newest(&self.connections, OPERATION, ttl).await {
+            match buckets[&self.limits.rounded(request.ttl)].clone() {
                 Ok(bucket) => {
                     let key = self.keys.grant(&request.claim.name);
                     let bytes = 8 * key.len();
@@ -88,13 +90,18 @@ impl Inner {
                 Ok(outcome) if outcome.succeeded => {
                     Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
                 }
-                Ok(outcome) => match own_or_lost(&requests[index], self.seen(&outcome)) {
-                    Ok(entry) if entry.lease == bucket.id => {
-                        Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
+                Ok(outcome) => {
+                    let name = &requests[index].claim.name;
+                    let seen = self.seen(OPERATION, Access::Write, name, &outcome);
+                    match seen.map(|seen| own_or_lost(&requests[index], seen)) {
+                        Ok(Ok(entry)) if entry.lease == bucket.id => {
+                            Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
+                        }
+                        Ok(Ok(_)) => Progress::Careful,
+                        Ok(Err(lost)) => Progress::Done(Ok(lost)),
+                        Err(failure) => Progress::Done(Err(failure.error)),
                     }
-                    Ok(_) => Progress::Careful,
-                    Err(lost) => Progress::Done(Ok(lost)),
-                },
+                }
                 // The bucket is gone, and nothing was done: once more with another one.
                 Err(Failure { cure: Cure::NewLease, .. }) if is_first => {
                     self.buckets.forget(bucket.id);

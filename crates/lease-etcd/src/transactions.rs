@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, join_all};
 
 use crate::{
     connections::{Connections, Reply},
-    error::{Access, Cure, Failure},
+    error::{Access, Cure, Failure, not_the_answer},
 };
 
 /// A transaction of its own for one name.
@@ -37,23 +37,35 @@ pub(crate) struct Outcome {
     pub(crate) found: Vec<Option<KeyValue>>,
 }
 
-/// Commits steps: one alone as a plain transaction, many nested in one.
+/// Commits steps: one alone as a plain transaction, many nested in one; reads side by side in one, since etcd takes a
+/// transaction with others in it for a write, which every member stores (L2).
 #[derive(Debug)]
 pub(crate) struct Transactions {
     /// How many steps fit into one request, as far as is known.
     most: AtomicUsize,
+    most_reads: AtomicUsize,
 }
 
 /// The server allows 128 operations in a transaction (`--max-txn-ops`); a step counts as one, and the largest of its three
 /// lists, of which none is longer than four, counts on top once. A server that allows less says so.
 const MOST_STEPS: usize = 120;
 
+/// Of two operations each, which all count.
+const MOST_READS: usize = 60;
+
 /// The server takes 1.5 MiB in a request (`--max-request-bytes`).
 const MOST_BYTES: usize = 1 << 20;
 
 impl Transactions {
     pub(crate) fn new() -> Self {
-        Self { most: AtomicUsize::new(MOST_STEPS) }
+        Self { most: AtomicUsize::new(MOST_STEPS), most_reads: AtomicUsize::new(MOST_READS) }
+    }
+
+    fn most(&self, access: Access) -> &AtomicUsize {
+        match access {
+            Access::Read => &self.most_reads,
+            Access::Write => &self.most,
+        }
     }
 
     /// Commits steps, whose keys must all differ, and answers one each, in order. A request that is refused for a reason that
@@ -66,7 +78,7 @@ impl Transactions {
         access: Access,
         steps: Vec<Step>,
     ) -> Vec<Result<Outcome, Failure>> {
-        let chunks = self.chunks(steps);
+        let chunks = chunks(self.most(access).load(Ordering::Relaxed), steps);
         let answers =
             join_all(chunks.into_iter().map(|chunk| self.commit_chunk(connections, operation, access, chunk)));
         answers.await.into_iter().flatten().collect()
@@ -80,9 +92,13 @@ impl Transactions {
         access: Access,
         step: Step,
     ) -> Result<Outcome, Failure> {
-        let transaction = step.into_transaction();
+        let transaction = step.clone().into_transaction();
+        let before = connections.history().revision();
         let response = connections.call(operation, access, |client| send(client, transaction.clone())).await?;
-        Ok(outcome(&response, revision(&response)))
+        connections.history().goes_on(before, response.header());
+        revision(&response)
+            .and_then(|revision| outcome(&response, revision, &step))
+            .ok_or_else(|| not_the_answer(operation, access))
     }
 
     fn commit_chunk<'a>(
@@ -97,11 +113,24 @@ impl Transactions {
                 let step = steps.remove(0);
                 return vec![self.commit_one(connections, operation, access, step).await];
             }
-            match connections.call(operation, access, |client| send(client, nested(&steps))).await {
-                Ok(response) => outcomes(&response),
+            let before = connections.history().revision();
+            let transaction = match access {
+                Access::Read => side_by_side(&steps),
+                Access::Write => nested(&steps),
+            };
+            match connections.call(operation, access, |client| send(client, transaction.clone())).await {
+                Ok(response) => {
+                    connections.history().goes_on(before, response.header());
+                    let outcomes = match access {
+                        Access::Read => reads(&response, &steps),
+                        Access::Write => outcomes(&response, &steps),
+                    };
+                    let each = |outcome: Option<Outcome>| outcome.ok_or_else(|| not_the_answer(operation, access));
+                    outcomes.unwrap_or_else(|| steps.iter().map(|_| None).collect()).into_iter().map(each).collect()
+                }
                 Err(failure) if splits(&failure) => {
                     if failure.cure == Cure::Split && failure.error.to_string().contains("too many operations") {
-                        self.most.fetch_min(steps.len() / 2, Ordering::Relaxed);
+                        self.most(access).fetch_min(steps.len() / 2, Ordering::Relaxed);
                     }
                     let second = steps.split_off(steps.len() / 2);
                     let first = self.commit_chunk(connections, operation, access, steps);
@@ -114,30 +143,35 @@ impl Transactions {
             }
         })
     }
+}
 
-    fn chunks(&self, steps: Vec<Step>) -> Vec<Vec<Step>> {
-        let requests = steps.len().div_ceil(self.most.load(Ordering::Relaxed).max(1)).max(1);
-        // As large as each other: they go at the same time, and the answer comes with the last of them.
-        let most = steps.len().div_ceil(requests);
-        let mut chunks: Vec<Vec<Step>> = Vec::new();
-        let mut bytes = 0;
-        for step in steps {
-            bytes += step.bytes;
-            match chunks.last_mut() {
-                Some(chunk) if chunk.len() < most && bytes <= MOST_BYTES => chunk.push(step),
-                _ => {
-                    bytes = step.bytes;
-                    chunks.push(vec![step]);
-                }
+fn chunks(most: usize, steps: Vec<Step>) -> Vec<Vec<Step>> {
+    let requests = steps.len().div_ceil(most.max(1)).max(1);
+    // As large as each other: they go at the same time, and the answer comes with the last of them.
+    let most = steps.len().div_ceil(requests);
+    let mut chunks: Vec<Vec<Step>> = Vec::new();
+    let mut bytes = 0;
+    for step in steps {
+        bytes += step.bytes;
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < most && bytes <= MOST_BYTES => chunk.push(step),
+            _ => {
+                bytes = step.bytes;
+                chunks.push(vec![step]);
             }
         }
-        chunks
     }
+    chunks
 }
 
 /// All of them in one transaction.
 fn nested(steps: &[Step]) -> Txn {
     Txn::new().and_then(steps.iter().map(|step| TxnOp::txn(step.clone().into_transaction())).collect::<Vec<_>>())
+}
+
+/// All that they read in one transaction.
+fn side_by_side(steps: &[Step]) -> Txn {
+    Txn::new().and_then(steps.iter().flat_map(|step| step.then.clone()).collect::<Vec<_>>())
 }
 
 fn send(client: Client, transaction: Txn) -> Reply<TxnResponse> {
@@ -155,26 +189,55 @@ fn splits(failure: &Failure) -> bool {
     }
 }
 
-fn outcomes(response: &TxnResponse) -> Vec<Result<Outcome, Failure>> {
-    let revision = revision(response);
-    let each = response.op_responses().into_iter().map(|response| match response {
-        TxnOpResponse::Txn(response) => Ok(outcome(&response, revision)),
-        // What was asked is answered in kind.
-        _ => Ok(Outcome { succeeded: false, revision, found: Vec::new() }),
-    });
-    each.collect()
-}
-
-fn outcome(response: &TxnResponse, revision: i64) -> Outcome {
-    let found = response.op_responses().into_iter().filter_map(|response| match response {
-        TxnOpResponse::Get(found) => Some(found.kvs().first().cloned()),
+/// What became of each step; nothing where the answer has another number or kind of parts than what was asked (S25).
+fn outcomes(response: &TxnResponse, steps: &[Step]) -> Option<Vec<Option<Outcome>>> {
+    let revision = revision(response)?;
+    let responses = response.op_responses();
+    let each = responses.iter().zip(steps).map(|(response, step)| match response {
+        TxnOpResponse::Txn(response) => outcome(response, revision, step),
         _ => None,
     });
-    Outcome { succeeded: response.succeeded(), revision, found: found.collect() }
+    (responses.len() == steps.len()).then(|| each.collect())
 }
 
-fn revision(response: &TxnResponse) -> i64 {
-    response.header().map_or(0, etcd_client::ResponseHeader::revision)
+/// What each of the steps that were read side by side has found.
+fn reads(response: &TxnResponse, steps: &[Step]) -> Option<Vec<Option<Outcome>>> {
+    let revision = revision(response)?;
+    let mut found = found(&response.op_responses())?.into_iter();
+    let mut outcomes = Vec::new();
+    for step in steps {
+        let found: Vec<_> = found.by_ref().take(step.then.len()).collect();
+        let is_whole = found.len() == step.then.len();
+        outcomes.push(is_whole.then_some(Outcome { succeeded: response.succeeded(), revision, found }));
+    }
+    found.next().is_none().then_some(outcomes)
+}
+
+fn outcome(response: &TxnResponse, revision: i64, step: &Step) -> Option<Outcome> {
+    let responses = response.op_responses();
+    let succeeded = response.succeeded();
+    let asked = if succeeded { &step.then } else { &step.otherwise };
+    // Where nothing was done there was something to be read at most.
+    let found = if succeeded { gets(&responses).collect() } else { found(&responses)? };
+    (responses.len() == asked.len()).then_some(Outcome { succeeded, revision, found })
+}
+
+/// What was found, where there are gets only.
+fn found(responses: &[TxnOpResponse]) -> Option<Vec<Option<KeyValue>>> {
+    let found: Vec<_> = gets(responses).collect();
+    (found.len() == responses.len()).then_some(found)
+}
+
+fn gets(responses: &[TxnOpResponse]) -> impl Iterator<Item = Option<KeyValue>> {
+    responses.iter().filter_map(|response| match response {
+        TxnOpResponse::Get(found) => Some(found.kvs().first().cloned()),
+        _ => None,
+    })
+}
+
+/// Nothing where there is none: a transaction has always one.
+fn revision(response: &TxnResponse) -> Option<i64> {
+    response.header().map(etcd_client::ResponseHeader::revision).filter(|revision| *revision > 0)
 }
 
 #[cfg(test)]
@@ -183,7 +246,7 @@ mod tests {
 
     fn sizes(steps: &[usize]) -> Vec<usize> {
         let steps = steps.iter().map(|&bytes| Step { bytes, ..Step::default() }).collect();
-        Transactions::new().chunks(steps).iter().map(Vec::len).collect()
+        chunks(MOST_STEPS, steps).iter().map(Vec::len).collect()
     }
 
     #[test]

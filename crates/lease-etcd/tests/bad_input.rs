@@ -83,6 +83,13 @@ async fn endpoints_that_cannot_be_are_errors_that_help_and_tell_no_secret() {
         ("certificates for http", plain.clone().with_ca_certificate("hunter2").connect([url.as_str()]).await),
         ("no certificate", plain.clone().with_ca_certificate("hunter2").connect(["127.0.0.1:1"]).await),
         ("no prefix", plain.clone().with_key_prefix("").connect([url.as_str()]).await),
+        ("a prefix with blanks", plain.clone().with_key_prefix("leases announced/").connect([url.as_str()]).await),
+        ("no time for requests", plain.clone().with_request_timeout(Duration::ZERO).connect([url.as_str()]).await),
+        ("no time to connect", plain.clone().with_connect_timeout(Duration::ZERO).connect([url.as_str()]).await),
+        ("no user", plain.clone().with_user("", "hunter2").connect([url.as_str()]).await),
+        ("a password", plain.connect([url.replace("http://", "http://root:hunter2@")]).await),
+        ("a path", plain.connect([format!("{url}/path")]).await),
+        ("another scheme", plain.connect([url.replace("http://", "ftp://")]).await),
     ];
     for (case, outcome) in cases {
         let error = outcome.expect_err(case);
@@ -126,5 +133,8 @@ async fn an_application_may_bring_its_own_client() {
         _ = store.inspect(&job) => {}
     }
     assert_eq!(release(&store, &claim).await, Released::Freed);
-    drop(EtcdStore::with_client(driver).await.unwrap());
+    assert_eq!(store.endpoint(), None);
+    drop(EtcdStore::with_client(driver.clone()).await.unwrap());
+    let no_prefix = EtcdStoreOptions::new().with_key_prefix(" ").with_client(driver).await.unwrap_err();
+    assert_eq!(no_prefix.kind(), ErrorKind::Invalid);
 }

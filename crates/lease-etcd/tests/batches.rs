@@ -7,8 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use common::*;
 use futures::future::join_all;
-use integration_tests::Etcd;
-use lease_core::{Acquired, Break, LeaseClient, LeaseOptions, LeaseStore, Metadata};
+use integration_tests::{Direction, Etcd, Proxy};
+use lease_core::{
+    AcquireRequest, Acquired, Break, Clock, LeaseClient, LeaseOptions, LeaseStore, Metadata, ReleaseRequest, Released,
+    RenewRequest, Renewed, SystemClock,
+};
 use lease_testkit::{Operation, RecordingStore};
 
 const MANY: usize = 10_000;
@@ -98,4 +101,112 @@ async fn l07_a_batch_fits_into_requests_of_any_size() {
         }
         assert_eq!(store.list("", None, 300).await.unwrap().len(), 256);
     }
+}
+
+/// S11, L7: many releases that keep their names blocked take as long as one, and leave as little behind.
+#[tokio::test]
+async fn s11_many_names_are_held_blocked_together() {
+    const HELD: usize = 200;
+    let etcd = Etcd::start().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    let requests: Vec<_> = (0..HELD).map(|number| request(&format!("job/{number}"), LONG)).collect();
+    let mut releases = Vec::new();
+    for (number, (request, answer)) in requests.iter().zip(store.acquire(&requests).await).enumerate() {
+        let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
+        // Two times, of which both round up to whole seconds.
+        let hold_for = Duration::from_secs(3600 + number as u64 % 2) - Duration::from_millis(number as u64);
+        releases.push(ReleaseRequest { claim: claim(request, grant), hold_for, reserved_for: None });
+    }
+    let before = etcd.count_leases().await.unwrap();
+    let round_trip = Duration::from_millis(50);
+    network.delay(Direction::Answers, round_trip);
+    let began = SystemClock.now();
+    let released = store.release(&releases).await;
+    let took = SystemClock.now().saturating_since(began);
+    network.heal();
+    assert!(released.iter().all(|released| matches!(released, Ok(Released::Freed))), "{released:?}");
+    assert!(took < round_trip * 20, "{HELD} releases took {took:?}");
+    assert_eq!(etcd.count_leases().await.unwrap(), before + 2);
+    for record in store.list("", None, HELD + 1).await.unwrap() {
+        assert!(record.released && record.remaining > Duration::from_secs(3500), "{record:?}");
+    }
+    assert_eq!(store.list("", None, HELD + 1).await.unwrap().len(), HELD);
+}
+
+/// What was brought for a release that was none is given back.
+#[tokio::test]
+async fn s11_a_release_that_is_none_leaves_no_etcd_lease() {
+    let etcd = Etcd::start().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    let mut driver = etcd_client::Client::connect([etcd.url()], None).await.unwrap();
+    let (claim, _) = granted(&store, &request("job", LONG)).await;
+    let before = etcd.count_leases().await.unwrap();
+    let delay = Duration::from_millis(300);
+    network.delay(Direction::Requests, delay);
+    let key = store.key(&claim.name);
+    let wish = ReleaseRequest { claim, hold_for: LONG, reserved_for: None };
+    let (released, ()) = tokio::join!(async { only(store.release(&[wish]).await) }, async {
+        // After it was read.
+        pass(delay + delay / 2).await;
+        driver.delete(key, None).await.unwrap();
+    });
+    network.heal();
+    assert_eq!(released.unwrap(), Released::NotHeld);
+    eventually("it is revoked", async || (etcd.count_leases().await.unwrap() == before).then_some(())).await;
+}
+
+/// L7: as many buckets as there are ttls are asked for at the same time.
+#[tokio::test]
+async fn l07_many_ttls_take_as_long_as_one() {
+    let etcd = Etcd::start().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    let round_trip = Duration::from_millis(100);
+    network.delay(Direction::Answers, round_trip);
+    let requests: Vec<_> =
+        (0..50).map(|number| request(&format!("job/{number}"), Duration::from_secs(100 + number))).collect();
+    let began = SystemClock.now();
+    let answers = store.acquire(&requests).await;
+    let took = SystemClock.now().saturating_since(began);
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Acquired::Granted(_)))), "{answers:?}");
+    assert!(took < round_trip * 10, "acquired in {took:?}");
+    let renewals: Vec<_> = requests
+        .iter()
+        .zip(answers)
+        .map(|(request, answer)| match answer {
+            Ok(Acquired::Granted(grant)) => {
+                let ttl = request.ttl + Duration::from_secs(1000);
+                RenewRequest { claim: claim(request, grant), ttl, metadata: None }
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let began = SystemClock.now();
+    let renewed = store.renew(&renewals).await;
+    let took = SystemClock.now().saturating_since(began);
+    assert!(renewed.iter().all(|renewed| matches!(renewed, Ok(Renewed::Extended { .. }))), "{renewed:?}");
+    assert!(took < round_trip * 10, "renewed in {took:?}");
+}
+
+/// L2: a look is a read, whether at one name or at many: no member writes anything.
+#[tokio::test]
+async fn l02_looks_at_many_names_are_reads() {
+    let etcd = Etcd::start().await;
+    let store = options().connect([etcd.url()]).await.unwrap();
+    let mut driver = etcd_client::Client::connect([etcd.url()], None).await.unwrap();
+    let requests: Vec<_> = (0..200).map(|number| request(&format!("job/{number}"), LONG)).collect();
+    for answer in store.acquire(&requests).await {
+        assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
+    }
+    let waiting: Vec<_> =
+        (0..200).map(|number| AcquireRequest { look_first: true, ..request(&format!("job/{number}"), LONG) }).collect();
+    let before = driver.status().await.unwrap().raft_index();
+    for _ in 0..10 {
+        for answer in store.acquire(&waiting).await {
+            assert!(matches!(answer, Ok(Acquired::Held { by: Some(_), .. })), "{answer:?}");
+        }
+    }
+    assert_eq!(driver.status().await.unwrap().raft_index(), before);
 }

@@ -33,6 +33,10 @@ impl Bench {
         Self { store, network, driver: driver().await }
     }
 
+    fn prefix(&self) -> String {
+        self.store.key(&name("x")).trim_end_matches('x').to_owned()
+    }
+
     fn block(&self, job: &str) -> String {
         format!("{} blocked", self.store.key(&name(job)))
     }
@@ -247,4 +251,89 @@ async fn s07_a_grant_of_an_earlier_version_is_its_holders_alone() {
     assert!(matches!(lost(&bench.store, &claim, LONG).await, LossReason::TakenOver { .. }));
     assert_eq!(release(&bench.store, &claim).await, Released::NotHeld);
     bench.assert_is_the_rivals(&key, earlier_form(&rival).as_bytes()).await;
+}
+
+/// What happens to a key between two requests of a look.
+impl Bench {
+    /// The outcome of a call, and meanwhile, after its first request, the key moves to another etcd lease, and the one that it
+    /// was on is revoked.
+    async fn moved<T>(&mut self, job: &str, call: impl AsyncFnOnce(&EtcdStore) -> T) -> T {
+        let key = self.store.key(&name(job));
+        let before = pair(&mut self.driver, &self.store, job).await.unwrap().lease();
+        // A store that has not brought that etcd lease, and asks for what is left of it.
+        let store = self.store.clone();
+        self.network.delay(Direction::Requests, DELAY);
+        let (outcome, ()) = tokio::join!(call(&store), async {
+            pass(DELAY + DELAY / 2).await;
+            let next = self.driver.lease_grant(300, None).await.unwrap().id();
+            let options = PutOptions::new().with_ignore_value().with_lease(next);
+            self.driver.put(key, "", Some(options)).await.unwrap();
+            self.driver.lease_revoke(before).await.unwrap();
+        });
+        self.network.heal();
+        outcome
+    }
+}
+
+/// S19: only a key that is not there is nobody's; one that has moved on to another etcd lease is held.
+#[tokio::test]
+async fn s19_a_grant_that_moves_while_it_is_looked_at_is_held() {
+    let mut bench = Bench::new().await;
+    let holder = options().with_key_prefix(bench.prefix()).connect([Etcd::shared().await.url()]).await.unwrap();
+    for (job, what) in [("inspect", 0), ("list", 1), ("again", 2)] {
+        let wish = request(job, LONG);
+        let (_, grant) = granted(&holder, &wish).await;
+        let is_seen = bench
+            .moved(job, async |store| match what {
+                0 => store.inspect(&name(job)).await.unwrap().is_some(),
+                1 => !store.list(job, None, 9).await.unwrap().is_empty(),
+                _ => matches!(acquire(store, &wish).await, Ok(Acquired::Granted(again)) if again.token == grant.token),
+            })
+            .await;
+        assert!(is_seen, "{job}");
+    }
+}
+
+/// A key that moves between two requests, to an etcd lease that lasts longer: the later one does not bring it back.
+async fn moved_to_a_longer_one<T>(
+    bench: &mut Bench,
+    after: Duration,
+    call: impl AsyncFnOnce(&EtcdStore) -> T,
+) -> (T, i64) {
+    let (key, store) = (bench.store.key(&name("job")), bench.store.clone());
+    let longer = bench.driver.lease_grant(3000, None).await.unwrap().id();
+    bench.network.delay(Direction::Requests, DELAY);
+    let (outcome, ()) = tokio::join!(call(&store), async {
+        pass(after).await;
+        let options = PutOptions::new().with_ignore_value().with_lease(longer);
+        bench.driver.put(key, "", Some(options)).await.unwrap();
+    });
+    bench.network.heal();
+    (outcome, longer)
+}
+
+#[tokio::test]
+async fn s07_a_renewal_that_reads_first_moves_nothing_back() {
+    let mut bench = Bench::new().await;
+    let (claim, _) = granted_in_the_earlier_form(&mut bench, &request("job", LONG)).await;
+    // A bucket, the attempt, a look; and then it moves.
+    let (renewed, longer) =
+        moved_to_a_longer_one(&mut bench, DELAY * 3 + DELAY / 2, async |store| extended(store, &claim, LONG * 2).await)
+            .await;
+    assert!(renewed > LONG * 3, "{renewed:?}");
+    assert_eq!(pair(&mut bench.driver, &bench.store, "job").await.unwrap().lease(), longer);
+}
+
+/// S22: it is blocked for what is left of the grant, and not for what was left before it was renewed.
+#[tokio::test]
+async fn s22_a_break_after_expiry_blocks_for_the_time_of_the_last_renewal() {
+    let mut bench = Bench::new().await;
+    let (claim, grant) = granted(&bench.store, &request("job", LONG)).await;
+    let (broken, longer) = moved_to_a_longer_one(&mut bench, DELAY + DELAY / 2, async |store| {
+        store.break_lease(&claim.name, grant.token, Break::AfterExpiry).await
+    })
+    .await;
+    assert_eq!(broken.unwrap(), Released::Freed);
+    let block = bench.driver.get(bench.block("job"), None).await.unwrap();
+    assert_eq!(block.kvs()[0].lease(), longer);
 }

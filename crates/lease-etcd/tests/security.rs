@@ -25,7 +25,8 @@ async fn a_token_that_expires_is_renewed() {
     // Its tokens are gone with the server's memory.
     etcd.restart().await.unwrap();
     eventually("the store serves again", async || renew(&store, &renewal(&claim, LONG)).await.ok()).await;
-    within("the watch stands again", PATIENCE, hints.next()).await;
+    let mut late = store.subscribe(&name("late"));
+    within("the watch stands again", PATIENCE, late.next()).await;
     release(&store, &claim).await;
     within("the release", PATIENCE, hints.next()).await;
 }

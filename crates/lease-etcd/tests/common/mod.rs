@@ -41,7 +41,11 @@ pub(crate) async fn store() -> EtcdStore {
 
 /// A server on which `app` may do everything below its prefix, and whose tokens expire after two seconds of idleness.
 pub(crate) async fn guarded() -> (Etcd, EtcdStoreOptions) {
-    let etcd = Etcd::start_local(&[("auth-token-ttl", "2")]).await.unwrap();
+    guarded_by(&[("auth-token-ttl", "2")]).await
+}
+
+pub(crate) async fn guarded_by(settings: &[(&str, &str)]) -> (Etcd, EtcdStoreOptions) {
+    let etcd = Etcd::start_local(settings).await.unwrap();
     let options = options();
     let mut root = Client::connect([etcd.url()], None).await.unwrap();
     root.user_add("root", PASSWORD, None).await.unwrap();

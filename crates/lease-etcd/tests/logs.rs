@@ -1,0 +1,96 @@
+//! What an operator finds in the log.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::{
+    fmt::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use common::*;
+use integration_tests::{Etcd, Proxy};
+use lease_core::LeaseStore;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Keeps all warnings of this library.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn with(&self, text: &str) -> Vec<String> {
+        self.0.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN && metadata.target().starts_with("lease_etcd")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Line(String);
+        impl Visit for Line {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                write!(self.0, "{field}={value:?} ").unwrap();
+            }
+        }
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Which endpoint is left, and why.
+#[tokio::test]
+async fn an_endpoint_that_is_left_is_named_with_the_reason() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let etcd = Etcd::shared().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let url = etcd.url_through(&network);
+    let store = connect_in_order(&options(), &[url.clone(), etcd.url().to_owned()]).await;
+    assert_eq!(warnings.with("left"), Vec::<String>::new());
+    network.refuse_connections();
+    network.reset_connections();
+    store.inspect(&name("job")).await.unwrap();
+    assert_eq!(store.endpoint(), Some(etcd.url()));
+    let left = warnings.with("left");
+    assert!(left.len() == 1 && left[0].contains(&url) && left[0].contains("cannot be reached"), "{left:?}");
+}
+
+/// S25: revisions never fall, unless the servers' data was lost, or an older state was put back.
+#[tokio::test]
+async fn s25_lost_data_is_told() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (etcd, empty) = (Etcd::start().await, Etcd::start().await);
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    for _ in 0..10 {
+        let (claim, _) = granted(&store, &request("job", LONG)).await;
+        release(&store, &claim).await;
+    }
+    assert!(warnings.with("fallen").is_empty() && warnings.with("another etcd cluster").is_empty());
+    network.redirect(empty.address().unwrap());
+    network.reset_connections();
+    eventually("the other server answers", async || store.inspect(&name("job")).await.ok()).await;
+    let told = warnings.with("fallen").len() + warnings.with("another etcd cluster").len();
+    assert_eq!(told, 1, "{:?}", warnings.0.lock().unwrap());
+}
