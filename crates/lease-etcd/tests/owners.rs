@@ -280,6 +280,8 @@ impl Bench {
 async fn s19_a_grant_that_moves_while_it_is_looked_at_is_held() {
     let mut bench = Bench::new().await;
     let holder = options().with_key_prefix(bench.prefix()).connect([Etcd::shared().await.url()]).await.unwrap();
+    // So that its bucket need not be brought first.
+    granted(&bench.store, &request("other", LONG)).await;
     for (job, what) in [("inspect", 0), ("list", 1), ("again", 2)] {
         let wish = request(job, LONG);
         let (_, grant) = granted(&holder, &wish).await;
