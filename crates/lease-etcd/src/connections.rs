@@ -72,6 +72,8 @@ struct Lane {
     client: Option<Shared<BoxFuture<'static, Result<Client, Failure>>>>,
     driver: Option<Driver>,
     has_login: bool,
+    /// How many logins were forgotten.
+    login: u64,
     /// How often connecting has failed in a row, why, and when it may be tried again.
     failures: u32,
     last_failure: Option<Failure>,
@@ -91,6 +93,7 @@ const MOST_RUNTIMES: usize = 64;
 #[derive(Clone)]
 struct Connection {
     number: u64,
+    login: u64,
     client: Client,
 }
 
@@ -162,6 +165,7 @@ impl State {
                     client: None,
                     driver: None,
                     has_login: false,
+                    login: 0,
                     failures: 0,
                     last_failure: None,
                     not_before: None,
@@ -250,7 +254,7 @@ impl Connections {
         };
         let Some(connected) = connected else { return Err(self.not_connected(operation)) };
         let connection = connected?;
-        let number = connection.number;
+        let (number, login) = (connection.number, connection.login);
         unfinished.number = number;
         let outcome = tokio::select! {
             biased;
@@ -261,7 +265,7 @@ impl Connections {
             Err(Failure { cure: Cure::Reconnect, error }) => unfinished.reason = Some(error.to_string()),
             Err(Failure { cure: Cure::Login, .. }) => {
                 unfinished.number = NONE;
-                self.forget_login(number);
+                self.forget_login(number, login);
             }
             _ => unfinished.number = NONE,
         }
@@ -271,27 +275,27 @@ impl Connections {
     /// The connection of this runtime, made if need be.
     async fn connection(&self) -> Result<Connection, Failure> {
         let endpoints = match &self.source {
-            Source::Given(client) => return Ok(Connection { number: NONE, client: (**client).clone() }),
+            Source::Given(client) => return Ok(Connection { number: NONE, login: 0, client: (**client).clone() }),
             Source::Endpoints(endpoints) => endpoints,
         };
         let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-        let (number, client) = {
+        let (number, login, client) = {
             let mut state = self.lock();
             let endpoint = state.endpoint;
             let lane = state.place(runtime.id());
             match &lane.client {
-                Some(client) if !matches!(client.peek(), Some(Err(_))) => (lane.number, client.clone()),
+                Some(client) if !matches!(client.peek(), Some(Err(_))) => (lane.number, lane.login, client.clone()),
                 _ => {
                     // A login alone is made where the connection is.
                     if !lane.driver.as_ref().is_some_and(|driver| driver.is_attached_to(lane.number)) {
                         lane.endpoint = endpoint;
                     }
                     let client = self.make(Arc::clone(endpoints), lane, &runtime);
-                    (lane.number, lane.client.insert(client).clone())
+                    (lane.number, lane.login, lane.client.insert(client).clone())
                 }
             }
         };
-        Ok(Connection { number, client: client.await? })
+        Ok(Connection { number, login, client: client.await? })
     }
 
     fn make(
@@ -323,12 +327,13 @@ impl Connections {
         lane.and_then(|lane| lane.last_failure.clone()).unwrap_or_else(|| timed_out(operation, Access::Read))
     }
 
-    /// The server does not know the token of this connection any more: the next call logs in anew.
-    fn forget_login(&self, number: u64) {
+    /// The server does not know the token of this login any more: the next call logs in anew.
+    fn forget_login(&self, number: u64, login: u64) {
         let mut state = self.lock();
-        if let Some(lane) = state.lanes.iter_mut().find(|lane| lane.number == number)
+        if let Some(lane) = state.lanes.iter_mut().find(|lane| (lane.number, lane.login) == (number, login))
             && !lane.is_being_made()
         {
+            lane.login += 1;
             lane.has_login = false;
             lane.client = None;
         }

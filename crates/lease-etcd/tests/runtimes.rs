@@ -1,0 +1,69 @@
+//! One store, several runtimes: a connection is not relied on outside of the runtime that made it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::{thread, time::Duration};
+
+use common::*;
+use integration_tests::Etcd;
+use lease_core::{LeaseStore, Released};
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// The store is made on a runtime that nobody runs any more, and used on others that come and go.
+#[test]
+fn s15_a_store_outlives_the_runtimes_that_use_it() {
+    let idle = runtime();
+    let (etcd, store) = idle.block_on(async {
+        let etcd = Etcd::start().await;
+        let store = options().connect([etcd.url()]).await.unwrap();
+        assert!(is_free(&store, "job").await);
+        (etcd, store)
+    });
+    for round in 0..10 {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let store = store.clone();
+                thread::spawn(move || {
+                    runtime().block_on(async {
+                        let (claim, _) = granted(&store, &request(&format!("job/{round}/{thread}"), LONG)).await;
+                        extended(&store, &claim, LONG).await;
+                        assert_eq!(release(&store, &claim).await, Released::Freed);
+                    });
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+    idle.block_on(async { assert!(is_free(&store, "job").await) });
+    drop(etcd);
+}
+
+/// The watch, too: a waiter on a runtime that is run is hinted, whoever subscribed first.
+#[test]
+fn l01_hints_come_to_a_runtime_that_is_run() {
+    let (first, second) = (runtime(), runtime());
+    let (etcd, store, hints) = first.block_on(async {
+        let etcd = Etcd::start().await;
+        let store = options().connect([etcd.url()]).await.unwrap();
+        let mut hints = store.subscribe(&name("other"));
+        within("the watch stands", PATIENCE, hints.next()).await;
+        (etcd, store, hints)
+    });
+    // Nobody runs the first one meanwhile.
+    second.block_on(async {
+        pass(Duration::from_secs(4)).await;
+        let mut hints = store.subscribe(&name("job"));
+        within("the watch stands", PATIENCE, hints.next()).await;
+        let (claim, _) = granted(&store, &request("job", LONG)).await;
+        release(&store, &claim).await;
+        within("the release", Duration::from_secs(3), hints.next()).await;
+    });
+    drop((hints, etcd));
+}
