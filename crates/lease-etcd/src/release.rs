@@ -39,8 +39,9 @@ type Holds = HashMap<Duration, Result<Bucket, Failure>>;
 impl Inner {
     pub(crate) async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
         let mut progress: Vec<_> = requests.iter().map(|request| self.first_of_release(request)).collect();
-        self.read_first(requests, &mut progress).await;
-        let holds = self.holds(requests, &progress).await;
+        // At the same time, so that it takes no longer than need be. What nothing is put on is given back.
+        let holds = self.holds(self.times(requests, &progress));
+        let (holds, ()) = tokio::join!(holds, self.read_first(requests, &mut progress));
         // On these there may be something.
         let mut used = HashSet::new();
         for _ in 0..ROUNDS {
@@ -81,12 +82,15 @@ impl Inner {
 
     /// An etcd lease of its own for each time for which names stay blocked: it lasts for the whole time from now on, and for
     /// no longer. All names of a call that stay blocked for the same time share it, so that many take no longer than one.
-    async fn holds(&self, requests: &[ReleaseRequest], progress: &[Progress]) -> Holds {
-        let own = requests.iter().zip(progress).filter(|(_, progress)| matches!(progress, Progress::Own(_)));
-        let times: HashSet<Duration> = own.filter_map(|(request, _)| self.hold(request)).collect();
+    async fn holds(&self, times: HashSet<Duration>) -> Holds {
         let fresh =
             times.into_iter().map(async |ttl| (ttl, self.buckets.fresh(&self.connections, OPERATION, ttl).await));
         join_all(fresh).await.into_iter().collect()
+    }
+
+    fn times(&self, requests: &[ReleaseRequest], progress: &[Progress]) -> HashSet<Duration> {
+        let to_be_done = requests.iter().zip(progress).filter(|(_, progress)| matches!(progress, Progress::Delete));
+        to_be_done.filter_map(|(request, _)| self.hold(request)).collect()
     }
 
     fn hold(&self, request: &ReleaseRequest) -> Option<Duration> {

@@ -10,7 +10,7 @@ use std::{
 
 use common::*;
 use integration_tests::{Etcd, Proxy};
-use lease_core::LeaseStore;
+use lease_core::{Break, ErrorKind, LeaseStore, Released};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -93,4 +93,32 @@ async fn s25_lost_data_is_told() {
     eventually("the other server answers", async || store.inspect(&name("job")).await.ok()).await;
     let told = warnings.with("fallen").len() + warnings.with("another etcd cluster").len();
     assert_eq!(told, 1, "{:?}", warnings.0.lock().unwrap());
+}
+
+/// At the quota nothing is granted or renewed, in words that help; what frees names goes on, and a new connection says it.
+#[tokio::test]
+async fn a_full_database_is_named() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let etcd = Etcd::start_local(&[("quota-backend-bytes", "2000000")]).await.unwrap();
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    let (kept, _) = granted(&store, &request("kept", LONG)).await;
+    let (broken, grant) = granted(&store, &request("broken", LONG)).await;
+    let mut driver = etcd_client::Client::connect([etcd.url()], None).await.unwrap();
+    while driver.put("full", vec![b'x'; 200_000], None).await.is_ok() {}
+
+    network.reset_connections();
+    let record = eventually("a look", async || store.inspect(&kept.name).await.ok()).await;
+    assert!(record.is_some() && store.list("", None, 9).await.unwrap().len() == 2);
+    assert!(warnings.with("alarms=").iter().any(|line| line.contains("NOSPACE")), "{:?}", warnings.0);
+    for refused in [
+        acquire(&store, &request("other", LONG)).await.map(drop),
+        renew(&store, &renewal(&kept, LONG * 2)).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("NOSPACE"), "{error}");
+    }
+    assert_eq!(release(&store, &kept).await, Released::Freed);
+    assert_eq!(store.break_lease(&broken.name, grant.token, Break::Now).await.unwrap(), Released::Freed);
 }
