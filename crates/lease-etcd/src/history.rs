@@ -15,6 +15,14 @@ struct Known {
     revision: i64,
 }
 
+/// What an answer tells about the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note {
+    GoesOn,
+    AnotherCluster,
+    HasFallen,
+}
+
 impl History {
     /// How far it has come. Whatever is asked from now on is answered at this revision or a later one.
     pub(crate) fn revision(&self) -> i64 {
@@ -23,30 +31,31 @@ impl History {
 
     /// Takes note of an answer to what was asked when the history had come to the revision `before`.
     pub(crate) fn goes_on(&self, before: i64, header: Option<&ResponseHeader>) {
-        if let Some(header) = header {
-            self.goes_on_in(before, header.cluster_id(), header.revision());
+        let Some(header) = header else { return };
+        match self.note(before, header.cluster_id(), header.revision()) {
+            Note::GoesOn => {}
+            Note::AnotherCluster => tracing::warn!(
+                cluster = format!("{:x}", header.cluster_id()),
+                "another etcd cluster answers: its grants and fencing tokens are not those of the one before"
+            ),
+            Note::HasFallen => tracing::warn!(
+                from = before,
+                to = header.revision(),
+                "the revision of etcd has fallen: data was lost or an older state was put back, and fencing tokens begin anew"
+            ),
         }
     }
 
-    fn goes_on_in(&self, before: i64, cluster: u64, revision: i64) {
+    fn note(&self, before: i64, cluster: u64, revision: i64) -> Note {
         let mut known = self.lock();
-        let other = known.cluster.filter(|known| *known != cluster);
-        if let Some(other) = other {
-            tracing::warn!(
-                from = format!("{other:x}"),
-                to = format!("{cluster:x}"),
-                "another etcd cluster answers: its grants and fencing tokens are not those of the one before"
-            );
-        } else if revision < before {
-            tracing::warn!(
-                from = before,
-                to = revision,
-                "the revision of etcd has fallen: data was lost or an older state was put back, and fencing tokens begin anew"
-            );
-        }
-        let is_another = other.is_some() || revision < before;
+        let note = match known.cluster {
+            Some(known) if known != cluster => Note::AnotherCluster,
+            _ if revision < before => Note::HasFallen,
+            _ => Note::GoesOn,
+        };
         known.cluster = Some(cluster);
-        known.revision = if is_another { revision } else { known.revision.max(revision) };
+        known.revision = if note == Note::GoesOn { known.revision.max(revision) } else { revision };
+        note
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -61,16 +70,16 @@ mod tests {
     #[test]
     fn answers_that_come_out_of_order_are_one_history() {
         let history = History::default();
-        history.goes_on_in(0, 1, 10);
+        assert_eq!(history.note(0, 1, 10), Note::GoesOn);
         // Two that were asked at the same time.
         let before = history.revision();
-        history.goes_on_in(before, 1, 15);
-        history.goes_on_in(before, 1, 12);
+        assert_eq!(history.note(before, 1, 15), Note::GoesOn);
+        assert_eq!(history.note(before, 1, 12), Note::GoesOn);
         assert_eq!(history.revision(), 15);
         // Lost, or another one: that one counts from now on.
-        history.goes_on_in(history.revision(), 1, 3);
-        assert_eq!(history.revision(), 3);
-        history.goes_on_in(history.revision(), 2, 2);
-        assert_eq!(history.revision(), 2);
+        assert_eq!(history.note(history.revision(), 1, 14), Note::HasFallen);
+        assert_eq!(history.note(history.revision(), 2, 20), Note::AnotherCluster);
+        assert_eq!(history.note(history.revision(), 2, 20), Note::GoesOn);
+        assert_eq!(history.revision(), 20);
     }
 }
