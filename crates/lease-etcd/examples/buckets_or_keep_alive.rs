@@ -67,7 +67,12 @@ async fn leader_change() {
         urls.rotate_left(leader);
         let began;
         if scheme == "buckets" {
-            let store = EtcdStoreOptions::new().connect(&urls).await.unwrap();
+            let store = loop {
+                let store = EtcdStoreOptions::new().connect(&urls).await.unwrap();
+                if store.endpoint() == Some(urls[0].as_str()) {
+                    break store;
+                }
+            };
             let claims = acquire(&store, 100).await;
             cluster.kill(leader).await.unwrap();
             began = now();

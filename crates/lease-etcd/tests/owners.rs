@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use etcd_client::{Client, PutOptions};
+use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
 use integration_tests::{Direction, Etcd, Proxy};
 use lease_core::{
     AcquireRequest, Acquired, Break, Claim, Grant, LeaseStore, LossReason, Metadata, MetadataUpdate, ReleaseRequest,
@@ -338,4 +338,63 @@ async fn s22_a_break_after_expiry_blocks_for_the_time_of_the_last_renewal() {
     assert_eq!(broken.unwrap(), Released::Freed);
     let block = bench.driver.get(bench.block("job"), None).await.unwrap();
     assert_eq!(block.kvs()[0].lease(), longer);
+}
+
+/// What the earlier version sent: it compared the create revision only.
+struct Earlier {
+    driver: Client,
+}
+
+impl Earlier {
+    async fn commit(&mut self, when: Vec<Compare>, then: Vec<TxnOp>) -> bool {
+        self.driver.txn(Txn::new().when(when).and_then(then)).await.unwrap().succeeded()
+    }
+
+    async fn acquire(&mut self, key: &str, claim: &Claim) -> bool {
+        let lease = self.driver.lease_grant(300, None).await.unwrap().id();
+        let attached = Some(PutOptions::new().with_lease(lease));
+        let free = |key: String| Compare::create_revision(key, CompareOp::Equal, 0);
+        let when = vec![free(key.to_owned()), free(format!("{key} blocked"))];
+        self.commit(when, vec![TxnOp::put(key, earlier_form(claim), attached)]).await
+    }
+
+    async fn renew(&mut self, key: &str, token: i64) -> bool {
+        // Greater than those of all buckets of the test.
+        let lease = self.driver.lease_grant(300, None).await.unwrap().id().max(1 << 62);
+        let when =
+            vec![Compare::create_revision(key, CompareOp::Equal, token), Compare::lease(key, CompareOp::Less, lease)];
+        let options = PutOptions::new().with_ignore_value().with_ignore_lease();
+        self.commit(when, vec![TxnOp::put(key, "", Some(options))]).await
+    }
+
+    async fn release(&mut self, key: &str, token: i64) -> bool {
+        self.commit(vec![Compare::create_revision(key, CompareOp::Equal, token)], vec![TxnOp::delete(key, None)]).await
+    }
+}
+
+/// Both versions beside each other on one server.
+#[tokio::test]
+async fn s09_an_earlier_version_and_this_one_exclude_each_other() {
+    let bench = Bench::new().await;
+    let mut earlier = Earlier { driver: driver().await };
+    let key = bench.store.key(&name("job"));
+    let theirs = claim(&request("job", LONG), Grant::new(token(1), LONG));
+    let mut last = 0;
+    for _ in 0..3 {
+        let (claim, grant) = granted(&bench.store, &request("job", LONG)).await;
+        let token = i64::try_from(grant.token.get()).unwrap();
+        assert!(token > last);
+        assert!(!earlier.acquire(&key, &theirs).await, "the earlier version was granted what this one holds");
+        assert!(!earlier.release(&key, last).await && !earlier.renew(&key, last).await);
+        assert!(earlier.renew(&key, token).await, "a grant of this version, renewed by the earlier one");
+        extended(&bench.store, &claim, LONG).await;
+        assert_eq!(release(&bench.store, &claim).await, Released::Freed);
+
+        assert!(earlier.acquire(&key, &theirs).await);
+        assert!(!is_free(&bench.store, "job").await);
+        assert!(matches!(lost(&bench.store, &claim, LONG).await, LossReason::TakenOver { .. }));
+        assert_eq!(release(&bench.store, &claim).await, Released::NotHeld);
+        last = i64::try_from(bench.store.inspect(&name("job")).await.unwrap().unwrap().token.get()).unwrap();
+        assert!(last > token && earlier.renew(&key, last).await && earlier.release(&key, last).await);
+    }
 }
