@@ -257,4 +257,32 @@ mod tests {
         assert_eq!(sizes(&[MOST_BYTES / 2; 5]), [2, 2, 1]);
         assert_eq!(sizes(&[MOST_BYTES * 2, 1]), [1, 1]);
     }
+
+    fn looks(numbers: std::ops::Range<usize>) -> Vec<Step> {
+        let look = |number| vec![TxnOp::get(format!("a {number}"), None), TxnOp::get(format!("b {number}"), None)];
+        numbers.map(|number| Step { then: look(number), ..Step::default() }).collect()
+    }
+
+    /// S25: an answer with more, fewer or other parts than what was asked is none.
+    #[tokio::test]
+    async fn s25_an_answer_has_the_parts_that_were_asked_for() {
+        let etcd = integration_tests::Etcd::shared().await;
+        let client = Client::connect([etcd.url()], None).await.unwrap();
+        let asked = looks(0..3);
+        let flat = send(client.clone(), side_by_side(&asked)).await.unwrap();
+        assert_eq!(reads(&flat, &asked).unwrap().iter().flatten().count(), 3);
+        assert!(reads(&flat, &looks(0..2)).is_none(), "more than what was asked");
+        assert_eq!(reads(&flat, &looks(0..4)).unwrap().iter().flatten().count(), 3, "nothing of the fourth");
+        assert!(outcomes(&flat, &looks(0..6)).unwrap().iter().all(Option::is_none), "reads for transactions");
+
+        let deep = send(client.clone(), nested(&asked)).await.unwrap();
+        assert_eq!(outcomes(&deep, &asked).unwrap().iter().flatten().count(), 3);
+        assert!(outcomes(&deep, &looks(0..2)).is_none() && outcomes(&deep, &looks(0..4)).is_none());
+        assert!(reads(&deep, &asked).is_none(), "transactions for reads");
+
+        let one = looks(0..1).remove(0);
+        let alone = send(client, one.clone().into_transaction()).await.unwrap();
+        assert!(outcome(&alone, 1, &one).is_some());
+        assert!(outcome(&alone, 1, &Step::default()).is_none(), "more than what was asked");
+    }
 }
