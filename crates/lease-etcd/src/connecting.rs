@@ -68,8 +68,12 @@ pub(crate) struct Unmade {
 /// After an endpoint that does not answer: there may be others.
 const SHORT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Pauses double up to so many times the first one.
-const LONGEST_PAUSE: u32 = 16;
+/// After a login that has failed, at the least.
+const LOGIN_PAUSE: Duration = Duration::from_millis(250);
+
+/// Pauses double so many times, and up to the longest.
+const MOST_DOUBLINGS: u32 = 4;
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 impl Making {
     /// Makes it, and says in the state what became of it.
@@ -77,21 +81,20 @@ impl Making {
         if let Some(moment) = self.not_before {
             self.clock.sleep_until(moment).await;
         }
-        let outcome = self.make().await;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
+        let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.make().await {
             Ok(driver) => {
                 let client = driver.client.clone();
-                state.made(self.runtime, self.number, driver);
+                state().made(self.runtime, self.number, driver);
                 Ok(client)
             }
             Err(unmade) => {
                 let failure = unmade.failure.clone();
                 tracing::warn!(endpoint = self.url(), reason = %failure.error, "etcd endpoint left: no connection");
                 let (now, pause) = (self.clock.now(), unmade.pause);
-                state.not_made(self.runtime, self.number, unmade, |failures| {
-                    let doubled = pause * 2_u32.saturating_pow(failures).min(LONGEST_PAUSE);
-                    now + doubled.mul_f64(rand::random_range(0.5..1.5))
+                state().not_made(self.runtime, self.number, unmade, |failures| {
+                    let doubled = pause.saturating_mul(2_u32.saturating_pow(failures.min(MOST_DOUBLINGS)));
+                    now + doubled.min(LONGEST_PAUSE).mul_f64(rand::random_range(0.5..1.5))
                 });
                 Err(failure)
             }
@@ -106,6 +109,7 @@ impl Making {
         let driver = self.attach().await?;
         let Some(user) = self.endpoints.user.clone().filter(|_| !self.has_login) else { return Ok(driver) };
         let mut client = driver.client.clone();
+        let began = self.clock.now();
         let login = async { client.update_user(Some(user)).await };
         match self.within(self.endpoints.login_timeout, login).await {
             Ok(()) => Ok(driver),
@@ -116,7 +120,8 @@ impl Making {
                 Ok(driver)
             }
             Err(failure) => {
-                let pause = self.endpoints.login_timeout / 4;
+                // As long as the server was busy with it: it is slow because it has many of them.
+                let pause = self.clock.now().saturating_since(began).max(LOGIN_PAUSE);
                 Err(Unmade { failure, pause, driver: Some(driver) })
             }
         }

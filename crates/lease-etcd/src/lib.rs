@@ -33,7 +33,7 @@
 //!   than the servers grant: one and a half election timeouts, 2 s by default.
 //!   [`min_ttl`](lease_core::Capabilities::min_ttl) says it, and the grant says what was granted.
 //! * **Nothing lives on through its neighbours.** Grants share etcd leases, but these are never kept alive: a renewal *moves* the key to
-//!   a newer one, in a transaction that compares the create revision and that the key moves forwards (S7). What is not
+//!   a newer one, in a transaction that compares whose grant it is, and that the key moves forwards (S7). What is not
 //!   renewed, whatever the reason, dies with the etcd lease that it is on.
 //! * **Fencing tokens** are revisions of the cluster: they rise over releases, expiry, deleted keys and restarts (S9). A cluster that
 //!   is made anew from a snapshot goes back to the snapshot's revision, unless it is restored with `--bump-revision`.

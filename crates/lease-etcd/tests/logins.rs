@@ -9,7 +9,7 @@ use common::*;
 use etcd_client::{Client, ConnectOptions};
 use futures::future::join_all;
 use integration_tests::{Certificates, Direction, Etcd, Proxy};
-use lease_core::LeaseStore;
+use lease_core::{Clock, LeaseStore, SystemClock};
 use lease_etcd::EtcdStore;
 
 /// Looks, and gives up after this time. Returns whether there was an answer.
@@ -129,4 +129,25 @@ async fn stores_begin_at_any_of_their_endpoints() {
         seen.insert(store.endpoint().unwrap().to_owned());
     }
     assert_eq!(seen.len(), urls.len());
+}
+
+/// S24: a login that is refused is not made again for each call, and its reason is told to all of them.
+#[tokio::test]
+async fn s24_a_refused_login_is_tried_now_and_then() {
+    let (etcd, options) = guarded().await;
+    let store = options.with_user("app", PASSWORD).connect([etcd.url()]).await.unwrap();
+    let login = ConnectOptions::new().with_user("root", PASSWORD).with_auto_token_refresh(true);
+    let root = Client::connect([etcd.url()], Some(login)).await.unwrap();
+    root.auth_client().user_change_password("app", "another").await.unwrap();
+    let denied = store.inspect(&name("job")).await.unwrap_err();
+    assert_eq!(denied.kind(), lease_core::ErrorKind::Denied, "{denied}");
+    let before = logins(&etcd).await;
+    let end = SystemClock.now() + Duration::from_secs(2);
+    while SystemClock.now() < end {
+        assert!(!look(&store, Duration::from_millis(20)).await);
+    }
+    let tried = logins(&etcd).await - before;
+    assert!(tried <= 8, "{tried} logins in two seconds");
+    root.auth_client().user_change_password("app", PASSWORD).await.unwrap();
+    eventually("a login with the password of before", async || store.inspect(&name("job")).await.ok()).await;
 }
