@@ -43,8 +43,11 @@
 //!   happened; where that is compacted away it begins anew and hints once to everybody (S20).
 //! * **Endpoints are used one at a time**, any of them at first. A call that fails, has no answer in time or is abandoned by its
 //!   caller takes the use of its connection with it: the next one goes to the next endpoint on a new connection, and a
-//!   warning in the log says why. A connection is made once for all calls that wait for it, and a login outlives it. HTTP/2 cannot close a connection
-//!   for one call without harm to the others on it, so the old one closes when the calls that are still on it have ended (S24).
+//!   warning in the log says why. A connection is made once for all calls that wait for it, and a login outlives it. HTTP/2 cannot
+//!   close a connection for one call without harm to the others on it, so the old one closes when the calls that are still
+//!   on it have ended (S24).
+//! * **Any runtime may use a store**, also several at a time: each has a connection of its own, and logs in for itself. (A driver's client
+//!   that the application brings is bound to the runtime on which it was made.)
 //! * **Mutual exclusion for data in the same cluster** with [`EtcdStore::fence`].
 //!
 //! # What it does not promise
@@ -58,7 +61,7 @@
 //!   release, is a new grant with a new token, which nobody claims or renews; it is gone within a ttl.
 //! * **Why** a key is gone: deleted, broken or on an etcd lease that was revoked by hand, all is
 //!   [`LossReason::Gone`](lease_core::LossReason::Gone), since etcd keeps nothing that would tell it from an expiry. What is lost while the
-//!   watch is down is told by the next renewal.
+//!   watch is down is told when it goes on, or by the next renewal.
 //! * That a **revoked etcd lease** hits one grant only: the others on it are lost as well, and told so.
 //! * That it goes on when **the quota is used up** (NOSPACE): then nothing is acquired or renewed, and leases are lost when they
 //!   expire; inspecting, breaking and releasing go on. Each renewal is a revision, about 280 bytes of etcd's history, which
@@ -78,7 +81,8 @@
 //! # What keeps a name blocked
 //!
 //! A name that stays blocked after its grant has ended has a second key, `app-runtime-leases/job blocked` (names have no blanks, so
-//! it is no other name's). After a release with `hold_for` it is on an etcd lease of its own, for that time (whole seconds and the servers' minimum, here too); after a break
+//! it is no other name's). After a release with `hold_for` it is on an etcd lease for that time (whole seconds and the servers'
+//! minimum, here too), which it shares only with names that were released together; after a break
 //! with [`AfterExpiry`](lease_core::Break::AfterExpiry) it is on the one that the grant was on, for what is left of it. The
 //! grant's own key is gone at once, and with it every right to renew, to release and to pass the fence.
 //!
