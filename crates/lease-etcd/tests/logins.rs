@@ -151,3 +151,32 @@ async fn s24_a_refused_login_is_tried_now_and_then() {
     root.auth_client().user_change_password("app", PASSWORD).await.unwrap();
     eventually("a login with the password of before", async || store.inspect(&name("job")).await.ok()).await;
 }
+
+/// L7: connections that are left all the time, by callers without patience, hold up nobody who has some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l07_who_gives_up_holds_up_nobody() {
+    let etcd = Etcd::shared().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    network.delay(Direction::Answers, Duration::from_millis(3));
+    let end = SystemClock.now() + Duration::from_secs(5);
+    let impatient = |number: u64| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            while SystemClock.now() < end {
+                look(&store, Duration::from_millis(1 + number)).await;
+                pass(Duration::from_millis(20 * number)).await;
+            }
+        })
+    };
+    let tasks: Vec<_> = (0..20).map(impatient).collect();
+    let mut longest = Duration::ZERO;
+    while SystemClock.now() < end {
+        let began = SystemClock.now();
+        store.inspect(&name("job")).await.unwrap();
+        longest = longest.max(SystemClock.now().saturating_since(began));
+    }
+    join_all(tasks).await;
+    println!("the longest look took {longest:?}");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+}
