@@ -350,7 +350,12 @@ impl Connections {
         }
     }
 
-    /// The number of the connection that was left last, and its changes.
+    /// Whether this connection was not left.
+    pub(crate) fn is_in_use(&self, number: u64) -> bool {
+        matches!(self.source, Source::Given(_)) || self.lock().lanes.iter().any(|lane| lane.number == number)
+    }
+
+    /// The number of the connection that was left last: it changes whenever one is.
     pub(crate) fn left(&self) -> watch::Receiver<u64> {
         self.left.subscribe()
     }

@@ -238,7 +238,7 @@ impl Watching {
         loop {
             let message = tokio::select! {
                 message = stream.message() => message,
-                _ = async { left.wait_for(|left| *left == number).await.is_ok() }, if !is_asked => {
+                _ = async { left.wait_for(|_| !self.connections.is_in_use(number)).await.is_ok() }, if !is_asked => {
                     is_asked = true;
                     answers_until = Some(clock.now() + SIGN_OF_LIFE);
                     match stream.request_progress().await {
