@@ -95,11 +95,6 @@ impl Attempt {
         self.schedule.attempt_timeout
     }
 
-    /// From now on the name is known to be held (L2).
-    pub(crate) fn look_first(&mut self) {
-        self.request.look_first = true;
-    }
-
     /// Begins anew, after the old nonce is spent.
     pub(crate) fn begin_anew(&mut self) {
         self.request.grant = GrantId::random();

@@ -32,7 +32,8 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     /// What this store can do and what it promises. Must not change during the life of the store.
     fn capabilities(&self) -> Capabilities;
 
-    /// One attempt per name; never waits for a name to become free.
+    /// One attempt per name; never waits for a name to become free. An attempt that loses neither locks nor writes: waiters
+    /// poll, and must not be in the way of the holder (L2).
     ///
     /// Free, or expired by the store's clock: granted, with a token greater than all before (S9, S10). Held, or blocked
     /// after a release or a break: [`Acquired::Held`]. The nonce of the grant that is in force: the same grant again, same
@@ -71,6 +72,7 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
 
 /// Asks for a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AcquireRequest {
     /// The lease that is wanted.
     pub name: LeaseName,
@@ -84,16 +86,13 @@ pub struct AcquireRequest {
     pub metadata: Metadata,
     /// Whether a grant shall be hinted to subscribers.
     pub announce: bool,
-    /// Whether the name was held a moment ago, so that a look is likely cheaper than a losing attempt (L2). A hint: the
-    /// answer must be the same.
-    pub look_first: bool,
 }
 
 impl AcquireRequest {
     /// A request without metadata, not announced.
     #[must_use]
     pub const fn new(name: LeaseName, holder: HolderId, grant: GrantId, ttl: Duration) -> Self {
-        Self { name, holder, grant, ttl, metadata: Metadata::empty(), announce: false, look_first: false }
+        Self { name, holder, grant, ttl, metadata: Metadata::empty(), announce: false }
     }
 
     /// For this name.
@@ -141,6 +140,7 @@ impl AcquireRequest {
 
 /// The outcome of an [`AcquireRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Acquired {
     /// The lease is the caller's.
     Granted(Grant),
@@ -157,6 +157,7 @@ pub enum Acquired {
 
 /// One tenure of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Grant {
     /// Greater than every earlier one of this name (S9).
     pub token: FencingToken,
@@ -182,6 +183,7 @@ impl Grant {
 
 /// Everything that a store needs to know whose grant is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Claim {
     /// The lease.
     pub name: LeaseName,
@@ -227,6 +229,7 @@ impl Claim {
 
 /// Asks for an extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RenewRequest {
     /// Whose grant.
     pub claim: Claim,
@@ -258,6 +261,7 @@ impl RenewRequest {
 
 /// Metadata that replaces what a lease has, unless that is newer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MetadataUpdate {
     /// Counts the changes within one grant, from 1.
     pub revision: u64,
@@ -275,6 +279,7 @@ impl MetadataUpdate {
 
 /// The outcome of a [`RenewRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Renewed {
     /// The grant goes on.
     Extended {
@@ -287,6 +292,7 @@ pub enum Renewed {
 
 /// Asks for the end of a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReleaseRequest {
     /// Whose grant.
     pub claim: Claim,
@@ -318,6 +324,7 @@ impl ReleaseRequest {
 
 /// The outcome of a release or a break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Released {
     /// The grant has been ended by this call.
     Freed,
@@ -325,7 +332,7 @@ pub enum Released {
     NotHeld,
 }
 
-/// How an administrator ends somebody's grant (S22).
+/// How an administrator ends somebody's grant (S22). Exhaustive: a provider must know every way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
     /// Refuses further renewals, and leaves the name blocked for what is left of the grant. Exclusion holds.
@@ -337,6 +344,7 @@ pub enum Break {
 
 /// A lease in force, as anybody can see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeaseRecord {
     /// The lease.
     pub name: LeaseName,
@@ -413,6 +421,7 @@ pub enum LossReason {
     Expired,
     /// Somebody else has it.
     #[error("it was taken over")]
+    #[non_exhaustive]
     TakenOver {
         /// Who, where the store can say.
         by: Option<HolderId>,
@@ -436,9 +445,18 @@ pub enum LossReason {
     Released,
 }
 
+impl LossReason {
+    /// Somebody else has it: who, and with which token, where the store can say.
+    #[must_use]
+    pub fn taken_over(by: impl Into<Option<HolderId>>, token: impl Into<Option<FencingToken>>) -> Self {
+        Self::TakenOver { by: by.into(), token: token.into() }
+    }
+}
+
 /// What a store can do. Tests are chosen by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Capabilities {
     /// The store's name, lower case: `"postgres"`.
     pub store: &'static str,
@@ -544,6 +562,7 @@ pub enum ExpiryJudge {
 /// What fencing tokens keep rising over (S9). All stores keep them rising over release and expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct TokensSurvive {
     /// The removal of the lease's record, by a purge or by hand.
     pub removal: bool,

@@ -127,7 +127,6 @@ async fn acquire_without_limit(
     }
     wait.begin();
     // There is somebody else, in the store or in the line.
-    attempt.look_first();
     let (reply, answer) = oneshot::channel();
     let waiter = Waiter { attempt, reply, known: known.clone(), retry_after };
     match opening {

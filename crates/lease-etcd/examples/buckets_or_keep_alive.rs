@@ -9,8 +9,8 @@ use etcd_client::{Client, Compare, CompareOp, LeaseKeepAliveStream, LeaseKeeper,
 use futures::{StreamExt, stream};
 use integration_tests::{Etcd, EtcdCluster};
 use lease_core::{
-    AcquireRequest, Acquired, Claim, Clock, GrantId, HolderId, LeaseName, LeaseStore, Metadata, Moment, RenewRequest,
-    Renewed, SystemClock,
+    AcquireRequest, Acquired, Claim, Clock, GrantId, HolderId, LeaseName, LeaseStore, Moment, RenewRequest, Renewed,
+    SystemClock,
 };
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
 use tokio::{
@@ -135,28 +135,24 @@ async fn acquire(store: &EtcdStore, grants: usize) -> Vec<Claim> {
         for (request, answer) in batch.iter().zip(store.acquire(batch).await) {
             let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
             let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
-            claims.push(Claim { name, holder, grant: nonce, handle: grant.handle });
+            claims.push(Claim::new(name, holder, nonce).with_handle(grant.handle));
         }
     }
     claims
 }
 
 fn request(number: usize) -> AcquireRequest {
-    AcquireRequest {
-        name: LeaseName::new(format!("job/{number}")).unwrap(),
-        holder: HolderId::new("holder").unwrap(),
-        grant: GrantId::random(),
-        ttl: TTL,
-        metadata: Metadata::empty(),
-        announce: false,
-        look_first: false,
-    }
+    AcquireRequest::new(
+        LeaseName::new(format!("job/{number}")).unwrap(),
+        HolderId::new("holder").unwrap(),
+        GrantId::random(),
+        TTL,
+    )
 }
 
 async fn renew(store: &EtcdStore, claims: &[Claim]) -> Option<()> {
     for batch in claims.chunks(BATCH) {
-        let renewals: Vec<_> =
-            batch.iter().map(|claim| RenewRequest { claim: claim.clone(), ttl: TTL, metadata: None }).collect();
+        let renewals: Vec<_> = batch.iter().map(|claim| RenewRequest::new(claim.clone(), TTL)).collect();
         let answers = store.renew(&renewals).await;
         if !answers.iter().all(|answer| matches!(answer, Ok(Renewed::Extended { .. }))) {
             return None;

@@ -42,7 +42,7 @@ impl Inner {
                 Err(error) => Progress::Done(Err(error)),
             })
             .collect();
-        self.look_first(requests, &mut progress).await;
+        self.look_at_what_was_held(requests, &mut progress, began).await;
         for round in 0..ROUNDS {
             if !progress.iter().any(Progress::is_to_be_tried) {
                 break;
@@ -63,6 +63,12 @@ impl Inner {
                 }
                 progress => progress.answer(request, &remaining),
             });
+        }
+        for (request, answer) in requests.iter().zip(&answers) {
+            if let Ok(answer) = answer {
+                let is_held = matches!(answer, Acquired::Held { .. });
+                self.recently_held.note(&request.name, is_held, began);
+            }
         }
         answers
     }
@@ -90,10 +96,10 @@ impl Inner {
     }
 
     /// A look is a read, and is not written by every member like an attempt, lost ones too (L2).
-    async fn look_first(&self, requests: &[AcquireRequest], progress: &mut [Progress]) {
-        let looks: Vec<usize> = (0..requests.len())
-            .filter(|&index| requests[index].look_first && progress[index].is_to_be_tried())
-            .collect();
+    async fn look_at_what_was_held(&self, requests: &[AcquireRequest], progress: &mut [Progress], now: Moment) {
+        let was_held = |index: usize| self.recently_held.contains(&requests[index].name, now);
+        let looks: Vec<usize> =
+            (0..requests.len()).filter(|&index| progress[index].is_to_be_tried() && was_held(index)).collect();
         let names: Vec<_> = looks.iter().map(|&index| &requests[index].name).collect();
         let seen = self.look(OPERATION, &names).await;
         for (index, seen) in looks.into_iter().zip(seen) {
@@ -208,7 +214,7 @@ fn granted(request: &AcquireRequest, token: u64, remaining: Duration) -> Result<
     let AcquireRequest { name, holder, grant, .. } = request;
     let handle = handle::seal(token, name, holder, *grant);
     match FencingToken::new(token) {
-        Some(token) => Ok(Acquired::Granted(Grant { token, remaining, handle })),
+        Some(token) => Ok(Acquired::Granted(Grant::new(token, remaining).with_handle(handle))),
         None => Err(crate::error::here(lease_core::ErrorKind::Internal, OPERATION, "etcd told no revision")),
     }
 }

@@ -31,13 +31,14 @@ mod tests {
     fn a_handle_opens_only_for_its_owner_and_name() {
         let (name, holder, grant) =
             (LeaseName::new("job").unwrap(), HolderId::new("pod-1").unwrap(), GrantId::from_u128(7));
-        let own = Claim { handle: seal(42, &name, &holder, grant), name, holder, grant };
+        let handle = seal(42, &name, &holder, grant);
+        let own = Claim::new(name, holder, grant).with_handle(handle);
         assert_eq!(open(&own), Some(42));
         for stranger in [
-            Claim { name: LeaseName::new("job2").unwrap(), ..own.clone() },
-            Claim { holder: HolderId::new("pod-2").unwrap(), ..own.clone() },
-            Claim { grant: GrantId::from_u128(8), ..own.clone() },
-            Claim { handle: 0, ..own.clone() },
+            own.clone().with_name(LeaseName::new("job2").unwrap()),
+            own.clone().with_holder(HolderId::new("pod-2").unwrap()),
+            own.clone().with_grant(GrantId::from_u128(8)),
+            own.clone().with_handle(0),
         ] {
             assert_ne!(open(&stranger), Some(42), "{stranger:?}");
         }

@@ -117,6 +117,7 @@ mod keys;
 mod limits;
 mod names;
 mod options;
+mod recently_held;
 mod record;
 mod release;
 mod renew;

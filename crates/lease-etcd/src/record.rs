@@ -163,16 +163,18 @@ impl Entry {
     /// As anybody can see it, with what is left of its etcd lease.
     pub(crate) fn as_lease(&self, name: &LeaseName, left: Left) -> Option<LeaseRecord> {
         let record = self.record.as_ref()?;
-        Some(LeaseRecord {
-            name: name.clone(),
-            holder: record.holder.clone(),
-            token: FencingToken::new(self.token)?,
-            acquired_at: UNIX_EPOCH + Duration::from_micros(record.acquired_at_us),
-            ttl: Duration::from_secs(record.ttl_seconds),
-            remaining: left.at_most,
-            metadata: record.metadata.clone(),
-            released: record.ended.as_ref().is_some_and(|ended| ended.how == How::Released),
-        })
+        Some(
+            LeaseRecord::new(
+                name.clone(),
+                record.holder.clone(),
+                FencingToken::new(self.token)?,
+                Duration::from_secs(record.ttl_seconds),
+                left.at_most,
+            )
+            .with_acquired_at(UNIX_EPOCH + Duration::from_micros(record.acquired_at_us))
+            .with_metadata(record.metadata.clone())
+            .with_released(record.ended.as_ref().is_some_and(|ended| ended.how == How::Released)),
+        )
     }
 }
 
@@ -189,15 +191,13 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_a_foreign_value_is_none() {
-        let request = AcquireRequest {
-            name: LeaseName::new("job").unwrap(),
-            holder: HolderId::new("Zoë \"1\"").unwrap(),
-            grant: GrantId::from_u128(7),
-            ttl: Duration::from_secs(30),
-            metadata: Metadata::new([("address", "10.0.0.7:443")]).unwrap(),
-            announce: false,
-            look_first: false,
-        };
+        let request = AcquireRequest::new(
+            LeaseName::new("job").unwrap(),
+            HolderId::new("Zoë \"1\"").unwrap(),
+            GrantId::from_u128(7),
+            Duration::from_secs(30),
+        )
+        .with_metadata(Metadata::new([("address", "10.0.0.7:443")]).unwrap());
         let mut record = Record::new(&request, request.ttl, UNIX_EPOCH + Duration::from_secs(1));
         assert_eq!(serde_json::from_slice::<Record>(&record.to_bytes()).unwrap(), record);
         assert!(record.to_bytes().starts_with(format!("{BEGINNING}{}\"", request.grant).as_bytes()));

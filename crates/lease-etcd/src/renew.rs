@@ -181,7 +181,7 @@ fn own_or_lost(request: &RenewRequest, seen: Seen) -> Result<Entry, Renewed> {
             return Ok(entry);
         }
         let by = entry.record.map(|record| record.holder);
-        return Err(Renewed::Lost(LossReason::TakenOver { by, token: FencingToken::new(entry.token) }));
+        return Err(Renewed::Lost(LossReason::taken_over(by, FencingToken::new(entry.token))));
     }
     let own_block = seen.block.filter(|block| block.is_claimed_by(&request.claim)).and_then(|block| block.record);
     Err(Renewed::Lost(match own_block.and_then(|record| record.ended).map(|ended| ended.how) {

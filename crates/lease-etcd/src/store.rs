@@ -11,7 +11,7 @@ use lease_core::{
 
 use crate::{
     EtcdStoreOptions, STORE, buckets::Buckets, connections::Connections, keys::Keys, limits::Limits,
-    transactions::Transactions, watch::Watch,
+    recently_held::RecentlyHeld, transactions::Transactions, watch::Watch,
 };
 
 /// The largest ttl.
@@ -70,7 +70,8 @@ impl EtcdStore {
         let connections = Arc::new(connections);
         let watch = Watch::new(Arc::clone(&connections), keys.clone());
         let (buckets, transactions) = (Buckets::new(), Transactions::new());
-        Self(Arc::new(Inner { connections, keys, limits, buckets, transactions, watch }))
+        let recently_held = RecentlyHeld::default();
+        Self(Arc::new(Inner { connections, keys, limits, buckets, transactions, recently_held, watch }))
     }
 }
 
@@ -86,23 +87,19 @@ impl fmt::Debug for EtcdStore {
 #[async_trait]
 impl LeaseStore for EtcdStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            store: STORE,
-            min_ttl: self.0.limits.min_ttl,
-            max_ttl: MAX_TTL,
-            ttl_granularity: Duration::from_secs(1),
+        Capabilities::new(STORE)
+            .with_ttl(self.0.limits.min_ttl, MAX_TTL, Duration::from_secs(1))
             // The leader's; Go's clock does not jump.
-            expiry_judge: ExpiryJudge::ServerMonotonicClock,
+            .with_expiry_judge(ExpiryJudge::ServerMonotonicClock)
             // Revisions are the cluster's, not the key's. A cluster that is made anew from a snapshot goes back to its revision.
-            tokens_survive: TokensSurvive { removal: true, restart: true, data_loss: false },
-            push: true,
-            push_to_holders: true,
+            .with_tokens_survive(TokensSurvive::new().removal().restart())
+            .with_push(true)
+            .with_push_to_holders(true)
             // A key that is deleted is forgotten. A delayed duplicate whose bucket still lives makes a grant that nobody
             // claims, and that dies with its bucket.
-            remembers_last_grant: false,
+            .with_remembers_last_grant(false)
             // Measured: a third more with 32 tasks, a tenth with 256.
-            calls_at_once: 4,
-        }
+            .with_calls_at_once(4)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
@@ -146,5 +143,6 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) buckets: Buckets,
     pub(crate) transactions: Transactions,
+    pub(crate) recently_held: RecentlyHeld,
     watch: Watch,
 }

@@ -9,8 +9,8 @@ use common::*;
 use futures::future::join_all;
 use integration_tests::{Direction, Etcd, Proxy};
 use lease_core::{
-    AcquireRequest, Acquired, Break, Clock, LeaseClient, LeaseOptions, LeaseStore, Metadata, ReleaseRequest, Released,
-    RenewRequest, Renewed, SystemClock,
+    Acquired, Break, Clock, LeaseClient, LeaseOptions, LeaseStore, Metadata, ReleaseRequest, Released, RenewRequest,
+    Renewed, SystemClock,
 };
 use lease_testkit::{Operation, RecordingStore};
 
@@ -88,10 +88,7 @@ async fn l07_a_batch_fits_into_requests_of_any_size() {
         let etcd = Etcd::start_local(settings).await.unwrap();
         let store = options().connect([etcd.url()]).await.unwrap();
         let metadata = Metadata::new([("k", "\"".repeat(Metadata::MAX_BYTES - 1))]).unwrap();
-        let largest = |number| lease_core::AcquireRequest {
-            metadata: metadata.clone(),
-            ..request(&format!("{number:0250}"), LONG)
-        };
+        let largest = |number| request(&format!("{number:0250}"), LONG).with_metadata(metadata.clone());
         let requests: Vec<_> = (0..256).map(largest).collect();
         for answer in store.acquire(&requests).await {
             assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
@@ -117,7 +114,7 @@ async fn s11_many_names_are_held_blocked_together() {
         let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
         // Twenty times, which are rounded up to whole seconds.
         let hold_for = Duration::from_secs(3600 + number as u64 % 20) - Duration::from_millis(number as u64);
-        releases.push(ReleaseRequest { claim: claim(request, grant), hold_for, reserved_for: None });
+        releases.push(ReleaseRequest::new(claim(request, grant)).with_hold_for(hold_for));
     }
     let before = etcd.count_leases().await.unwrap();
     let round_trip = Duration::from_millis(100);
@@ -147,7 +144,7 @@ async fn s11_a_release_that_is_none_leaves_no_etcd_lease() {
     let delay = Duration::from_millis(300);
     network.delay(Direction::Requests, delay);
     let key = store.key(&claim.name);
-    let wish = ReleaseRequest { claim, hold_for: LONG, reserved_for: None };
+    let wish = ReleaseRequest::new(claim).with_hold_for(LONG);
     let (released, ()) = tokio::join!(async { only(store.release(&[wish]).await) }, async {
         // After it was read.
         pass(delay + delay / 2).await;
@@ -179,7 +176,7 @@ async fn l07_many_ttls_take_as_long_as_one() {
         .map(|(request, answer)| match answer {
             Ok(Acquired::Granted(grant)) => {
                 let ttl = request.ttl + Duration::from_secs(1000);
-                RenewRequest { claim: claim(request, grant), ttl, metadata: None }
+                RenewRequest::new(claim(request, grant), ttl)
             }
             other => panic!("{other:?}"),
         })
@@ -201,8 +198,7 @@ async fn l02_looks_at_many_names_are_reads() {
     for answer in store.acquire(&requests).await {
         assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
     }
-    let waiting: Vec<_> =
-        (0..200).map(|number| AcquireRequest { look_first: true, ..request(&format!("job/{number}"), LONG) }).collect();
+    let waiting: Vec<_> = (0..200).map(|number| request(&format!("job/{number}"), LONG)).collect();
     let before = driver.status().await.unwrap().raft_index();
     for _ in 0..10 {
         for answer in store.acquire(&waiting).await {

@@ -121,8 +121,8 @@ async fn metadata_changes_without_moving_a_key_back() {
     let (store, mut driver) = (store().await, driver().await);
     let (claim, _) = granted(&store, &request("job", LONG)).await;
     let before = pair(&mut driver, &store, "job").await.unwrap();
-    let update = MetadataUpdate { revision: 1, metadata: Metadata::new([("is", "new")]).unwrap() };
-    let renewal = RenewRequest { claim, ttl: SHORT, metadata: Some(update.clone()) };
+    let update = MetadataUpdate::new(1, Metadata::new([("is", "new")]).unwrap());
+    let renewal = RenewRequest::new(claim, SHORT).with_metadata(update.clone());
     assert!(matches!(only(store.renew(&[renewal]).await), Ok(Renewed::Extended { .. })));
     let after = pair(&mut driver, &store, "job").await.unwrap();
     assert_eq!((after.lease(), after.create_revision()), (before.lease(), before.create_revision()));
@@ -155,8 +155,7 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
     granted(&store, &request("newest", SHORT * 10)).await;
     let newest = pair(&mut driver, &store, "newest").await.unwrap().lease();
     driver.lease_revoke(newest).await.unwrap();
-    let renewals: Vec<_> =
-        claims.iter().map(|claim| RenewRequest { claim: claim.clone(), ttl: SHORT * 10, metadata: None }).collect();
+    let renewals: Vec<_> = claims.iter().map(|claim| RenewRequest::new(claim.clone(), SHORT * 10)).collect();
     for answer in store.renew(&renewals).await {
         assert!(matches!(answer, Ok(Renewed::Extended { .. })), "{answer:?}");
     }
@@ -234,7 +233,7 @@ async fn s11_what_is_held_for_a_while_has_an_etcd_lease_of_its_own() {
     let ttl = Duration::from_secs(30);
     let (claim, _) = granted(&store, &request("job", ttl)).await;
     let bucket = pair(&mut driver, &store, "job").await.unwrap().lease();
-    only(store.release(&[ReleaseRequest { claim, hold_for: ttl, reserved_for: None }]).await).unwrap();
+    only(store.release(&[ReleaseRequest::new(claim).with_hold_for(ttl)]).await).unwrap();
     let block = driver.get(format!("{} blocked", store.key(&name("job"))), None).await.unwrap();
     assert_ne!(block.kvs()[0].lease(), bucket);
 }

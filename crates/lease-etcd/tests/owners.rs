@@ -85,7 +85,7 @@ async fn s07_a_renewal_moves_no_key_of_another_grant() {
     // A newer bucket, to which the key would move.
     pass(SHORT / 4).await;
     let reason = lost(&bench.store, &claim, SHORT).await;
-    assert_eq!(reason, LossReason::TakenOver { by: Some(rival.holder), token: Some(grant.token) });
+    assert_eq!(reason, LossReason::taken_over(rival.holder, grant.token));
     assert_eq!(pair(&mut bench.driver, &bench.store, "job").await.unwrap().lease(), lease);
     bench.assert_is_the_rivals(&key, &value).await;
 }
@@ -96,8 +96,8 @@ async fn s07_a_renewal_that_reads_first_changes_no_key_of_another_grant() {
     let (claim, _) = granted(&bench.store, &request("job", LONG)).await;
     let (_, value) = bench.rival().await;
     let key = bench.store.key(&name("job"));
-    let update = MetadataUpdate { revision: 1, metadata: Metadata::new([("is", "new")]).unwrap() };
-    let renewal = RenewRequest { claim, ttl: LONG, metadata: Some(update) };
+    let update = MetadataUpdate::new(1, Metadata::new([("is", "new")]).unwrap());
+    let renewal = RenewRequest::new(claim, LONG).with_metadata(update);
     let renewed = bench.overtaken(&key, &value, async |store| only(store.renew(&[renewal]).await)).await.unwrap();
     assert!(matches!(renewed, Renewed::Lost(LossReason::TakenOver { .. })), "{renewed:?}");
     bench.assert_is_the_rivals(&key, &value).await;
@@ -127,7 +127,7 @@ async fn s11_a_release_that_reads_first_frees_no_key_of_another_grant() {
         if is_of_earlier_form {
             bench.overwrite(&key, earlier_form(&claim)).await;
         }
-        let wish = ReleaseRequest { claim, hold_for, reserved_for: None };
+        let wish = ReleaseRequest::new(claim).with_hold_for(hold_for);
         let released = bench.overtaken(&key, &value, async |store| only(store.release(&[wish]).await)).await;
         assert_eq!(released.unwrap(), Released::NotHeld, "{job}");
         bench.assert_is_the_rivals(&key, &value).await;
@@ -173,7 +173,13 @@ async fn s11_a_reservation_is_what_was_read() {
     let reserve = async |bench: &Bench, job: &str, successor: &AcquireRequest| {
         let (claim, _) = granted(&bench.store, &request(job, LONG)).await;
         let reserved_for = Some(successor.holder.clone());
-        only(bench.store.release(&[ReleaseRequest { claim, hold_for: LONG, reserved_for }]).await).unwrap();
+        only(
+            bench
+                .store
+                .release(&[ReleaseRequest::new(claim).with_hold_for(LONG).with_reserved_for(reserved_for)])
+                .await,
+        )
+        .unwrap();
     };
     let successor = request("job", LONG);
     reserve(&bench, "job", &successor).await;
@@ -228,7 +234,7 @@ async fn s11_a_grant_of_an_earlier_version_is_released_or_broken() {
     assert_eq!(release(&bench.store, &claim).await, Released::NotHeld);
 
     let (claim, _) = granted_in_the_earlier_form(&mut bench, &request("held", LONG)).await;
-    let wish = ReleaseRequest { claim, hold_for: LONG, reserved_for: None };
+    let wish = ReleaseRequest::new(claim).with_hold_for(LONG);
     assert_eq!(only(bench.store.release(&[wish]).await).unwrap(), Released::Freed);
     assert!(!is_free(&bench.store, "held").await);
 

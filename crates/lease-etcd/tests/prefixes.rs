@@ -27,7 +27,7 @@ async fn s21_a_name_is_no_prefix_of_another() {
 async fn s21_a_blocked_name_blocks_no_other() {
     let store = store().await;
     let (claim, _) = granted(&store, &request("job", LONG)).await;
-    only(store.release(&[ReleaseRequest { claim, hold_for: LONG, reserved_for: None }]).await).unwrap();
+    only(store.release(&[ReleaseRequest::new(claim).with_hold_for(LONG)]).await).unwrap();
     for free in ["job2", "jo", "blocked", "job/blocked", "announced/job"] {
         assert!(is_free(&store, free).await, "{free}");
     }
@@ -56,7 +56,7 @@ async fn renewals_are_not_hinted_and_announcements_are() {
     let store = store().await;
     let mut hints = store.subscribe(&name("job"));
     within("the watch stands", PATIENCE, hints.next()).await;
-    let (claim, _) = granted(&store, &lease_core::AcquireRequest { announce: true, ..request("job", SHORT) }).await;
+    let (claim, _) = granted(&store, &request("job", SHORT).with_announce(true)).await;
     within("the announcement", PATIENCE, hints.next()).await;
     for _ in 0..4 {
         pass(SHORT / 4).await;

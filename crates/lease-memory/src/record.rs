@@ -73,7 +73,7 @@ impl Record {
     /// Extends it for its owner, unless it has ended (S7).
     pub(crate) fn renew(&mut self, request: &RenewRequest, now: Moment) -> Renewed {
         if !self.is_claimed_by(&request.claim) {
-            return Renewed::Lost(LossReason::TakenOver { by: Some(self.holder.clone()), token: Some(self.token) });
+            return Renewed::Lost(LossReason::taken_over(self.holder.clone(), self.token));
         }
         match self.phase {
             Phase::Broken => return Renewed::Lost(LossReason::Broken),

@@ -157,7 +157,7 @@ impl Acquire<'_> {
     fn grant(&self, version: i64, request: &AcquireRequest) -> Result<Acquired> {
         let token = token_from(version).map_err(|error| self.0.error(Self::NAME, Failure::unreadable(error)))?;
         // The expiry was counted from a moment after the call began, so at least the ttl is left, counted from then (S1).
-        Ok(Acquired::Granted(Grant { token, remaining: request.ttl, handle: token.get() }))
+        Ok(Acquired::Granted(Grant::new(token, request.ttl).with_handle(token.get())))
     }
 
     fn announce(&self, request: &AcquireRequest) {

@@ -77,7 +77,7 @@ impl State {
     /// Why a claim does not hold; nothing when, by what was seen, it does.
     pub(crate) fn loss(&self, claim: &Claim) -> Option<LossReason> {
         if !(self.is_ours && self.grant == Some(claim.grant) && self.holder == claim.holder) {
-            return Some(LossReason::TakenOver { by: Some(self.holder.clone()), token: Some(self.token) });
+            return Some(LossReason::taken_over(self.holder.clone(), self.token));
         }
         match self.ended {
             Some(Ended::Broken) => Some(LossReason::Broken),
@@ -92,16 +92,18 @@ impl State {
         if self.remaining.is_zero() {
             return None;
         }
-        Some(LeaseRecord {
-            name: LeaseName::new(&self.name).ok()?,
-            holder: self.holder.clone(),
-            token: self.token,
-            acquired_at: self.acquired_at,
-            ttl: self.ttl,
-            remaining: self.remaining,
-            metadata: self.metadata(),
-            released: self.is_ours && self.ended == Some(Ended::Released),
-        })
+        Some(
+            LeaseRecord::new(
+                LeaseName::new(&self.name).ok()?,
+                self.holder.clone(),
+                self.token,
+                self.ttl,
+                self.remaining,
+            )
+            .with_acquired_at(self.acquired_at)
+            .with_metadata(self.metadata())
+            .with_released(self.is_ours && self.ended == Some(Ended::Released)),
+        )
     }
 
     fn held(&self) -> Acquired {
@@ -110,7 +112,7 @@ impl State {
 
     /// Never more than the ttl is left: what goes beyond it comes from a clock that was set back (S1).
     fn grant_of(&self, request: &AcquireRequest) -> Grant {
-        Grant { token: self.token, remaining: self.remaining.min(request.ttl), handle: self.token.get() }
+        Grant::new(self.token, self.remaining.min(request.ttl)).with_handle(self.token.get())
     }
 
     fn is_grant_in_force(&self) -> bool {

@@ -17,9 +17,7 @@ use common::{
     TTL, acquire, another, claim, expired, granted, is_held, name, pass, release, renew, renewal, request, sql, store,
     value,
 };
-use lease_core::{
-    AcquireRequest, Acquired, Break, Clock, ErrorKind, LeaseStore, LossReason, Moment, Released, Renewed, SystemClock,
-};
+use lease_core::{Acquired, Break, Clock, ErrorKind, LeaseStore, LossReason, Moment, Released, Renewed, SystemClock};
 use lease_postgres::PostgresStore;
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -83,12 +81,11 @@ async fn each_respects_the_grants_of_the_other() {
     let version = service.acquire("mine", TTL).await.unwrap();
     assert!(u64::try_from(version).unwrap() > grant.token.get());
 
-    for look_first in [false, true] {
-        let answer = acquire(&store, &AcquireRequest { look_first, ..request("mine", "a") }).await.unwrap();
-        let Acquired::Held { by: Some(by), .. } = answer else { panic!("{answer:?}") };
-        assert_eq!((by.holder.as_str(), i64::try_from(by.token.get()).unwrap()), ("service", version));
-        assert!(by.metadata.is_empty());
-    }
+    let answer = acquire(&store, &request("mine", "a")).await.unwrap();
+    let Acquired::Held { by: Some(by), .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((by.holder.as_str(), i64::try_from(by.token.get()).unwrap()), ("service", version));
+    assert!(by.metadata.is_empty());
+
     service.release("mine").await;
     assert!(granted(&store, &request("mine", "a")).await.token > grant.token);
 }
@@ -118,17 +115,17 @@ async fn a_stale_nonce_of_ours_is_worth_nothing_after_a_take_over() {
     for their_name in ["service", "a"] {
         let service = ContractClient::of(&store, their_name).await;
         let job = format!("job-{their_name}");
-        let mine = AcquireRequest { ttl: Duration::from_millis(60), ..request(&job, "a") };
+        let mine = request(&job, "a").with_ttl(Duration::from_millis(60));
         let grant = granted(&store, &mine).await;
         expired(&store, &job).await;
         let version = service.acquire(&job, TTL).await.unwrap();
         let claim = claim(&mine, grant);
-        let taken = LossReason::TakenOver {
-            by: Some(common::holder(their_name)),
-            token: lease_core::FencingToken::new(u64::try_from(version).unwrap()),
-        };
+        let taken = LossReason::taken_over(
+            common::holder(their_name),
+            lease_core::FencingToken::new(u64::try_from(version).unwrap()),
+        );
         assert_eq!(renew(&store, &renewal(&claim, TTL)).await.unwrap(), Renewed::Lost(taken.clone()));
-        let both = [renewal(&claim, TTL), renewal(&lease_core::Claim { name: name("none"), ..claim.clone() }, TTL)];
+        let both = [renewal(&claim, TTL), renewal(&claim.clone().with_name(name("none")), TTL)];
         assert_eq!(store.renew(&both).await[0].as_ref().unwrap(), &Renewed::Lost(taken));
         assert_eq!(release(&store, &claim).await, Released::NotHeld);
         assert_eq!(acquire(&store, &mine).await.unwrap(), Acquired::Spent);
@@ -144,18 +141,14 @@ async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
     let service = ContractClient::of(&store, "service").await;
     let mine = request("job", "a");
     let grant = granted(&store, &mine).await;
-    let hold = lease_core::ReleaseRequest {
-        hold_for: Duration::from_millis(300),
-        reserved_for: Some(common::holder("heir")),
-        ..common::plain_release(&claim(&mine, grant))
-    };
+    let hold = common::plain_release(&claim(&mine, grant))
+        .with_hold_for(Duration::from_millis(300))
+        .with_reserved_for(common::holder("heir"));
     store.release(&[hold]).await;
     assert_eq!(service.acquire("job", TTL).await, None);
     expired(&store, "job").await;
     service.acquire("job", TTL).await.unwrap();
-    for look_first in [false, true] {
-        assert!(is_held(&store, &AcquireRequest { look_first, ..request("job", "heir") }).await);
-    }
+    assert!(is_held(&store, &request("job", "heir")).await);
 }
 
 #[tokio::test]
@@ -188,9 +181,8 @@ async fn rows_that_only_others_would_write_are_read_all_the_same() {
     )
     .await;
     for job in ["zero", "negative", "for-ever"] {
-        for look_first in [false, true] {
-            assert!(is_held(&store, &AcquireRequest { look_first, ..request(job, "a") }).await, "{job}");
-        }
+        assert!(is_held(&store, &request(job, "a")).await, "{job}");
+
         assert_eq!(store.inspect(&name(job)).await.unwrap().unwrap().token.get(), 1);
     }
     assert_eq!(store.list("", None, 10).await.unwrap().len(), 3);
@@ -301,10 +293,9 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
         let count = if dice(&mut seed, 3) == 0 { 1 } else { 1 + dice(&mut seed, 8) };
         let first = dice(&mut seed, names);
         let requests: Vec<_> = (0..count)
-            .map(|at| AcquireRequest {
-                ttl: Duration::from_millis(if dice(&mut seed, 3) == 0 { 15 } else { 400 }),
-                look_first: dice(&mut seed, 2) == 0,
-                ..request(&format!("job-{}", (first + at * 5) % names), &format!("ours-{who}"))
+            .map(|at| {
+                request(&format!("job-{}", (first + at * 5) % names), &format!("ours-{who}"))
+                    .with_ttl(Duration::from_millis(if dice(&mut seed, 3) == 0 { 15 } else { 400 }))
             })
             .collect();
         let mut requests: Vec<_> = requests;
@@ -347,6 +338,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                 Ok(Acquired::Held { .. }) => {}
                 Ok(Acquired::Spent) => assert!(lost || request.ttl < Duration::from_millis(100)),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                other => panic!("{other:?}"),
             }
         }
         pass(Duration::from_millis(dice(&mut seed, 12))).await;
@@ -367,6 +359,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                     assert!(request.ttl < Duration::from_millis(100), "{}: {reason}", request.name);
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                other => panic!("{other:?}"),
             }
         }
         // Some are left to expire.

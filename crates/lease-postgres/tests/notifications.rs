@@ -10,7 +10,7 @@ use common::{
     store, store_with,
 };
 use integration_tests::{Direction, Postgres, Proxy};
-use lease_core::{AcquireRequest, Acquired, Break, Clock, LeaseStore, ReleaseRequest, Released, SystemClock, Wakeups};
+use lease_core::{Acquired, Break, Clock, LeaseStore, Released, SystemClock, Wakeups};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
 /// Far below what a poll takes, far above what a hint takes.
@@ -68,11 +68,7 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
 
     let handed = request("job", "a");
     let grant = granted(&store, &handed).await;
-    let hold = ReleaseRequest {
-        hold_for: TTL,
-        reserved_for: Some(common::holder("b")),
-        ..plain_release(&claim(&handed, grant))
-    };
+    let hold = plain_release(&claim(&handed, grant)).with_hold_for(TTL).with_reserved_for(common::holder("b"));
     store.release(&[hold]).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
     assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
@@ -103,24 +99,19 @@ async fn a_batch_of_the_longest_names_is_hinted_in_full() {
 #[tokio::test]
 async fn a_grant_is_announced_when_it_asks_for_that() {
     let store = store().await;
-    for look_first in [false, true] {
-        let mut wakeups = subscribed(&store, "job").await;
-        let one = AcquireRequest { announce: true, look_first, ..request("job", "a") };
-        let grant = granted(&store, &one).await;
-        assert!(is_hinted_within(&mut wakeups, SOON).await, "one, {look_first}");
-        release(&store, &claim(&one, grant)).await;
-        assert!(is_hinted_within(&mut wakeups, SOON).await);
+    let mut wakeups = subscribed(&store, "job").await;
+    let one = request("job", "a").with_announce(true);
+    let grant = granted(&store, &one).await;
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
+    release(&store, &claim(&one, grant)).await;
+    assert!(is_hinted_within(&mut wakeups, SOON).await);
 
-        let (loud, quiet) = (common::unique("loud"), common::unique("quiet"));
-        let (mut hears, mut hears_not) = (subscribed(&store, &loud).await, subscribed(&store, &quiet).await);
-        let many = [
-            AcquireRequest { announce: true, look_first, ..request(&loud, "a") },
-            AcquireRequest { look_first, ..request(&quiet, "a") },
-        ];
-        store.acquire(&many).await;
-        assert!(is_hinted_within(&mut hears, SOON).await, "many, {look_first}");
-        assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many, {look_first}");
-    }
+    let (loud, quiet) = (common::unique("loud"), common::unique("quiet"));
+    let (mut hears, mut hears_not) = (subscribed(&store, &loud).await, subscribed(&store, &quiet).await);
+    let many = [request(&loud, "a").with_announce(true), request(&quiet, "a")];
+    store.acquire(&many).await;
+    assert!(is_hinted_within(&mut hears, SOON).await, "many");
+    assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many");
 }
 
 /// What a process says last is on its way when it ends: nothing of it runs after the answer.
@@ -194,12 +185,11 @@ async fn s20_who_else_notifies_is_in_the_way_of_no_lease() {
     common::pass(Duration::from_millis(500)).await;
     let clock = SystemClock;
     for at in 0..5 {
-        let one = AcquireRequest { announce: true, ..request(&format!("job-{at}"), "a") };
+        let one = request(&format!("job-{at}"), "a").with_announce(true);
         let began = clock.now();
         let grant = granted(&store, &one).await;
         release(&store, &claim(&one, grant)).await;
-        let many: Vec<_> =
-            (0..8).map(|also| AcquireRequest { announce: true, ..request(&format!("job-{at}-{also}"), "a") }).collect();
+        let many: Vec<_> = (0..8).map(|also| request(&format!("job-{at}-{also}"), "a").with_announce(true)).collect();
         let answers = store.acquire(&many).await;
         assert!(answers.iter().all(|answer| matches!(answer, Ok(Acquired::Granted(_)))), "{answers:?}");
         let releases: Vec<_> = many.iter().map(|request| plain_release(&claim(request, grant))).collect();
@@ -233,7 +223,7 @@ async fn turned_off_there_is_no_connection_and_no_notification() {
     let listening = another(&store).await;
     let mut wakeups = subscribed(&listening, "job").await;
     let mut never = store.subscribe(&name("job"));
-    let announced = AcquireRequest { announce: true, ..request("job", "a") };
+    let announced = request("job", "a").with_announce(true);
     let grant = granted(&store, &announced).await;
     release(&store, &claim(&announced, grant)).await;
     assert!(!is_hinted_within(&mut wakeups, QUIET).await);

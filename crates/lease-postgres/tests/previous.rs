@@ -12,9 +12,7 @@ use std::{
 use common::{
     TTL, acquire, claim, eventually, expired, granted, is_held, name, pass, release, renew, renewal, request, sql,
 };
-use lease_core::{
-    AcquireRequest, Acquired, Break, Clock, ErrorKind, GrantId, LeaseStore, Moment, Released, Renewed, SystemClock,
-};
+use lease_core::{Acquired, Break, Clock, ErrorKind, GrantId, LeaseStore, Moment, Released, Renewed, SystemClock};
 use lease_postgres::PostgresStore;
 use sqlx::{
     AssertSqlSafe, PgConnection, PgPool, Postgres, Row,
@@ -225,7 +223,7 @@ async fn neither_passes_the_fence_of_the_other() {
     let previous = Previous::of(&store).await;
     let short = Duration::from_millis(100);
 
-    let new = AcquireRequest { ttl: short, ..request("new", "new") };
+    let new = request("new", "new").with_ttl(short);
     let grant = granted(&store, &new).await;
     let mut transaction = common::pool().await.begin().await.unwrap();
     store.fence(&mut transaction, &new.name, grant.token).await.unwrap();
@@ -322,10 +320,8 @@ async fn in_a_race_nothing_overlaps_and_tokens_rise() {
             let mut won = 0;
             for round in 0..ROUNDS {
                 let wanted = [(round * 7 + who) % NAMES, (round * 7 + who + 1) % NAMES];
-                let requests = wanted.map(|at| AcquireRequest {
-                    ttl: ttl(round),
-                    ..request(&format!("job-{at}"), &format!("new-{who}"))
-                });
+                let requests =
+                    wanted.map(|at| request(&format!("job-{at}"), &format!("new-{who}")).with_ttl(ttl(round)));
                 let requests = if round.is_multiple_of(2) { &requests[..] } else { &requests[..1] };
                 let sent = SystemClock.now();
                 let answers = new.acquire(requests).await;

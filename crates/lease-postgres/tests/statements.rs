@@ -20,26 +20,23 @@ use lease_postgres::{PostgresStore, PostgresStoreOptions};
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
     One,
-    OneLooking,
     Many,
-    ManyLooking,
 }
 
-const FORMS: [Form; 4] = [Form::One, Form::OneLooking, Form::Many, Form::ManyLooking];
+const FORMS: [Form; 2] = [Form::One, Form::Many];
 
 impl Form {
     fn is_many(self) -> bool {
-        matches!(self, Self::Many | Self::ManyLooking)
+        self == Self::Many
     }
 
     async fn acquire(self, store: &PostgresStore, request: &AcquireRequest) -> Result<Acquired> {
-        let looking =
-            AcquireRequest { look_first: matches!(self, Self::OneLooking | Self::ManyLooking), ..request.clone() };
+        let request = request.clone();
         if !self.is_many() {
-            return store.acquire(&[looking]).await.pop().unwrap();
+            return store.acquire(&[request]).await.pop().unwrap();
         }
         let (before, after) = (common::request(&common::unique("a"), "x"), common::request(&common::unique("z"), "x"));
-        let mut answers = store.acquire(&[after, looking, before]).await;
+        let mut answers = store.acquire(&[after, request, before]).await;
         assert!(
             matches!(answers[0], Ok(Acquired::Granted(_))) && matches!(answers[2], Ok(Acquired::Granted(_))),
             "{answers:?}"
@@ -83,7 +80,7 @@ fn retry(request: &AcquireRequest) -> AcquireRequest {
 }
 
 fn with_ttl(request: AcquireRequest, milliseconds: u64) -> AcquireRequest {
-    AcquireRequest { ttl: Duration::from_millis(milliseconds), ..request }
+    request.with_ttl(Duration::from_millis(milliseconds))
 }
 
 /// A name for each form.
@@ -185,10 +182,7 @@ async fn a_held_name_is_told_with_its_holder() {
     let store = store().await;
     for form in FORMS {
         let job = job(form);
-        let first = AcquireRequest {
-            metadata: Metadata::new([("address", "10.0.0.7")]).unwrap(),
-            ..request(&job, "the holder")
-        };
+        let first = request(&job, "the holder").with_metadata(Metadata::new([("address", "10.0.0.7")]).unwrap());
         let grant = form.granted(&store, &first).await;
         let answer = form.acquire(&store, &request(&job, "b")).await.unwrap();
         let Acquired::Held { by: Some(by), retry_after: Some(retry_after) } = answer else {
@@ -247,11 +241,7 @@ async fn s13_a_nonce_is_spent_after_release_expiry_and_break() {
 
         let held_for = request(&format!("{}-held-for", job(form)), "a");
         let grant = form.granted(&store, &held_for).await;
-        let release = ReleaseRequest {
-            hold_for: TTL,
-            reserved_for: Some(holder("a")),
-            ..plain_release(&claim(&held_for, grant))
-        };
+        let release = plain_release(&claim(&held_for, grant)).with_hold_for(TTL).with_reserved_for(holder("a"));
         form.release(&store, &release).await;
 
         let expiring = with_ttl(request(&format!("{}-expired", job(form)), "a"), 60);
@@ -336,11 +326,9 @@ async fn s7_a_strangers_renewal_changes_nothing() {
         let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
         let mine = claim(&request, grant);
-        for stranger in
-            [Claim { holder: holder("b"), ..mine.clone() }, Claim { grant: GrantId::random(), ..mine.clone() }]
-        {
+        for stranger in [mine.clone().with_holder(holder("b")), mine.clone().with_grant(GrantId::random())] {
             let answer = form.renew(&store, &renewal(&stranger, TTL * 10)).await.unwrap();
-            let expected = LossReason::TakenOver { by: Some(holder("a")), token: Some(grant.token) };
+            let expected = LossReason::taken_over(holder("a"), grant.token);
             assert_eq!(answer, Renewed::Lost(expected), "{form:?}");
         }
         assert!(store.inspect(&request.name).await.unwrap().unwrap().remaining <= TTL);
@@ -369,7 +357,7 @@ async fn l6_a_loss_has_its_reason() {
         store.break_lease(&request.name, grant.token, Break::Now).await.unwrap();
         assert_eq!(lost(&mine).await, LossReason::Broken, "{form:?}");
         let next = form.granted(&store, &common::request(request.name.as_str(), "b")).await;
-        let by_b = LossReason::TakenOver { by: Some(holder("b")), token: Some(next.token) };
+        let by_b = LossReason::taken_over(holder("b"), next.token);
         assert_eq!(lost(&mine).await, by_b, "{form:?}");
 
         let (_, mine, _) = lose("released").await;
@@ -390,28 +378,24 @@ async fn of_metadata_the_higher_revision_stays() {
     let store = store().await;
     let data = |text: &str| Metadata::new([("k", text)]).unwrap();
     for form in FORMS {
-        let request = AcquireRequest { metadata: data("0"), ..request(&job(form), "a") };
+        let request = request(&job(form), "a").with_metadata(data("0"));
         let grant = form.granted(&store, &request).await;
         for (revision, expected) in [(2, "2"), (1, "2"), (3, "3")] {
-            let update = MetadataUpdate { revision, metadata: data(&revision.to_string()) };
-            let renewal = RenewRequest { metadata: Some(update), ..renewal(&claim(&request, grant), TTL) };
+            let update = MetadataUpdate::new(revision, data(&revision.to_string()));
+            let renewal = renewal(&claim(&request, grant), TTL).with_metadata(update);
             form.renew(&store, &renewal).await.unwrap();
             form.renew(&store, &common::renewal(&claim(&request, grant), TTL)).await.unwrap();
             assert_eq!(store.inspect(&request.name).await.unwrap().unwrap().metadata, data(expected), "{form:?}");
         }
-        let update = MetadataUpdate { revision: 4, metadata: Metadata::default() };
-        form.renew(&store, &RenewRequest { metadata: Some(update), ..renewal(&claim(&request, grant), TTL) })
-            .await
-            .unwrap();
+        let update = MetadataUpdate::new(4, Metadata::default());
+        form.renew(&store, &renewal(&claim(&request, grant), TTL).with_metadata(update)).await.unwrap();
         assert!(store.inspect(&request.name).await.unwrap().unwrap().metadata.is_empty(), "{form:?}");
         // A new grant counts from the beginning.
         release(&store, &claim(&request, grant)).await;
         let request = common::request(&job(form), "b");
         let grant = form.granted(&store, &request).await;
-        let update = MetadataUpdate { revision: 1, metadata: data("new") };
-        form.renew(&store, &RenewRequest { metadata: Some(update), ..renewal(&claim(&request, grant), TTL) })
-            .await
-            .unwrap();
+        let update = MetadataUpdate::new(1, data("new"));
+        form.renew(&store, &renewal(&claim(&request, grant), TTL).with_metadata(update)).await.unwrap();
         assert_eq!(store.inspect(&request.name).await.unwrap().unwrap().metadata, data("new"), "{form:?}");
     }
 }
@@ -430,11 +414,11 @@ async fn s11_only_the_owner_releases_and_only_once() {
         let grant = form.granted(&store, &second).await;
         assert_eq!(form.release(&store, &plain_release(&late)).await, Released::NotHeld, "{form:?}");
         let mine = claim(&second, grant);
-        let other_holder = Claim { holder: holder("b"), ..mine.clone() };
+        let other_holder = mine.clone().with_holder(holder("b"));
         assert_eq!(form.release(&store, &plain_release(&other_holder)).await, Released::NotHeld, "{form:?}");
         assert_eq!(store.inspect(&second.name).await.unwrap().unwrap().token, grant.token);
         // Also when the answer, and so the token, never arrived.
-        let unanswered = Claim { handle: 0, ..mine.clone() };
+        let unanswered = mine.clone().with_handle(0);
         assert_eq!(form.release(&store, &plain_release(&unanswered)).await, Released::Freed, "{form:?}");
         assert_eq!(form.release(&store, &plain_release(&mine)).await, Released::NotHeld, "{form:?}");
         assert_eq!(store.inspect(&second.name).await.unwrap(), None);
@@ -464,11 +448,9 @@ async fn a_release_can_keep_the_name_blocked_but_for_one() {
     for form in FORMS {
         let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
-        let hold = ReleaseRequest {
-            hold_for: Duration::from_secs(20),
-            reserved_for: Some(holder("heir")),
-            ..plain_release(&claim(&request, grant))
-        };
+        let hold = plain_release(&claim(&request, grant))
+            .with_hold_for(Duration::from_secs(20))
+            .with_reserved_for(holder("heir"));
         assert_eq!(form.release(&store, &hold).await, Released::Freed, "{form:?}");
         let answer = form.acquire(&store, &common::request(&job(form), "b")).await.unwrap();
         let Acquired::Held { by: Some(by), retry_after: Some(after) } = answer else { panic!("{form:?}: {answer:?}") };
@@ -487,7 +469,7 @@ async fn a_blocked_name_is_free_after_its_time() {
     for form in FORMS {
         let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
-        let hold = ReleaseRequest { hold_for: Duration::from_millis(60), ..plain_release(&claim(&request, grant)) };
+        let hold = plain_release(&claim(&request, grant)).with_hold_for(Duration::from_millis(60));
         form.release(&store, &hold).await;
         assert!(is_held(&store, &common::request(&job(form), "b")).await, "{form:?}");
         expired(&store, request.name.as_str()).await;
@@ -678,8 +660,7 @@ async fn l7_many_kinds_of_trouble_in_one_batch_are_told_apart() {
     let lock =
         format!("select from {} where lease_name in ('job-040', 'job-199') for update", common::table_of(&store));
     sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
-    let second: Vec<_> =
-        (0..200).map(|at| AcquireRequest { look_first: at % 2 == 0, ..request(&job(at), "b") }).collect();
+    let second: Vec<_> = (0..200).map(|at| request(&job(at), "b")).collect();
     for (at, answer) in store.acquire(&second).await.into_iter().enumerate() {
         match answer {
             Ok(Acquired::Granted(_)) => assert!(![17, 18, 130, 40, 199].contains(&at), "{at}"),
@@ -697,18 +678,12 @@ async fn a_ttl_beyond_the_limits_is_refused_by_itself() {
     let limits = store.capabilities();
     let ttls =
         [limits.min_ttl, Duration::ZERO, limits.max_ttl, limits.max_ttl + Duration::from_nanos(1), Duration::MAX];
-    let requests: Vec<_> = ttls
-        .into_iter()
-        .enumerate()
-        .map(|(at, ttl)| AcquireRequest { ttl, ..request(&format!("job-{at}"), "a") })
-        .collect();
+    let requests: Vec<_> =
+        ttls.into_iter().enumerate().map(|(at, ttl)| request(&format!("job-{at}"), "a").with_ttl(ttl)).collect();
     for answers in [store.acquire(&requests).await, {
         let mut answers = Vec::new();
         for request in &requests {
-            answers.push(
-                acquire(&store, &AcquireRequest { name: name(&format!("{}-one", request.name)), ..request.clone() })
-                    .await,
-            );
+            answers.push(acquire(&store, &request.clone().with_name(name(&format!("{}-one", request.name)))).await);
         }
         answers
     }] {
@@ -760,7 +735,7 @@ async fn list_pages_in_byte_order_and_takes_prefixes_literally() {
         paged.extend(page);
     }
     assert_eq!(paged, expected);
-    release(&store, &Claim { name: name("b"), holder: holder("h"), grant: GrantId::random(), handle: 0 }).await;
+    release(&store, &Claim::new(name("b"), holder("h"), GrantId::random())).await;
     sql(&store, "update {table} set expires_at_utc = now() where lease_name = 'b'").await;
     assert!(!list("", None, 100).await.contains(&"b".to_owned()));
 }
@@ -870,10 +845,8 @@ async fn everything_works_without_prepared_statements_too() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     other.rollback().await.unwrap();
     granted(&store, &request("job-One", "c")).await;
-    let strange = AcquireRequest {
-        metadata: Metadata::new([("it's", r"a \' $1 {table} \\ é")]).unwrap(),
-        ..request(r"job-'\$1", r"o'ne\ é $2")
-    };
+    let strange =
+        request(r"job-'\$1", r"o'ne\ é $2").with_metadata(Metadata::new([("it's", r"a \' $1 {table} \\ é")]).unwrap());
     let grant = granted(&store, &strange).await;
     let record = prepared.inspect(&strange.name).await.unwrap().unwrap();
     assert_eq!((&record.holder, &record.metadata, record.token), (&strange.holder, &strange.metadata, grant.token));
@@ -916,7 +889,7 @@ async fn s11_a_release_or_a_break_that_waited_past_the_expiry_ends_nothing() {
             expired(&store, request.name.as_str()).await;
             other.rollback().await.unwrap();
         };
-        let hold = ReleaseRequest { hold_for: TTL, ..plain_release(&claim(&request, grant)) };
+        let hold = plain_release(&claim(&request, grant)).with_hold_for(TTL);
         let end = async {
             if breaks {
                 store.break_lease(&request.name, grant.token, Break::AfterExpiry).await
@@ -1126,12 +1099,7 @@ async fn l7_a_table_that_has_grown_is_not_read_from_end_to_end() {
         (from..from + count).map(|at| request(&format!("job-{at:06}"), "a")).collect()
     };
     let claims = |requests: &[AcquireRequest]| -> Vec<_> {
-        let grant = |request: &AcquireRequest| Claim {
-            name: request.name.clone(),
-            holder: request.holder.clone(),
-            grant: request.grant,
-            handle: 0,
-        };
+        let grant = |request: &AcquireRequest| Claim::new(request.name.clone(), request.holder.clone(), request.grant);
         requests.iter().map(grant).collect()
     };
     // So often that the server keeps its plans.

@@ -1,7 +1,5 @@
 //! Getting leases.
 
-use std::time::Duration;
-
 use fred::prelude::Value;
 use lease_core::{
     AcquireRequest, Acquired, Claim, ErrorKind, FencingToken, Grant, LeaseName, ReleaseRequest, Released, Result,
@@ -61,7 +59,7 @@ impl Operation for Acquire {
 
     fn read(&self, request: &AcquireRequest, answer: &Answer) -> Option<Acquired> {
         if let Some(token) = answer.number() {
-            let grant = |token| Grant { token, remaining: request.ttl, handle: 0 };
+            let grant = |token| Grant::new(token, request.ttl);
             return FencingToken::new(token).map(grant).map(Acquired::Granted);
         }
         match answer.kind() {
@@ -85,15 +83,8 @@ impl Operation for Acquire {
             .iter()
             .zip(&answers)
             .filter(|(_, answer)| is_granted(answer))
-            .map(|(request, _)| ReleaseRequest {
-                claim: Claim {
-                    name: request.name.clone(),
-                    holder: request.holder.clone(),
-                    grant: request.grant,
-                    handle: 0,
-                },
-                hold_for: Duration::ZERO,
-                reserved_for: None,
+            .map(|(request, _)| {
+                ReleaseRequest::new(Claim::new(request.name.clone(), request.holder.clone(), request.grant))
             })
             .collect();
         let mut released = perform(&Release, store, &releases).await.into_iter();

@@ -203,21 +203,21 @@ impl Operation for BreakLease {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use lease_core::{HolderId, Metadata};
+    use lease_core::HolderId;
 
     use super::*;
 
     #[test]
     fn a_page_keeps_the_least_names_and_no_more() {
-        let record = |name: &str| LeaseRecord {
-            name: LeaseName::new(name).unwrap(),
-            holder: HolderId::new("a").unwrap(),
-            token: FencingToken::new(1).unwrap(),
-            acquired_at: SystemTime::UNIX_EPOCH,
-            ttl: Duration::ZERO,
-            remaining: Duration::ZERO,
-            metadata: Metadata::default(),
-            released: false,
+        let record = |name: &str| {
+            LeaseRecord::new(
+                LeaseName::new(name).unwrap(),
+                HolderId::new("a").unwrap(),
+                FencingToken::new(1).unwrap(),
+                Duration::ZERO,
+                Duration::ZERO,
+            )
+            .with_acquired_at(SystemTime::UNIX_EPOCH)
         };
         let mut page = Page { records: BTreeMap::new(), limit: 2 };
         for name in ["c", "a", "d", "a", "b"] {

@@ -60,21 +60,23 @@ impl Answer {
 
     /// `granted`, token, microseconds left.
     pub(crate) fn grant(&self) -> Option<Grant> {
-        Some(Grant { token: self.token(1)?, remaining: self.duration(2), handle: 0 })
+        Some(Grant::new(self.token(1)?, self.duration(2)))
     }
 
     /// `held`, holder, token, acquired, ttl, microseconds left, metadata, state.
     pub(crate) fn record(&self, name: &LeaseName) -> Option<LeaseRecord> {
-        Some(LeaseRecord {
-            name: name.clone(),
-            holder: HolderId::from_store(self.word(1)),
-            token: self.token(2)?,
-            acquired_at: SystemTime::UNIX_EPOCH + self.duration(3),
-            ttl: self.duration(4),
-            remaining: self.duration(5),
-            metadata: metadata_from(self.word(6)),
-            released: self.word(7) == "r",
-        })
+        Some(
+            LeaseRecord::new(
+                name.clone(),
+                HolderId::from_store(self.word(1)),
+                self.token(2)?,
+                self.duration(4),
+                self.duration(5),
+            )
+            .with_acquired_at(SystemTime::UNIX_EPOCH + self.duration(3))
+            .with_metadata(metadata_from(self.word(6)))
+            .with_released(self.word(7) == "r"),
+        )
     }
 
     pub(crate) fn held(&self, name: &LeaseName) -> Acquired {
@@ -84,7 +86,7 @@ impl Answer {
     /// `lost` and a reason, or `taken`, holder, token.
     pub(crate) fn loss(&self) -> Option<LossReason> {
         Some(match (self.kind(), self.word(1)) {
-            ("taken", holder) => LossReason::TakenOver { by: Some(HolderId::from_store(holder)), token: self.token(2) },
+            ("taken", holder) => LossReason::taken_over(HolderId::from_store(holder), self.token(2)),
             ("lost", "gone") => LossReason::Gone,
             ("lost", "broken") => LossReason::Broken,
             ("lost", "released") => LossReason::Released,

@@ -172,7 +172,7 @@ async fn s11_a_forgotten_script_leaves_no_doubt() {
     let server = Redis::start_local(&[]).await.unwrap();
     let store = RedisStoreOptions::new().connect(server.url()).await.unwrap();
     let one = request("job", "a");
-    let grant = lease_core::Grant { token: FencingToken::new(1).unwrap(), remaining: TTL, handle: 0 };
+    let grant = lease_core::Grant::new(FencingToken::new(1).unwrap(), TTL);
     assert_eq!(release(&store, &claim(&one, grant)).await, Released::NotHeld);
     let broken = store.break_lease(&name("job"), FencingToken::new(1).unwrap(), Break::Now).await.unwrap();
     assert_eq!(broken, Released::NotHeld);

@@ -119,7 +119,7 @@ async fn wait_replicas_refuses_what_a_primary_that_is_cut_off_grants() {
 async fn s23_a_wait_for_replicas_is_shorter_than_an_attempt() {
     let store = options().with_wait_replicas(1, Duration::from_millis(1100)).connect(Redis::shared().await.url()).await;
     let store = store.unwrap();
-    let of = |ttl| lease_core::AcquireRequest { ttl: Duration::from_millis(ttl), ..request("job", "a") };
+    let of = |ttl| request("job", "a").with_ttl(Duration::from_millis(ttl));
     for (ttl, kind) in [(6600, ErrorKind::Invalid), (6700, ErrorKind::Unavailable)] {
         let error = acquire(&store, &of(ttl)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");

@@ -270,7 +270,7 @@ async fn s10_tokens_rise_over_a_restart_that_loses_everything() {
             server.start_again().await.unwrap();
         }
         assert_eq!(server.command(&["DBSIZE"]).await.unwrap(), Reply::Integer(0));
-        let claim = claim(&held, lease_core::Grant { token: last, remaining: TTL, handle: 0 });
+        let claim = claim(&held, lease_core::Grant::new(last, TTL));
         let mut answer = renew(&store, &renewal(&claim, TTL)).await;
         while answer.is_err() {
             answer = renew(&store, &renewal(&claim, TTL)).await;
@@ -399,7 +399,7 @@ async fn s19_leases_are_kept_and_given_back_when_the_memory_is_full() {
         assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
     }
     assert_eq!(release(&store, &claims[0]).await, Released::Freed);
-    let blocked = lease_core::ReleaseRequest { hold_for: TTL, ..plain_release(&claims[1]) };
+    let blocked = plain_release(&claims[1]).with_hold_for(TTL);
     assert_eq!(store.release(&[blocked]).await.pop().unwrap().unwrap(), Released::Freed);
     assert_eq!(release(&store, &claims[2]).await, Released::Freed);
     assert_eq!(store.break_lease(&name("job-3"), token, Break::AfterExpiry).await.unwrap(), Released::Freed);

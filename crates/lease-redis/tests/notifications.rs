@@ -10,9 +10,7 @@ use common::{
     renew, renewal, request, store,
 };
 use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply};
-use lease_core::{
-    AcquireRequest, Break, Clock, LeaseClient, LeaseOptions, LeaseStore, ReleaseRequest, SystemClock, Wakeups,
-};
+use lease_core::{Break, Clock, LeaseClient, LeaseOptions, LeaseStore, SystemClock, Wakeups};
 use lease_redis::RedisStore;
 
 /// Far below what a poll takes, far above what a hint takes.
@@ -70,11 +68,7 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
 
     let handed = request("job", "a");
     let grant = granted(&store, &handed).await;
-    let hold = ReleaseRequest {
-        hold_for: TTL,
-        reserved_for: Some(common::holder("b")),
-        ..plain_release(&claim(&handed, grant))
-    };
+    let hold = plain_release(&claim(&handed, grant)).with_hold_for(TTL).with_reserved_for(common::holder("b"));
     store.release(&[hold]).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
     assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
@@ -107,7 +101,7 @@ async fn l1_a_hand_over_between_two_clients_takes_no_poll() {
 async fn a_grant_is_announced_when_it_asks_for_that() {
     let store = store().await;
     let mut wakeups = subscribed(&store, "job").await;
-    let one = AcquireRequest { announce: true, ..request("job", "a") };
+    let one = request("job", "a").with_announce(true);
     let grant = granted(&store, &one).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
     // The same attempt again grants nothing new.
@@ -116,7 +110,7 @@ async fn a_grant_is_announced_when_it_asks_for_that() {
     release(&store, &claim(&one, grant)).await;
 
     let (mut hears, mut hears_not) = (subscribed(&store, "loud").await, subscribed(&store, "quiet").await);
-    store.acquire(&[AcquireRequest { announce: true, ..request("loud", "a") }, request("quiet", "a")]).await;
+    store.acquire(&[request("loud", "a").with_announce(true), request("quiet", "a")]).await;
     assert!(is_hinted_within(&mut hears, SOON).await, "many");
     assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many");
 }

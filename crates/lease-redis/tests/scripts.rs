@@ -11,8 +11,8 @@ use common::{
 };
 use integration_tests::{Redis, Reply};
 use lease_core::{
-    AcquireRequest, Acquired, Break, ErrorKind, GrantId, LeaseName, LeaseStore, LossReason, Metadata, MetadataUpdate,
-    ReleaseRequest, Released, RenewRequest, Renewed,
+    Acquired, Break, ErrorKind, GrantId, LeaseName, LeaseStore, LossReason, Metadata, MetadataUpdate, ReleaseRequest,
+    Released, Renewed,
 };
 
 fn lost(answer: Renewed) -> LossReason {
@@ -26,7 +26,7 @@ fn lost(answer: Renewed) -> LossReason {
 async fn a_record_can_be_read_by_people() {
     let store = store().await;
     let metadata = Metadata::new([("address", "10.0.0.7:443")]).unwrap();
-    let request = AcquireRequest { metadata, ..request("reports/nightly", "pod-1") };
+    let request = request("reports/nightly", "pod-1").with_metadata(metadata);
     let grant = granted(&store, &request).await;
     for (name, value) in [
         ("holder", "pod-1"),
@@ -60,7 +60,7 @@ async fn s09_the_record_outlives_the_lease_by_the_retention() {
     assert!((99_000..=100_001).contains(&left().await), "{}", left().await);
     let third = request("job", "c");
     let claim = claim(&third, granted(&store, &third).await);
-    let blocked = ReleaseRequest { hold_for: TTL * 2, ..plain_release(&claim) };
+    let blocked = plain_release(&claim).with_hold_for(TTL * 2);
     assert_eq!(store.release(&[blocked]).await.pop().unwrap().unwrap(), Released::Freed);
     assert!((159_000..=160_001).contains(&left().await), "{}", left().await);
 }
@@ -97,7 +97,7 @@ async fn s13_a_live_nonce_is_answered_and_not_refreshed() {
     let first = granted(&store, &request).await;
     let expires = field(&store, "job", "expires").await;
     common::pass(Duration::from_millis(20)).await;
-    let again = granted(&store, &AcquireRequest { ttl: TTL * 3, ..request.clone() }).await;
+    let again = granted(&store, &request.clone().with_ttl(TTL * 3)).await;
     assert_eq!(again.token, first.token);
     assert!(again.remaining < first.remaining, "{again:?}");
     assert_eq!(field(&store, "job", "expires").await, expires);
@@ -109,14 +109,11 @@ async fn s07_what_a_renewal_is_refused_for() {
     let mine = request("job", "a");
     let grant = granted(&store, &mine).await;
     let claim = claim(&mine, grant);
-    for other in [
-        lease_core::Claim { grant: GrantId::random(), ..claim.clone() },
-        lease_core::Claim { holder: holder("b"), ..claim.clone() },
-    ] {
+    for other in [claim.clone().with_grant(GrantId::random()), claim.clone().with_holder(holder("b"))] {
         let reason = lost(renew(&store, &renewal(&other, TTL)).await.unwrap());
-        assert_eq!(reason, LossReason::TakenOver { by: Some(holder("a")), token: Some(grant.token) });
+        assert_eq!(reason, LossReason::taken_over(holder("a"), grant.token));
     }
-    let unknown = lease_core::Claim { name: name("unknown"), ..claim.clone() };
+    let unknown = claim.clone().with_name(name("unknown"));
     assert_eq!(lost(renew(&store, &renewal(&unknown, TTL)).await.unwrap()), LossReason::Gone);
     // Expired, and taken by nobody.
     set_field(&store, "job", "expires", "0000000000000001").await;
@@ -158,8 +155,8 @@ async fn metadata_of_the_higher_revision_stays() {
     let claim = claim(&request, granted(&store, &request).await);
     for (revision, value, expected) in [(2, "two", "two"), (1, "one", "two"), (2, "again", "two"), (10, "ten", "ten")] {
         let metadata = Metadata::new([("k", value)]).unwrap();
-        let update = Some(MetadataUpdate { revision, metadata });
-        renew(&store, &RenewRequest { metadata: update, ..renewal(&claim, TTL) }).await.unwrap();
+        let update = Some(MetadataUpdate::new(revision, metadata));
+        renew(&store, &renewal(&claim, TTL).with_metadata(update)).await.unwrap();
         let record = store.inspect(&request.name).await.unwrap().unwrap();
         assert_eq!(record.metadata.get("k"), Some(expected));
     }
@@ -170,7 +167,7 @@ async fn s11_a_release_can_keep_the_name_for_a_successor() {
     let store = store().await;
     let request = request("job", "a");
     let claim = claim(&request, granted(&store, &request).await);
-    let release = ReleaseRequest { hold_for: TTL, reserved_for: Some(holder("b")), ..plain_release(&claim) };
+    let release = plain_release(&claim).with_hold_for(TTL).with_reserved_for(holder("b"));
     assert_eq!(store.release(std::slice::from_ref(&release)).await.pop().unwrap().unwrap(), Released::Freed);
     assert_eq!(store.release(&[release]).await.pop().unwrap().unwrap(), Released::NotHeld);
     assert!(is_held(&store, &common::request("job", "c")).await);
@@ -202,7 +199,7 @@ async fn l07_an_element_that_fails_fails_alone() {
     };
     let is_granted = |answer: lease_core::Result<Acquired>| Ok(matches!(answer?, Acquired::Granted(_)));
     check(store.acquire(&requests).await.into_iter().map(is_granted).collect());
-    let token = lease_core::Grant { token: lease_core::FencingToken::new(1).unwrap(), remaining: TTL, handle: 0 };
+    let token = lease_core::Grant::new(lease_core::FencingToken::new(1).unwrap(), TTL);
     let claims: Vec<_> = requests.iter().map(|request| claim(request, token)).collect();
     let renewals: Vec<_> = claims.iter().map(|claim| renewal(claim, TTL)).collect();
     let is_extended = |answer: lease_core::Result<Renewed>| Ok(matches!(answer?, Renewed::Extended { .. }));
@@ -230,6 +227,7 @@ async fn a_batch_larger_than_a_script_is_answered_in_order() {
             Acquired::Granted(_) => assert_ne!(at, 300),
             Acquired::Held { by, .. } => assert_eq!((at, by.unwrap().holder), (300, holder("b"))),
             Acquired::Spent => panic!("{at}"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -239,8 +237,7 @@ async fn a_batch_larger_than_a_script_is_answered_in_order() {
 async fn a_batch_of_unequal_requests_keeps_them_apart() {
     let store = store().await;
     let ttl = |at: usize| TTL * if at == 1 { 3 } else { 2 };
-    let requests: Vec<_> =
-        (0..3).map(|at| AcquireRequest { ttl: ttl(at), ..request(&format!("job-{at}"), "a") }).collect();
+    let requests: Vec<_> = (0..3).map(|at| request(&format!("job-{at}"), "a").with_ttl(ttl(at))).collect();
     let mut claims = Vec::new();
     for (request, answer) in requests.iter().zip(store.acquire(&requests).await) {
         let Acquired::Granted(grant) = answer.unwrap() else { panic!("it is free") };
@@ -248,9 +245,9 @@ async fn a_batch_of_unequal_requests_keeps_them_apart() {
         claims.push(claim(request, grant));
     }
     let metadata = Metadata::new([("k", "v")]).unwrap();
-    let update = |at| (at == 1).then(|| MetadataUpdate { revision: 1, metadata: metadata.clone() });
+    let update = |at| (at == 1).then(|| MetadataUpdate::new(1, metadata.clone()));
     let renewals = claims.iter().enumerate();
-    let renewals = renewals.map(|(at, claim)| RenewRequest { metadata: update(at), ..renewal(claim, ttl(at) * 2) });
+    let renewals = renewals.map(|(at, claim)| renewal(claim, ttl(at) * 2).with_metadata(update(at)));
     for (at, answer) in store.renew(&renewals.collect::<Vec<_>>()).await.into_iter().enumerate() {
         assert_eq!(answer.unwrap(), Renewed::Extended { remaining: ttl(at) * 2 });
         let record = store.inspect(&requests[at].name).await.unwrap().unwrap();
@@ -258,7 +255,7 @@ async fn a_batch_of_unequal_requests_keeps_them_apart() {
     }
     let hold_for = |at| if at == 1 { TTL } else { Duration::ZERO };
     let releases = claims.iter().enumerate();
-    let releases = releases.map(|(at, claim)| ReleaseRequest { hold_for: hold_for(at), ..plain_release(claim) });
+    let releases = releases.map(|(at, claim)| plain_release(claim).with_hold_for(hold_for(at)));
     for (at, answer) in store.release(&releases.collect::<Vec<_>>()).await.into_iter().enumerate() {
         assert_eq!(answer.unwrap(), Released::Freed);
         assert_eq!(is_held(&store, &request(requests[at].name.as_str(), "b")).await, at == 1);
@@ -271,15 +268,8 @@ async fn a_list_walks_in_steps_and_keeps_the_order() {
     let store = store().await;
     let requests: Vec<_> = (0..1200).map(|at| request(&format!("job-{at:04}"), "a")).collect();
     store.acquire(&requests).await;
-    let released = requests.iter().step_by(2).map(|request| ReleaseRequest {
-        claim: lease_core::Claim {
-            name: request.name.clone(),
-            holder: request.holder.clone(),
-            grant: request.grant,
-            handle: 0,
-        },
-        hold_for: Duration::ZERO,
-        reserved_for: None,
+    let released = requests.iter().step_by(2).map(|request| {
+        ReleaseRequest::new(lease_core::Claim::new(request.name.clone(), request.holder.clone(), request.grant))
     });
     store.release(&released.collect::<Vec<_>>()).await;
     let mut after: Option<LeaseName> = None;
@@ -349,7 +339,7 @@ async fn s10_tokens_rise_after_an_older_record_was_put_back() {
 async fn s10_tokens_rise_when_the_record_is_gone() {
     let options = options().with_retention(Duration::from_secs(1));
     let store = options.connect(Redis::shared().await.url()).await.unwrap();
-    let first = AcquireRequest { ttl: Duration::from_secs(1), ..request("job", "a") };
+    let first = request("job", "a").with_ttl(Duration::from_secs(1));
     let grant = granted(&store, &first).await;
     release(&store, &claim(&first, grant)).await;
     eventually("the record is cleared away", async || {
@@ -394,7 +384,7 @@ async fn a_name_is_blocked_for_the_largest_ttl_at_the_most() {
     let store = store().await;
     let one = request("job", "a");
     let claim = claim(&one, granted(&store, &one).await);
-    let blocked = ReleaseRequest { hold_for: Duration::MAX, ..plain_release(&claim) };
+    let blocked = plain_release(&claim).with_hold_for(Duration::MAX);
     assert_eq!(store.release(&[blocked]).await.pop().unwrap().unwrap(), Released::Freed);
     assert!(store.inspect(&name("job")).await.unwrap().unwrap().remaining <= store.capabilities().max_ttl);
 }

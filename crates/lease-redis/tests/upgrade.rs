@@ -94,7 +94,7 @@ async fn s09_old_and_new_exclude_each_other_and_tokens_rise() {
         assert_eq!((by.holder.as_str(), by.token.get()), ("old", of_old));
         assert_eq!(store.inspect(&name("job")).await.unwrap().unwrap().token.get(), of_old);
         assert_eq!(store.list("", None, 10).await.unwrap().len(), 1);
-        let grant = lease_core::Grant { token: FencingToken::new(of_old).unwrap(), remaining: TTL, handle: 0 };
+        let grant = lease_core::Grant::new(FencingToken::new(of_old).unwrap(), TTL);
         assert_eq!(release(&store, &claim(&new, grant)).await, Released::NotHeld);
         let Renewed::Lost(LossReason::TakenOver { by: Some(by), .. }) =
             renew(&store, &renewal(&claim(&new, grant), TTL)).await.unwrap()

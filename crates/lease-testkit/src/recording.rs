@@ -163,6 +163,7 @@ fn of_release(released: &Released) -> Outcome {
     match released {
         Released::Freed => Outcome::Freed,
         Released::NotHeld => Outcome::NotHeld,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -180,6 +181,7 @@ impl LeaseStore for RecordingStore {
             Acquired::Granted(grant) => Outcome::Granted(grant.token),
             Acquired::Held { .. } => Outcome::Held,
             Acquired::Spent => Outcome::Spent,
+            other => panic!("{other:?}"),
         });
         answers
     }
@@ -190,6 +192,7 @@ impl LeaseStore for RecordingStore {
         call.answered(&answers, |renewed| match renewed {
             Renewed::Extended { .. } => Outcome::Extended,
             Renewed::Lost(_) => Outcome::Lost,
+            other => panic!("{other:?}"),
         });
         answers
     }

@@ -65,6 +65,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
                 }
                 Acquired::Held { .. } => Answer::Held,
                 Acquired::Spent => Answer::Spent,
+                other => panic!("{other:?}"),
             }
         }
         Request::Renew(_) => {
@@ -72,6 +73,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
             match block_on(store.renew(&[request])).remove(0).unwrap() {
                 Renewed::Extended { remaining } => Answer::Extended { remaining: ticks(remaining) },
                 Renewed::Lost(_) => Answer::Lost,
+                other => panic!("{other:?}"),
             }
         }
         Request::Release(_) => {
@@ -79,6 +81,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
             match block_on(store.release(&[request])).remove(0).unwrap() {
                 Released::Freed => Answer::Freed,
                 Released::NotHeld => Answer::NotHeld,
+                other => panic!("{other:?}"),
             }
         }
     }

@@ -69,6 +69,7 @@ pub async fn s13_an_acquire_lost_in_a_freeze_is_owned_or_free(bench: &Bench) {
         }
         Acquired::Spent => bench.free(&store, &request.name).await,
         other @ Acquired::Held { .. } => panic!("nobody else asked for it: {other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -26,19 +26,16 @@ pub async fn s14_a_held_name_is_refused(bench: &Bench) {
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
     let longest = bench.rounded(bench.ttl, &store.capabilities());
-    for look_first in [false, true] {
-        let mut rival = bench.request(&request.name);
-        rival.look_first = look_first;
-        match acquired(&*other, &rival).await {
-            Acquired::Held { by, retry_after } => {
-                assert!(retry_after.is_none_or(|after| after <= longest), "{retry_after:?} is too long");
-                if let Some(by) = by {
-                    assert_eq!((by.holder, by.token), (request.holder.clone(), grant.token));
-                    assert!(by.remaining <= longest, "{:?} left of {longest:?}", by.remaining);
-                }
+    let rival = bench.request(&request.name);
+    match acquired(&*other, &rival).await {
+        Acquired::Held { by, retry_after } => {
+            assert!(retry_after.is_none_or(|after| after <= longest), "{retry_after:?} is too long");
+            if let Some(by) = by {
+                assert_eq!((by.holder, by.token), (request.holder.clone(), grant.token));
+                assert!(by.remaining <= longest, "{:?} left of {longest:?}", by.remaining);
             }
-            other => panic!("two holders (look_first: {look_first}): {other:?}"),
         }
+        other => panic!("two holders: {other:?}"),
     }
 }
 

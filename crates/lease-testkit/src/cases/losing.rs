@@ -73,7 +73,7 @@ pub async fn l06_a_take_over_is_told(bench: &Bench) {
     let taken = held(&rival, lease.name(), bench.ttl).await;
     assert!(taken.token() > lease.token());
     match bench.within("the loss", bench.ttl + bench.patience(), lease.lost()).await {
-        LossReason::TakenOver { by, token } => {
+        LossReason::TakenOver { by, token, .. } => {
             assert!(by.is_none_or(|by| by == *rival.holder()) && token.is_none_or(|token| token == taken.token()));
         }
         reason => assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}"),

@@ -80,7 +80,7 @@ pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
     bench.free(&*store, &request.name).await;
     let grant = granted(&*other, &rival).await;
     match lost(&*store, &first, bench.ttl).await {
-        LossReason::TakenOver { by, token } => {
+        LossReason::TakenOver { by, token, .. } => {
             assert!(by.is_none_or(|by| by == rival.holder) && token.is_none_or(|token| token == grant.token));
         }
         reason => assert!(matches!(reason, LossReason::Expired | LossReason::Gone), "{reason:?}"),

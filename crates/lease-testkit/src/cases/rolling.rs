@@ -91,6 +91,7 @@ impl Model {
                 assert!(self.current.contains_key(&request.name), "{context}: {} is free", request.name);
             }
             Acquired::Spent => panic!("{context}: a new nonce is spent"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -105,6 +106,7 @@ impl Model {
             Renewed::Lost(reason) => {
                 assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: {reason}");
             }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -118,6 +120,7 @@ impl Model {
             Released::NotHeld => {
                 assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: not released");
             }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -139,6 +142,7 @@ impl Model {
             Released::NotHeld => {
                 assert!(!(self.is_current(claim) && self.is_certain(bench, job)), "{context}: not broken");
             }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -163,6 +167,7 @@ impl Model {
             Acquired::Spent => {
                 assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: spent");
             }
+            other => panic!("{other:?}"),
         }
     }
 
