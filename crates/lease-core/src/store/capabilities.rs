@@ -26,9 +26,10 @@ pub struct Capabilities {
     pub push_to_holders: bool,
     /// Whether the last grant is remembered after its end, so that a delayed duplicate of its request grants nothing (S13).
     pub remembers_last_grant: bool,
-    /// How many calls of [`acquire`](crate::LeaseStore::acquire), and as many of [`release`](crate::LeaseStore::release), a client has under way at a time
-    /// when many are waiting. Several where calls follow each other on one connection, so that the server works on one while
-    /// the client works on another; one where calls would hinder each other, and larger ones are worth more. 0 counts as 1.
+    /// How many calls of [`acquire`](crate::LeaseStore::acquire), and as many of [`release`](crate::LeaseStore::release), a
+    /// client has under way at a time when many are waiting. Several where calls follow each other on one connection, so that
+    /// the server works on one while the client works on another; one where calls would hinder each other, and larger ones are
+    /// worth more. 0 counts as 1.
     pub calls_at_once: usize,
 }
 
