@@ -3,10 +3,14 @@
 mod common;
 
 mod paused {
-    lease_testkit::conformance!(paused, super::common::MemoryHarness::paused);
+    use super::common::MemoryHarness;
+
+    lease_testkit::conformance!(paused, MemoryHarness::paused);
 }
 
 /// In real time too: the cases must not rest on paused time.
 mod real {
-    lease_testkit::conformance!(real, super::common::MemoryHarness::real);
+    use super::common::MemoryHarness;
+
+    lease_testkit::conformance!(real, MemoryHarness::real);
 }

@@ -4,7 +4,7 @@ use std::{
     fmt::{self},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use lease_core::{
     LeaseStore, Moment,
 };
 
-use crate::{ChaosStore, Harm, Harness, calls::inspected};
+use crate::{ChaosStore, Harm, Harness, between_neighbours::BetweenNeighbours, calls::inspected};
 
 /// A harness with everything that cases have in common.
 pub struct Bench {
@@ -22,6 +22,7 @@ pub struct Bench {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ttl: Duration,
     holders: AtomicU64,
+    between_neighbours: AtomicBool,
     chaos: Mutex<Vec<ChaosStore>>,
 }
 
@@ -38,6 +39,7 @@ impl Bench {
             ttl: harness.ttl(),
             harness: Box::new(harness),
             holders: AtomicU64::new(0),
+            between_neighbours: AtomicBool::new(false),
             chaos: Mutex::default(),
         }
     }
@@ -48,7 +50,13 @@ impl Bench {
 
     /// A store of its own, as one more process would have.
     pub(crate) async fn store(&self) -> Arc<dyn LeaseStore> {
-        self.harness.store().await
+        let store = self.harness.store().await;
+        if self.between_neighbours.load(Ordering::Relaxed) { Arc::new(BetweenNeighbours(store)) } else { store }
+    }
+
+    /// From now on no request goes alone to a store of this bench.
+    pub(crate) fn between_neighbours(&self) {
+        self.between_neighbours.store(true, Ordering::Relaxed);
     }
 
     /// A store of its own that misbehaves on demand, and with [`Bench::freeze`] and [`Bench::cut`].

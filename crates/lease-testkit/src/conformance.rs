@@ -5,14 +5,35 @@
 /// `conformance!(paused, MemoryHarness::new)` runs each case in paused tokio time, on one thread: for stores that do no
 /// I/O. `conformance!(real, PostgresHarness::start)` runs it in real time, on several threads, against a real server. The
 /// second argument is a function without arguments that makes a [`Harness`](crate::Harness), `async` or not. Use it in a
-/// file or module of its own.
+/// file or module of its own, and name the function by a path that does not begin with `super` or `self`: the cases of
+/// single operations run once more in a module `between_neighbours`, where every request goes between two others in one call.
 #[macro_export]
 macro_rules! conformance {
     (paused, $harness:expr) => {
-        $crate::conformance!(@list @tests paused, $harness,);
+        $crate::conformance!(@all paused, $harness);
     };
     (real, $harness:expr) => {
-        $crate::conformance!(@list @tests real, $harness,);
+        $crate::conformance!(@all real, $harness);
+    };
+    (@all $flavour:ident, $harness:expr) => {
+        $crate::conformance!(@operations @tests $flavour, $harness,);
+        $crate::conformance!(@rest @tests $flavour, $harness,);
+
+        /// Every operation once more, between two others in one call.
+        mod between_neighbours {
+            #[allow(unused_imports, reason = "what the path of the harness begins with")]
+            use super::*;
+
+            $crate::conformance!(@operations @between_neighbours $flavour, $harness,);
+        }
+    };
+    (@between_neighbours $flavour:ident, $harness:expr, $($module:ident::$case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::run::$flavour($harness, $crate::run::between_neighbours($crate::cases::$module::$case));
+            }
+        )*
     };
     (@tests $flavour:ident, $harness:expr, $($module:ident::$case:ident,)*) => {
         $(
@@ -25,7 +46,8 @@ macro_rules! conformance {
     (@names $($module:ident::$case:ident,)*) => {
         &[$(stringify!($case)),*]
     };
-    (@list $($into:tt)*) => {
+    // What a store does with one request, which it must do in a batch as well.
+    (@operations $($into:tt)*) => {
         $crate::conformance! {
             $($into)*
             granting::a_free_name_is_granted,
@@ -79,6 +101,14 @@ macro_rules! conformance {
             breaking::s22_a_break_never_hits_a_successor,
             breaking::s22_only_a_grant_in_force_can_be_broken,
             breaking::s22_a_break_racing_an_expiry_hits_only_its_grant,
+            naming::s21_names_are_byte_exact,
+            naming::s21_holders_are_byte_exact,
+            rolling::s09_tokens_rise_over_any_history,
+        }
+    };
+    (@rest $($into:tt)*) => {
+        $crate::conformance! {
+            $($into)*
             looking::an_inspection_says_who_holds_the_lease,
             looking::an_inspection_changes_nothing,
             looking::a_free_name_has_no_record,
@@ -86,9 +116,7 @@ macro_rules! conformance {
             looking::a_list_comes_in_pages,
             looking::a_list_has_no_lease_that_has_ended,
             looking::s21_a_prefix_is_no_pattern,
-            naming::s21_names_are_byte_exact,
             naming::s21_names_are_byte_exact_in_a_batch,
-            naming::s21_holders_are_byte_exact,
             batching::an_empty_batch_has_no_answers,
             batching::a_full_batch_is_answered_in_order,
             batching::acquires_of_every_outcome_in_one_batch,
@@ -98,7 +126,6 @@ macro_rules! conformance {
             batching::s14_crossing_batches_have_one_winner_a_name,
             batching::s12_no_renewal_after_a_release_when_batches_cross,
             batching::s13_a_repeated_batch_meets_its_own_grants,
-            rolling::s09_tokens_rise_over_any_history,
             waking::s20_the_first_hint_comes_with_the_subscription,
             waking::l01_a_release_is_hinted,
             waking::l01_a_release_in_a_batch_is_hinted,
@@ -182,7 +209,18 @@ macro_rules! conformance {
 }
 
 /// The names of all cases, in order.
-pub const CASES: &[&str] = conformance!(@list @names);
+pub const CASES: &[&str] = &all();
+
+const OPERATIONS: &[&str] = conformance!(@operations @names);
+const REST: &[&str] = conformance!(@rest @names);
+
+const fn all() -> [&'static str; OPERATIONS.len() + REST.len()] {
+    let mut cases = [""; OPERATIONS.len() + REST.len()];
+    let (operations, rest) = cases.split_at_mut(OPERATIONS.len());
+    operations.copy_from_slice(OPERATIONS);
+    rest.copy_from_slice(REST);
+    cases
+}
 
 #[cfg(test)]
 mod tests {

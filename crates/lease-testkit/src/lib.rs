@@ -70,6 +70,7 @@
 //! * [`calls`] are single calls of a store, with the outcome that a test expects.
 //! * [`Dice`] are seeded. The simulation in this crate's tests shows how all of them work together.
 mod bench;
+mod between_neighbours;
 pub mod calls;
 #[doc(hidden)]
 pub mod cases;

@@ -19,6 +19,14 @@ pub fn real<Kind>(harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench
     run(Builder::new_multi_thread().worker_threads(2).enable_all(), harness, case);
 }
 
+/// The same case, with every request between two others in one call.
+pub fn between_neighbours(case: impl AsyncFnOnce(&Bench)) -> impl AsyncFnOnce(&Bench) {
+    async |bench: &Bench| {
+        bench.between_neighbours();
+        case(bench).await;
+    }
+}
+
 fn run<Kind>(runtime: &mut Builder, harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
     let runtime: Runtime = runtime.build().expect("a runtime");
     runtime.block_on(async {
