@@ -20,6 +20,10 @@ torture *arguments:
 soak *arguments:
     cargo run --package torture -- run --soak 8h {{arguments}}
 
+# Defects that the conformance suite must find, one after the other; an hour or two. `just mutants redis/` for some of them.
+mutants *arguments:
+    cargo run --package mutants -- {{arguments}}
+
 # Three candidates for one lease: one freezes, one crashes, one hands over.
 failover *arguments:
     cargo run --example failover -- {{arguments}}
@@ -31,7 +35,7 @@ bench *arguments:
 
 # Lints, as strict as in CI.
 lint:
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 # Format everything.
 format:

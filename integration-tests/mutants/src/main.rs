@@ -1,0 +1,124 @@
+//! Puts one defect after the other into a copy of the workspace, and runs the conformance suite of the store that has it. A
+//! defect that the suite does not find survives: then the suite has a hole, for every other provider as well.
+//!
+//! The copy is a git worktree of the last commit in `target/mutants`, with a build folder of its own.
+
+mod core;
+mod etcd;
+mod postgres;
+mod redis;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+
+/// Which defects to try.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only defects whose names contain one of these, for example `redis/`.
+    only: Vec<String>,
+    /// What the test binary is told, for example a part of the names of cases. Without it the whole suite runs.
+    #[arg(last = true)]
+    cases: Vec<String>,
+}
+
+/// One defect.
+#[derive(Debug)]
+struct Mutant {
+    /// What is wrong then.
+    what: &'static str,
+    file: &'static str,
+    /// A text that stands once in the file.
+    from: &'static str,
+    to: &'static str,
+}
+
+/// The defects of one package, and the suite that must find them.
+struct Group {
+    name: &'static str,
+    suite: &'static [&'static str],
+    mutants: &'static [Mutant],
+}
+
+const GROUPS: [Group; 4] = [
+    Group { name: "core", suite: &["-p", "lease-memory", "--test", "conformance"], mutants: core::MUTANTS },
+    Group { name: "postgres", suite: &["-p", "lease-postgres", "--test", "conformance"], mutants: postgres::MUTANTS },
+    Group { name: "redis", suite: &["-p", "lease-redis", "--test", "conformance"], mutants: redis::MUTANTS },
+    Group { name: "etcd", suite: &["-p", "lease-etcd", "--test", "conformance"], mutants: etcd::MUTANTS },
+];
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let tree = worktree()?;
+    let (mut tried, mut survivors) = (0, Vec::new());
+    for Group { name, suite, mutants } in GROUPS {
+        for mutant in mutants {
+            let title = format!("{name}/{}", mutant.what);
+            if !arguments.only.is_empty() && !arguments.only.iter().any(|part| title.contains(part)) {
+                continue;
+            }
+            tried += 1;
+            let killed_by = killed_by(&tree, mutant, suite, &arguments.cases).with_context(|| title.clone())?;
+            if killed_by.is_empty() {
+                println!("SURVIVES  {title}");
+                survivors.push(title);
+            } else {
+                println!("killed    {title}: {} cases, {}", killed_by.len(), killed_by[0]);
+            }
+        }
+    }
+    println!("{tried} defects, {} not found", survivors.len());
+    ensure!(tried > 0, "no defect has such a name");
+    Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A clean copy of the last commit.
+fn worktree() -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("no workspace")?;
+    let tree = workspace.join("target/mutants");
+    let git = |arguments: &[&str]| -> Result<()> {
+        let status = Command::new("git").current_dir(workspace).args(arguments).status().context("git")?;
+        ensure!(status.success(), "git {arguments:?} failed");
+        Ok(())
+    };
+    let path = tree.to_str().context("a path that is no text")?;
+    if !tree.exists() {
+        git(&["worktree", "prune"])?;
+        git(&["worktree", "add", "--quiet", "--detach", path])?;
+    }
+    let head = Command::new("git").current_dir(workspace).args(["rev-parse", "HEAD"]).output().context("git")?;
+    let head = String::from_utf8(head.stdout)?;
+    git(&["-C", path, "checkout", "--quiet", "--force", "--detach", head.trim()])?;
+    Ok(tree)
+}
+
+/// The cases that fail with this defect. What does not compile is no defect, but an error.
+fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> Result<Vec<String>> {
+    let file = tree.join(mutant.file);
+    let right = fs::read_to_string(&file).with_context(|| mutant.file.to_owned())?;
+    let found = right.matches(mutant.from).count();
+    ensure!(found == 1, "{} has {found} times what is to be changed, not once: {:?}", mutant.file, mutant.from);
+    let cargo = |more: &[&str]| {
+        let mut command = Command::new("cargo");
+        command.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target")).arg("test").args(suite).args(more);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    fs::write(&file, right.replace(mutant.from, mutant.to))?;
+    let outcome = (|| {
+        if !cargo(&["--no-run"]).stdout(Stdio::null()).status()?.success() {
+            bail!("it does not compile");
+        }
+        let output = cargo(&["--"]).args(cases).output()?;
+        let output = String::from_utf8_lossy(&output.stdout);
+        let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+        Ok(output.lines().filter_map(failed).collect())
+    })();
+    fs::write(&file, right)?;
+    outcome
+}

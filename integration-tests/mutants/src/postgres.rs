@@ -1,0 +1,78 @@
+//! Defects of the statements of PostgreSQL.
+
+use crate::Mutant;
+
+pub(crate) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        what: "a renewal revives what has expired (S7)",
+        file: "crates/lease-postgres/sql/extend.sql",
+        from: "    and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",
+        to: "    and l.grant_ended is null",
+    },
+    Mutant {
+        what: "a renewal revives what was released or broken (S7)",
+        file: "crates/lease-postgres/sql/extend.sql",
+        from: "    and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",
+        to: "    and l.expires_at_utc > clock_timestamp()",
+    },
+    Mutant {
+        what: "a renewal shortens (S7)",
+        file: "crates/lease-postgres/sql/extend.sql",
+        from: "greatest(l.expires_at_utc, clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond')",
+        to: "clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond'",
+    },
+    Mutant {
+        what: "a renewal takes metadata of any revision",
+        file: "crates/lease-postgres/sql/extend.sql",
+        from: "case when excluded.metadata_revision > coalesce(l.metadata_revision, 0) then excluded.metadata",
+        to: "case when excluded.metadata_revision is not null then excluded.metadata",
+    },
+    Mutant {
+        what: "a batch of releases by any holder with the nonce (S11)",
+        file: "crates/lease-postgres/sql/release_many.sql",
+        from: "where l.holder_id::text = excluded.holder_id::text and l.grant_id",
+        to: "where l.grant_id",
+    },
+    Mutant {
+        what: "a batch of releases frees what has expired (S11)",
+        file: "crates/lease-postgres/sql/release_many.sql",
+        from: "        and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",
+        to: "        and l.grant_ended is null",
+    },
+    Mutant {
+        what: "a release by any nonce of the holder (S11)",
+        file: "crates/lease-postgres/sql/release_one.sql",
+        from: " and l.grant_id = excluded.grant_id and",
+        to: " and",
+    },
+    Mutant {
+        what: "a release keeps the name blocked for nobody (S11)",
+        file: "crates/lease-postgres/sql/release_one.sql",
+        from: "clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond',",
+        to: "clock_timestamp(),",
+    },
+    Mutant {
+        what: "a break by a token at or below (S22)",
+        file: "crates/lease-postgres/sql/break.sql",
+        from: "greatest(l.version, 1) = $2::int8",
+        to: "greatest(l.version, 1) <= $2::int8",
+    },
+    Mutant {
+        what: "a nonce grants twice (S13)",
+        file: "crates/lease-postgres/sql/acquire_one.sql",
+        from: "        and (l.grant_id = $3::uuid\n            or (",
+        to: "        and (false\n            or (",
+    },
+    Mutant {
+        what: "a take-over keeps the last token (S9)",
+        file: "crates/lease-postgres/sql/take_over.sql",
+        from: "    version = greatest(l.version + 1, excluded.version),",
+        to: "    version = l.version,",
+    },
+    Mutant {
+        what: "a reservation is for everybody (S11)",
+        file: "crates/lease-postgres/sql/take_over.sql",
+        from: "l.reserved_for = excluded.holder_id::text and",
+        to: "l.reserved_for is not null and",
+    },
+];

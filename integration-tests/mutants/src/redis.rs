@@ -1,0 +1,96 @@
+//! Defects of the scripts of Redis.
+
+use crate::Mutant;
+
+pub(crate) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        what: "a name is over before it expires (S14)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "and expires <= now_text and last < now_text",
+        to: "and last < now_text",
+    },
+    Mutant {
+        what: "a token is no more than the last one (S9)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "token = math.max(lease.token + 1, now)",
+        to: "token = tonumber(lease.token)",
+    },
+    Mutant {
+        what: "the same attempt gets a grant of its own (S13)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "if lease.nonce == own_nonce and lease.holder == holder then",
+        to: "if false then",
+    },
+    Mutant {
+        what: "a nonce is its holder's or not (S14)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "if lease.nonce == own_nonce and lease.holder == holder then",
+        to: "if lease.nonce == own_nonce then",
+    },
+    Mutant {
+        what: "a repeated request is told the whole ttl (S1)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "return {'granted', lease.token, text(lease.expires - now)}",
+        to: "return {'granted', lease.token, text(tonumber(lease.ttl))}",
+    },
+    Mutant {
+        what: "a reservation is for everybody (S11)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "lease.state == 'r' and lease.reserved == holder)",
+        to: "lease.state == 'r' and lease.reserved ~= '')",
+    },
+    Mutant {
+        what: "a grant is not announced",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "if announced ~= '' then",
+        to: "if false then",
+    },
+    Mutant {
+        what: "a renewal revives what has expired (S7)",
+        file: "crates/lease-redis/scripts/owner.lua",
+        from: " and sub(record, 35, 50) > now_text",
+        to: "",
+    },
+    Mutant {
+        what: "a renewal shortens (S7)",
+        file: "crates/lease-redis/scripts/renew.lua",
+        from: "math.max(tonumber(ttl), tonumber(sub(record, 35, 50)) - now)",
+        to: "tonumber(ttl)",
+    },
+    Mutant {
+        what: "a renewal takes metadata of any revision",
+        file: "crates/lease-redis/scripts/renew.lua",
+        from: "if tonumber(revision) > tonumber(lease.revision) then",
+        to: "if true then",
+    },
+    Mutant {
+        what: "a renewal does not say who has taken the name over (L6)",
+        file: "crates/lease-redis/scripts/renew.lua",
+        from: "return {'taken', lease.holder, lease.token}",
+        to: "return {'lost', 'gone'}",
+    },
+    Mutant {
+        what: "a release keeps the name blocked for nobody (S11)",
+        file: "crates/lease-redis/scripts/release.lua",
+        from: "  local expires, kept = after(hold)\n",
+        to: "  hold = '0'\n  local expires, kept = after(hold)\n",
+    },
+    Mutant {
+        what: "a release is not hinted (L1)",
+        file: "crates/lease-redis/scripts/release.lua",
+        from: "type(redis.pcall('PUBLISH', key, '')) == 'table' and 3 or 1",
+        to: "1",
+    },
+    Mutant {
+        what: "a break by any token (S22)",
+        file: "crates/lease-redis/scripts/break.lua",
+        from: "if not lease or tonumber(lease.token) ~= tonumber(token) then",
+        to: "if not lease then",
+    },
+    Mutant {
+        what: "a break after expiry frees at once (S22)",
+        file: "crates/lease-redis/scripts/break.lua",
+        from: "after(how == 'now' and 0 or lease.expires - now)",
+        to: "after(0)",
+    },
+];
