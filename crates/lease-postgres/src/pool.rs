@@ -14,6 +14,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
 };
 
 use crate::connector::Connector;
@@ -47,7 +48,8 @@ pub(crate) struct Pool {
 struct State {
     /// The last one was in use last.
     resting: Vec<Resting>,
-    is_watched: bool,
+    /// The task that closes what has rested, while there is anything.
+    watch: Option<AbortHandle>,
 }
 
 struct Resting {
@@ -123,9 +125,9 @@ impl Pool {
         // Where nothing can be spawned nobody would close it.
         if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
             state.resting.push(Resting { connection, born, since: now });
-            if !state.is_watched {
-                state.is_watched = true;
-                runtime.spawn(Watch(Arc::downgrade(self)).until_none_is_left());
+            if state.watch.is_none() {
+                let watch = Watch { pool: Arc::downgrade(self), is_over: false };
+                state.watch = Some(runtime.spawn(watch.until_none_is_left()).abort_handle());
             }
         }
         drop(state);
@@ -137,12 +139,23 @@ impl Pool {
         let mut state = self.lock();
         let rested =
             state.resting.extract_if(.., |resting| now.saturating_since(resting.since) >= LONGEST_REST).collect();
-        state.is_watched = !state.resting.is_empty();
-        (rested, !state.is_watched)
+        if state.resting.is_empty() {
+            state.watch = None;
+        }
+        (rested, state.resting.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing of a store outlives it.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(watch) = self.lock().watch.take() {
+            watch.abort();
+        }
     }
 }
 
@@ -185,24 +198,28 @@ pub(crate) async fn in_time<T>(patience: Duration, work: impl Future<Output = T>
     }
 }
 
-/// The task that closes what has rested. At its end, however that comes, nobody watches any more.
-struct Watch(Weak<Pool>);
+/// The task that closes what has rested. Should it end before nothing is left, as with its runtime, nobody watches any more.
+struct Watch {
+    pool: Weak<Pool>,
+    is_over: bool,
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.upgrade() {
-            pool.lock().is_watched = false;
+        if let Some(pool) = self.pool.upgrade().filter(|_| !self.is_over) {
+            pool.lock().watch = None;
         }
     }
 }
 
 impl Watch {
-    async fn until_none_is_left(self) {
+    async fn until_none_is_left(mut self) {
         let clock = SystemClock;
         loop {
             clock.sleep_until(clock.now() + ROUNDS).await;
-            let Some(pool) = self.0.upgrade() else { return };
+            let Some(pool) = self.pool.upgrade() else { return };
             let (rested, is_done) = pool.take_rested(clock.now());
+            self.is_over = is_done;
             drop(pool);
             for Resting { connection, .. } in rested {
                 // Best effort: a server that is gone need not be told.
