@@ -22,12 +22,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "remaining.mul_f64(1.0 + self.clock_drift).saturating_sub(Duration::ZERO.min(margin))",
     },
     Mutant {
-        what: "a late renewal moves the deadline back (S8)",
-        file: "crates/lease-core/src/schedule.rs",
-        from: "Plan { valid_until: plan.valid_until.max(current), ..plan }",
-        to: "Plan { valid_until: plan.valid_until.min(plan.valid_until.max(current)), ..plan }",
-    },
-    Mutant {
         what: "a renewal that failed is not tried again in time",
         file: "crates/lease-core/src/schedule.rs",
         from: "now + (left / 8).clamp(SHORTEST_PAUSE.min(left), self.attempt_timeout.max(SHORTEST_PAUSE))",
