@@ -300,7 +300,11 @@ async fn in_a_race_nothing_overlaps_and_tokens_rise() {
         let (previous, judge) = (Previous::of(&store).await, referee.clone());
         tasks.push(tokio::spawn(async move {
             let mut won = 0;
-            for round in 0..ROUNDS {
+            // Until it has won often enough, however often it loses.
+            for round in (0..).take_while(|round| *round < ROUNDS * 10) {
+                if round >= ROUNDS && won > 7 {
+                    break;
+                }
                 let name = format!("job-{}", (round * 5 + who) % NAMES);
                 let sent = SystemClock.now();
                 let Ok(Some(old)) = previous.acquire(&name, ttl(round)).await else {
@@ -351,7 +355,7 @@ async fn in_a_race_nothing_overlaps_and_tokens_rise() {
         won.push(task.await.unwrap());
     }
     let (old, new): (usize, usize) = (won.iter().step_by(2).sum(), won.iter().skip(1).step_by(2).sum());
-    assert!(old >= 5 && new >= 5, "{old} of the release before, {new} of this one");
+    assert!(old > 20 && new > 20, "{old} of the release before, {new} of this one");
     sql(&store, "update {table} set expires_at_utc = now()").await;
     eventually("all are free", async || store.list("", None, 10).await.unwrap().is_empty()).await;
 }
