@@ -160,10 +160,7 @@ impl LeaseClient {
     {
         let _scope = self.core.enter_scope();
         match self.try_acquire(name, options).await?.acquired() {
-            Some(lease) => {
-                let span = tracing::debug_span!("lease.run", name = %lease.name());
-                self.run_under(lease, work).instrument(span).await.map(Some)
-            }
+            Some(lease) => self.run_under(lease, work).await.map(Some),
             None => Ok(None),
         }
     }
@@ -198,8 +195,7 @@ impl LeaseClient {
     {
         let _scope = self.core.enter_scope();
         let lease = self.acquire(name, options).await?;
-        let span = tracing::debug_span!("lease.run", name = %lease.name());
-        self.run_under(lease, work).instrument(span).await
+        self.run_under(lease, work).await
     }
 
     async fn run_under<W, F>(&self, lease: Lease, work: W) -> Result<F::Output>
@@ -207,24 +203,28 @@ impl LeaseClient {
         W: FnOnce(LeaseHandle) -> F,
         F: Future,
     {
-        let scope = lease.scope();
-        let outcome = {
-            let mut work = pin!(lease.while_held(work(lease.handle())));
-            tokio::select! {
-                biased;
-                () = self.core.reached(Phase::Cut) => Err(closed("run")),
-                outcome = &mut work => outcome.map_err(LeaseLost::into),
+        let span = tracing::debug_span!("lease.run", name = %lease.name());
+        let running = async {
+            let scope = lease.scope();
+            let outcome = {
+                let mut work = pin!(lease.while_held(work(lease.handle())));
+                tokio::select! {
+                    biased;
+                    () = self.core.reached(Phase::Cut) => Err(closed("run")),
+                    outcome = &mut work => outcome.map_err(LeaseLost::into),
+                }
+            };
+            drop(scope);
+            // The work has ended or was dropped: now the lease may go. What is lost already is released in the background: its
+            // caller learns of the loss at once, also while the store is out of reach (S5).
+            if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Lost) {
+                drop(lease);
+            } else {
+                let _ = lease.release().await;
             }
+            outcome
         };
-        drop(scope);
-        // The work has ended or was dropped: now the lease may go. What is lost already is released in the background: its
-        // caller learns of the loss at once, also while the store is out of reach (S5).
-        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Lost) {
-            drop(lease);
-        } else {
-            let _ = lease.release().await;
-        }
-        outcome
+        running.instrument(span).await
     }
 
     /// Who holds a lease now; nothing when it is free.

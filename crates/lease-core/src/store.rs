@@ -41,8 +41,8 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     /// What this store can do and what it promises. Must not change during the life of the store.
     fn capabilities(&self) -> Capabilities;
 
-    /// One attempt per name; never waits for a name to become free. An attempt that loses neither locks nor writes: waiters
-    /// poll, and must not be in the way of the holder (L2).
+    /// One attempt per name; never waits for a name to become free. An attempt that loses neither locks nor writes, where the
+    /// store knew a moment ago that the name was held: waiters poll, and must not be in the way of the holder (L2).
     ///
     /// Free, or expired by the store's clock: granted, with a token greater than all before (S9, S10). Held, or blocked
     /// after a release or a break: [`Acquired::Held`]. The nonce of the grant that is in force: the same grant again, same

@@ -445,8 +445,10 @@ impl Checking {
 impl Drop for Checking {
     fn drop(&mut self) {
         let health = Health::unhealthy().with_detail("check", "it has ended, by a panic or with its runtime");
-        if self.says(health) {
-            tracing::error!(target: "lease", "a health check has ended, by a panic or with its runtime");
+        if let Some(inner) = self.candidate.upgrade()
+            && self.says(health)
+        {
+            tracing::error!(target: "lease", candidate = %inner.id, "a health check has ended, by a panic or with its runtime");
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::{ChangeKind, Election, Leader, LeadershipChange, campaign::Standing};
 /// The changes of leadership, from [`Election::changes`](crate::Election::changes) or
 /// [`Candidate::changes`](crate::Candidate::changes).
 ///
-/// The current state first, then the latest one after each change; terms never go down, unless nobody led in between (L5). Trouble with the store is an
-/// item, not an end. The stream ends when the client closes.
+/// The current state first, then the latest one after each change; terms never go down, unless nobody led in between (L5).
+/// Trouble with the store is an item, not an end. The stream ends when the client closes.
 #[derive(Debug)]
 pub struct LeadershipChanges {
     watch: LeaseWatch,
