@@ -103,15 +103,21 @@ impl<R> Errand<R> {
     }
 }
 
+/// What all lanes of an operation share.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) home: Home,
+    /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
+    pub(crate) calls_at_once: usize,
+    /// Shared with the lanes by which the same tasks come and go, if they have to take turns.
+    pub(crate) crowd: Option<Arc<Crowd>>,
+}
+
 /// The way of requests of one operation, with timeouts that are alike, to the store.
 pub(crate) struct Lane<O: Operation> {
-    store: Arc<dyn LeaseStore>,
-    clock: Arc<dyn Clock>,
-    home: Home,
-    /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
-    calls_at_once: usize,
-    /// Shared with the lanes by which the same tasks come and go, if they have to take turns.
-    crowd: Option<Arc<Crowd>>,
+    route: Route,
     traffic: Mutex<Traffic<O>>,
 }
 
@@ -139,15 +145,9 @@ struct Item<O: Operation> {
 type Done<A> = Box<dyn FnOnce(Answered<A>) + Send>;
 
 impl<O: Operation> Lane<O> {
-    pub(crate) fn new(
-        store: Arc<dyn LeaseStore>,
-        clock: Arc<dyn Clock>,
-        home: Home,
-        calls_at_once: usize,
-        crowd: Option<Arc<Crowd>>,
-    ) -> Self {
+    fn new(route: Route) -> Self {
         let traffic = Traffic { alone: false, couriers: 0, away: 0, queue: BTreeMap::new(), arrivals: 0 };
-        Self { store, clock, home, calls_at_once, crowd, traffic: Mutex::new(traffic) }
+        Self { route, traffic: Mutex::new(traffic) }
     }
 
     /// Sends a request and waits for its answer, until it is given up. `outcome` sees what the store answers, or that the call
@@ -161,7 +161,7 @@ impl<O: Operation> Lane<O> {
         errand: Errand<O::Request>,
         outcome: impl FnOnce(&Answered<O::Answer>) + Send + 'static,
     ) -> Answered<O::Answer> {
-        let is_here = self.home.is_here();
+        let is_here = self.route.home.is_here();
         let place = {
             let mut traffic = self.lock();
             let nobody = !traffic.alone && traffic.couriers == 0 && traffic.queue.is_empty();
@@ -181,7 +181,7 @@ impl<O: Operation> Lane<O> {
                 outcome(&answered);
                 answered
             };
-            return Owned::new(call, &self.home).await;
+            return Owned::new(call, &self.route.home).await;
         };
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answered: Answered<O::Answer>| {
@@ -210,7 +210,7 @@ impl<O: Operation> Lane<O> {
     fn enqueue_at(self: &Arc<Self>, place: Place, item: Item<O>) {
         let mut traffic = self.lock();
         traffic.queue.insert(place, item);
-        let urgent = place.0.saturating_since(self.clock.now()) < PATIENCE * 2;
+        let urgent = place.0.saturating_since(self.route.clock.now()) < PATIENCE * 2;
         if urgent {
             self.send_courier(traffic);
         } else {
@@ -221,7 +221,7 @@ impl<O: Operation> Lane<O> {
     /// Starts a courier if there is none, or none that will come back soon, or if there are enough items for one more.
     fn send_courier_if_wanted(self: &Arc<Self>, traffic: MutexGuard<'_, Traffic<O>>) {
         let about = traffic.couriers - traffic.away;
-        if about == 0 || (about < self.calls_at_once && traffic.queue.len() >= COMPANY) {
+        if about == 0 || (about < self.route.calls_at_once && traffic.queue.len() >= COMPANY) {
             self.send_courier(traffic);
         }
     }
@@ -230,7 +230,7 @@ impl<O: Operation> Lane<O> {
         if traffic.couriers < MOST_COURIERS && !traffic.queue.is_empty() {
             traffic.couriers += 1;
             drop(traffic);
-            self.home.spawn(Courier::new(self).run());
+            self.route.home.spawn(Courier::new(self).run());
         }
     }
 
@@ -242,11 +242,11 @@ impl<O: Operation> Lane<O> {
 
     /// Calls the store; answers one result per request, whatever the store does.
     async fn call(&self, requests: &[O::Request], give_up_at: Moment) -> Called<O::Answer> {
-        let sent = self.clock.now();
+        let sent = self.route.clock.now();
         let all = |error: Error| requests.iter().map(|_| Err(error.clone())).collect();
         tokio::select! {
             biased;
-            outcome = caught(async { O::call(&*self.store, requests).await }) => {
+            outcome = caught(async { O::call(&*self.route.store, requests).await }) => {
                 let asked = requests.len();
                 let results = match outcome {
                     Ok(results) if results.len() == asked => results,
@@ -259,7 +259,7 @@ impl<O: Operation> Lane<O> {
                 Called { sent, results, hung: false }
             }
             // No timer for a call that is answered at once.
-            () = async { self.clock.sleep_until(give_up_at).await } => {
+            () = async { self.route.clock.sleep_until(give_up_at).await } => {
                 Called { sent, results: all(self.no_answer(sent)), hung: true }
             }
         }
@@ -282,15 +282,15 @@ impl<O: Operation> Lane<O> {
     }
 
     fn waiting(&self) -> Option<Counted> {
-        self.crowd.as_ref().map(Crowd::waiting)
+        self.route.crowd.as_ref().map(Crowd::waiting)
     }
 
     fn is_returning(&self) -> bool {
-        self.crowd.as_ref().is_some_and(|crowd| crowd.is_returning())
+        self.route.crowd.as_ref().is_some_and(|crowd| crowd.is_returning())
     }
 
     fn no_answer(&self, since: Moment) -> Error {
-        let waited = self.clock.now().saturating_since(since);
+        let waited = self.route.clock.now().saturating_since(since);
         self.error(ErrorKind::Indeterminate, format!("no answer within {waited:?}"))
     }
 
@@ -299,16 +299,16 @@ impl<O: Operation> Lane<O> {
             ErrorKind::Unavailable,
             "it was not sent in time: others were under way, or the client's runtime is blocked",
         );
-        Answered { sent: self.clock.now(), result: Err(error), hung: false }
+        Answered { sent: self.route.clock.now(), result: Err(error), hung: false }
     }
 
     /// The runtime of the client has ended, with the call or before it.
     fn ended(&self) -> Answered<O::Answer> {
-        Answered { sent: self.clock.now(), result: Err(ended(O::NAME)), hung: false }
+        Answered { sent: self.route.clock.now(), result: Err(ended(O::NAME)), hung: false }
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-        Error::new(kind, O::NAME, message).in_store(self.store.capabilities().store)
+        Error::new(kind, O::NAME, message).in_store(self.route.store.capabilities().store)
     }
 
     fn lock(&self) -> MutexGuard<'_, Traffic<O>> {

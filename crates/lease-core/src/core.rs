@@ -16,7 +16,7 @@ use tracing::Instrument;
 use crate::{
     Capabilities, Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LeaseRecord,
     LeaseStore, LossReason, Moment, ReleaseRequest, Released, Result, WakeupRegistry, Wakeups,
-    batch::{Acquire, Answered, Crowd, Errand, Lanes, Owned, Release, caught, unwinding},
+    batch::{Acquire, Answered, Crowd, Errand, Lanes, Owned, Release, Route, caught, unwinding},
     home::{Home, ended},
     observer::Events,
     renewal::Renewals,
@@ -86,14 +86,16 @@ impl Core {
         let calls_at_once = capabilities.calls_at_once;
         let hints = (!capabilities.push).then(WakeupRegistry::default);
         let crowd = (calls_at_once <= 1).then(Arc::<Crowd>::default);
+        let route =
+            Route { store: Arc::clone(&store), clock: Arc::clone(&clock), home: home.clone(), calls_at_once, crowd };
         Self {
             capabilities,
             hints,
             holder,
             events,
-            acquires: Lanes::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), calls_at_once, crowd.clone()),
+            acquires: Lanes::new(route.clone()),
             renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock), home.clone()),
-            releases: Lanes::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), calls_at_once, crowd),
+            releases: Lanes::new(route),
             home,
             waiting: Waiting::default(),
             tenures: AtomicU64::new(0),

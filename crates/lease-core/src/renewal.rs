@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Errand, LARGEST_BATCH, Lanes, Renew, unwinding},
+    batch::{Answered, Errand, LARGEST_BATCH, Lanes, Renew, Route, unwinding},
     core::closed,
     endings::Holdings,
     home::Home,
@@ -103,7 +103,13 @@ enum Phase {
 impl Renewals {
     pub(crate) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, home: Home) -> Self {
         // They are in no hurry: the fewer calls the better.
-        let lane = Lanes::new(Arc::clone(&store), Arc::clone(&clock), home.clone(), 1, None);
+        let lane = Lanes::new(Route {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            home: home.clone(),
+            calls_at_once: 1,
+            crowd: None,
+        });
         Self(Arc::new(Shared { store, clock, home, lane, agenda: Mutex::default(), changed: Notify::new() }))
     }
 

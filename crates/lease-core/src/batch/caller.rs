@@ -87,11 +87,11 @@ impl<'a, O: Operation> Queued<'a, O> {
         answer: oneshot::Receiver<(Answered<O::Answer>, Option<Counted>)>,
     ) -> Answered<O::Answer> {
         let (give_up_at, _) = self.place;
-        let began = self.lane.clock.now();
+        let began = self.lane.route.clock.now();
         tokio::select! {
             biased;
             answered = answer => answered.map_or_else(|_| self.lane.ended(), |(answered, _)| answered),
-            () = self.lane.clock.sleep_until(give_up_at) => {
+            () = self.lane.route.clock.sleep_until(give_up_at) => {
                 // Without the lock: observers are called.
                 let item = self.lane.lock().queue.remove(&self.place);
                 match item {

@@ -47,9 +47,9 @@ impl<O: Operation> Courier<O> {
                     self.on_duty = false;
                     return None;
                 }
-                traffic.take_batch(self.lane.crowd.as_deref())
+                traffic.take_batch(self.lane.route.crowd.as_deref())
             };
-            let now = self.lane.clock.now();
+            let now = self.lane.route.clock.now();
             let too_late = |place: &Place| place.0 <= now;
             for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.errand.wanted)()) {
                 self.lane.finish(item, self.lane.never_sent());
@@ -83,7 +83,7 @@ impl<O: Operation> Courier<O> {
     /// Waits for the call. If it takes long, another courier takes what is queued.
     async fn relieved_after_patience<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
-        let clock = &self.lane.clock;
+        let clock = &self.lane.route.clock;
         tokio::select! {
             biased;
             called = &mut call => return called,

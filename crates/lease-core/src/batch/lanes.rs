@@ -10,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Answered, Crowd, Errand, Lane, Operation};
-use crate::{Clock, LeaseStore, home::Home};
+use super::{Answered, Errand, Lane, Operation, Route};
 
 /// Timeouts below this share a lane; each of the next ones is for timeouts up to twice as long, the last one for all longer
 /// ones.
@@ -20,23 +19,13 @@ const LANES: usize = 11;
 
 /// The way of one operation to the store.
 pub(crate) struct Lanes<O: Operation> {
-    store: Arc<dyn LeaseStore>,
-    clock: Arc<dyn Clock>,
-    home: Home,
-    calls_at_once: usize,
-    crowd: Option<Arc<Crowd>>,
+    route: Route,
     by_timeout: [OnceLock<Arc<Lane<O>>>; LANES],
 }
 
 impl<O: Operation> Lanes<O> {
-    pub(crate) fn new(
-        store: Arc<dyn LeaseStore>,
-        clock: Arc<dyn Clock>,
-        home: Home,
-        calls_at_once: usize,
-        crowd: Option<Arc<Crowd>>,
-    ) -> Self {
-        Self { store, clock, home, calls_at_once, crowd, by_timeout: array::from_fn(|_| OnceLock::new()) }
+    pub(crate) fn new(route: Route) -> Self {
+        Self { route, by_timeout: array::from_fn(|_| OnceLock::new()) }
     }
 
     /// Sends a request and waits for its answer; see [`Lane::submit`].
@@ -54,16 +43,8 @@ impl<O: Operation> Lanes<O> {
     }
 
     fn lane_of(&self, errand: &Errand<O::Request>) -> &Arc<Lane<O>> {
-        let timeout = errand.give_up_at.saturating_since(self.clock.now());
-        self.by_timeout[kind(timeout)].get_or_init(|| {
-            Arc::new(Lane::new(
-                Arc::clone(&self.store),
-                Arc::clone(&self.clock),
-                self.home.clone(),
-                self.calls_at_once,
-                self.crowd.clone(),
-            ))
-        })
+        let timeout = errand.give_up_at.saturating_since(self.route.clock.now());
+        self.by_timeout[kind(timeout)].get_or_init(|| Arc::new(Lane::new(self.route.clone())))
     }
 }
 
