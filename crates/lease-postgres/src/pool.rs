@@ -12,7 +12,7 @@ use std::{
 use lease_core::{Clock, Moment, SystemClock};
 use sqlx::{Connection, PgConnection};
 use tokio::{
-    runtime::Handle,
+    runtime::{self, Handle},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
 };
@@ -54,14 +54,22 @@ struct State {
 
 struct Resting {
     connection: PgConnection,
-    born: Moment,
+    origin: Origin,
     since: Moment,
+}
+
+/// When a connection was made, and where.
+#[derive(Clone, Copy)]
+struct Origin {
+    born: Moment,
+    /// It is used on this one alone: on another it would fail, or hang, when this one has ended or is not driven.
+    runtime: Option<runtime::Id>,
 }
 
 /// A connection in use.
 pub(crate) struct Lent {
     pub(crate) connection: PgConnection,
-    born: Moment,
+    origin: Origin,
     /// None where the connection is beyond those that the pool counts.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -80,51 +88,67 @@ impl Pool {
     pub(crate) async fn get(&self) -> Result<Lent, sqlx::Error> {
         let lent = async {
             let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            let (connection, born) = match self.rested().await {
-                Some(Resting { connection, born, .. }) => (connection, born),
-                None => (self.connector.connect().await?, SystemClock.now()),
+            let (connection, origin) = match self.rested().await {
+                Some(Resting { connection, origin, .. }) => (connection, origin),
+                None => {
+                    self.make_room();
+                    (self.connector.connect().await?, Origin::here())
+                }
             };
-            Ok(Lent { connection, born, place: Some(place) })
+            Ok(Lent { connection, origin, place: Some(place) })
         };
         in_time(self.timeout, lent).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
     /// A connection that rests, if there is one, beyond those that are counted: it takes no place from a call.
     pub(crate) fn get_uncounted(&self) -> Option<Lent> {
-        let Resting { connection, born, since } = self.lock().resting.pop()?;
-        is_fresh(since).then_some(Lent { connection, born, place: None })
+        let Resting { connection, origin, since } = self.lock().take_last()?;
+        is_fresh(since).then_some(Lent { connection, origin, place: None })
     }
 
     /// A new connection beyond those that are counted.
     pub(crate) async fn connect_uncounted(&self) -> Result<Lent, sqlx::Error> {
         let connection = in_time(self.timeout, self.connector.connect()).await;
         let connection = connection.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        Ok(Lent { connection, born: SystemClock.now(), place: None })
+        Ok(Lent { connection, origin: Origin::here(), place: None })
     }
 
     /// The one that was in use last and still answers.
     async fn rested(&self) -> Option<Resting> {
         loop {
-            let mut resting = self.lock().resting.pop()?;
+            let mut resting = self.lock().take_last()?;
             if is_fresh(resting.since) || matches!(in_time(TRIAL, resting.connection.ping()).await, Some(Ok(()))) {
                 return Some(resting);
             }
         }
     }
 
+    /// Closes one that rests where the next one would be too many: on another runtime than this there may be as many.
+    fn make_room(&self) {
+        let in_use = self.in_use();
+        let mut state = self.lock();
+        if !state.resting.is_empty() && state.resting.len() + in_use > self.most {
+            drop(state.resting.remove(0));
+        }
+    }
+
+    fn in_use(&self) -> usize {
+        self.most.saturating_sub(self.places.available_permits())
+    }
+
     /// Keeps a connection for the next call.
     pub(crate) fn put(self: &Arc<Self>, lent: Lent) {
         let now = SystemClock.now();
-        let Lent { connection, born, place } = lent;
+        let Lent { connection, origin, place } = lent;
+        let in_use = self.in_use();
         let mut state = self.lock();
-        let in_use = self.most.saturating_sub(self.places.available_permits());
         let is_counted = place.is_some();
         // One beyond those that are counted may stay: else a pool of one would connect anew for each hint.
         let is_welcome =
-            now.saturating_since(born) < LONGEST_LIFE && (is_counted || state.resting.len() + in_use <= self.most);
+            now.saturating_since(origin.born) < LONGEST_LIFE && (is_counted || state.resting.len() + in_use <= self.most);
         // Where nothing can be spawned nobody would close it.
         if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
-            state.resting.push(Resting { connection, born, since: now });
+            state.resting.push(Resting { connection, origin, since: now });
             if state.watch.is_none() {
                 let watch = Watch { pool: Arc::downgrade(self), is_over: false };
                 state.watch = Some(runtime.spawn(watch.until_none_is_left()).abort_handle());
@@ -147,6 +171,21 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The one of this runtime that was in use last.
+    fn take_last(&mut self) -> Option<Resting> {
+        let here = Origin::here().runtime;
+        let last = self.resting.iter().rposition(|resting| resting.origin.runtime == here)?;
+        Some(self.resting.remove(last))
+    }
+}
+
+impl Origin {
+    fn here() -> Self {
+        Self { born: SystemClock.now(), runtime: Handle::try_current().ok().map(|here| here.id()) }
     }
 }
 

@@ -370,9 +370,40 @@ fn a_runtime_that_ended_leaves_the_store_usable() {
     drop(first);
     let second = tokio::runtime::Runtime::new().unwrap();
     second.block_on(async {
-        // Its connection ended with the runtime that it was made on.
-        let _ = acquire(&store, &request("job-2", "a")).await;
-        granted(&store, &request("job-3", "a")).await;
+        granted(&store, &request("job-2", "a")).await;
         drop(store);
     });
+}
+
+/// A connection that was made on a runtime answers only while that one is driven.
+#[test]
+fn l07_a_runtime_that_idles_holds_up_no_call_of_another_one() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (idle, busy) = (build(), build());
+    let store = idle.block_on(common::store());
+    idle.block_on(granted(&store, &request("job-1", "a")));
+    busy.block_on(async {
+        granted(&store, &request("job-2", "a")).await;
+        drop(store);
+    });
+}
+
+/// Those that rest on one runtime are closed when another one needs their places.
+#[test]
+fn s24_runtimes_together_have_no_more_connections_than_the_options_say() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtimes = [build(), build(), build()];
+    let application = unique("runtimes");
+    let store = runtimes[0].block_on(async {
+        let options = common::options_of(&common::store().await).with_notifications(false).with_max_connections(1);
+        options.connect(&url_of(&application).await).await.unwrap()
+    });
+    for round in 0..3 {
+        for (at, runtime) in runtimes.iter().enumerate() {
+            runtime.block_on(async {
+                granted(&store, &request(&format!("job-{round}-{at}"), "a")).await;
+                eventually("one is left", async || sessions(&application).await.len() == 1).await;
+            });
+        }
+    }
 }
