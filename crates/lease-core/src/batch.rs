@@ -246,7 +246,7 @@ impl<O: Operation> Lane<O> {
         let all = |error: Error| requests.iter().map(|_| Err(error.clone())).collect();
         tokio::select! {
             biased;
-            outcome = caught(async { O::call(&*self.route.store, requests).await }) => {
+            outcome = caught(O::NAME, async { O::call(&*self.route.store, requests).await }) => {
                 let asked = requests.len();
                 let results = match outcome {
                     Ok(results) if results.len() == asked => results,

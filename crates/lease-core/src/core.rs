@@ -185,10 +185,7 @@ impl Core {
         if let Some(hints) = &self.hints {
             return hints.subscribe(name);
         }
-        unwinding(|| self.store.subscribe(name)).unwrap_or_else(|panic| {
-            tracing::error!(target: "lease", %name, "no hints: {panic}");
-            Wakeups::never()
-        })
+        unwinding("subscribe", || self.store.subscribe(name)).unwrap_or_else(|_| Wakeups::never())
     }
 
     pub(crate) async fn inspect(&self, name: LeaseName) -> Result<Option<LeaseRecord>> {
@@ -212,7 +209,7 @@ impl Core {
             let error = |kind, message| Err(Error::new(kind, operation, message).in_store(store));
             tokio::select! {
                 biased;
-                outcome = caught(call) => outcome.unwrap_or_else(|panic| error(ErrorKind::Internal, panic)),
+                outcome = caught(operation, call) => outcome.unwrap_or_else(|panic| error(ErrorKind::Internal, panic)),
                 () = clock.sleep_until(clock.now() + CALL_TIMEOUT) => {
                     error(ErrorKind::Indeterminate, format!("no answer within {CALL_TIMEOUT:?}"))
                 }

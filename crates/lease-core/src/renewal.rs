@@ -223,9 +223,8 @@ impl Shared {
         drop(agenda);
         if begins_to_listen {
             let holdings: Weak<Self> = Arc::downgrade(self);
-            if let Err(panic) = unwinding(|| self.store.endings().tell_also(holdings)) {
-                tracing::error!(target: "lease", "losses are noticed by renewals only: {panic}");
-            }
+            // Without it losses are noticed by renewals.
+            let _ = unwinding("endings", || self.store.endings().tell_also(holdings));
         }
         // Observers are called below: no lock is held.
         for tenure in ended {

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, pending},
-    panic::resume_unwind,
+    panic::{panic_any, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -179,6 +179,7 @@ impl ChaosStore {
         match fault {
             None => deliver().await,
             Some(Fault::Fail(kind)) => failed(kind),
+            Some(Fault::Panic) => panic_any("injected by the test"),
             Some(Fault::LoseRequest) => failed(ErrorKind::Indeterminate),
             Some(Fault::LoseAnswer) => {
                 in_background(deliver()).await;

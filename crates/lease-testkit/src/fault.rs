@@ -21,6 +21,8 @@ pub enum Fault {
     Duplicate(Duration),
     /// It is not done; the caller is told so, with an error of this kind.
     Fail(ErrorKind),
+    /// It is not done; the store panics.
+    Panic,
 }
 
 impl Fault {

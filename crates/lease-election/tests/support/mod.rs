@@ -54,6 +54,10 @@ impl Group {
         Self { clock, store: MemoryStore::with_clock(clock) }
     }
 
+    pub fn store(&self) -> MemoryStore {
+        self.store.clone()
+    }
+
     /// One more candidate, by the default options of an election. It has had the time to win if nobody leads.
     pub async fn join(&self, id: &str, options: CandidateOptions) -> Member {
         let chaos = ChaosStore::new(Arc::new(self.store.clone()), Arc::new(self.clock), 0);
