@@ -144,8 +144,8 @@ impl Pool {
         let mut state = self.lock();
         let is_counted = place.is_some();
         // One beyond those that are counted may stay: else a pool of one would connect anew for each hint.
-        let is_welcome =
-            now.saturating_since(origin.born) < LONGEST_LIFE && (is_counted || state.resting.len() + in_use <= self.most);
+        let is_welcome = now.saturating_since(origin.born) < LONGEST_LIFE
+            && (is_counted || state.resting.len() + in_use <= self.most);
         // Where nothing can be spawned nobody would close it.
         if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
             state.resting.push(Resting { connection, origin, since: now });

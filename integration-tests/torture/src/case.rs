@@ -15,6 +15,7 @@ use lease_core::{Clock, LeaseStore, SystemClock};
 use tokio::try_join;
 
 use crate::{
+    campaigner::LEADER,
     count::connections_to,
     fault::{Fault, Store, draw},
     log::{Log, nanoseconds, now},
@@ -180,7 +181,7 @@ impl Case {
                     granted.insert(name);
                 }
             }
-            if granted.len() == LEASES.len() {
+            if LEASES.iter().chain([&LEADER]).all(|name| granted.contains(*name)) {
                 break;
             }
             pause(Duration::from_millis(50)).await;

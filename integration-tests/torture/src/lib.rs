@@ -6,6 +6,7 @@
 //! ```
 
 mod belief;
+mod campaigner;
 pub mod case;
 pub mod check;
 mod child;

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     belief::Beliefs,
+    campaigner::Campaigner,
     child,
     count::OwnCounts,
     log::Log,
@@ -122,12 +123,17 @@ async fn contend(
         };
         contenders.spawn(contender.run());
     }
+    let dice = Dice::seeded(settings.seed.wrapping_add(settings.leases.len() as u64));
+    contenders.spawn(Campaigner::new(settings, &client, &beliefs, dice)?.run(stop.subscribe()));
     end.recv().await;
     stop.send_replace(true);
     while contenders.join_next().await.is_some() {}
     client.close().await?;
     Ok(())
 }
+
+/// What came of a question: nothing if it was dropped, no lease if somebody else has it.
+type Answer = Option<lease_core::Result<Option<Lease>>>;
 
 /// Contends for one name.
 struct Contender {
@@ -147,15 +153,21 @@ impl Contender {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
             let ttl = self.settings.ttl;
             let options = LeaseOptions::new(ttl).with_wait_limit(self.dice.between(ttl, ttl * 3));
+            // Those who come and go are the ones that the others wait with.
+            let moment = self.dice.between(ttl / 50, ttl / 4);
             self.log.write(Event::Asked { name: self.lease.clone(), attempt });
-            match self.dice.below(6) {
-                0 => self.run_scope(attempt, options).await,
-                kind => match self.ask(kind <= 2, options).await {
-                    Some(Ok(Some(lease))) => self.hold(attempt, lease).await,
-                    Some(Ok(None)) => self.not_granted(attempt),
-                    Some(Err(error)) => self.failed(attempt, &error),
-                    None => self.unknown(attempt),
-                },
+            let outcome = match self.dice.below(8) {
+                0 => None,
+                1 => Some(self.ask(false, options.clone().with_wait_limit(moment)).await),
+                2 => Some(tokio::select! {
+                    outcome = self.ask(false, options.clone()) => outcome,
+                    () = pause(moment) => None,
+                }),
+                kind => Some(self.ask(kind <= 4, options.clone()).await),
+            };
+            match outcome {
+                None => self.run_scope(attempt, options).await,
+                Some(outcome) => self.answered(attempt, outcome).await,
             }
             let rest = self.dice.between(Duration::from_millis(2), ttl / 20);
             self.pause(rest).await;
@@ -163,7 +175,7 @@ impl Contender {
     }
 
     /// Asks for the lease, once or until it has it. Nothing if all ends before: the question is dropped then (S15).
-    async fn ask(&self, once: bool, options: LeaseOptions) -> Option<lease_core::Result<Option<Lease>>> {
+    async fn ask(&self, once: bool, options: LeaseOptions) -> Answer {
         let mut stop = self.stop.clone();
         let name = self.lease.as_str();
         let asking = async {
@@ -176,6 +188,15 @@ impl Contender {
         tokio::select! {
             outcome = asking => Some(outcome),
             _ = stop.wait_for(|stop| *stop) => None,
+        }
+    }
+
+    async fn answered(&mut self, attempt: u64, answer: Answer) {
+        match answer {
+            Some(Ok(Some(lease))) => self.hold(attempt, lease).await,
+            Some(Ok(None)) => self.not_granted(attempt),
+            Some(Err(error)) => self.failed(attempt, &error),
+            None => self.unknown(attempt),
         }
     }
 
