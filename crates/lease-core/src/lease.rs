@@ -2,10 +2,9 @@
 
 use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::sync::watch;
-
 use crate::{
-    FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LossReason, Metadata, Moment, Released, Result,
+    FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LeaseStates, LossReason, Metadata, Moment, Released,
+    Result,
     core::{Core, PendingRelease, Phase, Scope},
     schedule::Plan,
     tenure::Tenure,
@@ -191,9 +190,8 @@ impl LeaseHandle {
     }
 
     /// How the lease stands, to be watched. The last state is always [`LeaseState::Lost`].
-    #[must_use]
-    pub fn states(&self) -> watch::Receiver<LeaseState> {
-        self.tenure.states()
+    pub fn states(&self) -> LeaseStates {
+        LeaseStates::new(self.tenure.states())
     }
 
     /// Completes when the lease is lost or released, no later than its deadline (S5).

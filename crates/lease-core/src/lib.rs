@@ -72,6 +72,7 @@ mod error;
 mod holder;
 mod home;
 mod latch;
+mod latest;
 mod lease;
 mod metadata;
 mod name;
@@ -80,6 +81,7 @@ mod options;
 mod random;
 mod renewal;
 mod schedule;
+mod states;
 mod store;
 mod sync;
 mod tenure;
@@ -100,6 +102,7 @@ pub use metadata::{InvalidMetadata, Metadata};
 pub use name::{IntoLeaseName, InvalidName, LeaseName};
 pub use observer::{AttemptOutcome, LeaseEvent, Observer, WaitOutcome};
 pub use options::{InvalidOptions, LeaseOptions, Renewal};
+pub use states::LeaseStates;
 pub use store::{
     AcquireRequest, Acquired, Break, Capabilities, Claim, ExpiryJudge, Grant, LeaseRecord, LeaseStore, LossReason,
     MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, TokensSurvive,

@@ -348,7 +348,7 @@ impl Agenda {
 
     /// Whether a lease is held for longer than it takes to do something small.
     fn has_settled(&self, now: Moment) -> bool {
-        self.entries.values().any(|entry| entry.tenure.began + SETTLED <= now)
+        self.entries.values().next().is_some_and(|entry| entry.tenure.began + SETTLED <= now)
     }
 
     /// Takes from `times` what is due, and with it so many of the renewals that are due soon that its last batch is full.

@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     ErrorKind, LeaseName, LeaseRecord, Result,
     core::{Core, Phase, closed},
     home::ended,
+    latest::Latest,
 };
 
 /// A look at least this often, behind the hints.
@@ -32,18 +33,18 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// [`announce`](crate::LeaseOptions::announce). Everything else is noticed within 2 seconds, or when the holder's time is
 /// over.
 pub struct LeaseWatch {
-    /// Waits for the next state; nothing after the last one.
-    next: Option<Next>,
+    states: Latest<State>,
+    /// Whether the end was told.
+    has_ended: bool,
 }
 
-type Next = Pin<Box<dyn Future<Output = (Receiver, bool)> + Send + Sync>>;
-type Receiver = watch::Receiver<Result<Option<LeaseRecord>>>;
+type State = Result<Option<LeaseRecord>>;
 
 impl LeaseWatch {
     pub(crate) fn new(core: &Arc<Core>, name: LeaseName) -> Self {
         let (sender, receiver) = watch::channel(Ok(None));
         core.home.spawn(look(Arc::clone(core), name, sender));
-        Self { next: Some(Box::pin(next_change(receiver))) }
+        Self { states: Latest::new(receiver), has_ended: false }
     }
 
     /// The next state; nothing after the client was closed, or its runtime has ended, which is told by an error before.
@@ -56,13 +57,7 @@ impl LeaseWatch {
     }
 }
 
-/// Waits for a change. Whether there is one, or nobody looks any more.
-async fn next_change(mut states: Receiver) -> (Receiver, bool) {
-    let changed = states.changed().await.is_ok();
-    (states, changed)
-}
-
-async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<Result<Option<LeaseRecord>>>) {
+async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<State>) {
     let mut wakeups = core.subscribe(&name);
     let mut last = None;
     loop {
@@ -100,16 +95,14 @@ impl Stream for LeaseWatch {
     type Item = Result<Option<LeaseRecord>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(next) = &mut self.next else { return Poll::Ready(None) };
-        let (mut states, changed) = ready!(next.as_mut().poll(context));
-        if !changed {
-            self.next = None;
-            let is_told = matches!(&*states.borrow(), Err(error) if error.kind() == ErrorKind::Closed);
-            return Poll::Ready(if is_told { None } else { Some(Err(ended("watch"))) });
+        let mut state = self.states.poll_next(context);
+        if let Poll::Ready(None) = state
+            && !self.has_ended
+        {
+            state = Poll::Ready(Some(Err(ended("watch"))));
         }
-        let state = states.borrow_and_update().clone();
-        self.next = Some(Box::pin(next_change(states)));
-        Poll::Ready(Some(state))
+        self.has_ended |= matches!(&state, Poll::Ready(Some(Err(error))) if error.kind() == ErrorKind::Closed);
+        state
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use lease_core::{ErrorKind, LeaseOptions, LossReason, TryAcquired};
+use lease_core::{ErrorKind, LeaseOptions, LeaseState, LossReason, TryAcquired};
 use support::{TTL, TroubledStore, client, is_free, pass, settle};
 
 #[tokio::test(start_paused = true)]
@@ -63,5 +63,19 @@ async fn a_try_says_who_has_the_name() {
             assert!(retry_after.is_some_and(|after| after <= TTL));
         }
         outcome => panic!("{outcome:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_states_of_a_lease_begin_with_the_current_one_and_end_with_its_loss() {
+    let client = client(&TroubledStore::new());
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    let (mut early, handle) = (lease.states(), lease.handle());
+    assert_eq!(early.next().await, Some(LeaseState::Held));
+    lease.release().await.unwrap();
+    let lost = LeaseState::Lost(LossReason::Released);
+    let mut late = handle.states();
+    for states in [&mut early, &mut late] {
+        assert_eq!((states.next().await, states.next().await), (Some(lost.clone()), None));
     }
 }

@@ -235,7 +235,7 @@ impl Campaign {
         let better = self.better_candidate();
         tokio::pin!(better);
         loop {
-            let drain_at = match *states.borrow_and_update() {
+            let drain_at = match lease.state() {
                 LeaseState::Jeopardy { until } => Some(until - settings.grace),
                 _ => None,
             };
@@ -259,7 +259,7 @@ impl Campaign {
                     return self.step_down();
                 },
                 () = term.is_given_up() => return self.step_down(),
-                _ = states.changed() => {}
+                Some(_) = states.next() => {}
                 () = clock.sleep_until(drain_at.unwrap_or(Moment::from_origin(Duration::MAX))), if drain_at.is_some() => {
                     return self.step_down();
                 }
@@ -330,9 +330,11 @@ impl Campaign {
         None
     }
 
-    /// Waits for a better candidate: healthy, alive a moment ago, and of a higher priority.
+    /// Waits for a better candidate: healthy, alive a moment ago, and of a higher priority. It looks as often as it renews: each look
+    /// reads the cards of all candidates.
     fn better_candidate(&self) -> impl Future<Output = HolderId> + use<> {
-        let (election, mut pause) = (self.election.clone(), self.pause.clone());
+        let election = self.election.clone();
+        let mut pause = self.pause.clone().with_length(election.options().renew_interval);
         let (own, offers) = (self.options.priority, self.offers.clone());
         async move {
             loop {

@@ -171,6 +171,8 @@ pub struct CandidateOptions {
     /// What everybody may read of it: an address, a version, a region.
     pub metadata: Metadata,
     /// A better healthy candidate takes over by an orderly hand-over; ties stay with the leader. Default: 0.
+    ///
+    /// The leader looks for one about every [`ElectionOptions::renew_interval`].
     pub priority: i64,
     /// Whether it waits for [`Candidate::start`](crate::Candidate::start) rather than campaigning at once.
     pub start_later: bool,

@@ -23,6 +23,10 @@ impl Pause {
         Self { clock, length, random: hasher }
     }
 
+    pub(crate) fn with_length(self, length: Duration) -> Self {
+        Self { length, ..self }
+    }
+
     /// From this length to half as much again.
     pub(crate) fn length(&mut self) -> Duration {
         self.random.write_u8(0);

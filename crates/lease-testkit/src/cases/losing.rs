@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use lease_core::{Break, ErrorKind, Lease, LeaseEvent, LeaseOptions, LeaseState, LossReason, Renewal};
+use lease_core::{Break, ErrorKind, Lease, LeaseEvent, LeaseOptions, LeaseState, LeaseStates, LossReason, Renewal};
 
 use crate::{
     ChaosStore, Fault, Operation, RecordingStore,
@@ -83,6 +83,15 @@ pub async fn l06_a_take_over_is_told(bench: &Bench) {
     assert!(taken.is_held(), "the old holder's release hit the new one");
 }
 
+async fn next_of(states: &mut LeaseStates, is_wanted: impl Fn(&LeaseState) -> bool) -> LeaseState {
+    loop {
+        let state = states.next().await.expect("the lease is there");
+        if is_wanted(&state) {
+            return state;
+        }
+    }
+}
+
 /// Held, then in jeopardy, then held again: a warning that comes with a failed renewal and goes with a good one.
 pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
     let (chaos, seen) = (bench.chaos().await, Seen::default());
@@ -92,16 +101,12 @@ pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
     let mut states = lease.states();
     for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::DelayAnswer(Duration::MAX)] {
         chaos.inject(fault.on(Operation::Renew));
-        let until = bench
-            .within("jeopardy", ttl, states.wait_for(|state| matches!(state, LeaseState::Jeopardy { .. })))
-            .await
-            .expect("the lease is there")
-            .clone();
+        let jeopardy = next_of(&mut states, |state| matches!(state, LeaseState::Jeopardy { .. }));
+        let until = bench.within("jeopardy", ttl, jeopardy).await;
         assert!(lease.is_held(), "it is a warning, not a loss");
         assert!(matches!(until, LeaseState::Jeopardy { until } if until > bench.now() && until <= bench.now() + ttl));
         chaos.calm();
-        let held = states.wait_for(|state| *state == LeaseState::Held);
-        bench.within("held again", ttl, held).await.expect("the lease is there");
+        bench.within("held again", ttl, next_of(&mut states, |state| *state == LeaseState::Held)).await;
     }
     assert!(lease.is_held() && seen.losses().is_empty());
     assert_eq!(seen.count(|event| matches!(event, LeaseEvent::Jeopardy { .. })), 2);

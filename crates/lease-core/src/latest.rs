@@ -1,0 +1,50 @@
+//! The values of a channel as a stream: whoever is slow misses what lies in between, never the last one.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::sync::watch;
+
+/// Waits for the next value; gone after the last one.
+pub(crate) struct Latest<T>(Option<Pin<Box<Next<T>>>>);
+
+type Next<T> = dyn Future<Output = (watch::Receiver<T>, bool)> + Send + Sync;
+
+impl<T: Clone + Send + Sync + 'static> Latest<T> {
+    /// What the receiver has not seen yet, and what comes after.
+    pub(crate) fn new(receiver: watch::Receiver<T>) -> Self {
+        Self(Some(Box::pin(changed(receiver))))
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
+    }
+
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let Some(next) = &mut self.0 else { return Poll::Ready(None) };
+        let (mut receiver, has_changed) = ready!(next.as_mut().poll(context));
+        if !has_changed {
+            self.end();
+            return Poll::Ready(None);
+        }
+        let value = receiver.borrow_and_update().clone();
+        *self = Self::new(receiver);
+        Poll::Ready(Some(value))
+    }
+}
+
+/// Whether there is one more, or nobody can send any more.
+async fn changed<T>(mut receiver: watch::Receiver<T>) -> (watch::Receiver<T>, bool) {
+    let has_changed = receiver.changed().await.is_ok();
+    (receiver, has_changed)
+}
+
+impl<T> fmt::Debug for Latest<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latest").finish_non_exhaustive()
+    }
+}
