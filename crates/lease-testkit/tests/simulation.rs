@@ -146,3 +146,33 @@ fn tell(plan: &Plan) -> String {
     let verdict = outcome.history.violations().into_iter().map(|violation| format!("{violation}\n"));
     format!("{plan}{story}{}", verdict.collect::<String>())
 }
+
+/// What would hang a simulation fails it.
+#[test]
+fn schedules_that_spin_or_stand_still_fail() {
+    let fails = |schedule: fn(&metered::Metered) -> bool| {
+        let outcome = std::panic::catch_unwind(|| {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let clock = metered::Metered::new();
+                clock
+                    .watch(std::future::poll_fn(|context| {
+                        let spins = schedule(&clock);
+                        if spins {
+                            context.waker().wake_by_ref();
+                        }
+                        std::task::Poll::<()>::Pending
+                    }))
+                    .await
+            });
+        });
+        outcome
+            .unwrap_err()
+            .downcast::<String>()
+            .map_or_else(|why| why.downcast::<&str>().unwrap().to_string(), |why| *why)
+    };
+    assert_eq!(fails(|_| false), "a deadlock");
+    let spins = fails(|clock| clock.now() >= lease_core::Moment::from_origin(Duration::ZERO));
+    assert!(spins.contains("a livelock"), "{spins}");
+}

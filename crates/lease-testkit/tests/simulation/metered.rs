@@ -1,8 +1,9 @@
-//! A clock that ends schedules which spin.
+//! A clock that ends schedules which spin, or wait for what never comes.
 
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use lease_core::{Clock, Moment, Sleep, TokioClock};
@@ -10,6 +11,9 @@ use tokio::sync::Notify;
 
 /// No schedule reads the clock nearly so often.
 const MOST_READINGS: u64 = 100_000;
+
+/// No schedule takes nearly so long. Time that is paused goes on to here where nobody has anything left to do.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whoever spins reads the clock, or lets a store read it: then the schedule fails rather than hangs.
 #[derive(Debug)]
@@ -40,12 +44,13 @@ impl Metered {
         Self { clock: TokioClock::new(), readings: AtomicU64::new(0), livelock: Notify::new() }
     }
 
-    /// Runs a schedule. Panics when it spins.
+    /// Runs a schedule. Panics when it spins, or stands still.
     pub(crate) async fn watch<F: Future>(&self, schedule: F) -> F::Output {
         tokio::select! {
             biased;
             () = self.livelock.notified() => panic!("a livelock"),
             outcome = schedule => outcome,
+            () = self.clock.sleep_until(self.clock.now() + LONGEST) => panic!("a deadlock"),
         }
     }
 }
