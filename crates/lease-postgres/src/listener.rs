@@ -1,4 +1,4 @@
-//! One `LISTEN` for all who wait.
+//! One `LISTEN` for all who wait on a runtime.
 
 use std::{
     sync::{
@@ -13,7 +13,10 @@ use sqlx::{
     Executor,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::{self, Handle},
+    task::JoinHandle,
+};
 
 use crate::connector::{Connector, are_settings_applied, is_refused_setting};
 
@@ -29,13 +32,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands notifications to those who wait for them.
 ///
-/// A task that the first subscription starts keeps the connection, and ends with the store. Through a pooler nobody listens.
-/// What it misses costs waiters time, never safety (S20): they poll, too.
+/// A task that the first subscription of a runtime starts keeps a connection, and ends with the store. A runtime that idles holds
+/// up no waiter of another one (L10). Through a pooler nobody listens. What is missed costs waiters time, never safety (S20):
+/// they poll, too.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    connector: Arc<Connector>,
+    channel: String,
+    tasks: Mutex<Vec<Task>>,
+}
+
+/// For the waiters of one runtime, or of none yet.
+#[derive(Debug)]
+struct Task {
+    runtime: Option<runtime::Id>,
     listening: Listening,
-    /// Of the last runtime in which somebody subscribed, if that is gone.
-    task: Mutex<Option<JoinHandle<()>>>,
+    handle: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,36 +61,52 @@ struct Listening {
 
 impl Listener {
     pub(crate) fn new(connector: Arc<Connector>, channel: String) -> Self {
-        let listening = Listening { connector, channel, registry: WakeupRegistry::default(), stands: Arc::default() };
-        Self { listening, task: Mutex::default() }
+        Self { connector, channel, tasks: Mutex::default() }
     }
 
+    /// Outside a runtime nobody can wait: then it stands as soon as there is one.
     pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
-        let wakeups = self.listening.registry.subscribe(name);
-        self.ensure_task();
+        let runtime = Handle::try_current().ok();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = self.task(&mut tasks, runtime.as_ref().map(Handle::id));
+        let wakeups = task.listening.registry.subscribe(name);
+        if let Some(runtime) = runtime.filter(|_| task.has_ended() && !self.connector.is_behind_pooler()) {
+            task.runtime = Some(runtime.id());
+            task.handle = Some(runtime.spawn(task.listening.clone().run()));
+        }
         // In this order: either it stands, or the one who makes it stand finds the subscription.
-        if self.listening.stands.load(Ordering::SeqCst) {
-            self.listening.registry.wake(name);
+        if task.listening.stands.load(Ordering::SeqCst) {
+            task.listening.registry.wake(name);
         }
         wakeups
     }
 
-    /// Starts the task, also where the runtime of the last one has ended. Outside a runtime nobody can wait.
-    fn ensure_task(&self) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.as_ref().is_none_or(JoinHandle::is_finished)
-            && !self.listening.connector.is_behind_pooler()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            *task = Some(runtime.spawn(self.listening.clone().run()));
-        }
+    /// The one of this runtime, or one whose runtime has ended.
+    fn task<'a>(&self, tasks: &'a mut Vec<Task>, here: Option<runtime::Id>) -> &'a mut Task {
+        tasks.retain(|task| !task.has_ended() || !task.listening.registry.is_empty());
+        let is_here = |task: &Task| !task.has_ended() && here.is_none_or(|here| task.runtime == Some(here));
+        let at = tasks.iter().position(is_here).or_else(|| tasks.iter().position(Task::has_ended));
+        let at = at.unwrap_or_else(|| {
+            let (connector, channel) = (Arc::clone(&self.connector), self.channel.clone());
+            let listening =
+                Listening { connector, channel, registry: WakeupRegistry::default(), stands: Arc::default() };
+            tasks.push(Task { runtime: None, listening, handle: None });
+            tasks.len() - 1
+        });
+        &mut tasks[at]
     }
 }
 
-impl Drop for Listener {
+impl Task {
+    fn has_ended(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Task {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            task.abort();
+        if let Some(handle) = &self.handle {
+            handle.abort();
         }
     }
 }

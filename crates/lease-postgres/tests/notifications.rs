@@ -318,6 +318,27 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     }
 }
 
+/// A waiter on a runtime that is run is hinted, whoever subscribed first.
+#[test]
+fn l10_hints_come_to_a_runtime_that_is_run() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let (store, _wakeups) = first.block_on(async {
+        let store = store().await;
+        let wakeups = subscribed(&store, "job").await;
+        (store, wakeups)
+    });
+    // Nobody runs the first one meanwhile.
+    second.block_on(async {
+        let mut wakeups = subscribed(&store, "job").await;
+        let request = request("job", "a");
+        let grant = granted(&store, &request).await;
+        release(&store, &claim(&request, grant)).await;
+        assert!(is_hinted_within(&mut wakeups, SOON).await);
+    });
+    drop((store, first));
+}
+
 #[test]
 fn it_survives_the_runtime_of_the_first_subscription() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
