@@ -4,7 +4,7 @@
 //! notifies. So a hint is no part of the statement that it tells of: neither may that fail by it, nor keep its rows locked meanwhile.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -13,7 +13,7 @@ use std::{
 
 use lease_core::LeaseName;
 use sqlx::AssertSqlSafe;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 
 use crate::{
     pool::{Lent, Pool, in_time},
@@ -30,7 +30,8 @@ const MOST_WAITING: usize = 16 * 1024;
 /// How long one message may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends hints, one message after the other, on a connection that no call waits for.
+/// Sends hints, one message after the other, on a connection that no call waits for. Each runtime sends for itself: one that idles
+/// keeps no hints of another one (L10).
 #[derive(Debug)]
 pub(crate) struct Announcer {
     pool: Arc<Pool>,
@@ -42,7 +43,7 @@ pub(crate) struct Announcer {
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeSet<LeaseName>,
-    is_sending: bool,
+    sending: HashSet<runtime::Id>,
 }
 
 impl Announcer {
@@ -64,12 +65,11 @@ impl Announcer {
             state.waiting.insert(name.clone());
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        if state.is_sending || state.waiting.is_empty() {
+        if state.waiting.is_empty() || !state.sending.insert(runtime.id()) {
             return;
         }
-        state.is_sending = true;
         drop(state);
-        let sending = Sending { announcer: Arc::clone(self), is_done: false };
+        let sending = Sending { announcer: Arc::clone(self), runtime: runtime.id(), is_done: false };
         let mut sending: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(sending.until_all_are_sent());
         if sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending {
             runtime.spawn(sending);
@@ -102,13 +102,14 @@ impl Announcer {
 /// The task that sends. However it ends, the next hint starts another one.
 struct Sending {
     announcer: Arc<Announcer>,
+    runtime: runtime::Id,
     is_done: bool,
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
         if !self.is_done {
-            self.announcer.lock().is_sending = false;
+            self.announcer.lock().sending.remove(&self.runtime);
         }
     }
 }
@@ -120,7 +121,9 @@ impl Sending {
                 let mut state = self.announcer.lock();
                 let names: Vec<_> = (0..MOST_AT_ONCE).map_while(|_| state.waiting.pop_first()).collect();
                 // Under the lock: whoever comes next finds that nobody sends any more.
-                state.is_sending = !names.is_empty();
+                if names.is_empty() {
+                    state.sending.remove(&self.runtime);
+                }
                 names
             };
             if names.is_empty() {

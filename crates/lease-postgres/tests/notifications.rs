@@ -339,6 +339,31 @@ fn l10_hints_come_to_a_runtime_that_is_run() {
     drop((store, first));
 }
 
+/// A hint that is stuck with its runtime holds up no hint of another one.
+#[test]
+fn l10_hints_of_a_runtime_that_is_run_are_sent() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let pair = async |store: &PostgresStore, name: &str| {
+        let request = request(name, "a");
+        let grant = granted(store, &request).await;
+        release(store, &claim(&request, grant)).await;
+    };
+    let store = first.block_on(async {
+        let store = store().await;
+        // There is one connection, and many hints: some of them want a second one, which is not there yet.
+        let pairs = (0..8).map(|number| pair(&store, ["b", "c", "d", "e", "f", "g", "h", "i"][number]));
+        futures::future::join_all(pairs).await;
+        store
+    });
+    second.block_on(async {
+        let mut wakeups = subscribed(&store, "job").await;
+        pair(&store, "job").await;
+        assert!(is_hinted_within(&mut wakeups, SOON).await);
+    });
+    drop((store, first));
+}
+
 #[test]
 fn it_survives_the_runtime_of_the_first_subscription() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
