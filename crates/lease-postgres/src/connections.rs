@@ -10,10 +10,11 @@ use sqlx::{
 
 use crate::{
     PostgresStoreOptions,
-    connector::{self, Connector},
+    connector::Connector,
     error::{classify, here},
     pool::{Lent, Pool},
     statement::{Bound, Statement, Value},
+    url,
 };
 
 /// How long an abandoned call is waited for until its connection is closed all the same: as long as a statement may take.
@@ -22,14 +23,7 @@ const ABANDONED: Duration = Duration::from_secs(1);
 /// Connects by a URL. One connection is tried, so that what is wrong is said at once and in its own words.
 pub(crate) async fn open(url: &str, options: &PostgresStoreOptions) -> Result<Connections> {
     const OPERATION: &str = "connect";
-    let server = connector::parse(url).ok_or_else(|| {
-        here(
-            ErrorKind::Invalid,
-            OPERATION,
-            "the URL of the server cannot be read: write postgres://user:password@host:port/database?sslmode=…, with the \
-             special characters of the user and the password percent-encoded",
-        )
-    })?;
+    let server = url::parse(url).map_err(|why| here(ErrorKind::Invalid, OPERATION, why))?;
     let connections = Connections::new(Connector::new(server), options);
     match connections.begin().await {
         Ok(call) => call.finish(),

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -96,6 +95,9 @@ impl Connector {
     pub(crate) fn place(&self) -> String {
         match self.plain.get_socket() {
             Some(socket) => format!("the server at {}", socket.display()),
+            None if self.plain.get_host().contains(':') => {
+                format!("the server at [{}]:{}", self.plain.get_host(), self.plain.get_port())
+            }
             None => format!("the server at {}:{}", self.plain.get_host(), self.plain.get_port()),
         }
     }
@@ -119,48 +121,10 @@ pub(crate) async fn are_settings_applied<'c>(
     sqlx::Row::try_get(&sqlx::raw_sql(ARE_APPLIED).fetch_one(connection).await?, "are_applied")
 }
 
-/// Reads a URL of the server. Nothing of it is repeated in an error, nor what the parser says of it: it has the password in it.
-pub(crate) fn parse(url: &str) -> Option<PgConnectOptions> {
-    let (scheme, rest) = url.split_once("://")?;
-    if !matches!(scheme, "postgres" | "postgresql") {
-        return None;
-    }
-    // An unencoded `/`, `?` or `#` in the password ends the host too early; the rest of the password would be taken for
-    // parameters and show up in logs.
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    if !authority.contains('@') && rest.contains('@') {
-        return None;
-    }
-    PgConnectOptions::from_str(url).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_urls_of_postgres_only_and_none_with_a_stray_password() {
-        for url in [
-            "postgres://app:secret@db:5433/app?sslmode=require",
-            "postgresql://app@db/app",
-            "postgres://db/app?user=app&password=secret",
-            "postgres:///app?host=/run/postgresql",
-        ] {
-            assert!(parse(url).is_some(), "{url}");
-        }
-        for url in [
-            "",
-            "db:5432",
-            "mysql://app:secret@db/app",
-            "postgres://app:se/cret@db/app",
-            "postgres://app:123?secret@db/app",
-            "postgres://app:1#secret@db/app",
-            "postgres://app:secret@db:port/app",
-            "postgres://app:secret@db/app?sslmode=sometimes",
-        ] {
-            assert!(parse(url).is_none(), "{url}");
-        }
-    }
+    use crate::url::parse;
 
     #[test]
     fn our_settings_come_after_those_of_the_url() {

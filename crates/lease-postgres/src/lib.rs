@@ -116,6 +116,7 @@ mod schema;
 mod statement;
 mod statements;
 mod store;
+mod url;
 
 pub use options::PostgresStoreOptions;
 /// The driver, whose pools and transactions stand in signatures of this crate.

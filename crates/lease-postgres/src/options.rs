@@ -106,12 +106,13 @@ impl PostgresStoreOptions {
 
     /// Connects to `postgres://user:password@host:port/database?sslmode=…`.
     ///
-    /// The URL's `sslmode` decides about TLS, as everywhere with PostgreSQL. One connection is tried at once; the table is
-    /// not looked for yet.
+    /// The URL's `sslmode` decides about TLS, as everywhere with PostgreSQL; `sslrootcert=system` verifies with the certificates of the
+    /// system. A parameter that is not known, or asks for what the driver cannot do, is refused by its name. One connection is tried at
+    /// once; the table is not looked for yet.
     ///
     /// # Errors
     ///
-    /// `Invalid`: the URL cannot be read, the database does not exist, or the options cannot be. `Denied`: the server refuses
+    /// `Invalid`: the URL cannot be read or asks for what cannot be had, the database does not exist, or the options cannot be. `Denied`: the server refuses
     /// the user or the password. `Unavailable`: there is no answer. No error repeats the URL or the password.
     ///
     /// # Cancel safety

@@ -64,6 +64,24 @@ async fn an_unreachable_server_is_unavailable_and_named() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
+/// Where there is no IPv6, it is unreachable; it is never taken for a name.
+#[tokio::test]
+async fn an_address_of_ipv6_is_an_address() {
+    let error = refused(&format!("postgres://app:{SECRET}@[::1]:1/app")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let words = error.to_string();
+    assert!(words.contains("[::1]:1") && !words.contains("Name or service") && !words.contains("lookup"), "{words}");
+}
+
+/// The driver would ignore it and log it with its value.
+#[tokio::test]
+async fn what_the_url_asks_for_in_vain_is_refused_by_name() {
+    for parameter in ["pasword", "require_auth", "sslrootcert"] {
+        let error = refused(&format!("postgres://app@db/app?{parameter}={SECRET}")).await;
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(parameter), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_unavailable_in_time() {
     // Accepts, and says nothing.
