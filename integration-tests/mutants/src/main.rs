@@ -97,6 +97,12 @@ fn worktree() -> Result<PathBuf> {
     Ok(tree)
 }
 
+/// How many seconds a suite may take: a defect may keep it from ending.
+const LONGEST: &str = "600";
+
+/// The exit code of `timeout` when that was too long.
+const TIMED_OUT: i32 = 124;
+
 /// The cases that fail with this defect. What does not compile is no defect, but an error.
 fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> Result<Vec<String>> {
     let file = tree.join(mutant.file);
@@ -104,8 +110,9 @@ fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> 
     let found = right.matches(mutant.from).count();
     ensure!(found == 1, "{} has {found} times what is to be changed, not once: {:?}", mutant.file, mutant.from);
     let cargo = |more: &[&str]| {
-        let mut command = Command::new("cargo");
-        command.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target")).arg("test").args(suite).args(more);
+        let mut command = Command::new("timeout");
+        command.args([LONGEST, "cargo", "test"]).args(suite).args(more);
+        command.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target"));
         command.stdin(Stdio::null()).stderr(Stdio::null());
         command
     };
@@ -115,9 +122,13 @@ fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> 
             bail!("it does not compile");
         }
         let output = cargo(&["--"]).args(cases).output()?;
-        let output = String::from_utf8_lossy(&output.stdout);
+        let text = String::from_utf8_lossy(&output.stdout);
         let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
-        Ok(output.lines().filter_map(failed).collect())
+        let mut failed: Vec<_> = text.lines().filter_map(failed).collect();
+        if failed.is_empty() && output.status.code() == Some(TIMED_OUT) {
+            failed.push("it does not come to its end".to_owned());
+        }
+        Ok(failed)
     })();
     fs::write(&file, right)?;
     outcome
