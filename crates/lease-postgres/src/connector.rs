@@ -12,8 +12,9 @@ use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions}
 /// * The bounds: of the wait for a single row, and of the statement as a whole (L7).
 /// * Every look-up is by primary key. Plans that were made when the table was small would read all of it for each name after it
 ///   has grown, until the next ANALYZE.
+/// * What the policies of a table hide is an error, never a name that nobody holds (S19).
 /// * Whoever may create operators or functions in a schema of the usual search path would run them as the lease's user.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("lock_timeout", "50ms"),
@@ -21,6 +22,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("search_path", "pg_catalog"),
+    ("row_security", "off"),
     ("timezone", "UTC"),
 ];
 

@@ -36,12 +36,15 @@
 //!   transaction that is not committed. What a session rests on is set by the store, whatever the role, the database or the URL says:
 //!   `read committed`, read-write, the two bounds, no plans that read the whole table, and no schema in the search path but
 //!   `pg_catalog`. A trigger of yours on the table has to name its schemas.
+//! * **A table that can keep the rules**: an ordinary one whose rows outlive a crash, whose names differ by every byte and whose five
+//!   columns are `not null`. Anything else is refused by [`PostgresStore::migrate`] and at the first use. Rows that a row-level
+//!   policy hides from the user are an error: they are never taken for free names (S19).
 //! * **Fencing tokens** are the `version`: higher than the last one, and than every one from before by the server's clock in
 //!   microseconds (S9, S10). So they keep rising when rows are purged, deleted by other services or by hand, restored from
 //!   an older backup, or lost in a fail-over; only a clock that was set back *and* a lost row repeat one.
 //! * **The last grant is remembered** in its row after its end, so that a delayed duplicate of its request grants nothing
 //!   (S13). A service that deletes the row forgets it.
-//! * **Waiters are woken** by `NOTIFY` after a release, over one connection a store, which reconnects. What is missed while it
+//! * **Waiters are woken** by `NOTIFY` after a release, over one connection for each runtime that waits, which reconnects. What is missed while it
 //!   is away costs the time of a poll. The notification is a transaction of its own, after the answer: at its commit it waits for all
 //!   others of the server that notify, in any database.
 //! * **A release need not reach the disk** before it is answered: if the server crashes at that moment, the lease ends with

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lease_core::{Clock, ErrorKind, Result, SystemClock};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use crate::{
     PostgresStore,
@@ -11,6 +11,8 @@ use crate::{
     error::{self, here},
     statements,
 };
+
+const MIGRATE: &str = "migrate";
 
 /// The longest name that PostgreSQL keeps; it cuts longer ones silently.
 const LONGEST_IDENTIFIER: usize = 63;
@@ -56,12 +58,11 @@ impl PostgresStore {
     ///
     /// Done or not done, never half; the connection is closed.
     pub async fn migrate(&self) -> Result<()> {
-        const OPERATION: &str = "migrate";
         let inner = &self.0;
         let clock = SystemClock;
         let deadline = clock.now() + PATIENCE;
         loop {
-            let mut call = inner.connections().begin().await.map_err(|failure| inner.error(OPERATION, failure))?;
+            let mut call = inner.connections().begin().await.map_err(|failure| inner.error(MIGRATE, failure))?;
             let source = match migrate_on(call.connection(), inner.table()).await {
                 Ok(answer) => {
                     call.finish();
@@ -70,7 +71,7 @@ impl PostgresStore {
                 Err(source) => source,
             };
             if sqlstate(&source).as_deref() != Some("55P03") {
-                return Err(inner.error(OPERATION, call.failed(source, Access::Write).await));
+                return Err(inner.error(MIGRATE, call.failed(source, Access::Write).await));
             }
             if clock.now() < deadline {
                 call.finish();
@@ -85,7 +86,7 @@ impl PostgresStore {
             call.failed(sqlx::Error::RowNotFound, Access::Read).await;
             let blockers = blockers.ok().flatten().unwrap_or_else(|| "another transaction".to_owned());
             let message = format!("the table {} is kept locked by {blockers}", inner.table().quoted);
-            return Err(here(ErrorKind::Unavailable, OPERATION, message).with_source(source));
+            return Err(here(ErrorKind::Unavailable, MIGRATE, message).with_source(source));
         }
     }
 
@@ -115,7 +116,7 @@ async fn migrate_on(connection: &mut PgConnection, table: &Table) -> Result<Resu
             sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *transaction).await?;
             match table.judge(&table.look(&mut transaction).await?) {
                 Ok(Missing::Nothing) => Ok(()),
-                Ok(_) => Err(table.unfit(format!("another table has an index {}", table.channel()))),
+                Ok(_) => Err(table.unfit(MIGRATE, format!("another table has an index {}", table.channel()))),
                 Err(error) => Err(error),
             }
         }
@@ -131,11 +132,57 @@ async fn migrate_on(connection: &mut PgConnection, table: &Table) -> Result<Resu
 /// What there is of a table.
 #[derive(Default)]
 struct Found {
+    fitness: Option<Fitness>,
     /// With their types. None: there is no table.
     columns: Vec<(String, String)>,
     has_key: bool,
     has_immediate_key: bool,
     has_fence: bool,
+}
+
+/// What a table is, by `sql/fitness.sql`, whatever its columns are.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitness {
+    kind: String,
+    is_permanent: bool,
+    /// Columns of the contract that may be empty.
+    nullable: Option<String>,
+    folds_names: bool,
+}
+
+impl Fitness {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            kind: row.try_get("kind")?,
+            is_permanent: row.try_get("is_permanent")?,
+            nullable: row.try_get("nullable")?,
+            folds_names: row.try_get("folds_names")?,
+        })
+    }
+
+    /// Why the rules cannot be kept on it.
+    fn fault(&self) -> Option<String> {
+        let kind = match self.kind.as_str() {
+            "r" => None,
+            "v" | "m" => Some("a view"),
+            "p" => Some("a partitioned table, whose parts have keys of their own"),
+            "f" => Some("a foreign table"),
+            _ => Some("no table"),
+        };
+        if let Some(kind) = kind {
+            return Some(format!("it is {kind}"));
+        }
+        if !self.is_permanent {
+            return Some(
+                "it is unlogged or temporary, and would be empty after a crash: alter table … set logged".to_owned(),
+            );
+        }
+        if let Some(columns) = &self.nullable {
+            return Some(format!("{columns} may be null: alter table … alter column … set not null"));
+        }
+        let folds = "the collation of lease_name takes names that differ for the same: give it collate \"C\"";
+        self.folds_names.then(|| folds.to_owned())
+    }
 }
 
 /// What there is to do.
@@ -176,6 +223,16 @@ impl Table {
         format!("lease_postgres_{hash:016x}")
     }
 
+    /// What its catalogue entry is looked for by.
+    pub(crate) fn key(&self) -> [&str; 2] {
+        [&self.schema, &self.name]
+    }
+
+    /// Refuses what cannot keep the rules, rather than answering from it.
+    pub(crate) fn check(&self, operation: &'static str, fitness: &Fitness) -> Result<()> {
+        fitness.fault().map_or(Ok(()), |why| Err(self.unfit(operation, why)))
+    }
+
     pub(crate) fn ddl(&self) -> String {
         format!("{}\n{}", statements::text(include_str!("../sql/ddl.sql"), self), self.index_ddl())
     }
@@ -186,7 +243,8 @@ impl Table {
 
     async fn look(&self, connection: &mut PgConnection) -> Result<Found, sqlx::Error> {
         let about = |text: &'static str| sqlx::query(text).persistent(false).bind(&self.schema).bind(&self.name);
-        let mut found = Found::default();
+        let fitness = about(include_str!("../sql/fitness.sql")).fetch_optional(&mut *connection).await?;
+        let mut found = Found { fitness: fitness.as_ref().map(Fitness::read).transpose()?, ..Found::default() };
         for row in about(include_str!("../sql/columns.sql")).fetch_all(&mut *connection).await? {
             found.columns.push((row.try_get("name")?, row.try_get("type")?));
         }
@@ -207,18 +265,21 @@ impl Table {
         let absent: Vec<_> =
             CONTRACT.iter().map(|(column, _)| *column).filter(|column| type_of(column).is_none()).collect();
         if !absent.is_empty() {
-            return Err(self.unfit(format!("it lacks {}", absent.join(", "))));
+            return Err(self.unfit(MIGRATE, format!("it lacks {}", absent.join(", "))));
         }
         for (column, types) in CONTRACT.iter().chain(&OWN) {
             if let Some(kind) = type_of(column).filter(|kind| !types.contains(kind)) {
-                return Err(self.unfit(format!("its column {column} is {kind} and must be {}", types[0])));
+                return Err(self.unfit(MIGRATE, format!("its column {column} is {kind} and must be {}", types[0])));
             }
         }
+        if let Some(fitness) = &found.fitness {
+            self.check(MIGRATE, fitness)?;
+        }
         if !found.has_key {
-            return Err(self.unfit("it has no primary key on lease_name alone: add one".to_owned()));
+            return Err(self.unfit(MIGRATE, "it has no primary key on lease_name alone: add one".to_owned()));
         }
         if !found.has_immediate_key {
-            return Err(self.unfit("its primary key is deferrable: make one that is not".to_owned()));
+            return Err(self.unfit(MIGRATE, "its primary key is deferrable: make one that is not".to_owned()));
         }
         let is_complete = OWN.iter().all(|(column, _)| type_of(column).is_some());
         Ok(match (is_complete, found.has_fence) {
@@ -228,10 +289,10 @@ impl Table {
         })
     }
 
-    fn unfit(&self, why: String) -> lease_core::Error {
+    fn unfit(&self, operation: &'static str, why: String) -> lease_core::Error {
         here(
             ErrorKind::Invalid,
-            "migrate",
+            operation,
             format!(
                 "the table {} is not a table of leases: {why}. Use another table, or correct this one",
                 self.quoted

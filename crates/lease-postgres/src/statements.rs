@@ -26,6 +26,7 @@ pub(crate) struct Statements {
     pub(crate) fence: Statement,
     pub(crate) purge: Statement,
     pub(crate) notify: Statement,
+    pub(crate) fitness: Statement,
 }
 
 impl Statements {
@@ -49,6 +50,7 @@ impl Statements {
             fence: build(include_str!("../sql/fence.sql")),
             purge: build(include_str!("../sql/purge.sql")),
             notify: build(include_str!("../sql/notify.sql")),
+            fitness: build(include_str!("../sql/fitness.sql")),
         }
     }
 }
@@ -190,7 +192,7 @@ mod tests {
         let numbers = || -> Value<'static> { [1_000_000_i64].into_iter().collect() };
         let ids = || -> Value<'static> { [id].into_iter().collect() };
         let (name, holder, long) = (|| Value::from("a"), || Value::from("h"), || Value::from(9_000_000_i64));
-        let all: [(&str, &Statement, Vec<Value<'static>>); 15] = [
+        let all: [(&str, &Statement, Vec<Value<'static>>); 16] = [
             ("acquire_one", &statements.acquire_one, vec![name(), holder(), id.into(), long(), None::<&str>.into()]),
             ("acquire_many", &statements.acquire_many, vec![texts("b"), texts("h"), ids(), numbers(), texts("{}")]),
             ("raise", &statements.raise, vec![texts("a"), texts("h"), ids()]),
@@ -218,6 +220,7 @@ mod tests {
             ("break_foreign", &statements.break_foreign, vec![name(), 1_i64.into(), true.into()]),
             ("purge", &statements.purge, vec!["".into(), 1_i64.into(), 5_i64.into()]),
             ("notify", &statements.notify, vec!["channel".into(), texts("a")]),
+            ("fitness", &statements.fitness, vec!["public".into(), "leases".into()]),
         ];
         for (name, statement, values) in all {
             let outcome = statement.query(&values).fetch_all(&mut session).await;

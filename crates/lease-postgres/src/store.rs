@@ -1,6 +1,13 @@
 //! The store: a handle on what all operations share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use lease_core::{
@@ -13,13 +20,14 @@ use crate::{
     PostgresStoreOptions, STORE,
     acquire::Acquire,
     announcer::Announcer,
-    batch::perform,
-    connections::{Connections, Failure},
+    batch::{Operation, perform},
+    connections::{Access, Connections, Failure},
     error::classify,
     listener::Listener,
     release::Release,
     renew::Renew,
-    schema::Table,
+    schema::{Fitness, Table},
+    statement::Value,
     statements::Statements,
 };
 
@@ -96,6 +104,9 @@ impl LeaseStore for PostgresStore {
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
+        if let Err(error) = self.0.check_table().await {
+            return requests.iter().map(|_| Err(error.clone())).collect();
+        }
         perform(&Acquire(&self.0), &self.0, requests).await
     }
 
@@ -130,6 +141,8 @@ impl LeaseStore for PostgresStore {
 /// What all clones share.
 pub(crate) struct Inner {
     table: Table,
+    /// Whether it was looked at.
+    is_fit: AtomicBool,
     statements: Arc<Statements>,
     connections: Connections,
     announcer: Option<Arc<Announcer>>,
@@ -147,11 +160,26 @@ impl Inner {
         // Whoever connected already knows whether it can be listened.
         let listens = options.notifications && !pool.connector().is_behind_pooler();
         let listener = listens.then(|| Listener::new(Arc::clone(pool.connector()), channel));
-        Self { table, statements, connections, announcer, listener }
+        Self { table, is_fit: AtomicBool::new(false), statements, connections, announcer, listener }
     }
 
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// Looks once what the table is, before anything is granted by it. Without a table the statement says what to do.
+    async fn check_table(&self) -> Result<()> {
+        if self.is_fit.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let key = self.table.key().map(Value::from);
+        let looked = self.connections.run(Access::Read, &self.statements.fitness, &key).await;
+        let rows = looked.map_err(|failure| self.error(Acquire::NAME, failure))?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let fitness = Fitness::read(row).map_err(|error| self.error(Acquire::NAME, Failure::unreadable(error)))?;
+        self.table.check(Acquire::NAME, &fitness)?;
+        self.is_fit.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn statements(&self) -> &Statements {

@@ -178,7 +178,7 @@ async fn missing_columns_are_named_with_their_remedy() {
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("migrate() adds"), "{error}");
 
     let store = unmigrated().await;
-    sql(&store, "create table {table} (lease_name text primary key, owner text, version bigint)").await;
+    sql(&store, "create table {table} (lease_name text primary key, owner text, version bigint not null)").await;
     for error in [store.migrate().await.unwrap_err(), acquire(&store, &request("job", "a")).await.unwrap_err()] {
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("holder_id"), "{error}");
     }
@@ -239,4 +239,73 @@ async fn other_software_s_constraints_are_told() {
     sql(&store, "alter table {table} add column team text not null").await;
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("team"), "{error}");
+}
+
+/// Neither `migrate` nor the first use takes a table on which two could hold a name, or nobody sees who does (S19, S21).
+#[tokio::test]
+async fn a_table_that_cannot_keep_the_rules_is_refused_with_words() {
+    const COLUMNS: &str = "lease_name text {names} primary key, holder_id text not null, version bigint not null,
+        acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null, grant_id uuid, grant_version bigint, grant_ended text,
+        ttl_us bigint, metadata jsonb, metadata_revision bigint, reserved_for text";
+    const FOLDING: &str = r#"collate "folding""#;
+    const COLLATION: &str =
+        "create collation if not exists folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    sqlx::raw_sql(COLLATION).execute(&pool().await).await.unwrap();
+    for (text, names, words) in [
+        ("create table {base} ({columns}); create view {table} as select * from {base}", "", "a view"),
+        ("create table {table} ({columns}) partition by hash (lease_name)", "", "partitioned"),
+        ("create unlogged table {table} ({columns})", "", "set logged"),
+        (
+            "create table {table} ({columns}); alter table {table} alter column holder_id drop not null,
+                alter column expires_at_utc drop not null",
+            "",
+            "holder_id, expires_at_utc may be null",
+        ),
+        ("create table {table} ({columns})", FOLDING, "collation"),
+    ] {
+        let store = unmigrated().await;
+        let base = format!("{}_base\"", common::table_of(&store).trim_end_matches('"'));
+        let columns = COLUMNS.replace("{names}", names);
+        sql(&store, &text.replace("{columns}", &columns).replace("{base}", &base)).await;
+        for prepared in [true, false] {
+            let other = common::options_of(&store).with_prepared_statements(prepared).with_pool(&pool().await).unwrap();
+            let two = [request("Job", "a"), request("job", "a")];
+            let both = other.acquire(&two).await;
+            let errors =
+                [other.migrate().await.unwrap_err(), both[0].clone().unwrap_err(), both[1].clone().unwrap_err()];
+            for error in errors {
+                assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{words}: {error}");
+            }
+        }
+    }
+}
+
+/// S19: what a policy hides is no free name.
+#[tokio::test]
+async fn s19_rows_that_a_policy_hides_are_an_error() {
+    let store = common::store().await;
+    granted(&store, &request("job", "a")).await;
+    let role = unique("hidden");
+    let table = common::table_of(&store);
+    let text = format!(
+        "create role {role} login; grant all on {table} to {role}; alter table {table} enable row level security;
+         create policy none on {table} using (false)"
+    );
+    sql(&store, &text).await;
+    let url = common::url().await.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    for prepared in [true, false] {
+        let other = common::options_of(&store).with_prepared_statements(prepared).connect(&url).await.unwrap();
+        let claim = common::claim(
+            &request("job", "b"),
+            lease_core::Grant::new(lease_core::FencingToken::new(1).unwrap(), common::TTL),
+        );
+        for error in [
+            other.inspect(&name("job")).await.unwrap_err(),
+            other.list("", None, 10).await.unwrap_err(),
+            acquire(&other, &request("job", "b")).await.unwrap_err(),
+            common::renew(&other, &common::renewal(&claim, common::TTL)).await.unwrap_err(),
+        ] {
+            assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("row-level security"), "{error}");
+        }
+    }
 }
