@@ -6,6 +6,7 @@ where l.lease_name::text collate "C" >= $1::text
     and ($2::text is null or l.lease_name::text collate "C" < $2::text)
     and ($3::text is null or l.lease_name::text collate "C" > $3::text)
     and l.expires_at_utc > clock_timestamp()
-    and l.lease_name::text collate "C" ~ '^[!-~]{1,255}$'::text
+    and pg_catalog.octet_length(l.lease_name::text) <= 255
+    and l.lease_name::text collate "C" ~ '^[!-~]+$'::text
 order by l.lease_name::text collate "C"
 limit $4::int8
