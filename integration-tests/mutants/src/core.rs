@@ -61,7 +61,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         what: "a release is sent before the lease is latched lost (S12)",
         file: "crates/lease-core/src/tenure.rs",
         from: "        self.lose(reason);\n        let is_known",
-        to: "        let _ = reason;\n        let is_known",
+        to: "        std::mem::forget(reason);\n        let is_known",
     },
     Mutant {
         what: "a grant that nobody claims is left behind (S15)",
