@@ -15,6 +15,9 @@ impl PostgresStore {
     /// Lets a transaction in **the same database** commit only while the lease is held: real exclusion for the data in it,
     /// also against a holder that was paused.
     ///
+    /// The table must have the index that [`PostgresStore::migrate`] makes where the options have
+    /// [`fences`](crate::PostgresStoreOptions::fences) on; every process may then fence.
+    ///
     /// It locks the lease's row against everybody who would take it over, and checks that the grant with this token is in
     /// force. Make it the **last statement before the commit**, as [`PostgresStore::commit_fenced`] does: nobody gets the lease
     /// before the transaction has ended, also when it has expired meanwhile. Renewals pass beside it.
@@ -26,8 +29,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// `Lost`: the lease is not held with this token any more; roll back. `Invalid`: the table lacks the index of this library, which
-    /// [`PostgresStore::migrate`] makes. Otherwise as every operation: roll back, too, which dropping the transaction does.
+    /// `Lost`: the lease is not held with this token any more; roll back. `Invalid`: the table lacks that index. Otherwise as every operation: roll back, too, which dropping the transaction does.
     ///
     /// # Cancel safety
     ///
@@ -50,7 +52,8 @@ impl PostgresStore {
             Ok(Some((true, false))) => {
                 let message = format!(
                     "the table {} has no unique index with the version, without which a fence is worth nothing: create it with \
-                     PostgresStore::migrate(), or by hand with the text that PostgresStore::ddl() gives. Roll back",
+                     PostgresStore::migrate() of a store whose options have fences on, or by hand with the text that its \
+                     PostgresStore::ddl() gives. Roll back",
                     self.0.table().quoted()
                 );
                 Err(here(ErrorKind::Invalid, OPERATION, message))

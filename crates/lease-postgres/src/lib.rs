@@ -49,7 +49,8 @@
 //!   others of the server that notify, in any database.
 //! * **A release need not reach the disk** before it is answered: if the server crashes at that moment, the lease ends with
 //!   its ttl. Grants and renewals do, also where `synchronous_commit` is `off`; all other values of it count.
-//! * **Mutual exclusion for data in the same database** with [`PostgresStore::commit_fenced`].
+//! * **Mutual exclusion for data in the same database** with [`PostgresStore::commit_fenced`], where the table has the index for it
+//!   ([`PostgresStoreOptions::fences`]).
 //!
 //! # What it does not promise
 //!

@@ -199,12 +199,18 @@ pub(crate) struct Table {
     schema: String,
     name: String,
     quoted: String,
+    /// Whether it is to have the index by which a fence holds.
+    has_fences: bool,
 }
 
 impl Table {
     pub(crate) fn new(schema: &str, name: &str) -> Result<Self> {
         let quoted = format!("{}.{}", quote("schema", schema)?, quote("table", name)?);
-        Ok(Self { schema: schema.to_owned(), name: name.to_owned(), quoted })
+        Ok(Self { schema: schema.to_owned(), name: name.to_owned(), quoted, has_fences: false })
+    }
+
+    pub(crate) fn with_fences(self, has_fences: bool) -> Self {
+        Self { has_fences, ..self }
     }
 
     /// As it stands in a statement: every part quoted.
@@ -234,7 +240,12 @@ impl Table {
     }
 
     pub(crate) fn ddl(&self) -> String {
-        format!("{}\n{}", statements::text(include_str!("../sql/ddl.sql"), self), self.index_ddl())
+        let mut ddl = statements::text(include_str!("../sql/ddl.sql"), self);
+        if self.has_fences {
+            ddl.push('\n');
+            ddl.push_str(&self.index_ddl());
+        }
+        ddl
     }
 
     fn index_ddl(&self) -> String {
@@ -282,7 +293,7 @@ impl Table {
             return Err(self.unfit(MIGRATE, "its primary key is deferrable: make one that is not".to_owned()));
         }
         let is_complete = OWN.iter().all(|(column, _)| type_of(column).is_some());
-        Ok(match (is_complete, found.has_fence) {
+        Ok(match (is_complete, found.has_fence || !self.has_fences) {
             (true, true) => Missing::Nothing,
             (true, false) => Missing::Index,
             (false, _) => Missing::Something,
@@ -337,7 +348,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_a_table() {
-        let table = Table::new("public", "t").unwrap();
+        let table = Table::new("public", "t").unwrap().with_fences(true);
         let mut found = Found { has_key: true, has_immediate_key: true, ..Found::default() };
         assert_eq!(table.judge(&Found::default()).unwrap(), Missing::Something);
         let columns = |columns: &[(&str, &[&str])]| -> Vec<_> {
@@ -347,6 +358,7 @@ mod tests {
         assert_eq!(table.judge(&found).unwrap(), Missing::Something);
         found.columns.extend(columns(&OWN));
         assert_eq!(table.judge(&found).unwrap(), Missing::Index);
+        assert_eq!(table.clone().with_fences(false).judge(&found).unwrap(), Missing::Nothing);
         found.has_fence = true;
         assert_eq!(table.judge(&found).unwrap(), Missing::Nothing);
         let refused = |found: &Found| table.judge(found).err().unwrap().to_string();

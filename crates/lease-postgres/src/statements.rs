@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn no_placeholder_and_no_comment_is_left() {
-        let table = Table::new("public", "app_runtime_leases").unwrap();
+        let table = Table::new("public", "app_runtime_leases").unwrap().with_fences(true);
         let all = format!("{:?} {}", Statements::new(&table), table.ddl());
         for placeholder in [
             "{table}",
@@ -172,7 +172,7 @@ mod tests {
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.unwrap();
         let url = server.url_for(&database);
         let mut admin = PgConnection::connect(&url).await.unwrap();
-        let table = Table::new("public", "leases").unwrap();
+        let table = Table::new("public", "leases").unwrap().with_fences(true);
         let contract =
             "create table public.leases (lease_name varchar collate \"C\" primary key, holder_id varchar not null,
              version bigint not null, acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null)";

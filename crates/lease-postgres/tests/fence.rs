@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    TTL, acquire, claim, eventually, expired, granted, holder, name, pass, plain_release, release, renew, renewal,
-    request, sql, store,
+    TTL, acquire, claim, eventually, expired, fenced_store, granted, holder, name, pass, plain_release, release, renew,
+    renewal, request, sql,
 };
 use lease_core::{
     AcquireRequest, Acquired, Break, Clock, ErrorKind, FencingToken, LeaseClient, LeaseStore, Released, Renewed,
@@ -20,7 +20,7 @@ fn short(name: &str, holder: &str, milliseconds: u64) -> AcquireRequest {
 
 #[tokio::test]
 async fn passes_while_the_lease_is_held_and_only_with_its_token() {
-    let store = store().await;
+    let store = fenced_store().await;
     let request = request("job", "a");
     let grant = granted(&store, &request).await;
     let mut transaction = common::pool().await.begin().await.unwrap();
@@ -35,7 +35,7 @@ async fn passes_while_the_lease_is_held_and_only_with_its_token() {
 
 #[tokio::test]
 async fn refuses_a_grant_that_expired_or_was_released_broken_or_taken_over() {
-    let store = store().await;
+    let store = fenced_store().await;
     let refused = async |name: &lease_core::LeaseName, token| {
         let mut transaction = common::pool().await.begin().await.unwrap();
         let error = store.fence(&mut transaction, name, token).await.unwrap_err();
@@ -68,7 +68,7 @@ async fn refuses_a_grant_that_expired_or_was_released_broken_or_taken_over() {
 
 #[tokio::test]
 async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() {
-    let store = store().await;
+    let store = fenced_store().await;
     let old = short("job", "a", 150);
     let grant = granted(&store, &old).await;
     let mut transaction = common::pool().await.begin().await.unwrap();
@@ -96,7 +96,7 @@ async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() 
 /// Writers that overlap keep the row locked all the time. Whoever ends the lease, or makes it last, passes beside them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l7_renewals_releases_and_breaks_pass_beside_open_fences() {
-    let store = store().await;
+    let store = fenced_store().await;
     let requests = ["renewed", "released", "broken", "freed"].map(|name| request(name, "a"));
     let mut grants = Vec::new();
     let mut fences = Vec::new();
@@ -137,7 +137,7 @@ async fn l7_renewals_releases_and_breaks_pass_beside_open_fences() {
 /// A column of a unique index, or the lock of the fence stops nobody who changes it.
 #[tokio::test]
 async fn without_its_index_a_fence_is_refused() {
-    let store = store().await;
+    let store = fenced_store().await;
     let request = request("job", "a");
     let grant = granted(&store, &request).await;
     let index = store.notification_channel();
@@ -153,7 +153,7 @@ async fn without_its_index_a_fence_is_refused() {
 
 #[tokio::test]
 async fn commit_fenced_commits_while_the_lease_is_held_and_rolls_back_otherwise() {
-    let store = store().await;
+    let store = fenced_store().await;
     let writes = format!("public.{}", common::unique("writes"));
     sql(&store, &format!("create table {writes} (id int)")).await;
     let client = LeaseClient::new(store.clone());
@@ -179,7 +179,7 @@ async fn commit_fenced_commits_while_the_lease_is_held_and_rolls_back_otherwise(
 /// Also where it is sent by another driver, in a session with operators of others in its path.
 #[tokio::test]
 async fn the_text_of_the_fence_stands_by_itself() {
-    let store = store().await;
+    let store = fenced_store().await;
     let request = request("job", "a");
     let grant = granted(&store, &request).await;
     let token = i64::try_from(grant.token.get()).unwrap();
@@ -200,7 +200,7 @@ async fn the_text_of_the_fence_stands_by_itself() {
 /// holder whose token was the newest at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
-    let store = store().await;
+    let store = fenced_store().await;
     let table = common::table_of(&store);
     let writes = format!("{}_writes\"", table.trim_end_matches('"'));
     sql(&store, &format!("create table {writes} (id bigserial primary key, token bigint not null)")).await;

@@ -106,7 +106,7 @@ async fn an_upgrade_that_waits_is_in_nobody_s_way_and_says_who_is_in_its() {
 /// The release before had all columns, and no index: what is missing is made without keeping readers out.
 #[tokio::test]
 async fn a_table_of_the_release_before_gets_its_index_beside_readers() {
-    let store = common::store().await;
+    let store = common::fenced_store().await;
     let index = store.notification_channel();
     sql(&store, &format!("drop index public.{index}")).await;
     let mut reader = pool().await.begin().await.unwrap();

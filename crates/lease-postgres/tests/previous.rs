@@ -219,7 +219,7 @@ async fn each_is_hinted_by_the_other() {
 
 #[tokio::test]
 async fn neither_passes_the_fence_of_the_other() {
-    let store = common::store().await;
+    let store = common::fenced_store().await;
     let previous = Previous::of(&store).await;
     let short = Duration::from_millis(100);
 
@@ -244,7 +244,7 @@ async fn neither_passes_the_fence_of_the_other() {
 /// Until somebody has migrated, a fence is refused, and all else works; then the release before goes on as well.
 #[tokio::test]
 async fn a_table_of_the_release_before_serves_until_it_is_migrated_and_afterwards() {
-    let unmigrated = lease_postgres::PostgresStoreOptions::new().with_table(common::unique("leases"));
+    let unmigrated = lease_postgres::PostgresStoreOptions::new().with_fences(true).with_table(common::unique("leases"));
     let store = unmigrated.with_pool(&common::pool().await).unwrap();
     let previous = Previous::of(&store).await;
     let ddl = previous.text(include_str!("previous/ddl.sql"));

@@ -34,6 +34,11 @@ pub(crate) async fn store_with(options: PostgresStoreOptions) -> PostgresStore {
     store
 }
 
+/// A store on a table whose leases can be fenced.
+pub(crate) async fn fenced_store() -> PostgresStore {
+    store_with(PostgresStoreOptions::new().with_fences(true)).await
+}
+
 /// A second store on the same table, as another process would have it.
 pub(crate) async fn another(store: &PostgresStore) -> PostgresStore {
     options_of(store).with_pool(&pool().await).unwrap()
