@@ -105,6 +105,8 @@ pub enum LeaseEvent {
         token: FencingToken,
         /// How long it can still be relied on.
         remaining: Duration,
+        /// What happened to the renewal.
+        error: Error,
     },
     /// A lease is out of jeopardy (L9).
     #[non_exhaustive]
@@ -231,10 +233,11 @@ fn trace(event: &LeaseEvent) {
             debug!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), ?valid_for, ?took }, "renewed")
         }
         E::RenewalFailed { name, holder, token, error } => {
-            warn!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), %error }, "renewal failed")
+            // The first one in a row is told by the jeopardy that it brings.
+            debug!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), %error }, "renewal failed")
         }
-        E::Jeopardy { name, holder, token, remaining } => {
-            warn!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), ?remaining }, "in jeopardy")
+        E::Jeopardy { name, holder, token, remaining, error } => {
+            warn!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), ?remaining, %error }, "in jeopardy")
         }
         E::Recovered { name, holder, token } => {
             info!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get() }, "out of jeopardy")

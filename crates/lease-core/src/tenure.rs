@@ -210,10 +210,12 @@ impl Tenure {
         }
         let jeopardy = self.latch.endanger();
         let (name, holder, token) = self.identity();
-        self.events.emit(LeaseEvent::RenewalFailed { name: name.clone(), holder: holder.clone(), token, error });
+        let failed =
+            LeaseEvent::RenewalFailed { name: name.clone(), holder: holder.clone(), token, error: error.clone() };
+        self.events.emit(failed);
         if let Some(until) = jeopardy {
             let remaining = until.saturating_since(self.clock.now());
-            self.events.emit(LeaseEvent::Jeopardy { name, holder, token, remaining });
+            self.events.emit(LeaseEvent::Jeopardy { name, holder, token, remaining, error });
         }
     }
 
