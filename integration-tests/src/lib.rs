@@ -34,6 +34,7 @@
 //! `LEASE_TEST_REQUIRE=postgres,redis,etcd` lists what an environment promises to have; a test of this package holds it to that.
 
 mod account;
+mod blocked;
 mod certificates;
 mod container;
 mod deadline;
@@ -52,6 +53,7 @@ mod redis;
 mod server;
 mod wall_clock;
 
+pub use blocked::a_blocked_application_keeps_its_leases;
 pub use certificates::Certificates;
 pub use environment::{Required, required_servers};
 pub use error::ServerError;

@@ -50,6 +50,32 @@
 //! UPDATE accounts SET balance = $1, fence = $2 WHERE id = $3 AND fence <= $2
 //! ```
 //!
+//! # An application that may block
+//!
+//! A client works on one runtime (L10): the one on which it is built. If that is blocked for longer than the ttl, by a loop or a driver
+//! that waits in its thread, nobody renews, and its leases are lost. A runtime of its own, on which the store is made as well, goes on:
+//!
+//! ```
+//! # use lease_core::LeaseClient;
+//! # use lease_memory::MemoryStore;
+//! # use std::time::Duration;
+//! let leases = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+//! let client = leases.block_on(async {
+//!     // Connect to the store here, too.
+//!     LeaseClient::new(MemoryStore::new())
+//! });
+//!
+//! let application = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! application.block_on(async {
+//!     let lease = client.acquire("invoices", Duration::from_millis(200)).await?;
+//!     std::thread::sleep(Duration::from_millis(400));
+//!     assert!(lease.is_held());
+//!     lease.release().await?;
+//!     client.close().await
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Where to look
 //!
 //! * [`LeaseClient`] acquires; [`Lease`] is the guard, and [`LeaseHandle`] a view of it for other tasks; [`LeaseOptions`]

@@ -23,6 +23,9 @@ use crate::{
     tenure::Tenure,
 };
 
+/// A timer that comes this late says that the runtime is blocked, or that the machine was suspended.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Renewals that are due within this part of their interval go together with those that are due now, as many as fill the
 /// batch: what goes later need not be queued now.
 const EARLY: u32 = 16;
@@ -412,7 +415,12 @@ impl Running {
             tokio::select! {
                 biased;
                 () = self.shared.changed.notified() => {}
-                () = timer => {}
+                () = timer => {
+                    let late = wakes_at.map(|wakes_at| self.shared.clock.now().saturating_since(wakes_at));
+                    if let Some(late) = late.filter(|late| *late >= LATE) {
+                        tracing::warn!(target: "lease", ?late, "the client's runtime did not run in time: renewals are late, leases may be lost");
+                    }
+                }
             }
             if self.shared.lock().phase == Phase::Ended {
                 return;

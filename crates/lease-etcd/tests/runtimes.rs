@@ -45,6 +45,12 @@ fn s15_a_store_outlives_the_runtimes_that_use_it() {
     drop(etcd);
 }
 
+#[test]
+fn l10_a_client_with_a_runtime_of_its_own_keeps_its_leases_though_the_application_blocks() {
+    let connect = async || options().connect([Etcd::shared().await.url()]).await.unwrap();
+    integration_tests::a_blocked_application_keeps_its_leases(connect, Duration::from_secs(3));
+}
+
 /// The watch, too: a waiter on a runtime that is run is hinted, whoever subscribed first.
 #[test]
 fn l01_hints_come_to_a_runtime_that_is_run() {

@@ -388,6 +388,11 @@ fn l07_a_runtime_that_idles_holds_up_no_call_of_another_one() {
     });
 }
 
+#[test]
+fn l10_a_client_with_a_runtime_of_its_own_keeps_its_leases_though_the_application_blocks() {
+    integration_tests::a_blocked_application_keeps_its_leases(common::store, Duration::from_secs(2));
+}
+
 /// Those that rest on one runtime are closed when another one needs their places.
 #[test]
 fn s24_runtimes_together_have_no_more_connections_than_the_options_say() {
