@@ -46,7 +46,8 @@
 //!   (S13). A service that deletes the row forgets it.
 //! * **Waiters are woken** by `NOTIFY` after a release, over one connection for each runtime that waits, which reconnects. What is missed while it
 //!   is away costs the time of a poll. The notification is a transaction of its own, after the answer: at its commit it waits for all
-//!   others of the server that notify, in any database.
+//!   others of the server that notify, in any database. There is none where nobody listens: whoever does shares an advisory lock, the
+//!   number of the channel, which a release tries. Software of yours that listens must share it, too.
 //! * **A release need not reach the disk** before it is answered: if the server crashes at that moment, the lease ends with
 //!   its ttl. Grants and renewals do, also where `synchronous_commit` is `off`; all other values of it count.
 //! * **Mutual exclusion for data in the same database** with [`PostgresStore::commit_fenced`], where the table has the index for it

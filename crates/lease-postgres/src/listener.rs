@@ -10,7 +10,7 @@ use std::{
 
 use lease_core::{Clock, LeaseName, SystemClock, WakeupRegistry, Wakeups};
 use sqlx::{
-    Executor,
+    AssertSqlSafe, Executor,
     postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{
@@ -39,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Listener {
     connector: Arc<Connector>,
     channel: String,
+    /// The advisory lock that says that somebody listens.
+    lock: i64,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -54,14 +56,15 @@ struct Task {
 struct Listening {
     connector: Arc<Connector>,
     channel: String,
+    lock: i64,
     registry: WakeupRegistry,
     /// Whether the channel is listened to at this moment.
     stands: Arc<AtomicBool>,
 }
 
 impl Listener {
-    pub(crate) fn new(connector: Arc<Connector>, channel: String) -> Self {
-        Self { connector, channel, tasks: Mutex::default() }
+    pub(crate) fn new(connector: Arc<Connector>, channel: String, lock: i64) -> Self {
+        Self { connector, channel, lock, tasks: Mutex::default() }
     }
 
     /// Outside a runtime nobody can wait: then it stands as soon as there is one.
@@ -87,9 +90,9 @@ impl Listener {
         let is_here = |task: &Task| !task.has_ended() && here.is_none_or(|here| task.runtime == Some(here));
         let at = tasks.iter().position(is_here).or_else(|| tasks.iter().position(Task::has_ended));
         let at = at.unwrap_or_else(|| {
-            let (connector, channel) = (Arc::clone(&self.connector), self.channel.clone());
+            let (connector, channel, lock) = (Arc::clone(&self.connector), self.channel.clone(), self.lock);
             let listening =
-                Listening { connector, channel, registry: WakeupRegistry::default(), stands: Arc::default() };
+                Listening { connector, channel, lock, registry: WakeupRegistry::default(), stands: Arc::default() };
             tasks.push(Task { runtime: None, listening, handle: None });
             tasks.len() - 1
         });
@@ -144,6 +147,9 @@ impl Listening {
             self.connector.found_pooler();
             return Ok(());
         }
+        // In this order: whoever released before this could be told has committed when everybody looks, below.
+        let listeners = format!("select pg_catalog.pg_advisory_lock_shared('{}'::int8)", self.lock);
+        in_time(listener.execute(AssertSqlSafe(listeners))).await?;
         in_time(listener.listen(&self.channel)).await?;
 
         let _standing = Standing::set(&self.stands);

@@ -1,6 +1,7 @@
 //! Ending leases, by their owners.
 
 use lease_core::{ReleaseRequest, Released, Result};
+use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     batch::{Answers, Operation, Patience, place},
@@ -27,10 +28,10 @@ impl Operation for Release<'_> {
         ];
         let rows = self.0.connections().run(Access::Write, &self.0.statements().release_one, &values).await;
         let rows = rows.map_err(|failure| self.0.error(Self::NAME, failure))?;
-        if rows.is_empty() {
-            return Ok(Released::NotHeld);
+        let Some(row) = rows.first() else { return Ok(Released::NotHeld) };
+        if is_heard(row).map_err(|failure| self.0.error(Self::NAME, failure))? {
+            self.0.announce([&request.claim.name]);
         }
-        self.0.announce([&request.claim.name]);
         Ok(Released::Freed)
     }
 
@@ -48,9 +49,16 @@ impl Operation for Release<'_> {
         for row in rows {
             let at = place(&row)?;
             answers[at] = Released::Freed;
-            freed.push(&requests[at].claim.name);
+            if is_heard(&row)? {
+                freed.push(&requests[at].claim.name);
+            }
         }
         self.0.announce(freed);
         Ok(answers.into_iter().map(Ok).enumerate().collect())
     }
+}
+
+/// Whether somebody may listen for it.
+fn is_heard(row: &PgRow) -> Result<bool, Failure> {
+    row.try_get("is_heard").map_err(Failure::unreadable)
 }

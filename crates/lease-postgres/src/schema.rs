@@ -218,15 +218,22 @@ impl Table {
         &self.quoted
     }
 
+    /// The advisory lock that whoever listens to its channel shares.
+    pub(crate) fn listeners(&self) -> i64 {
+        // The same bits, with a sign.
+        self.hash().cast_signed()
+    }
+
     /// The channel of its notifications: the same for every version of this library, and within the 63 bytes that LISTEN
     /// would cut it to. Tables that share one by accident hint to each other, which harms nobody (S20).
     pub(crate) fn channel(&self) -> String {
+        format!("lease_postgres_{:016x}", self.hash())
+    }
+
+    fn hash(&self) -> u64 {
         // FNV-1a
-        let hash = self
-            .quoted
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("lease_postgres_{hash:016x}")
+        let bytes = self.quoted.bytes();
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
     /// What its catalogue entry is looked for by.

@@ -67,6 +67,7 @@ fn expand(source: &str, lock_timeout: &str) -> String {
         .replace("{state}", part(include_str!("../sql/state.sql")).as_str())
         .replace("{take_over}", part(include_str!("../sql/take_over.sql")).as_str())
         .replace("{extend}", part(include_str!("../sql/extend.sql")).as_str())
+        .replace("{is_heard}", part(include_str!("../sql/is_heard.sql")).as_str())
         .replace("{extended}", part(include_str!("../sql/extended.sql")).as_str())
         .replace("{lock_timeout}", lock_timeout);
     in_microseconds(&text)
@@ -88,7 +89,8 @@ fn in_microseconds(text: &str) -> String {
 /// The table comes last, so that nothing in its name is taken for a placeholder, and after the comments are gone, so that a line
 /// break in its name cannot end one.
 fn complete(text: &str, table: &Table) -> String {
-    text.replace("{channel}", &table.channel()).replace("{table}", table.quoted())
+    let listeners = table.listeners().to_string();
+    text.replace("{channel}", &table.channel()).replace("{listeners}", &listeners).replace("{table}", table.quoted())
 }
 
 fn part(source: &str) -> String {
@@ -115,6 +117,8 @@ mod tests {
             "{extend",
             "{us of",
             "{channel}",
+            "{listeners}",
+            "{is_heard}",
             "{lock_timeout}",
             "--",
         ] {

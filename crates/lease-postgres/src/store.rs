@@ -159,7 +159,7 @@ impl Inner {
             .then(|| Arc::new(Announcer::new(Arc::clone(pool), Arc::clone(&statements), channel.clone())));
         // Whoever connected already knows whether it can be listened.
         let listens = options.notifications && !pool.connector().is_behind_pooler();
-        let listener = listens.then(|| Listener::new(Arc::clone(pool.connector()), channel));
+        let listener = listens.then(|| Listener::new(Arc::clone(pool.connector()), channel, table.listeners()));
         Self { table, is_fit: AtomicBool::new(false), statements, connections, announcer, listener }
     }
 

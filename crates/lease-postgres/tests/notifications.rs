@@ -318,6 +318,32 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     }
 }
 
+/// A notification is a request more, and its commit waits for all others of the server: there is none for nobody.
+#[tokio::test]
+async fn a_release_is_told_only_where_somebody_listens() {
+    let store = store().await;
+    let mut everything = sqlx::postgres::PgListener::connect(common::url().await).await.unwrap();
+    everything.listen(&store.notification_channel()).await.unwrap();
+    let pairs = async |name_text: &str| {
+        let requests: Vec<_> = (0..3).map(|number| request(&format!("{name_text}-{number}"), "a")).collect();
+        let mut claims = Vec::new();
+        for request in &requests {
+            claims.push(claim(request, granted(&store, request).await));
+        }
+        release(&store, &claims[0]).await;
+        let rest = [plain_release(&claims[1]), plain_release(&claims[2])];
+        assert!(store.release(&rest).await.iter().all(|answer| matches!(answer, Ok(Released::Freed))));
+    };
+    pairs("unheard").await;
+    let waiting = another(&store).await;
+    let _wakeups = subscribed(&waiting, "anything").await;
+    pairs("heard").await;
+    for number in 0..3 {
+        let told = integration_tests::within("the hint", SOON, everything.recv()).await.unwrap();
+        assert_eq!(told.payload(), format!("heard-{number}"));
+    }
+}
+
 /// A waiter on a runtime that is run is hinted, whoever subscribed first.
 #[test]
 fn l10_hints_come_to_a_runtime_that_is_run() {
