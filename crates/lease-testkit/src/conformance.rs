@@ -159,6 +159,7 @@ macro_rules! conformance {
             losing::l06_a_loss_is_reported_once_with_its_reason,
             losing::l07_a_poisonous_item_cannot_expire_the_others,
             losing::l07_a_hanging_item_cannot_expire_the_others,
+            losing::l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_nobody_wants,
             losing::l07_many_leases_share_few_renewals,
             keeping::max_tenure_ends_a_lease,
             keeping::a_lease_renewed_by_hand_lives_as_long_as_that,

@@ -1,6 +1,6 @@
 //! What is a loss, what is a warning, and what is told of it (S6, L6, L7, L9).
 
-use std::time::Duration;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use lease_core::{Break, ErrorKind, Lease, LeaseEvent, LeaseOptions, LeaseState, LeaseStates, LossReason, Renewal};
@@ -175,6 +175,40 @@ async fn a_bad_item_cannot_expire_the_others(bench: &Bench, fault: Fault) {
     drop(bad);
     let limit = ttl * 2 + bench.patience();
     bench.taken(&bench.client().await, &name("bad"), limit).await.release().await.expect("release answers");
+}
+
+/// Being wanted costs nothing: while a hundred clients try for it, all the time, no renewal of a lease fails (S6, L2).
+pub async fn l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_nobody_wants(bench: &Bench) {
+    const RENEWALS: usize = 4;
+    let seen = Seen::default();
+    let client = bench.builder().await.observer(seen.clone()).build();
+    let ttl = bench.ttl * 3;
+    let interval = bench.ttl / 2;
+    let lease = held(&client, &name("job"), LeaseOptions::new(ttl).with_renewal_interval(interval)).await;
+    // A few processes: on one machine a hundred would only show what their connections cost.
+    let mut rivals = Vec::new();
+    for store in [bench.store().await, bench.store().await, bench.store().await, bench.store().await] {
+        rivals.extend((0..25).map(|_| bench.client_of(Arc::clone(&store))));
+    }
+    let wanted = join_all(rivals.iter().map(async |rival| -> Infallible {
+        loop {
+            match rival.try_acquire(lease.name(), ttl).await {
+                Ok(tried) => assert!(tried.acquired().is_none(), "two holders"),
+                // Only what the holder gets counts here.
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+            bench.pass(bench.ttl / 10).await;
+        }
+    }));
+    let renewed = bench.poll("the renewals", interval * 8 + bench.patience(), async || {
+        (seen.count(|event| matches!(event, LeaseEvent::Renewed { .. })) >= RENEWALS).then_some(())
+    });
+    tokio::select! {
+        _ = wanted => {}
+        () = renewed => {}
+    }
+    assert_eq!(seen.count(|event| matches!(event, LeaseEvent::RenewalFailed { .. })), 0);
+    assert!(lease.is_held());
 }
 
 /// Many leases of one client share their renewals: a few calls an interval, of a bounded size.
