@@ -93,6 +93,7 @@ impl LeaseStore for EtcdStore {
             .with_expiry_judge(ExpiryJudge::ServerMonotonicClock)
             // Revisions are the cluster's, not the key's. A cluster that is made anew from a snapshot goes back to its revision.
             .with_tokens_survive(TokensSurvive::new().removal().restart())
+            .with_grants_survive_crash(true)
             .with_push(true)
             .with_push_to_holders(true)
             // A key that is deleted is forgotten. A delayed duplicate whose bucket still lives makes a grant that nobody

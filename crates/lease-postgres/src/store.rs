@@ -95,6 +95,7 @@ impl LeaseStore for PostgresStore {
             .with_expiry_judge(ExpiryJudge::ServerWallClock)
             // All by S10: tokens follow the server's clock.
             .with_tokens_survive(TokensSurvive::new().removal().restart().data_loss())
+            .with_grants_survive_crash(true)
             .with_push(self.0.listens())
             // It would take a connection that listens for every client, also for those that never wait.
             .with_push_to_holders(false)

@@ -27,7 +27,8 @@
 //! * The last grants, renewals and releases before a fail-over may be unknown to the new primary. A lease that its holder
 //!   still believes in may be granted again.
 //! * A primary that is cut off from its replicas goes on granting, beside its successor, until it notices.
-//! * A server without `appendonly yes` that crashes has forgotten everything; with `appendfsync everysec`, the last second.
+//! * A server without `appendonly yes` that crashes has forgotten everything; with `appendfsync everysec`, the last second;
+//!   with `appendonly yes` and `appendfsync always`, nothing that it has answered.
 //! * A server whose `maxmemory-policy` evicts keys may forget any lease at any time: [`RedisStoreOptions::connect`] refuses it.
 //!
 //! In each case **two holders** may exist until the first one's deadline. What still holds is the order of their tokens: a

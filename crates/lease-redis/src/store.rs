@@ -92,6 +92,8 @@ impl LeaseStore for RedisStore {
             .with_expiry_judge(ExpiryJudge::ServerWallClock)
             // All by S10: tokens follow the server's clock.
             .with_tokens_survive(TokensSurvive::new().removal().restart().data_loss())
+            // With `appendonly yes` and `appendfsync always`.
+            .with_grants_survive_crash(true)
             .with_push(self.0.listener.is_some())
             // It would take a subscription per lease.
             .with_push_to_holders(false)

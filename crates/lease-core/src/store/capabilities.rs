@@ -19,6 +19,9 @@ pub struct Capabilities {
     pub expiry_judge: ExpiryJudge,
     /// What the rising of tokens survives.
     pub tokens_survive: TokensSurvive,
+    /// Whether a grant, and a renewal, that was acknowledged is still there after its server has crashed and come back: on a
+    /// server that is set up as the store's page says.
+    pub grants_survive_crash: bool,
     /// Whether waiters are told of a release by push, rather than by polling alone.
     pub push: bool,
     /// Whether a client that has held a lease for a second is told by push, rather than at its next renewal, that a grant of
@@ -35,8 +38,8 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// What a store with this name, lower case, can do at the least: ttls from a second to a year, by milliseconds; a server's
-    /// wall clock judges; tokens rise over release and expiry only; nothing is told by push, the last grant is not
-    /// remembered, and there is one call at a time.
+    /// wall clock judges; tokens rise over release and expiry only; a crash may lose grants; nothing is told by push, the last
+    /// grant is not remembered, and there is one call at a time.
     #[must_use]
     pub const fn new(store: &'static str) -> Self {
         Self {
@@ -46,6 +49,7 @@ impl Capabilities {
             ttl_granularity: Duration::from_millis(1),
             expiry_judge: ExpiryJudge::ServerWallClock,
             tokens_survive: TokensSurvive::new(),
+            grants_survive_crash: false,
             push: false,
             push_to_holders: false,
             remembers_last_grant: false,
@@ -69,6 +73,12 @@ impl Capabilities {
     #[must_use]
     pub const fn with_tokens_survive(self, tokens_survive: TokensSurvive) -> Self {
         Self { tokens_survive, ..self }
+    }
+
+    /// With grants that survive a crash of the server, or not.
+    #[must_use]
+    pub const fn with_grants_survive_crash(self, grants_survive_crash: bool) -> Self {
+        Self { grants_survive_crash, ..self }
     }
 
     /// With or without push to waiters.
