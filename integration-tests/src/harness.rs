@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{LeaseName, LeaseStore};
-use lease_testkit::{Harm, Harness};
+use lease_testkit::{Harm, Harness, Hold};
 
 use crate::{
     Proxy,
@@ -34,6 +34,19 @@ pub trait Provider: Send + Sync + Sized + 'static {
 
     /// See [`Harness::remove_record`].
     async fn remove_record(&self, server: &Server<Self::Kind>, name: &LeaseName);
+
+    /// See [`Harness::back_up`].
+    async fn back_up(&self, _server: &Server<Self::Kind>) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// See [`Harness::put_back`].
+    async fn put_back(&self, _server: &Server<Self::Kind>) {}
+
+    /// See [`Harness::hold`].
+    async fn hold(&self, _server: &Server<Self::Kind>, _name: &LeaseName) -> Option<Box<dyn Hold>> {
+        None
+    }
 }
 
 /// A server, a network in front of it, and leases that no other case has.
@@ -101,6 +114,24 @@ impl<P: Provider> Harness for ServerHarness<P> {
     async fn restart(&self) -> Harm {
         self.server.restart().await.expect("the server restarts");
         Harm::Done
+    }
+
+    async fn crash(&self) -> Harm {
+        self.server.kill().await.expect("the server is killed");
+        self.server.start_again().await.expect("the server starts again");
+        Harm::Done
+    }
+
+    async fn back_up(&self) -> Harm {
+        self.provider.back_up(&self.server).await
+    }
+
+    async fn put_back(&self) {
+        self.provider.put_back(&self.server).await;
+    }
+
+    async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
+        self.provider.hold(&self.server, name).await
     }
 
     async fn remove_record(&self, name: &LeaseName) -> Harm {

@@ -79,4 +79,30 @@ impl Redis {
         })
         .await
     }
+
+    /// Keeps a copy of each key with this prefix, which has no braces.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or it is an error.
+    pub async fn back_up(&self, prefix: &str) -> Result<(), ServerError> {
+        // In a Cluster, what is in braces decides where a key is: each copy is with its original.
+        let script = "for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+            redis.call('RESTORE', 'backup/{' .. key .. '}', 0, redis.call('DUMP', key), 'REPLACE')
+        end";
+        cluster::accepted(self.command(&["EVAL", script, "0", prefix]).await?)
+    }
+
+    /// Makes what [`Self::back_up`] has copied all that there is with this prefix.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or it is an error.
+    pub async fn put_back(&self, prefix: &str) -> Result<(), ServerError> {
+        let script = "for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do redis.call('DEL', key) end
+        for _, key in ipairs(redis.call('KEYS', 'backup/{' .. ARGV[1] .. '*')) do
+            redis.call('RESTORE', key:sub(9, -2), 0, redis.call('DUMP', key))
+        end";
+        cluster::accepted(self.command(&["EVAL", script, "0", prefix]).await?)
+    }
 }

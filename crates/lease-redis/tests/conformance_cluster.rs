@@ -106,6 +106,31 @@ impl Harness for ClusterHarness {
         Harm::Done
     }
 
+    async fn crash(&self) -> Harm {
+        for node in self.harmable.cluster.nodes() {
+            node.kill().await.unwrap();
+        }
+        for node in self.harmable.cluster.nodes() {
+            node.start_again().await.unwrap();
+        }
+        self.harmable.cluster.settled().await.unwrap();
+        self.harmable.cluster.announce(&self.harmable.network).await.unwrap();
+        Harm::Done
+    }
+
+    async fn back_up(&self) -> Harm {
+        for node in self.harmable.cluster.nodes() {
+            node.back_up(&self.options.key_prefix).await.unwrap();
+        }
+        Harm::Done
+    }
+
+    async fn put_back(&self) {
+        for node in self.harmable.cluster.nodes() {
+            node.put_back(&self.options.key_prefix).await.unwrap();
+        }
+    }
+
     async fn remove_record(&self, name: &LeaseName) -> Harm {
         let key = format!("{}{name}", self.options.key_prefix);
         for node in self.harmable.cluster.nodes() {

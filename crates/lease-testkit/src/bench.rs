@@ -14,7 +14,7 @@ use lease_core::{
     LeaseStore, Moment,
 };
 
-use crate::{ChaosStore, Harm, Harness, between_neighbours::BetweenNeighbours, calls::inspected};
+use crate::{ChaosStore, Harm, Harness, Hold, between_neighbours::BetweenNeighbours, calls::inspected};
 
 /// A harness with everything that cases have in common.
 pub struct Bench {
@@ -107,6 +107,32 @@ impl Bench {
             );
         }
         harm
+    }
+
+    /// Kills the store's server and starts it again, if the harness can.
+    pub(crate) async fn crash(&self) -> Harm {
+        let harm = self.harness.crash().await;
+        let survive = self.capabilities().await.grants_survive_crash;
+        assert!(harm == Harm::Done || !survive, "the store says that grants survive a crash: its harness must show it");
+        harm
+    }
+
+    pub(crate) async fn back_up(&self) -> Harm {
+        let harm = self.harness.back_up().await;
+        let survive = self.capabilities().await.tokens_survive.data_loss;
+        assert!(
+            harm == Harm::Done || !survive,
+            "the store says that tokens survive a loss of data: its harness must show it"
+        );
+        harm
+    }
+
+    pub(crate) async fn put_back(&self) {
+        self.harness.put_back().await;
+    }
+
+    pub(crate) async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
+        self.harness.hold(name).await
     }
 
     pub(crate) async fn remove_record(&self, name: &LeaseName) -> Harm {

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lease_core::{Clock, LeaseName, LeaseStore, SystemClock};
+use lease_core::{Clock, FencingToken, LeaseName, LeaseStore, SystemClock};
 
 /// A provider on the test bench. Each case gets a harness of its own, whose store is **empty**: a database, a schema or a
 /// key prefix that nobody else uses. Cases run in parallel, each in a runtime of its own.
@@ -53,6 +53,28 @@ pub trait Harness: Send + Sync + 'static {
         Harm::CannotDo
     }
 
+    /// The server is killed, at whatever it is at, and started again with what it has kept. Returns when it answers. Needed
+    /// where [`grants_survive_crash`](lease_core::Capabilities::grants_survive_crash); set the server up as the store's page says.
+    async fn crash(&self) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// What the store has kept is copied, so that [`Harness::put_back`] can bring it back. Needed where tokens
+    /// [survive a loss of data](lease_core::TokensSurvive::data_loss).
+    async fn back_up(&self) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// The copy that [`Harness::back_up`] made is all that there is.
+    async fn put_back(&self) {}
+
+    /// Locks the record of this name, as other software would; one that is not there yet is made, and seen by nobody. `None`:
+    /// nobody can.
+    async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
+        let _ = name;
+        None
+    }
+
     /// The record of this name is deleted behind the library's back, held or not.
     async fn remove_record(&self, name: &LeaseName) -> Harm {
         let _ = name;
@@ -61,6 +83,19 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Undoes what cannot be undone by dropping the harness: stops servers, drops schemas. Called after a case that passed.
     async fn stop(&self) {}
+}
+
+/// A record that other software has locked; see [`Harness::hold`]. Nobody sees what it does to it before it lets go.
+#[async_trait]
+pub trait Hold: Send {
+    /// Grants the lease to somebody else for an hour, with a token that is greater than all that were granted before now.
+    async fn take_over(&mut self) -> FencingToken;
+
+    /// Deletes the record.
+    async fn delete(&mut self);
+
+    /// What was done counts, and the record is not locked any more.
+    async fn let_go(self: Box<Self>);
 }
 
 /// Whether a fault was done.

@@ -54,7 +54,10 @@
 //!
 //! A store with a server says `conformance!(real, PostgresHarness::start)`, with an `async fn start`. The cases then run in
 //! real time, and its harness must also [`freeze`](Harness::freeze), [`cut`](Harness::cut) and
-//! [`restart`](Harness::restart) the server: those faults happen, and a store must be seen to bear them. Each case gets a
+//! [`restart`](Harness::restart) the server: those faults happen, and a store must be seen to bear them. What the store says of
+//! itself must be shown as well: whose grants survive a crash needs a harness that can [`crash`](Harness::crash) the server, and
+//! whose tokens survive a loss of data one that can [put a backup back](Harness::back_up). Where other software can lock a
+//! record, [`hold`](Harness::hold) shows what happens to those who wait for it. Each case gets a
 //! harness of its own, in parallel with others, and wants an empty store: give it a schema or a key prefix of its own, and
 //! a server or a proxy of its own for what it does to it.
 //!
@@ -93,7 +96,7 @@ pub use chaos::{ChaosStore, Hints};
 pub use conformance::CASES;
 pub use dice::Dice;
 pub use fault::{Fault, Rule};
-pub use harness::{AfterWaiting, AtOnce, Harm, Harness, MakeHarness};
+pub use harness::{AfterWaiting, AtOnce, Harm, Harness, Hold, MakeHarness};
 pub use history::{History, OpenTenure, Tenure, Violation};
 pub use operation::Operation;
 pub use recording::{Call, Outcome, Progress, RecordingStore};

@@ -75,4 +75,40 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "l.reserved_for = excluded.holder_id::text and",
         to: "l.reserved_for is not null and",
     },
+    Mutant {
+        what: "grants and renewals need not reach the disk (S1)",
+        file: "crates/lease-postgres/sql/settings.sql",
+        from: "case pg_catalog.current_setting('synchronous_commit') when 'off' then 'on' else pg_catalog.current_setting('synchronous_commit') end",
+        to: "'off'",
+    },
+    Mutant {
+        what: "a renewal is judged before it has waited (S7)",
+        file: "crates/lease-postgres/sql/extend.sql",
+        from: "and l.expires_at_utc > clock_timestamp()",
+        to: "and l.expires_at_utc > statement_timestamp()",
+    },
+    Mutant {
+        what: "a release is judged before it has waited (S11)",
+        file: "crates/lease-postgres/sql/release_one.sql",
+        from: "and l.expires_at_utc > clock_timestamp()",
+        to: "and l.expires_at_utc > statement_timestamp()",
+    },
+    Mutant {
+        what: "a batch of releases is judged before it has waited (S11)",
+        file: "crates/lease-postgres/sql/release_many.sql",
+        from: "and l.expires_at_utc > clock_timestamp()",
+        to: "and l.expires_at_utc > statement_timestamp()",
+    },
+    Mutant {
+        what: "a break is judged before it has waited (S22)",
+        file: "crates/lease-postgres/sql/break.sql",
+        from: "and l.expires_at_utc > clock_timestamp()",
+        to: "and l.expires_at_utc > statement_timestamp()",
+    },
+    Mutant {
+        what: "an insert that has waited keeps its old token (S9)",
+        file: "crates/lease-postgres/src/acquire.rs",
+        from: "lag > OLD_TOKEN_US",
+        to: "lag > i64::MAX - OLD_TOKEN_US",
+    },
 ];

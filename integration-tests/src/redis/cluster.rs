@@ -19,7 +19,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts so many servers, and returns when they agree with each other. What they keep survives a restart.
+    /// Starts so many servers, and returns when they agree with each other. What they have answered survives a crash.
     ///
     /// # Errors
     ///
@@ -30,6 +30,7 @@ impl RedisCluster {
             ("cluster-config-file", "nodes.conf"),
             ("cluster-node-timeout", "2000"),
             ("appendonly", "yes"),
+            ("appendfsync", "always"),
         ];
         let mut nodes = Vec::new();
         for _ in 0..count {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use integration_tests::{Provider, Redis, RedisKind, ServerHarness};
 use lease_core::{GrantId, LeaseName, LeaseStore};
 use lease_redis::RedisStoreOptions;
+use lease_testkit::Harm;
 
 pub(crate) type RedisHarness = ServerHarness<Prefix>;
 
@@ -17,7 +18,8 @@ pub(crate) struct Prefix(RedisStoreOptions);
 impl Provider for Prefix {
     type Kind = RedisKind;
 
-    const SETTINGS: &'static [(&'static str, &'static str)] = &[("appendonly", "yes")];
+    /// What a grant needs to survive a crash.
+    const SETTINGS: &'static [(&'static str, &'static str)] = &[("appendonly", "yes"), ("appendfsync", "always")];
 
     /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
     const TTL: Duration = Duration::from_millis(1500);
@@ -28,6 +30,15 @@ impl Provider for Prefix {
 
     async fn open(&self, url: &str) -> Arc<dyn LeaseStore> {
         Arc::new(self.0.connect(url).await.unwrap())
+    }
+
+    async fn back_up(&self, server: &Redis) -> Harm {
+        server.back_up(&self.0.key_prefix).await.unwrap();
+        Harm::Done
+    }
+
+    async fn put_back(&self, server: &Redis) {
+        server.put_back(&self.0.key_prefix).await.unwrap();
     }
 
     async fn remove_record(&self, server: &Redis, name: &LeaseName) {

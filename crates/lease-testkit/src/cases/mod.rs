@@ -3,6 +3,7 @@
 
 pub mod batching;
 pub mod breaking;
+pub mod crashing;
 pub mod deadlines;
 pub mod electing;
 pub mod failing;
@@ -10,6 +11,7 @@ pub mod granting;
 pub mod keeping;
 pub mod leaving;
 pub mod loading;
+pub mod locking;
 pub mod looking;
 pub mod losing;
 pub mod naming;
