@@ -14,9 +14,10 @@ return each(2, function(key, grant, ttl, announced)
       local lease = parse(key, record)
       local own_nonce, holder = string.match(grant, '^h\n(%x+)\n([^\n]*)')
       if lease.nonce == own_nonce and lease.holder == holder then
-        -- The same attempt again: its own grant with what is left of it, or nothing any more (S13).
+        -- The same attempt again: its own grant with what is left of it, or nothing any more (S13). Never more than the ttl, as in
+        -- renew.lua.
         if lease.state == 'h' and lease.live then
-          return {'granted', lease.token, text(lease.expires - now)}
+          return {'granted', lease.token, text(math.min(lease.expires - now, tonumber(lease.ttl)))}
         end
         return {'spent'}
       end

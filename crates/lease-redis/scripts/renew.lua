@@ -31,5 +31,11 @@ return each(3, function(key, owner, ttl, revision, metadata)
     end
   end
   write(key, now + left, 'SET', key, renewed, 'PX', kept)
-  return left
+  -- Never more than the ttl: what goes beyond it comes from a clock that was set back, and will not be true any more when that is
+  -- set right.
+  local longest = tonumber(ttl)
+  if left > longest then
+    longest = math.max(longest, tonumber(parse(key, record).ttl))
+  end
+  return math.min(left, longest)
 end)

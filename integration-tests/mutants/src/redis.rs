@@ -30,8 +30,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a repeated request is told the whole ttl (S1)",
         file: "crates/lease-redis/scripts/acquire.lua",
-        from: "return {'granted', lease.token, text(lease.expires - now)}",
-        to: "return {'granted', lease.token, text(tonumber(lease.ttl))}",
+        from: "text(math.min(lease.expires - now, tonumber(lease.ttl)))",
+        to: "text(tonumber(lease.ttl))",
     },
     Mutant {
         what: "a reservation is for everybody (S11)",
