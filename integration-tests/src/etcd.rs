@@ -33,6 +33,7 @@ impl Kind for EtcdKind {
     const EXAMPLE: &'static str = "http://host:2379";
     const PACKAGE: &'static str = "etcd-server";
     const PORT: u16 = 2379;
+    const ASKS_THE_C_LIBRARY: bool = false;
 
     fn shared() -> &'static OnceCell<Etcd> {
         static SHARED: OnceCell<Etcd> = OnceCell::const_new();

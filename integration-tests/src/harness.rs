@@ -10,7 +10,7 @@ use lease_core::{LeaseName, LeaseStore};
 use lease_testkit::{Harm, Harness, Hold};
 
 use crate::{
-    Proxy,
+    Direction, Proxy,
     server::{Kind, Server},
 };
 
@@ -70,7 +70,7 @@ impl<P: Provider> ServerHarness<P> {
         let server = match idle {
             Some(server) => server,
             // One that can be harmed, also where the environment names another.
-            None => Arc::new(match Server::start_local(P::SETTINGS).await {
+            None => Arc::new(match Server::start_with_own_clock(P::SETTINGS).await {
                 Ok(server) => server,
                 Err(_) => Server::try_start(P::SETTINGS).await.unwrap_or_else(|error| panic!("{error}")),
             }),
@@ -107,12 +107,28 @@ impl<P: Provider> Harness for ServerHarness<P> {
         Harm::Done
     }
 
+    async fn lose_answers(&self) -> Harm {
+        self.network.drop_answers();
+        Harm::Done
+    }
+
+    async fn delay_answers(&self, delay: Duration) -> Harm {
+        self.network.delay(Direction::Answers, delay);
+        Harm::Done
+    }
+
     async fn heal(&self) {
         self.network.heal();
     }
 
     async fn restart(&self) -> Harm {
         self.server.restart().await.expect("the server restarts");
+        Harm::Done
+    }
+
+    async fn set_clock_back(&self, by: Duration) -> Harm {
+        let Some(clock) = self.server.wall_clock() else { return Harm::CannotDo };
+        clock.shift(-i64::try_from(by.as_nanos()).expect("less than a few centuries")).expect("the clock is shifted");
         Harm::Done
     }
 

@@ -33,6 +33,7 @@ impl Kind for PostgresKind {
     const EXAMPLE: &'static str = "postgres://user:password@host/database";
     const PACKAGE: &'static str = "postgresql";
     const PORT: u16 = 5432;
+    const ASKS_THE_C_LIBRARY: bool = true;
 
     fn shared() -> &'static OnceCell<Postgres> {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();

@@ -33,6 +33,7 @@ impl Kind for RedisKind {
     const EXAMPLE: &'static str = "redis://:password@host";
     const PACKAGE: &'static str = "redis-server";
     const PORT: u16 = 6379;
+    const ASKS_THE_C_LIBRARY: bool = true;
 
     fn shared() -> &'static OnceCell<Redis> {
         static SHARED: OnceCell<Redis> = OnceCell::const_new();

@@ -27,6 +27,7 @@ pub struct Server<K: Kind> {
     pub(crate) url: Url,
     origin: Origin,
     is_shared: bool,
+    wall_clock: Option<WallClock>,
     kind: PhantomData<K>,
 }
 
@@ -42,6 +43,8 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     const PACKAGE: &'static str;
     /// Where it listens if its URL does not say.
     const PORT: u16;
+    /// Whether it asks the C library what time it is, so that a [`WallClock`] can be put under it.
+    const ASKS_THE_C_LIBRARY: bool;
 
     /// The server that all tests of this process share.
     fn shared() -> &'static OnceCell<Server<Self>>;
@@ -151,6 +154,21 @@ impl<K: Kind> Server<K> {
         Self::on_port(server.port(), Origin::Local(Arc::new(server)))
     }
 
+    /// Like [`start_local`](Self::start_local), under a [`wall_clock`](Self::wall_clock) of its own, where the kind of server bears
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or the server does not start.
+    pub async fn start_with_own_clock(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        if !K::ASKS_THE_C_LIBRARY {
+            return Self::start_local(settings).await;
+        }
+        let clock = WallClock::new().await?;
+        let server = Self::start_with_clock(settings, &clock).await?;
+        Ok(Self { wall_clock: Some(clock), ..server })
+    }
+
     /// A server in a container, even where there is a binary: to test that way.
     ///
     /// # Errors
@@ -169,7 +187,7 @@ impl<K: Kind> Server<K> {
     }
 
     fn new(url: Url, origin: Origin) -> Self {
-        Self { url, origin, is_shared: false, kind: PhantomData }
+        Self { url, origin, is_shared: false, wall_clock: None, kind: PhantomData }
     }
 
     /// Its URL, for the user who may do everything, without a slash at its end.
@@ -186,6 +204,12 @@ impl<K: Kind> Server<K> {
         let _ = url.set_ip_host(proxy.address().ip());
         let _ = url.set_port(Some(proxy.address().port()));
         url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// What its processes take for the wall clock, after [`start_with_own_clock`](Self::start_with_own_clock).
+    #[must_use]
+    pub fn wall_clock(&self) -> Option<&WallClock> {
+        self.wall_clock.as_ref()
     }
 
     /// Where it listens.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use integration_tests::{Proxy, RedisCluster};
+use integration_tests::{Direction, Proxy, RedisCluster};
 use lease_core::{GrantId, LeaseName, LeaseStore};
 use lease_redis::RedisStoreOptions;
 use lease_testkit::{Harm, Harness, conformance};
@@ -89,6 +89,16 @@ impl Harness for ClusterHarness {
             network.refuse_connections();
             network.reset_connections();
         }
+        Harm::Done
+    }
+
+    async fn lose_answers(&self) -> Harm {
+        self.harmable.network.iter().for_each(Proxy::drop_answers);
+        Harm::Done
+    }
+
+    async fn delay_answers(&self, delay: Duration) -> Harm {
+        self.harmable.network.iter().for_each(|network| network.delay(Direction::Answers, delay));
         Harm::Done
     }
 

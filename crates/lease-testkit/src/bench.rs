@@ -14,7 +14,9 @@ use lease_core::{
     LeaseStore, Moment,
 };
 
-use crate::{ChaosStore, Harm, Harness, Hold, between_neighbours::BetweenNeighbours, calls::inspected};
+use crate::{
+    ChaosStore, Fault, Harm, Harness, Hold, Operation, between_neighbours::BetweenNeighbours, calls::inspected,
+};
 
 /// A harness with everything that cases have in common.
 pub struct Bench {
@@ -89,6 +91,30 @@ impl Bench {
             self.assert_lives_in_this_process("cut").await;
             self.each_chaos(ChaosStore::cut);
         }
+    }
+
+    /// Answers are lost, where there is something between the store and its server.
+    pub(crate) async fn lose_answers(&self) -> Harm {
+        let harm = self.harness.lose_answers().await;
+        if harm == Harm::CannotDo {
+            self.assert_lives_in_this_process("lose answers of").await;
+        }
+        harm
+    }
+
+    /// Answers are late. Where there is nothing between the store and its server, every [`Bench::chaos`] store does as if, once
+    /// an operation.
+    pub(crate) async fn delay_answers(&self, delay: Duration) {
+        if self.harness.delay_answers(delay).await == Harm::CannotDo {
+            self.assert_lives_in_this_process("delay answers of").await;
+            for operation in [Operation::Acquire, Operation::Renew] {
+                self.each_chaos(|chaos| chaos.inject(Fault::DelayAnswer(delay).on(operation).once()));
+            }
+        }
+    }
+
+    pub(crate) async fn set_clock_back(&self, by: Duration) -> Harm {
+        self.harness.set_clock_back(by).await
     }
 
     pub(crate) async fn heal(&self) {

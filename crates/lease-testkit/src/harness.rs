@@ -10,7 +10,8 @@ use lease_core::{Clock, FencingToken, LeaseName, LeaseStore, SystemClock};
 ///
 /// Only [`Harness::store`] must be written. The faults say [`Harm::CannotDo`] by default. That must agree with the store's
 /// capabilities: only a store that lives in the process of its test ([`ExpiryJudge::Process`](lease_core::ExpiryJudge))
-/// cannot be frozen, cut or restarted, and the suite fails a store with a server whose harness does not try.
+/// cannot be frozen, cut, restarted or have its answers lost or delayed, and the suite fails a store with a server whose
+/// harness does not try. What no capability asks for is optional: [`Harness::set_clock_back`] and [`Harness::hold`].
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
     /// A store as one more process would open it: same leases, nothing else in common.
@@ -45,8 +46,26 @@ pub trait Harness: Send + Sync + 'static {
         Harm::CannotDo
     }
 
-    /// The end of [`Harness::cut`].
+    /// Requests reach the server and are done, their answers are lost; connections stay open until [`Harness::heal`].
+    async fn lose_answers(&self) -> Harm {
+        Harm::CannotDo
+    }
+
+    /// Answers arrive this much later than they were sent, until [`Harness::heal`].
+    async fn delay_answers(&self, delay: Duration) -> Harm {
+        let _ = delay;
+        Harm::CannotDo
+    }
+
+    /// The end of [`Harness::cut`], [`Harness::lose_answers`] and [`Harness::delay_answers`].
     async fn heal(&self) {}
+
+    /// The server's wall clock shows so much less than the right time from now on, under all of its processes. Zero: the right
+    /// time again. Worth while where it [judges expiry](lease_core::ExpiryJudge::ServerWallClock).
+    async fn set_clock_back(&self, by: Duration) -> Harm {
+        let _ = by;
+        Harm::CannotDo
+    }
 
     /// The server is stopped and started again, with what it has kept. Returns when it answers.
     async fn restart(&self) -> Harm {

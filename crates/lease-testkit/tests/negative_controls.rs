@@ -3,17 +3,18 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, ExpiryJudge, FencingToken, Grant, LeaseName, LeaseRecord,
-    LeaseStore, Metadata, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, ExpiryJudge, FencingToken, Grant,
+    LeaseName, LeaseRecord, LeaseStore, Metadata, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokioClock,
+    Wakeups,
 };
 use lease_memory::MemoryStore;
-use lease_testkit::{Harness, cases, run};
+use lease_testkit::{Harm, Harness, cases, run};
 
 /// What is wrong with a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,17 +41,60 @@ enum Defect {
     BreaksHitAnybody,
     /// It says that it has a server, and its harness does it no harm.
     NobodyHarmsIt,
+    /// What is left counts from the answer.
+    CountsFromTheAnswer,
+    /// After the clock was set back, it says how much too much is left.
+    FollowsTheClock,
+    /// Grants that were answered are gone after a crash, though it says that they are not.
+    ForgetsInACrash,
+    /// It says what survives, and its harness does not show it.
+    NobodyShowsIt,
+    /// What was done, and whose answer was lost, is said not to be done.
+    DoneIsUnavailable,
+    /// Each attempt that is refused has a renewal fail.
+    LosersAreInTheWay,
+    /// After its first grant it says something else of itself.
+    ChangesItsMind,
+    /// It refuses the ttl that it calls its smallest, every other time.
+    RefusesTheSmallest,
+}
+
+/// What was done to the store by its harness, and by others.
+#[derive(Debug, Default)]
+struct Harmed {
+    delay: Duration,
+    clock_is_back_by: Duration,
+    answers_are_lost: bool,
+    refused: usize,
+    asked: usize,
 }
 
 #[derive(Debug, Clone)]
 struct DefectiveStore {
     inner: MemoryStore,
     defect: Defect,
+    clock: TokioClock,
+    harmed: Arc<Mutex<Harmed>>,
 }
 
 impl DefectiveStore {
     fn is(&self, defect: Defect) -> bool {
         self.defect == defect
+    }
+
+    fn harmed(&self) -> MutexGuard<'_, Harmed> {
+        self.harmed.lock().unwrap()
+    }
+
+    /// An error instead of an answer that is lost, and the time that one takes which is not.
+    async fn is_answered(&self) -> Result<Duration> {
+        let kind = if self.is(Defect::DoneIsUnavailable) { ErrorKind::Unavailable } else { ErrorKind::Indeterminate };
+        if self.harmed().answers_are_lost {
+            return Err(Error::new(kind, "test", "the answer is lost"));
+        }
+        let delay = self.harmed().delay;
+        self.clock.sleep_until(self.clock.now() + delay).await;
+        Ok(if self.is(Defect::CountsFromTheAnswer) { delay } else { Duration::ZERO })
     }
 
     fn name(&self, name: &LeaseName) -> LeaseName {
@@ -78,7 +122,13 @@ impl LeaseStore for DefectiveStore {
         let capabilities = self.inner.capabilities();
         let expiry_judge =
             if self.is(Defect::NobodyHarmsIt) { ExpiryJudge::ServerWallClock } else { capabilities.expiry_judge };
-        capabilities.with_expiry_judge(expiry_judge)
+        let survive = capabilities.tokens_survive;
+        let says_all = self.is(Defect::NobodyShowsIt);
+        capabilities
+            .with_expiry_judge(expiry_judge)
+            .with_grants_survive_crash(says_all || self.is(Defect::ForgetsInACrash))
+            .with_tokens_survive(if says_all { survive.data_loss() } else { survive })
+            .with_push(!self.is(Defect::ChangesItsMind) || self.harmed().asked == 0)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
@@ -92,10 +142,23 @@ impl LeaseStore for DefectiveStore {
                 request.grant = lease_core::GrantId::random();
             }
         }
+        self.harmed().asked += 1;
+        let shortest = requests.iter().any(|request| request.ttl == self.capabilities().min_ttl);
+        if shortest && self.is(Defect::RefusesTheSmallest) && self.harmed().asked % 2 == 0 {
+            return requests.iter().map(|_| Err(Error::new(ErrorKind::Invalid, "test", "too short"))).collect();
+        }
         let mut answers = self.inner.acquire(&requests).await;
+        let late = match self.is_answered().await {
+            Ok(late) => late,
+            Err(error) => return answers.iter().map(|_| Err(error.clone())).collect(),
+        };
         for answer in &mut answers {
-            if let Ok(Acquired::Granted(grant)) = answer {
-                *grant = self.grant(*grant);
+            match answer {
+                Ok(Acquired::Granted(grant)) => {
+                    *grant = self.grant(Grant::new(grant.token, grant.remaining + late).with_handle(grant.handle));
+                }
+                Ok(Acquired::Held { .. }) => self.harmed().refused += 1,
+                _ => {}
             }
         }
         if self.is(Defect::AnswersOutOfOrder) {
@@ -105,13 +168,22 @@ impl LeaseStore for DefectiveStore {
     }
 
     async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+        if self.is(Defect::LosersAreInTheWay) && std::mem::take(&mut self.harmed().refused) > 0 {
+            return requests.iter().map(|_| Err(Error::new(ErrorKind::Unavailable, "test", "locked"))).collect();
+        }
         let mut answers = self.inner.renew(requests).await;
+        let late = match self.is_answered().await {
+            Ok(late) => late,
+            Err(error) => return answers.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let ahead = if self.is(Defect::FollowsTheClock) { self.harmed().clock_is_back_by } else { Duration::ZERO };
         for (request, answer) in requests.iter().zip(&mut answers) {
             match answer {
                 Ok(Renewed::Extended { remaining }) if self.is(Defect::RenewalsSayTooMuch) => *remaining *= 2,
                 Ok(renewed @ Renewed::Lost(lease_core::LossReason::Expired)) if self.is(Defect::RenewalsRevive) => {
                     *renewed = Renewed::Extended { remaining: request.ttl };
                 }
+                Ok(Renewed::Extended { remaining }) => *remaining += late + ahead,
                 _ => {}
             }
         }
@@ -124,7 +196,11 @@ impl LeaseStore for DefectiveStore {
                 self.inner.break_lease(&record.name, record.token, Break::Now).await.unwrap();
             }
         }
-        self.inner.release(requests).await
+        let answers = self.inner.release(requests).await;
+        match self.is_answered().await {
+            Ok(_) => answers,
+            Err(error) => answers.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
@@ -139,7 +215,9 @@ impl LeaseStore for DefectiveStore {
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
         let record = self.inner.inspect(name).await?;
         let token = record.filter(|_| self.is(Defect::BreaksHitAnybody)).map_or(token, |record| record.token);
-        self.inner.break_lease(name, token, how).await
+        let answer = self.inner.break_lease(name, token, how).await;
+        self.is_answered().await?;
+        answer
     }
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
@@ -165,11 +243,42 @@ impl Harness for DefectiveHarness {
     fn patience(&self) -> Duration {
         Duration::from_millis(100)
     }
+
+    async fn lose_answers(&self) -> Harm {
+        self.store.harmed().answers_are_lost = true;
+        Harm::Done
+    }
+
+    async fn delay_answers(&self, delay: Duration) -> Harm {
+        self.store.harmed().delay = delay;
+        Harm::Done
+    }
+
+    async fn heal(&self) {
+        self.store.harmed().answers_are_lost = false;
+        self.store.harmed().delay = Duration::ZERO;
+    }
+
+    async fn set_clock_back(&self, by: Duration) -> Harm {
+        self.store.harmed().clock_is_back_by = by;
+        Harm::Done
+    }
+
+    async fn crash(&self) -> Harm {
+        if self.store.is(Defect::NobodyShowsIt) {
+            return Harm::CannotDo;
+        }
+        for record in self.store.inner.list("", None, 100).await.unwrap() {
+            self.store.inner.remove(&record.name);
+        }
+        Harm::Done
+    }
 }
 
 fn harness(defect: Defect) -> DefectiveHarness {
     let clock = TokioClock::new();
-    DefectiveHarness { clock, store: DefectiveStore { inner: MemoryStore::with_clock(clock), defect } }
+    let inner = MemoryStore::with_clock(clock);
+    DefectiveHarness { clock, store: DefectiveStore { inner, defect, clock, harmed: Arc::default() } }
 }
 
 macro_rules! caught {
@@ -206,5 +315,16 @@ fn stores_with_a_defect_are_caught() {
         BreaksHitAnybody by breaking::s22_a_break_must_name_the_token,
         NobodyHarmsIt by failing::s19_a_store_that_is_frozen_says_nothing,
         NobodyHarmsIt by granting::s09_tokens_rise_over_a_restart,
+        NoncesAreForgotten by repeating::s13_a_nonce_is_spent_after_a_break,
+        CountsFromTheAnswer by granting::s01_nobody_gets_the_name_before_what_a_late_answer_promised_has_passed,
+        FollowsTheClock by granting::s01_no_more_than_the_ttl_is_left_after_the_servers_clock_went_back,
+        ForgetsInACrash by crashing::s01_a_grant_outlives_a_crash_of_the_server,
+        ForgetsInACrash by crashing::s01_a_renewal_outlives_a_crash_of_the_server,
+        NobodyShowsIt by crashing::s01_a_grant_outlives_a_crash_of_the_server,
+        NobodyShowsIt by crashing::s09_tokens_rise_after_an_older_backup_was_put_back,
+        DoneIsUnavailable by failing::s13_what_was_perhaps_done_is_indeterminate,
+        LosersAreInTheWay by losing::l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_nobody_wants,
+        ChangesItsMind by granting::capabilities_make_sense,
+        RefusesTheSmallest by granting::s23_a_ttl_beyond_the_limits_is_an_error,
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{fmt::Debug, slice::from_ref};
 
-use lease_core::{Acquired, Break, LeaseStore, Renewed, Result};
+use lease_core::{Acquired, Break, ErrorKind, LeaseStore, Renewed, Result};
 
 use crate::{
+    Harm, Operation,
     bench::Bench,
-    calls::{claim, extended, granted, inspected, name, only, plain_release, renewal},
+    calls::{acquire, claim, extended, granted, inspected, name, only, plain_release, renew, renewal},
 };
 
 /// Cut off, every operation fails, says that it may be tried again, and says nothing of the lease.
@@ -70,6 +71,51 @@ pub async fn s13_an_acquire_lost_in_a_freeze_is_owned_or_free(bench: &Bench) {
         Acquired::Spent => bench.free(&store, &request.name).await,
         other @ Acquired::Held { .. } => panic!("nobody else asked for it: {other:?}"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// A connection ends after a request was delivered, and before its answer. Whether it was done is unknown then, and said to be:
+/// who says anything else must be right, or nobody takes back what was granted (S15).
+pub async fn s13_what_was_perhaps_done_is_indeterminate(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    for operation in [Operation::Acquire, Operation::Renew, Operation::Release, Operation::Break] {
+        // Over connections that are there already.
+        expect_service(bench, &*store).await;
+        let request = bench.request(&name(operation.as_str())).with_ttl(bench.ttl * 10);
+        let (mut held, mut token) = (claim(&request, lease_core::Grant::new(token(), bench.ttl)), token());
+        if operation != Operation::Acquire {
+            let grant = granted(&*store, &request).await;
+            (held, token) = (claim(&request, grant), grant.token);
+        }
+        if bench.lose_answers().await == Harm::CannotDo {
+            return;
+        }
+        let asked = async {
+            match operation {
+                Operation::Acquire => acquire(&*store, &request).await.map(drop),
+                Operation::Renew => renew(&*store, &renewal(&held, bench.ttl * 30)).await.map(drop),
+                Operation::Release => only(store.release(&[plain_release(&held)]).await).map(drop),
+                _ => store.break_lease(&request.name, token, Break::Now).await.map(drop),
+            }
+        };
+        let cut = async {
+            bench.pass(bench.ttl / 4).await;
+            bench.cut().await;
+        };
+        let (answer, ()) = bench.soon("the end of the connection", async { tokio::join!(asked, cut) }).await;
+        bench.heal().await;
+        expect_service(bench, &*other).await;
+        let error = answer.expect_err("an answer from nowhere");
+        let record = inspected(&*other, &request.name).await;
+        let was_done = match operation {
+            Operation::Acquire => record.is_some(),
+            Operation::Renew => record.is_some_and(|record| record.remaining > bench.ttl * 20),
+            _ => record.is_none(),
+        };
+        assert!(
+            !was_done || error.kind() == ErrorKind::Indeterminate,
+            "{operation:?} was done, and is said to be {error:?}"
+        );
     }
 }
 

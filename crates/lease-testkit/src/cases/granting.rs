@@ -102,6 +102,60 @@ pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench)
     assert!(after >= remaining.mul_f64(0.99), "taken over after {after:?}, with {remaining:?} left");
 }
 
+/// What a grant, and a renewal, says is left counts from the beginning of the call, also where the answer is long under way.
+pub async fn s01_nobody_gets_the_name_before_what_a_late_answer_promised_has_passed(bench: &Bench) {
+    let (store, other) = (bench.chaos().await, bench.chaos().await);
+    let capabilities = bench.capabilities().await;
+    for is_renewal in [false, true] {
+        // Over connections that are there already.
+        for store in [&store, &other] {
+            granted(store, &bench.request(&name(&format!("warm-up/{}", lease_core::GrantId::random())))).await;
+        }
+        let request = bench.request(&name(if is_renewal { "renewed" } else { "granted" }));
+        let mut held = None;
+        if is_renewal {
+            held = Some(claim(&request, granted(&store, &request).await));
+        }
+        bench.delay_answers(bench.ttl / 4).await;
+        let sent = bench.now();
+        let remaining = match &held {
+            Some(claim) => extended(&store, claim, bench.ttl).await,
+            None => granted(&store, &request).await.remaining,
+        };
+        bench.heal().await;
+        for store in [&store, &other] {
+            store.calm();
+        }
+        let longest = bench.rounded(bench.ttl, &capabilities);
+        assert!(remaining <= longest, "{remaining:?} left of {longest:?}");
+        bench
+            .poll("a rival wins after the expiry", bench.ttl * 2 + bench.patience(), async || {
+                let acquired = acquired(&other, &bench.request(&request.name)).await;
+                matches!(acquired, Acquired::Granted(_)).then_some(())
+            })
+            .await;
+        let after = bench.now().saturating_since(sent);
+        assert!(after >= remaining.mul_f64(0.99), "taken over after {after:?}, with {remaining:?} left");
+    }
+}
+
+/// Where the wall clock of the server goes back, every expiry moves away from it; but a ttl is a ttl, and no holder may count on
+/// more, for the clock may come forth again.
+pub async fn s01_no_more_than_the_ttl_is_left_after_the_servers_clock_went_back(bench: &Bench) {
+    let store = bench.store().await;
+    let request = bench.request(&name("job"));
+    let held = claim(&request, granted(&*store, &request).await);
+    if bench.set_clock_back(bench.ttl * 1000).await == Harm::CannotDo {
+        return;
+    }
+    let longest = bench.rounded(bench.ttl, &store.capabilities());
+    let renewed = extended(&*store, &held, bench.ttl).await;
+    let again = granted(&*store, &request).await.remaining;
+    assert_eq!(bench.set_clock_back(Duration::ZERO).await, Harm::Done);
+    assert!(renewed <= longest, "{renewed:?} left of {longest:?} after a renewal");
+    assert!(again <= longest, "{again:?} left of {longest:?} for a repeated request");
+}
+
 /// One clock judges expiry: as soon as one process sees a lease expired, it is for all.
 pub async fn s03_all_processes_see_one_expiry(bench: &Bench) {
     let (one, two, three) = (bench.store().await, bench.store().await, bench.store().await);
@@ -220,19 +274,22 @@ pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
     let error = only(store.acquire(std::slice::from_ref(&request)).await).expect_err("too long");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(inspected(&*store, &request.name).await, None);
-    // On a busy machine the shortest grant may be over before it is told.
-    let shortest = async || {
-        let request = bench.request(&request.name).with_ttl(limits.min_ttl);
-        match acquired(&*store, &request).await {
-            Acquired::Granted(grant) => Some(grant),
-            _ => None,
+    // None of the shortest is refused. On a busy machine one may be over before it is told.
+    let names: Vec<_> = (0..8).map(|number| name(&format!("job/{number}"))).collect();
+    let mut shortest = 0;
+    for job in &names {
+        if let Acquired::Granted(grant) = acquired(&*store, &bench.request(job).with_ttl(limits.min_ttl)).await {
+            assert!(grant.remaining <= bench.rounded(limits.min_ttl, &limits), "{:?} left", grant.remaining);
+            shortest += 1;
         }
-    };
-    let grant = bench.poll("the smallest ttl is granted", bench.patience(), shortest).await;
-    assert!(grant.remaining <= bench.rounded(limits.min_ttl, &limits), "{:?} left", grant.remaining);
+    }
+    for job in &names {
+        bench.free(&*store, job).await;
+    }
+    assert!(shortest > 0, "the smallest ttl is never granted");
 }
 
-/// What a store says of itself makes sense, and is the same in every process.
+/// What a store says of itself makes sense, and stays the same: in every process, after use, after a restart of its server.
 pub async fn capabilities_make_sense(bench: &Bench) {
     let (one, two) = (bench.store().await, bench.store().await);
     let capabilities = one.capabilities();
@@ -242,4 +299,11 @@ pub async fn capabilities_make_sense(bench: &Bench) {
     assert!(!capabilities.ttl_granularity.is_zero() && capabilities.ttl_granularity <= bench.ttl);
     let survive = capabilities.tokens_survive;
     assert!(survive.restart || !survive.data_loss, "who survives a loss of data survives a restart");
+    granted(&*one, &bench.request(&name("job"))).await;
+    if bench.restart().await == Harm::Done {
+        bench.free(&*bench.store().await, &name("another")).await;
+    }
+    for store in [one, two, bench.store().await] {
+        assert_eq!(store.capabilities(), capabilities);
+    }
 }
