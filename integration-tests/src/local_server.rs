@@ -66,9 +66,12 @@ impl LocalServer {
         let keeper = self.keeper();
         // Standing still, none can notice the death of another.
         freeze(&keeper)?;
-        for process in keeper.processes()? {
-            process.signal(Signal::KILL);
-        }
+        let killed = keeper.processes()?;
+        killed.iter().for_each(|process| process.signal(Signal::KILL));
+        // Those whose parent ended before them are not below the keeper any more, and yet hold what the server shares among them.
+        poll_until("all killed processes are gone", PATIENCE, || {
+            Process::list().is_ok_and(|now| !now.iter().any(|process| killed.iter().any(|it| it.is_alive_as(process))))
+        })?;
         ended(&keeper)?;
         (self.program.after_kill)(&self.directory);
         Ok(())

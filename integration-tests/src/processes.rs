@@ -58,6 +58,11 @@ impl Process {
         self.state.eq_ignore_ascii_case(&'T')
     }
 
+    /// Whether it is this one, of a newer list, and has not ended.
+    pub(crate) fn is_alive_as(&self, other: &Self) -> bool {
+        self.id == other.id && other.state != 'Z'
+    }
+
     /// Sends a signal; a process that has ended meanwhile is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(id) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
