@@ -190,19 +190,23 @@ pub async fn s14_crossing_batches_have_one_winner_a_name(bench: &Bench) {
     }
 }
 
-/// Renewals and releases of the same names cross: a name that was released is never renewed afterwards.
+/// Renewals and releases of the same names cross, many times: a name that was released is never renewed afterwards, and nobody
+/// is in the way of anybody.
 pub async fn s12_no_renewal_after_a_release_when_batches_cross(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
-    let claims = all_granted(&*store, &requests(bench, 64)).await;
-    let renewals: Vec<RenewRequest> = claims.iter().rev().map(|claim| renewal(claim, bench.ttl * 30)).collect();
-    let releases: Vec<ReleaseRequest> = claims.iter().map(plain_release).collect();
-    let (renewed, released) = tokio::join!(store.renew(&renewals), other.release(&releases));
-    assert!(renewed.iter().all(Result::is_ok), "{renewed:?}");
-    assert!(released.iter().all(|answer| matches!(answer, Ok(Released::Freed))), "{released:?}");
-    for claim in &claims {
-        lost(&*store, claim, bench.ttl).await;
+    for round in 0..8 {
+        let mut claims = all_granted(&*store, &requests(bench, 64)).await;
+        claims.rotate_left(round * 5);
+        let renewals: Vec<RenewRequest> = claims.iter().rev().map(|claim| renewal(claim, bench.ttl * 30)).collect();
+        let releases: Vec<ReleaseRequest> = claims.iter().map(plain_release).collect();
+        let (renewed, released) = tokio::join!(store.renew(&renewals), other.release(&releases));
+        assert!(renewed.iter().all(Result::is_ok), "round {round}: {renewed:?}");
+        assert!(released.iter().all(|answer| matches!(answer, Ok(Released::Freed))), "round {round}: {released:?}");
+        for claim in claims.iter().step_by(8) {
+            lost(&*store, claim, bench.ttl).await;
+        }
+        assert!(store.list("job/", None, 10).await.expect("list answers").is_empty());
     }
-    assert!(store.list("job/", None, 10).await.expect("list answers").is_empty());
 }
 
 /// A repeated batch meets its own grants, in whatever order.
