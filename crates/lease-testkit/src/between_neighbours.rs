@@ -19,7 +19,8 @@ impl BetweenNeighbours {
     /// Requests for two free names, before and after most others in the order of bytes.
     fn neighbours(&self, ttl: Duration) -> [AcquireRequest; 2] {
         let limits = self.0.capabilities();
-        let ttl = ttl.clamp(limits.min_ttl, limits.max_ttl);
+        // Long enough that none is over before it is answered.
+        let ttl = ttl.max(Duration::from_secs(1)).clamp(limits.min_ttl, limits.max_ttl);
         ["!", "~"].map(|place| {
             let nonce = GrantId::random();
             let holder = HolderId::new("a neighbour").expect("a valid holder id");

@@ -181,8 +181,11 @@ pub async fn s14_crossing_batches_have_one_winner_a_name(bench: &Bench) {
         let mut won = HashSet::new();
         for contender in contenders {
             for (job, answer) in contender.await.expect("no panic") {
-                if let Acquired::Granted(_) = answer.expect("acquire answers") {
-                    assert!(won.insert(job.clone()), "{job} has two winners");
+                match answer {
+                    Ok(Acquired::Granted(_)) => assert!(won.insert(job.clone()), "{job} has two winners"),
+                    Ok(_) => {}
+                    // Where commits are slow, the name may be locked for longer than an attempt waits.
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
                 }
             }
         }
