@@ -8,6 +8,10 @@ default:
 test *arguments:
     ./integration-tests/run {{arguments}}
 
+# The stores in their other configurations, which `just test` leaves out.
+test-full *arguments:
+    ./integration-tests/run --full {{arguments}}
+
 # The smoke test of servers in containers; needs a container engine.
 test-containers:
     cargo test -p integration-tests --features containers --test containers
@@ -36,6 +40,7 @@ bench *arguments:
 # Lints, as strict as in CI.
 lint:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --workspace --all-features --test '*_full' -- -D warnings
 
 # Format everything.
 format:

@@ -45,9 +45,14 @@ struct Group {
     mutants: &'static [Mutant],
 }
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     Group { name: "core", suite: &["-p", "lease-memory", "--test", "conformance"], mutants: core::MUTANTS },
     Group { name: "postgres", suite: &["-p", "lease-postgres", "--test", "conformance"], mutants: postgres::MUTANTS },
+    Group {
+        name: "postgres-lock-order",
+        suite: &["-p", "lease-postgres", "--test", "lock_order"],
+        mutants: postgres::LOCK_ORDER,
+    },
     Group { name: "redis", suite: &["-p", "lease-redis", "--test", "conformance"], mutants: redis::MUTANTS },
     Group { name: "etcd", suite: &["-p", "lease-etcd", "--test", "conformance"], mutants: etcd::MUTANTS },
 ];

@@ -111,4 +111,44 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "lag > OLD_TOKEN_US",
         to: "lag > i64::MAX - OLD_TOKEN_US",
     },
+    Mutant {
+        what: "what was perhaps done is said not to be (S13)",
+        file: "crates/lease-postgres/src/error.rs",
+        from: "(Sent::Perhaps, Access::Write) => ErrorKind::Indeterminate,",
+        to: "(Sent::Perhaps, Access::Write) => ErrorKind::Unavailable,",
+    },
+    Mutant {
+        what: "more than the ttl is left after a renewal (S1)",
+        file: "crates/lease-postgres/src/renew.rs",
+        from: ".max(request.ttl).min(longest)",
+        to: ".max(request.ttl).max(longest)",
+    },
+    Mutant {
+        what: "more than the ttl is left for a repeated request (S1)",
+        file: "crates/lease-postgres/src/row.rs",
+        from: "self.remaining.min(request.ttl)",
+        to: "self.remaining.max(request.ttl / 100)",
+    },
+];
+
+/// A deadlock is told as a lock that is waited for too long, and tried again: the suite for all stores cannot know.
+pub(crate) const LOCK_ORDER: &[Mutant] = &[
+    Mutant {
+        what: "a batch of renewals locks in the order of its caller (S12)",
+        file: "crates/lease-postgres/sql/renew_many.sql",
+        from: "from (select * from request order by lease_name collate \"C\") as r",
+        to: "from (select * from request order by position) as r",
+    },
+    Mutant {
+        what: "a batch of releases locks in the order of its caller (S12)",
+        file: "crates/lease-postgres/sql/release_many.sql",
+        from: "from (select * from request order by lease_name collate \"C\") as r",
+        to: "from (select * from request order by position) as r",
+    },
+    Mutant {
+        what: "a batch of acquires locks in the order of its caller (S12)",
+        file: "crates/lease-postgres/sql/acquire_many.sql",
+        from: "(select lease_name from seen) order by lease_name collate \"C\"",
+        to: "(select lease_name from seen) order by position",
+    },
 ];

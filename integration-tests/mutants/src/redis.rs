@@ -93,4 +93,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "after(how == 'now' and 0 or lease.expires - now)",
         to: "after(0)",
     },
+    Mutant {
+        what: "more than the ttl is left after a renewal (S1)",
+        file: "crates/lease-redis/scripts/renew.lua",
+        from: "return math.min(left, longest)",
+        to: "return left",
+    },
+    Mutant {
+        what: "more than the ttl is left for a repeated request (S1)",
+        file: "crates/lease-redis/scripts/acquire.lua",
+        from: "text(math.min(lease.expires - now, tonumber(lease.ttl)))",
+        to: "text(lease.expires - now)",
+    },
 ];

@@ -1,35 +1,71 @@
 //! PostgreSQL on the test bench.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test that cannot go on fails")]
 
-use std::{sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use integration_tests::{Postgres, PostgresKind, Provider, ServerHarness};
 use lease_core::{FencingToken, GrantId, LeaseName, LeaseStore};
-use lease_postgres::PostgresStoreOptions;
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
 use lease_testkit::{Harm, Hold};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-pub(crate) type PostgresHarness = ServerHarness<Table>;
+pub(crate) type PostgresHarness = ServerHarness<Table<AsItComes>>;
 
-/// Leases in a table of their own.
-pub(crate) struct Table(PostgresStoreOptions);
+/// A way to set a store up.
+#[async_trait]
+pub(crate) trait Configuration: Send + Sync + 'static {
+    const SETTINGS: &'static [(&'static str, &'static str)] = &[];
+
+    fn options(options: PostgresStoreOptions) -> PostgresStoreOptions {
+        options
+    }
+
+    /// What is done to `{table}` before it is migrated.
+    const BEFORE: &'static str = "";
+
+    async fn open(options: &PostgresStoreOptions, url: &str) -> PostgresStore {
+        options.connect(url).await.unwrap()
+    }
+}
+
+/// As it comes.
+pub(crate) struct AsItComes;
+
+impl Configuration for AsItComes {}
+
+/// Leases in a table of their own, for a user who has no more rights than the crate's page says.
+pub(crate) struct Table<C>(PostgresStoreOptions, PhantomData<C>);
+
+/// Has no other rights than those that are granted to it.
+const USER: &str = "lease_application";
 
 #[async_trait]
-impl Provider for Table {
+impl<C: Configuration> Provider for Table<C> {
     type Kind = PostgresKind;
+
+    const SETTINGS: &'static [(&'static str, &'static str)] = C::SETTINGS;
 
     /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
     const TTL: Duration = Duration::from_secs(2);
 
     async fn prepare(server: &Postgres) -> Self {
-        let options = PostgresStoreOptions::new().with_table(format!("leases_{}", GrantId::random()));
-        options.connect(server.url()).await.unwrap().migrate().await.unwrap();
-        Self(options)
+        let options = C::options(PostgresStoreOptions::new().with_table(format!("leases_{}", GrantId::random())));
+        let table = Self(options, PhantomData);
+        table.sql(server, C::BEFORE).await;
+        table.0.connect(server.url()).await.unwrap().migrate().await.unwrap();
+        let user = format!(
+            "do $$ begin create role {USER} login; exception when duplicate_object then null; end $$;
+             grant select, insert, update on {{table}} to {USER}"
+        );
+        table.sql(server, &user).await;
+        table
     }
 
     async fn open(&self, url: &str) -> Arc<dyn LeaseStore> {
-        Arc::new(self.0.connect(url).await.unwrap())
+        let url = url.replace("//postgres@", &format!("//{USER}@"));
+        assert!(url.contains(USER), "the URL of another user");
+        Arc::new(C::open(&self.0, &url).await)
     }
 
     async fn back_up(&self, server: &Postgres) -> Harm {
@@ -64,7 +100,7 @@ impl Provider for Table {
     }
 }
 
-impl Table {
+impl<C> Table<C> {
     /// Runs statements on the table, which they call `{table}`.
     async fn sql(&self, server: &Postgres, text: &str) {
         let mut connection = PgConnection::connect(server.url()).await.unwrap();

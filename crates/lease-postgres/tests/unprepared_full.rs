@@ -1,0 +1,18 @@
+//! The conformance suite where statements are not prepared: each call is one message that holds a whole transaction.
+
+mod harness;
+
+use harness::{Configuration, Table};
+use integration_tests::ServerHarness;
+use lease_postgres::PostgresStoreOptions;
+
+/// As behind a pooler in transaction mode.
+struct Unprepared;
+
+impl Configuration for Unprepared {
+    fn options(options: PostgresStoreOptions) -> PostgresStoreOptions {
+        options.with_prepared_statements(false)
+    }
+}
+
+lease_testkit::conformance!(real, ServerHarness::<Table<Unprepared>>::start);

@@ -1,0 +1,22 @@
+//! The conformance suite where the store is made from a pool of the application.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod harness;
+
+use async_trait::async_trait;
+use harness::{Configuration, Table};
+use integration_tests::ServerHarness;
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
+use sqlx::PgPool;
+
+/// Connects to where the application's pool does, and at first use.
+struct WithPool;
+
+#[async_trait]
+impl Configuration for WithPool {
+    async fn open(options: &PostgresStoreOptions, url: &str) -> PostgresStore {
+        options.with_pool(&PgPool::connect_lazy(url).unwrap()).unwrap()
+    }
+}
+
+lease_testkit::conformance!(real, ServerHarness::<Table<WithPool>>::start);
