@@ -17,5 +17,5 @@ return each(1, function(key, token, how)
   lease.state = lease.state == 'h' and 'b' or lease.state
   local expires, kept = after(how == 'now' and 0 or lease.expires - now)
   write(key, lease.expires, 'SET', key, record_of(lease, expires), 'PX', kept)
-  return type(redis.pcall('PUBLISH', key, '')) == 'table' and 3 or 1
+  return type(try('PUBLISH', key, '')) == 'table' and 3 or 1
 end)

@@ -20,7 +20,7 @@ end
 -- A write that extends or ends a grant, as a command. Redis looks for memory at the first write of a script alone: where there
 -- is none, one that needs none goes first. So leases can be kept and given back when the memory is full.
 local function write(key, expires, ...)
-  local answer = redis.pcall(...)
+  local answer = try(...)
   if type(answer) == 'table' and answer.err then
     if not string.find(answer.err, 'OOM', 1, true) then
       error(answer)

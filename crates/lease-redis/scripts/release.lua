@@ -22,12 +22,10 @@ return each(2, function(key, owner, hold, reserved)
   local expires_now = sub(record, 35, 50)
   local expires, kept = after(hold)
   if hold == '0' then
-    -- In its place, which is faster. The key is kept for as long as the grant would have been.
     write(key, expires_now, 'SETRANGE', key, 34, expires .. '\nr')
   else
     local before, more = sub(record, 1, 34), sub(record, 52 + #owner)
     write(key, expires_now, 'SET', key, before .. expires .. '\nr' .. sub(owner, 2) .. reserved .. more, 'PX', kept)
   end
-  -- A hint that cannot be sent costs time, never safety (S20): the release is done.
-  return type(redis.pcall('PUBLISH', key, '')) == 'table' and 3 or 1
+  return type(try('PUBLISH', key, '')) == 'table' and 3 or 1
 end)

@@ -107,7 +107,7 @@ fn group<O: Operation>(operation: &O, store: &Inner, requests: &[O::Request], op
     shared.iter().flat_map(|places| places.chunks(LARGEST_SCRIPT).map(<[usize]>::to_vec)).collect()
 }
 
-/// What a script is told besides the keys; `each` of record.lua reads it.
+/// What a script is told besides the keys; `each` of lease.lua reads it.
 fn arguments<O: Operation>(operation: &O, store: &Inner, requests: &[&O::Request]) -> Vec<Value> {
     let mut said = Vec::new();
     requests.iter().for_each(|request| operation.said_of_all(request, &mut said));

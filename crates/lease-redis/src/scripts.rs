@@ -39,13 +39,16 @@ pub(crate) struct Scripts {
 impl Scripts {
     pub(crate) fn new() -> Self {
         const RECORD: &str = include_str!("../scripts/record.lua");
+        const ACQUIRE_FREE: &str = include_str!("../scripts/acquire_free.lua");
+        const RELEASE_HELD: &str = include_str!("../scripts/release_held.lua");
+        const LEASE: &str = include_str!("../scripts/lease.lua");
         const OWNER: &str = include_str!("../scripts/owner.lua");
         Self {
-            acquire: Script::new(&[RECORD, include_str!("../scripts/acquire.lua")]),
-            renew: Script::new(&[RECORD, OWNER, include_str!("../scripts/renew.lua")]),
-            release: Script::new(&[RECORD, OWNER, include_str!("../scripts/release.lua")]),
-            break_lease: Script::new(&[RECORD, OWNER, include_str!("../scripts/break.lua")]),
-            look: Script::new(&[RECORD, include_str!("../scripts/look.lua")]),
+            acquire: Script::new(&[RECORD, ACQUIRE_FREE, LEASE, include_str!("../scripts/acquire.lua")]),
+            renew: Script::new(&[RECORD, LEASE, OWNER, include_str!("../scripts/renew.lua")]),
+            release: Script::new(&[RECORD, RELEASE_HELD, LEASE, OWNER, include_str!("../scripts/release.lua")]),
+            break_lease: Script::new(&[RECORD, LEASE, OWNER, include_str!("../scripts/break.lua")]),
+            look: Script::new(&[RECORD, LEASE, include_str!("../scripts/look.lua")]),
             fenced_write: Script::new(&[crate::FENCED_WRITE_SCRIPT]),
         }
     }

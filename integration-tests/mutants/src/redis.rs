@@ -5,9 +5,9 @@ use crate::Mutant;
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a name is over before it expires (S14)",
-        file: "crates/lease-redis/scripts/acquire.lua",
-        from: "and expires <= now_text and last < now_text",
-        to: "and last < now_text",
+        file: "crates/lease-redis/scripts/acquire_free.lua",
+        from: " and sub(record, 35, 50) <= now_text",
+        to: "",
     },
     Mutant {
         what: "a token is no more than the last one (S9)",
@@ -41,8 +41,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a grant is not announced",
-        file: "crates/lease-redis/scripts/acquire.lua",
-        from: "if announced ~= '' then",
+        file: "crates/lease-redis/scripts/acquire_free.lua",
+        from: "if ARGV[said + 1] ~= '' then",
         to: "if false then",
     },
     Mutant {
@@ -77,8 +77,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a release is not hinted (L1)",
-        file: "crates/lease-redis/scripts/release.lua",
-        from: "type(redis.pcall('PUBLISH', key, '')) == 'table' and 3 or 1",
+        file: "crates/lease-redis/scripts/release_held.lua",
+        from: "type(try('PUBLISH', key, '')) == 'table' and 3 or 1",
         to: "1",
     },
     Mutant {
