@@ -177,6 +177,18 @@ async fn s11_a_release_can_keep_the_name_for_a_successor() {
     granted(&store, &common::request("job", "b")).await;
 }
 
+/// It was not ended by this release, and who waits need not hear of it.
+#[tokio::test]
+async fn s11_what_has_expired_is_not_freed_by_its_owner() {
+    let store = store().await;
+    let one = request("job", "a");
+    let claim = claim(&one, granted(&store, &one).await);
+    set_field(&store, "job", "expires", "0000000000000001").await;
+    assert_eq!(release(&store, &claim).await, Released::NotHeld);
+    assert_eq!(field(&store, "job", "state").await, "h");
+    assert_eq!(field(&store, "job", "expires").await, "0000000000000001");
+}
+
 /// A wrong type in the middle of a batch: the others are done, before it and after it.
 #[tokio::test]
 async fn l07_an_element_that_fails_fails_alone() {
