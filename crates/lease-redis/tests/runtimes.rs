@@ -1,4 +1,5 @@
 //! A client with a runtime of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
