@@ -144,7 +144,7 @@ impl LeaseStore for DefectiveStore {
         }
         self.harmed().asked += 1;
         let shortest = requests.iter().any(|request| request.ttl == self.capabilities().min_ttl);
-        if shortest && self.is(Defect::RefusesTheSmallest) && self.harmed().asked % 2 == 0 {
+        if shortest && self.is(Defect::RefusesTheSmallest) && self.harmed().asked.is_multiple_of(2) {
             return requests.iter().map(|_| Err(Error::new(ErrorKind::Invalid, "test", "too short"))).collect();
         }
         let mut answers = self.inner.acquire(&requests).await;
