@@ -12,8 +12,9 @@ use std::{
 use lease_core::{
     AttemptOutcome, ErrorKind, HolderId, LeaseEvent, LeaseOptions, LossReason, Observer, Released, WaitOutcome,
 };
+use lease_testkit::Logged;
 use support::{TTL, TroubledStore, builder, client, drop_after, pass, settle};
-use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing::Level;
 
 #[derive(Debug, Clone, Default)]
 struct Events(Arc<Mutex<Vec<LeaseEvent>>>);
@@ -121,36 +122,10 @@ async fn an_attempt_that_fails_says_with_what_kind_of_error() {
     );
 }
 
-/// Counts warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<usize>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN && metadata.target() == "lease"
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, _: &Event<'_>) {
-        *self.0.lock().unwrap() += 1;
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
 /// Whoever reads the log at night wants one line for a state, not one for an attempt.
 #[tokio::test(start_paused = true)]
 async fn renewals_that_keep_failing_are_one_warning_and_the_loss_another() {
-    let (warnings, events) = (Warnings::default(), Events::default());
+    let (warnings, events) = (Logged::from(Level::WARN), Events::default());
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let client = builder(&TroubledStore::new()).observer(events.clone()).build();
     let lease = client.try_acquire("stuck", TTL).await.unwrap().acquired().unwrap();
@@ -163,8 +138,8 @@ async fn renewals_that_keep_failing_are_one_warning_and_the_loss_another() {
         _ => None,
     });
     assert!(failures.len() >= 2 && jeopardies == [ErrorKind::Indeterminate], "{} {jeopardies:?}", failures.len());
-    assert_eq!(*warnings.0.lock().unwrap(), 1);
+    assert_eq!(warnings.lines().len(), 1);
     lease.lost().await;
     settle().await;
-    assert_eq!(*warnings.0.lock().unwrap(), 2);
+    assert_eq!(warnings.lines().len(), 2);
 }

@@ -13,35 +13,9 @@ use std::{
 
 use lease_core::{HolderId, LeaseClient, LeaseEvent, Observer};
 use lease_election::{CandidateOptions, Election, ElectionOptions};
-use lease_testkit::{ChaosStore, Fault, Operation};
+use lease_testkit::{ChaosStore, Fault, Logged, Operation};
 use support::{Group, Renewals, SECOND};
-use tracing::{Event, Level, Metadata, Subscriber, span};
-
-/// Counts what is logged as an error.
-#[derive(Clone, Default)]
-struct Errors(Arc<AtomicUsize>);
-
-impl Subscriber for Errors {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR && metadata.target().starts_with("lease")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
+use tracing::Level;
 
 #[derive(Debug)]
 struct Panics;
@@ -65,7 +39,7 @@ async fn every_panic_is_told_once_and_harms_nobody_else() {
             _ => others(panic),
         }
     }));
-    let logged = Errors::default();
+    let logged = Logged::from(Level::ERROR);
     let _guard = tracing::subscriber::set_default(logged.clone());
 
     let group = Group::new();
@@ -104,7 +78,7 @@ async fn every_panic_is_told_once_and_harms_nobody_else() {
     healthy.release().await.unwrap();
     client.close().await.unwrap();
 
-    let (thrown, logged) = (thrown.load(Ordering::SeqCst), logged.0.load(Ordering::SeqCst));
+    let (thrown, logged) = (thrown.load(Ordering::SeqCst), logged.lines().len());
     assert_eq!(thrown, logged + told, "{thrown} panics, {logged} lines in the log, {told} told to a caller");
     assert!(worked >= 10 && told == worked && renewals.count() > 50, "{worked} {told} {}", renewals.count());
 }

@@ -3,64 +3,16 @@
 
 mod common;
 
-use std::{
-    fmt::{self, Write},
-    sync::{Arc, Mutex},
-};
-
 use common::*;
 use integration_tests::{Etcd, Proxy};
 use lease_core::{Break, ErrorKind, LeaseStore, Released};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
-
-/// Keeps all warnings of this library.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Warnings {
-    fn with(&self, text: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.contains(text)).cloned().collect()
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN && metadata.target().starts_with("lease_etcd")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Line(String);
-        impl Visit for Line {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                write!(self.0, "{field}={value:?} ").unwrap();
-            }
-        }
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
+use lease_testkit::Logged;
+use tracing::Level;
 
 /// Which endpoint is left, and why.
 #[tokio::test]
 async fn an_endpoint_that_is_left_is_named_with_the_reason() {
-    let warnings = Warnings::default();
+    let warnings = Logged::from(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
@@ -78,7 +30,7 @@ async fn an_endpoint_that_is_left_is_named_with_the_reason() {
 /// S25: revisions never fall, unless the servers' data was lost, or an older state was put back.
 #[tokio::test]
 async fn s25_lost_data_is_told() {
-    let warnings = Warnings::default();
+    let warnings = Logged::from(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let (etcd, empty) = (Etcd::start().await, Etcd::start().await);
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
@@ -92,13 +44,13 @@ async fn s25_lost_data_is_told() {
     network.reset_connections();
     eventually("the other server answers", async || store.inspect(&name("job")).await.ok()).await;
     let told = warnings.with("fallen").len() + warnings.with("another etcd cluster").len();
-    assert_eq!(told, 1, "{:?}", warnings.0.lock().unwrap());
+    assert_eq!(told, 1, "{:?}", warnings.lines());
 }
 
 /// At the quota nothing is granted or renewed, in words that help; what frees names goes on, and a new connection says it.
 #[tokio::test]
 async fn a_full_database_is_named() {
-    let warnings = Warnings::default();
+    let warnings = Logged::from(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let etcd = Etcd::start_local(&[("quota-backend-bytes", "2000000")]).await.unwrap();
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
@@ -111,7 +63,7 @@ async fn a_full_database_is_named() {
     network.reset_connections();
     let record = eventually("a look", async || store.inspect(&kept.name).await.ok()).await;
     assert!(record.is_some() && store.list("", None, 9).await.unwrap().len() == 2);
-    assert!(warnings.with("alarms=").iter().any(|line| line.contains("NOSPACE")), "{:?}", warnings.0);
+    assert!(warnings.with("alarms=").iter().any(|line| line.contains("NOSPACE")), "{:?}", warnings.lines());
     for refused in [
         acquire(&store, &request("other", LONG)).await.map(drop),
         renew(&store, &renewal(&kept, LONG * 2)).await.map(drop),

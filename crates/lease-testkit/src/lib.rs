@@ -70,6 +70,7 @@
 //! * [`RecordingStore`] wraps a store and remembers its calls: how many, how large, how they ended.
 //! * [`SkewedClock`] runs fast or slow, and jumps.
 //! * [`History`] collects who believed to hold what, and finds two holders at once and tokens that do not rise.
+//! * [`Logged`] keeps what is logged.
 //! * [`calls`] are single calls of a store, with the outcome that a test expects.
 //! * [`Dice`] are seeded. The simulation in this crate's tests shows how all of them work together.
 mod bench;
@@ -84,6 +85,7 @@ mod elections;
 mod fault;
 mod harness;
 mod history;
+mod logged;
 mod operation;
 mod recording;
 #[doc(hidden)]
@@ -98,6 +100,7 @@ pub use dice::Dice;
 pub use fault::{Fault, Rule};
 pub use harness::{AfterWaiting, AtOnce, Harm, Harness, Hold, MakeHarness};
 pub use history::{History, OpenTenure, Tenure, Violation};
+pub use logged::Logged;
 pub use operation::Operation;
 pub use recording::{Call, Outcome, Progress, RecordingStore};
 pub use skewed_clock::SkewedClock;
