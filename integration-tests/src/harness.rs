@@ -26,6 +26,9 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// See [`Harness::ttl`].
     const TTL: Duration;
 
+    /// See [`Harness::commits_slowly`].
+    const COMMITS_SLOWLY: bool = false;
+
     /// Makes room for leases on this server.
     async fn prepare(server: &Server<Self::Kind>) -> Self;
 
@@ -90,6 +93,10 @@ impl<P: Provider> Harness for ServerHarness<P> {
 
     fn ttl(&self) -> Duration {
         P::TTL
+    }
+
+    fn commits_slowly(&self) -> bool {
+        P::COMMITS_SLOWLY
     }
 
     async fn freeze(&self) -> Harm {

@@ -11,6 +11,7 @@ struct SlowCommits;
 impl Configuration for SlowCommits {
     const SETTINGS: &'static [(&'static str, &'static str)] =
         &[("fsync", "on"), ("commit_delay", "10000"), ("commit_siblings", "0")];
+    const COMMITS_SLOWLY: bool = true;
 }
 
 lease_testkit::conformance!(real, ServerHarness::<Table<SlowCommits>>::start);

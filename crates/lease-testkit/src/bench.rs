@@ -10,8 +10,8 @@ use std::{
 };
 
 use lease_core::{
-    AcquireRequest, Capabilities, ClientBuilder, Clock, ExpiryJudge, GrantId, HolderId, Lease, LeaseClient, LeaseName,
-    LeaseStore, Moment,
+    AcquireRequest, Capabilities, ClientBuilder, Clock, Error, ErrorKind, ExpiryJudge, GrantId, HolderId, Lease,
+    LeaseClient, LeaseName, LeaseStore, Moment,
 };
 
 use crate::{
@@ -91,6 +91,11 @@ impl Bench {
             self.assert_lives_in_this_process("cut").await;
             self.each_chaos(ChaosStore::cut);
         }
+    }
+
+    /// Nobody fails for losing a race, but where commits are slow: there a name may be locked for longer than an attempt waits.
+    pub(crate) fn assert_is_locked(&self, error: &Error) {
+        assert!(self.harness.commits_slowly() && error.kind() == ErrorKind::Unavailable, "{error}");
     }
 
     /// Answers are lost, where there is something between the store and its server.

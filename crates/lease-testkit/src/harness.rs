@@ -28,6 +28,11 @@ pub trait Harness: Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
+    /// Whether commits take so long that who loses a race may be told that the name is locked, rather than by whom it is held.
+    fn commits_slowly(&self) -> bool {
+        false
+    }
+
     /// How much later than it should something may be seen to happen, on a busy machine.
     fn patience(&self) -> Duration {
         Duration::from_secs(5)

@@ -16,6 +16,7 @@ pub(crate) type PostgresHarness = ServerHarness<Table<AsItComes>>;
 #[async_trait]
 pub(crate) trait Configuration: Send + Sync + 'static {
     const SETTINGS: &'static [(&'static str, &'static str)] = &[];
+    const COMMITS_SLOWLY: bool = false;
 
     fn options(options: PostgresStoreOptions) -> PostgresStoreOptions {
         options
@@ -45,6 +46,7 @@ impl<C: Configuration> Provider for Table<C> {
     type Kind = PostgresKind;
 
     const SETTINGS: &'static [(&'static str, &'static str)] = C::SETTINGS;
+    const COMMITS_SLOWLY: bool = C::COMMITS_SLOWLY;
 
     /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
     const TTL: Duration = Duration::from_secs(2);
