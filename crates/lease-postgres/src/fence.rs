@@ -29,7 +29,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// `Lost`: the lease is not held with this token any more; roll back. `Invalid`: the table lacks that index. Otherwise as every operation: roll back, too, which dropping the transaction does.
+    /// `Lost`: the lease is not held with this token any more; roll back. `Invalid`: the table lacks that index. Otherwise as every
+    /// operation: roll back, too, which dropping the transaction does.
     ///
     /// # Cancel safety
     ///

@@ -44,8 +44,8 @@
 //!   an older backup, or lost in a fail-over; only a clock that was set back *and* a lost row repeat one.
 //! * **The last grant is remembered** in its row after its end, so that a delayed duplicate of its request grants nothing
 //!   (S13). A service that deletes the row forgets it.
-//! * **Waiters are woken** by `NOTIFY` after a release, over one connection for each runtime that waits, which reconnects. What is missed while it
-//!   is away costs the time of a poll. The notification is a transaction of its own, after the answer: at its commit it waits for all
+//! * **Waiters are woken** by `NOTIFY` after a release, over one connection for each runtime that waits, which reconnects. What is
+//!   missed while it is away costs the time of a poll. The notification is a transaction of its own, after the answer: at its commit it waits for all
 //!   others of the server that notify, in any database. There is none where nobody listens: whoever does shares an advisory lock, the
 //!   number of the channel, which a release tries. Software of yours that listens must share it, too.
 //! * **A release need not reach the disk** before it is answered: if the server crashes at that moment, the lease ends with

@@ -177,7 +177,7 @@ impl Pool {
 impl State {
     /// The one of this runtime that was in use last.
     fn take_last(&mut self) -> Option<Resting> {
-        let here = Origin::here().runtime;
+        let here = this_runtime();
         let last = self.resting.iter().rposition(|resting| resting.origin.runtime == here)?;
         Some(self.resting.remove(last))
     }
@@ -185,8 +185,12 @@ impl State {
 
 impl Origin {
     fn here() -> Self {
-        Self { born: SystemClock.now(), runtime: Handle::try_current().ok().map(|here| here.id()) }
+        Self { born: SystemClock.now(), runtime: this_runtime() }
     }
+}
+
+fn this_runtime() -> Option<runtime::Id> {
+    Handle::try_current().ok().map(|here| here.id())
 }
 
 /// Nothing of a store outlives it.

@@ -1,5 +1,5 @@
-//! URLs of a server, read as libpq reads them. What asks for something that cannot be had is refused: the driver would ignore it, and write
-//! it into the log with its value.
+//! URLs of a server, read as libpq reads them. What asks for something that cannot be had is refused: the driver would ignore it,
+//! and write it into the log with its value.
 
 use std::{fs, str::FromStr};
 
