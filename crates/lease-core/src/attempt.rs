@@ -109,10 +109,9 @@ impl Attempt {
     ///
     /// Dropping it does not cut the call; drop the attempt as well, or ask again.
     pub(crate) async fn ask(&mut self) -> Asked {
-        let clock = Arc::clone(&self.core.clock);
-        let began = clock.now();
+        let began = self.core.clock.now();
         self.asked = self.asked.saturating_add(1);
-        let errand = Errand::new(self.request.clone(), began + self.schedule.attempt_timeout)
+        let errand = Errand::new(self.request.clone(), began, self.schedule.attempt_timeout)
             .after_hanging(self.hung)
             .for_the_first_time(!std::mem::replace(&mut self.was_sent, true));
         let outcomes = Arc::clone(&self.outcomes);
@@ -120,19 +119,21 @@ impl Attempt {
         let asking = self.core.acquires.submit(errand, move |answered| outcomes.completed(&answered.result));
         let Answered { sent, result, hung } = asking.await;
         self.hung = if hung { self.hung + 1 } else { 0 };
-        let now = clock.now();
-        let outcome = match &result {
-            Ok(Acquired::Granted(_)) => AttemptOutcome::Granted,
-            Ok(Acquired::Held { .. }) => AttemptOutcome::Held,
-            Ok(Acquired::Spent) => AttemptOutcome::Failed(ErrorKind::Unavailable),
-            Err(error) => AttemptOutcome::Failed(error.kind()),
-        };
-        let (name, holder) = (self.name().clone(), self.holder().clone());
-        let took = now.saturating_since(began);
-        self.core.events.emit(LeaseEvent::Attempted { name, holder, outcome, took });
+        let now = self.core.clock.now();
+        self.core.events.emit(|| LeaseEvent::Attempted {
+            name: self.name().clone(),
+            holder: self.holder().clone(),
+            outcome: match &result {
+                Ok(Acquired::Granted(_)) => AttemptOutcome::Granted,
+                Ok(Acquired::Held { .. }) => AttemptOutcome::Held,
+                Ok(Acquired::Spent) => AttemptOutcome::Failed(ErrorKind::Unavailable),
+                Err(error) => AttemptOutcome::Failed(error.kind()),
+            },
+            took: now.saturating_since(began),
+        });
         match result {
             Ok(Acquired::Granted(grant)) => match self.schedule.after_grant(sent, now, grant.remaining) {
-                Some(plan) => self.hold(grant, sent, plan),
+                Some(plan) => self.hold(grant, sent, now, plan),
                 None => Asked::Spent(self.error("the answer came when the grant could not be relied on any more (S1)")),
             },
             Ok(Acquired::Held { by, retry_after }) => Asked::Held { by, retry_after },
@@ -141,10 +142,9 @@ impl Attempt {
         }
     }
 
-    fn hold(&self, grant: Grant, sent: Moment, plan: Plan) -> Asked {
+    fn hold(&self, grant: Grant, sent: Moment, now: Moment, plan: Plan) -> Asked {
         let tenure = Tenure::new(&self.core, self.outcomes.claim(), grant.token, self.schedule, sent, plan);
-        let waited = self.core.clock.now().saturating_since(self.began);
-        tenure.report_grant(waited, self.asked);
+        tenure.report_grant(now, now.saturating_since(self.began), self.asked);
         match Lease::begin(&self.core, tenure, plan) {
             Ok(lease) => {
                 self.outcomes.lock().claimed = true;

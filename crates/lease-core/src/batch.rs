@@ -68,6 +68,7 @@ pub(crate) struct Answered<A> {
 /// A request on its way, and how it goes.
 pub(crate) struct Errand<R> {
     request: R,
+    timeout: Duration,
     give_up_at: Moment,
     company: usize,
     is_first: bool,
@@ -75,9 +76,10 @@ pub(crate) struct Errand<R> {
 }
 
 impl<R> Errand<R> {
-    /// A request that is of no use any more after `give_up_at`.
-    pub(crate) fn new(request: R, give_up_at: Moment) -> Self {
-        Self { request, give_up_at, company: LARGEST_BATCH, is_first: false, wanted: Box::new(|| true) }
+    /// A request that is of no use any more after this timeout.
+    pub(crate) fn new(request: R, now: Moment, timeout: Duration) -> Self {
+        let (give_up_at, company) = (now + timeout, LARGEST_BATCH);
+        Self { request, timeout, give_up_at, company, is_first: false, wanted: Box::new(|| true) }
     }
 
     /// It was in so many calls that hung, one after the other: it goes in smaller company now, and in the end alone, so that

@@ -133,7 +133,7 @@ impl Core {
     /// Releases and waits for the answer. Transient failures are repeated in the background.
     pub(crate) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
         let span = tracing::debug_span!("lease.release", name = %release.request.claim.name);
-        let errand = Errand::new(release.request.clone(), self.clock.now() + release.timeout);
+        let errand = Errand::new(release.request.clone(), self.clock.now(), release.timeout);
         let core = Arc::clone(self);
         let done = move |answered: &Answered<Released>| core.released(release, RELEASE_REPEATS, 0, answered);
         self.releases.submit(errand, done).instrument(span).await.result
@@ -145,7 +145,7 @@ impl Core {
     }
 
     fn release_repeatedly(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32) {
-        let errand = Errand::new(release.request.clone(), self.clock.now() + release.timeout).after_hanging(hung);
+        let errand = Errand::new(release.request.clone(), self.clock.now(), release.timeout).after_hanging(hung);
         let (core, releasing) = (Arc::clone(self), Releasing::begin(self));
         self.releases.enqueue(errand, move |answered| {
             core.released(release, repeats, hung, &answered);
@@ -154,13 +154,13 @@ impl Core {
     }
 
     fn released(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32, answered: &Answered<Released>) {
-        let Claim { name, holder, .. } = release.request.claim.clone();
+        let Claim { name, holder, .. } = &release.request.claim;
         if let (Some(hints), Ok(_)) = (&self.hints, &answered.result) {
-            hints.wake(&name);
+            hints.wake(name);
         }
-        self.events.emit(LeaseEvent::Released {
-            name,
-            holder,
+        self.events.emit(|| LeaseEvent::Released {
+            name: name.clone(),
+            holder: holder.clone(),
             token: release.token,
             outcome: answered.result.clone(),
             took: self.clock.now().saturating_since(answered.sent),

@@ -2,6 +2,8 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use tracing::level_filters::LevelFilter;
+
 use crate::{Error, ErrorKind, FencingToken, HolderId, LeaseName, LossReason, Released, Result};
 
 /// Sees everything that happens to the leases of a client. Called where it happens: must be quick and must not block.
@@ -207,7 +209,12 @@ impl Events {
         Self { observers: observers.into() }
     }
 
-    pub(crate) fn emit(&self, event: LeaseEvent) {
+    /// Where nobody listens, the event is not even made.
+    pub(crate) fn emit(&self, event: impl FnOnce() -> LeaseEvent) {
+        if self.observers.is_empty() && LevelFilter::current() == LevelFilter::OFF {
+            return;
+        }
+        let event = event();
         trace(&event);
         for observer in &*self.observers {
             // A defect in an observer must not take leases with it.

@@ -148,8 +148,9 @@ impl Renewals {
         let (shared, subject, holding) = (Arc::clone(&self.0), Arc::clone(tenure), Arc::clone(tenure));
         let request = tenure.renew_request();
         let revision = request.metadata.as_ref().map(|update| update.revision);
-        let give_up_at = tenure.schedule.give_up_at(self.0.clock.now(), tenure.valid_until());
-        let errand = Errand::new(request, give_up_at).while_wanted(move || holding.is_held());
+        let now = self.0.clock.now();
+        let timeout = tenure.schedule.timeout(now, tenure.valid_until());
+        let errand = Errand::new(request, now, timeout).while_wanted(move || holding.is_held());
         let outcome = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
         let span = tracing::debug_span!("lease.renew", name = %tenure.name());
         let answered = self.0.lane.submit(errand, outcome).instrument(span).await;
@@ -213,9 +214,9 @@ impl Shared {
             } else {
                 entry.sent += 1;
                 entry.hung += u32::from(entry.step == Step::Overdue);
-                let give_up_at = tenure.schedule.give_up_at(now, valid_until);
-                renewals.push((tenure, entry.step, entry.sent, entry.hung, give_up_at));
-                agenda.enter(number, Step::Overdue, (give_up_at + OVERDUE).min(valid_until));
+                let timeout = tenure.schedule.timeout(now, valid_until);
+                renewals.push((tenure, entry.step, entry.sent, entry.hung, timeout));
+                agenda.enter(number, Step::Overdue, (now + timeout + OVERDUE).min(valid_until));
             }
         }
         let begins_to_listen = !agenda.listens && agenda.has_settled(now);
@@ -233,14 +234,14 @@ impl Shared {
         for tenure in ended {
             tenure.is_held();
         }
-        for (tenure, step, sent, hung, give_up_at) in renewals {
+        for (tenure, step, sent, hung, timeout) in renewals {
             if step == Step::Overdue {
                 tenure.in_jeopardy(Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue"));
             }
             let (shared, holding) = (Arc::clone(self), Arc::clone(&tenure));
             let request = tenure.renew_request();
             let revision = request.metadata.as_ref().map(|update| update.revision);
-            let errand = Errand::new(request, give_up_at).after_hanging(hung).while_wanted(move || holding.is_held());
+            let errand = Errand::new(request, now, timeout).after_hanging(hung).while_wanted(move || holding.is_held());
             self.lane.enqueue(errand, move |answered| {
                 shared.answered(&tenure, Some(sent), revision, &answered);
             });

@@ -70,10 +70,10 @@ impl Schedule {
         now + (left / 8).clamp(SHORTEST_PAUSE.min(left), self.attempt_timeout.max(SHORTEST_PAUSE))
     }
 
-    /// Until when to wait for the answer to a request that is sent now: so long that another attempt fits before the
+    /// How long to wait for the answer to a request that is sent now: so long that another attempt fits before the
     /// deadline (S24).
-    pub(crate) fn give_up_at(&self, now: Moment, valid_until: Moment) -> Moment {
-        now + self.attempt_timeout.min(valid_until.saturating_since(now) / 2)
+    pub(crate) fn timeout(&self, now: Moment, valid_until: Moment) -> Duration {
+        self.attempt_timeout.min(valid_until.saturating_since(now) / 2)
     }
 
     /// When the longest tenure is over, if there is one.
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn s24_an_item_with_little_time_left_gives_up_in_half_of_it() {
-        assert_eq!(schedule().give_up_at(at(0.0), at(20.0)), at(5.0));
-        assert_eq!(schedule().give_up_at(at(0.0), at(0.04)), at(0.02));
+        assert_eq!(schedule().timeout(at(0.0), at(20.0)), Duration::from_secs(5));
+        assert_eq!(schedule().timeout(at(0.0), at(0.04)), Duration::from_millis(20));
     }
 
     proptest! {
@@ -186,7 +186,7 @@ mod tests {
                 store_now = store_now.max(at.since_origin().div_f64(rate)) + ttl.mul_f64(pause) / 4;
                 let sent = local(store_now);
                 if sent >= valid_until { break }
-                prop_assert!(schedule.give_up_at(sent, valid_until) <= valid_until);
+                prop_assert!(sent + schedule.timeout(sent, valid_until) <= valid_until);
                 if fails {
                     let next = schedule.retry_at(sent, valid_until);
                     prop_assert!(next > sent && next <= valid_until);

@@ -107,10 +107,12 @@ impl Tenure {
     }
 
     /// Reports the grant, so many attempts and so much time after it was asked for.
-    pub(crate) fn report_grant(&self, waited: Duration, attempts: u32) {
-        let (name, holder, token) = self.identity();
-        let valid_for = self.valid_until().saturating_since(self.clock.now());
-        self.events.emit(LeaseEvent::Granted { name, holder, token, valid_for, waited, attempts });
+    pub(crate) fn report_grant(&self, now: Moment, waited: Duration, attempts: u32) {
+        self.events.emit(|| {
+            let (name, holder, token) = self.identity();
+            let valid_for = self.valid_until().saturating_since(now);
+            LeaseEvent::Granted { name, holder, token, valid_for, waited, attempts }
+        });
     }
 
     pub(crate) fn name(&self) -> &LeaseName {
@@ -193,12 +195,16 @@ impl Tenure {
         let Extended::Held { recovered } = self.latch.extend(plan.valid_until, |reason| self.report(reason)) else {
             return false;
         };
-        let (name, holder, token) = self.identity();
-        let now = self.clock.now();
-        let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
-        self.events.emit(LeaseEvent::Renewed { name: name.clone(), holder: holder.clone(), token, valid_for, took });
+        self.events.emit(|| {
+            let ((name, holder, token), now) = (self.identity(), self.clock.now());
+            let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
+            LeaseEvent::Renewed { name, holder, token, valid_for, took }
+        });
         if recovered {
-            self.events.emit(LeaseEvent::Recovered { name, holder, token });
+            self.events.emit(|| {
+                let (name, holder, token) = self.identity();
+                LeaseEvent::Recovered { name, holder, token }
+            });
         }
         true
     }
@@ -209,13 +215,16 @@ impl Tenure {
             return;
         }
         let jeopardy = self.latch.endanger();
-        let (name, holder, token) = self.identity();
-        let failed =
-            LeaseEvent::RenewalFailed { name: name.clone(), holder: holder.clone(), token, error: error.clone() };
-        self.events.emit(failed);
+        self.events.emit(|| {
+            let (name, holder, token) = self.identity();
+            LeaseEvent::RenewalFailed { name, holder, token, error: error.clone() }
+        });
         if let Some(until) = jeopardy {
-            let remaining = until.saturating_since(self.clock.now());
-            self.events.emit(LeaseEvent::Jeopardy { name, holder, token, remaining, error });
+            self.events.emit(|| {
+                let (name, holder, token) = self.identity();
+                let remaining = until.saturating_since(self.clock.now());
+                LeaseEvent::Jeopardy { name, holder, token, remaining, error }
+            });
         }
     }
 
@@ -242,8 +251,10 @@ impl Tenure {
         if is_known || self.is_told.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let held_for = self.clock.now().saturating_since(self.began);
-        let hold_for = self.schedule.hold_at_least.saturating_sub(held_for);
+        let hold_for = match self.schedule.hold_at_least {
+            Duration::ZERO => Duration::ZERO,
+            hold_at_least => hold_at_least.saturating_sub(self.clock.now().saturating_since(self.began)),
+        };
         let request = ReleaseRequest::new(self.claim.clone());
         let request = match successor {
             Some((successor, reserved)) => request.with_hold_for(hold_for.max(reserved)).with_reserved_for(successor),
@@ -254,9 +265,11 @@ impl Tenure {
 
     /// Once per grant (L6): the latch sees to it.
     fn report(&self, reason: LossReason) {
-        let (name, holder, token) = self.identity();
-        let held_for = self.clock.now().saturating_since(self.began);
-        self.events.emit(LeaseEvent::Lost { name, holder, token, reason, held_for });
+        self.events.emit(|| {
+            let (name, holder, token) = self.identity();
+            let held_for = self.clock.now().saturating_since(self.began);
+            LeaseEvent::Lost { name, holder, token, reason, held_for }
+        });
     }
 
     fn identity(&self) -> (LeaseName, HolderId, FencingToken) {

@@ -341,8 +341,7 @@ impl<'a> Wait<'a> {
     /// The name is held: the wait begins.
     fn begin(&self) {
         self.began.get_or_init(|| {
-            let (name, holder) = (self.name.clone(), self.holder.clone());
-            self.core.events.emit(LeaseEvent::WaitStarted { name, holder });
+            self.core.events.emit(|| LeaseEvent::WaitStarted { name: self.name.clone(), holder: self.holder.clone() });
             self.core.clock.now()
         });
     }
@@ -351,9 +350,12 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let Some(began) = self.began.get() else { return };
-        let (name, holder) = (self.name.clone(), self.holder.clone());
-        let waited = self.core.clock.now().saturating_since(*began);
-        self.core.events.emit(LeaseEvent::WaitEnded { name, holder, waited, outcome: self.outcome });
+        self.core.events.emit(|| LeaseEvent::WaitEnded {
+            name: self.name.clone(),
+            holder: self.holder.clone(),
+            waited: self.core.clock.now().saturating_since(*began),
+            outcome: self.outcome,
+        });
     }
 }
 

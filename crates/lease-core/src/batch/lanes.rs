@@ -43,8 +43,7 @@ impl<O: Operation> Lanes<O> {
     }
 
     fn lane_of(&self, errand: &Errand<O::Request>) -> &Arc<Lane<O>> {
-        let timeout = errand.give_up_at.saturating_since(self.route.clock.now());
-        self.by_timeout[kind(timeout)].get_or_init(|| Arc::new(Lane::new(self.route.clone())))
+        self.by_timeout[kind(errand.timeout)].get_or_init(|| Arc::new(Lane::new(self.route.clone())))
     }
 }
 
