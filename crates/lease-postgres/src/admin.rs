@@ -11,6 +11,7 @@ use crate::{
     connections::{Access, Failure},
     error::here,
     row::{State, in_microseconds},
+    statement::Bound,
     store::Inner,
 };
 
@@ -49,7 +50,8 @@ impl PostgresStore {
         let (mut after, mut removed) = (None::<String>, 0);
         loop {
             let values = [after.as_deref().into(), in_microseconds(older_than).into(), PURGE_STRETCH.into()];
-            let rows = inner.connections().run_long(Access::Write, &inner.statements().purge, &values).await;
+            let rows =
+                inner.connections().run_for(Bound::Stretch, Access::Write, &inner.statements().purge, &values).await;
             let stretch = rows.and_then(|rows| {
                 let row = rows.first().ok_or_else(|| Failure::unreadable(sqlx::Error::RowNotFound))?;
                 let last: Option<String> = row.try_get("last_name").map_err(Failure::unreadable)?;
@@ -82,7 +84,7 @@ impl Inner {
             after.map(LeaseName::as_str).into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
         ];
-        let rows = self.connections().run_long(Access::Read, &self.statements().list, &values).await;
+        let rows = self.connections().run_for(Bound::Page, Access::Read, &self.statements().list, &values).await;
         let states = rows.and_then(|rows| {
             rows.iter()
                 .filter_map(|row| State::read(row).transpose())

@@ -1,6 +1,6 @@
 //! Calls: how a statement is run, and what becomes of its connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use lease_core::{ErrorKind, Result};
 use sqlx::{
@@ -12,13 +12,17 @@ use crate::{
     PostgresStoreOptions,
     connector::Connector,
     error::{classify, here},
-    pool::{Lent, Pool},
+    pool::{Lent, Pool, in_time},
     statement::{Bound, Statement, Value},
     url,
 };
 
-/// How long an abandoned call is waited for until its connection is closed all the same: as long as a statement may take.
-const ABANDONED: Duration = Duration::from_secs(1);
+/// How long an answer is waited for beyond the time that the statement may take. The server ends a statement by itself, but it may
+/// be frozen or cut off, or its commit may wait for a standby.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the end of a transaction that failed is waited for.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// Connects by a URL. One connection is tried, so that what is wrong is said at once and in its own words.
 pub(crate) async fn open(url: &str, options: &PostgresStoreOptions) -> Result<Connections> {
@@ -121,31 +125,57 @@ impl Connections {
     ) -> Result<Vec<PgRow>, Failure> {
         let mut call = self.begin().await?;
         let outcome = if self.prepares() {
-            statement.query(values).fetch_all(call.connection()).await
+            answer_to(Bound::Usual, statement.query(values).fetch_all(call.connection())).await
         } else {
-            call.run_as_message(statement.message(access, Bound::Usual, values)).await
+            call.run_as_message(Bound::Usual, statement.message(access, Bound::Usual, values)).await
         };
         call.answered(outcome, access).await
     }
 
     /// As [`Connections::run`], for statements that go through the table and may take longer than the others.
-    pub(crate) async fn run_long(
+    pub(crate) async fn run_for(
         &self,
+        bound: Bound,
         access: Access,
         statement: &Statement,
         values: &[Value<'_>],
     ) -> Result<Vec<PgRow>, Failure> {
         let mut call = self.begin().await?;
-        let outcome = call.run_as_message(statement.message(access, Bound::Long, values)).await;
+        let outcome = call.run_as_message(bound, statement.message(access, bound, values)).await;
         call.answered(outcome, access).await
     }
 
     pub(crate) async fn begin(&self) -> Result<Call, Failure> {
         match self.pool.get().await {
-            Ok(lent) => Ok(Call { pool: Arc::clone(&self.pool), lent: Some(lent), is_in_block: false }),
+            Ok(lent) => Ok(Call {
+                pool: Arc::clone(&self.pool),
+                lent: Some(lent),
+                is_in_block: false,
+                longest: Bound::Usual.longest(),
+            }),
             Err(source) => Err(Failure { source, sent: Sent::No, access: Access::Read }),
         }
     }
+}
+
+/// Waits for the answer to a statement of this bound.
+async fn answer_to<T>(bound: Bound, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    answer_within(bound.longest() + ANSWER, work).await
+}
+
+/// Waits for an answer for so long.
+pub(crate) async fn answer_within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    in_time(limit, work).await.unwrap_or_else(|| {
+        Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"))))
+    })
+}
+
+/// Whether nothing was heard: the statement may be at work yet.
+fn is_no_answer(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A connection that a call is on. Dropped before the call has come to its end, it is closed (S24).
@@ -155,6 +185,8 @@ pub(crate) struct Call {
     lent: Option<Lent>,
     /// Whether an error leaves the session in a transaction block.
     is_in_block: bool,
+    /// How long it may be at work on the server after it was abandoned.
+    longest: Duration,
 }
 
 impl Call {
@@ -164,9 +196,10 @@ impl Call {
     }
 
     /// Runs a whole transaction that is one message: the server never waits for us while it has a row locked.
-    async fn run_as_message(&mut self, message: String) -> Result<Vec<PgRow>, sqlx::Error> {
+    async fn run_as_message(&mut self, bound: Bound, message: String) -> Result<Vec<PgRow>, sqlx::Error> {
         self.is_in_block = true;
-        sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(self.connection()).await
+        self.longest = bound.longest();
+        answer_to(bound, sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(self.connection())).await
     }
 
     async fn answered(self, outcome: Result<Vec<PgRow>, sqlx::Error>, access: Access) -> Result<Vec<PgRow>, Failure> {
@@ -192,9 +225,12 @@ impl Call {
     /// The server tells the error first and ends the transaction afterwards. That end is waited for: until then it keeps the
     /// locks that it had, and a second try would meet them.
     pub(crate) async fn failed(mut self, source: sqlx::Error, access: Access) -> Failure {
+        if is_no_answer(&source) {
+            return Failure { source, sent: Sent::Perhaps, access };
+        }
         let goes_on = !is_end_of_session(&source)
             && sqlstate(&source).is_some_and(|code| !["57P", "08", "25"].iter().any(|end| code.starts_with(end)));
-        if goes_on && self.settle().await.is_ok() {
+        if goes_on && in_time(SETTLING, self.settle()).await.is_some_and(|outcome| outcome.is_ok()) {
             self.finish();
         } else {
             // Not abandoned: there is no answer to come.
@@ -215,7 +251,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if let Some(lent) = self.lent.take() {
-            lent.abandon(ABANDONED);
+            lent.abandon(self.longest);
         }
     }
 }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use crate::{
     PostgresStore,
-    connections::{Access, sqlstate},
+    connections::{ANSWER, Access, answer_within, sqlstate},
     error::{self, here},
     statements,
 };
@@ -40,30 +40,51 @@ const OWN: [(&str, &[&str]); 7] = [
 /// How long an upgrade waits for the table, and how long at a time: whoever comes after a waiting `ALTER` waits behind it, renewals
 /// as well.
 const PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_TIMEOUT: &str = "set local lock_timeout = '100ms'; set local statement_timeout = 0";
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long looking at the table, and changing it, may take: see `BEGIN`.
+const LOOKING: Duration = Duration::from_secs(1);
+const CHANGING: Duration = Duration::from_secs(60);
+
+/// Whatever the defaults of the session are.
+const BEGIN: &str = "begin isolation level read committed read write; set local lock_timeout = '100ms'; \
+                     set local statement_timeout = '60s'";
 
 impl PostgresStore {
     /// Creates the table, or adds what this library needs to one that has the contract's columns. Nothing is changed where nothing
-    /// is missing. Several replicas may do it at the same time. It does not create the schema.
+    /// is missing, and nobody is waited for. Several replicas may do it at the same time. It does not create the schema.
     ///
-    /// An upgrade waits for 5 s until nobody uses the table, for 100 ms at a time, so that leases are renewed meanwhile.
+    /// An upgrade waits for 5 s until nobody uses the table, for 100 ms at a time, so that leases are renewed meanwhile. It may then
+    /// take a minute, which is enough but for the index of a [fence](crate::PostgresStoreOptions::fences) on a table of very many rows:
+    /// create that by hand with the text of [`PostgresStore::ddl`].
     ///
     /// # Errors
     ///
     /// `Invalid`: there is no such schema, or a table of that name that is not a table of leases. `Denied`: the user has no
-    /// right to create or alter it. `Unavailable`: there is no answer, or somebody keeps the table locked; the error says who.
+    /// right to create or alter it. `Unavailable`: there is no answer, or somebody keeps the table locked, or upgrades it at this
+    /// moment; the error says who. `Indeterminate`: there was no answer in the middle of it; repeat it.
     ///
     /// # Cancel safety
     ///
     /// Done or not done, never half; the connection is closed.
     pub async fn migrate(&self) -> Result<()> {
-        let inner = &self.0;
+        let (inner, table) = (&self.0, self.0.table());
+        let begin = async || inner.connections().begin().await.map_err(|failure| inner.error(MIGRATE, failure));
+        let mut call = begin().await?;
+        match answer_within(LOOKING + ANSWER, judged(call.connection(), table)).await {
+            Ok(judged) => {
+                call.finish();
+                if judged? == Missing::Nothing {
+                    return Ok(());
+                }
+            }
+            Err(source) => return Err(inner.error(MIGRATE, call.failed(source, Access::Read).await)),
+        }
         let clock = SystemClock;
         let deadline = clock.now() + PATIENCE;
         loop {
-            let mut call = inner.connections().begin().await.map_err(|failure| inner.error(MIGRATE, failure))?;
-            let source = match migrate_on(call.connection(), inner.table()).await {
+            let mut call = begin().await?;
+            let source = match answer_within(CHANGING + ANSWER, migrate_on(call.connection(), table)).await {
                 Ok(answer) => {
                     call.finish();
                     return answer;
@@ -80,12 +101,12 @@ impl PostgresStore {
             }
             let blockers = sqlx::query_scalar::<_, Option<String>>(include_str!("../sql/blockers.sql"))
                 .persistent(false)
-                .bind(&inner.table().quoted)
-                .fetch_one(call.connection())
-                .await;
+                .bind(table.quoted())
+                .fetch_one(call.connection());
+            let blockers = answer_within(LOOKING + ANSWER, blockers).await.ok().flatten();
             call.failed(sqlx::Error::RowNotFound, Access::Read).await;
-            let blockers = blockers.ok().flatten().unwrap_or_else(|| "another transaction".to_owned());
-            let message = format!("the table {} is kept locked by {blockers}", inner.table().quoted);
+            let blockers = blockers.unwrap_or_else(|| "another transaction".to_owned());
+            let message = format!("the table {} is kept locked by {blockers}", table.quoted());
             return Err(here(ErrorKind::Unavailable, MIGRATE, message).with_source(source));
         }
     }
@@ -97,15 +118,22 @@ impl PostgresStore {
     }
 }
 
+/// What is to be done, by a look that waits for nobody.
+async fn judged(connection: &mut PgConnection, table: &Table) -> Result<Result<Missing>, sqlx::Error> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let found = table.look(&mut transaction).await?;
+    transaction.rollback().await?;
+    Ok(table.judge(&found))
+}
+
 async fn migrate_on(connection: &mut PgConnection, table: &Table) -> Result<Result<()>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *transaction).await?;
+    let mut transaction = connection.begin_with(BEGIN).await?;
     // One replica after the other; it ends with the transaction, so poolers can carry it.
     sqlx::query(
-        "select pg_advisory_xact_lock(pg_catalog.hashtextextended('lease-postgres migrate ' || $1::text, 0::int8))",
+        "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('lease-postgres migrate ' || $1::text, 0::int8))",
     )
     .persistent(false)
-    .bind(&table.quoted)
+    .bind(table.quoted())
     .execute(&mut *transaction)
     .await?;
     let answer = match table.judge(&table.look(&mut transaction).await?) {

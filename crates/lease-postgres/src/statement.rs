@@ -1,20 +1,31 @@
 //! A statement in its two forms: prepared, with its parameters beside it, and as a message that holds everything.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use crate::{connections::Access, connector};
 
-/// How long a statement may take that goes through the table.
-const LONG: &str = "set local statement_timeout = '30s'; ";
-
-/// How long a statement may take.
+/// How long a statement may take on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
+    /// As the settings of the session say.
     Usual,
-    Long,
+    /// A page of a listing.
+    Page,
+    /// A stretch of a purge.
+    Stretch,
+}
+
+impl Bound {
+    pub(crate) const fn longest(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Usual => 1,
+            Self::Page => 5,
+            Self::Stretch => 30,
+        })
+    }
 }
 
 /// A statement of this library.
@@ -81,8 +92,8 @@ impl Statement {
         }
         message.push_str("; ");
         message.push_str(&connector::local_settings());
-        if bound == Bound::Long {
-            message.push_str(LONG);
+        if bound != Bound::Usual {
+            message.push_str(&format!("set local statement_timeout = '{}s'; ", bound.longest().as_secs()));
         }
         self.write(&mut message, values);
         message.push_str("; commit");
@@ -258,6 +269,12 @@ mod tests {
     fn body(statement: &Statement, values: &[Value<'_>]) -> String {
         let message = statement.message(Access::Read, Bound::Usual, values);
         message.split("'UTC'; ").nth(1).unwrap().strip_suffix("; commit").unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_usual_bound_is_that_of_the_session() {
+        let seconds = Bound::Usual.longest().as_secs();
+        assert!(connector::local_settings().contains(&format!("set local statement_timeout = '{seconds}s'; ")));
     }
 
     #[test]

@@ -64,6 +64,31 @@ async fn a_complete_table_is_not_touched() {
 }
 
 /// The upgrade waits for a long transaction, but nobody waits behind it for long; at last it says whom it waits for.
+/// A replica that was cut off in the middle of its own keeps the lock that upgrades take until its session ends. Who has nothing to
+/// do is not held up by it, and who has is told by whom.
+#[tokio::test]
+async fn a_replica_that_is_cut_off_in_its_upgrade_holds_up_nobody_who_has_none_to_do() {
+    let store = common::store().await;
+    let behind = unmigrated().await;
+    let mut cut_off = pool().await.begin().await.unwrap();
+    for table in [common::table_of(&store), common::table_of(&behind)] {
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended('lease-postgres migrate ' || $1, 0))")
+            .bind(table)
+            .execute(&mut *cut_off)
+            .await
+            .unwrap();
+    }
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *cut_off).await.unwrap();
+    let began = SystemClock.now();
+    store.migrate().await.unwrap();
+    assert!(SystemClock.now().saturating_since(began) < Duration::from_secs(3));
+
+    let error = behind.migrate().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains(&format!("pid {pid} ")), "{error}");
+    cut_off.rollback().await.unwrap();
+    behind.migrate().await.unwrap();
+}
+
 #[tokio::test]
 async fn an_upgrade_that_waits_is_in_nobody_s_way_and_says_who_is_in_its() {
     let store = unmigrated().await;
