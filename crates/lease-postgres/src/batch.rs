@@ -7,7 +7,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     connections::Failure,
-    error::here,
+    error::{class_of, here},
     statements::{LOCK_TIMEOUT, LOCK_TIMEOUT_ALONE},
     store::Inner,
 };
@@ -164,7 +164,9 @@ fn pick<'a, R>(requests: &'a [R], places: &[usize]) -> Vec<&'a R> {
     places.iter().map(|at| &requests[*at]).collect()
 }
 
-/// A value or a constraint: the class of the error says that data is meant, not the connection or the table.
+/// A value, a constraint, or a trigger of other software: the class of the error says that data is meant, not the connection or the
+/// table.
 fn is_about_data(failure: &Failure) -> bool {
-    failure.sqlstate().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    let code = failure.sqlstate().unwrap_or_default();
+    matches!(class_of(&code), "09" | "22" | "23" | "27" | "38" | "39" | "44" | "P0")
 }

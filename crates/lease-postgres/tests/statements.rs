@@ -1141,3 +1141,24 @@ async fn clones_and_other_stores_see_the_same_leases() {
     granted(&store.clone(), &request).await;
     assert!(is_held(&other, &common::request("job", "b")).await);
 }
+
+/// A trigger of other software that will not have one row: that is this row's trouble (L7).
+#[tokio::test]
+async fn l07_a_trigger_that_refuses_one_row_harms_no_neighbour() {
+    let store = common::store().await;
+    let refuse = format!("public.{}", common::unique("refuse"));
+    let text = format!(
+        "create function {refuse}() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$;
+         create trigger refuse before insert or update on {{table}} for each row when (new.lease_name = 'poison')
+         execute function {refuse}()"
+    );
+    common::sql(&store, &text).await;
+    let requests: Vec<_> = ["job-1", "poison", "job-2"].iter().map(|name| request(name, "a")).collect();
+    let answers = store.acquire(&requests).await;
+    assert!(
+        matches!(answers[0], Ok(Acquired::Granted(_))) && matches!(answers[2], Ok(Acquired::Granted(_))),
+        "{answers:?}"
+    );
+    let error = answers[1].as_ref().unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("not this one"), "{error}");
+}
