@@ -11,7 +11,7 @@ use tokio::runtime;
 
 use crate::{
     connections::State,
-    error::{Access, Cure, Failure, classify, here, timed_out},
+    error::{Access, Cure, Failure, classify_while_connecting, here, timed_out},
 };
 
 const OPERATION: &str = "connect";
@@ -131,7 +131,7 @@ impl Making {
     async fn attach(&self) -> Result<Driver, Unmade> {
         let unmade = |driver: Option<Driver>| {
             move |error| {
-                let failure = classify(OPERATION, Access::Read, error);
+                let failure = classify_while_connecting(OPERATION, error);
                 Unmade { failure, pause: SHORT_PAUSE, driver }
             }
         };
@@ -183,7 +183,7 @@ impl Making {
     ) -> Result<T, Failure> {
         tokio::select! {
             biased;
-            outcome = call => outcome.map_err(|error| classify(OPERATION, Access::Read, error)),
+            outcome = call => outcome.map_err(|error| classify_while_connecting(OPERATION, error)),
             () = self.clock.sleep_until(self.clock.now() + limit) => Err(timed_out(OPERATION, Access::Read)),
         }
     }

@@ -69,9 +69,21 @@ pub(crate) fn not_the_answer(operation: &'static str, access: Access) -> Failure
 
 /// The one table from the driver's errors.
 pub(crate) fn classify(operation: &'static str, access: Access, error: etcd_client::Error) -> Failure {
+    let (kind, cure, message) = judge(access, &error);
+    Failure { error: here(kind, operation, message), cure }
+}
+
+/// The same for what belongs to connecting: nothing of the caller's was sent, so what cannot be understood may pass.
+pub(crate) fn classify_while_connecting(operation: &'static str, error: etcd_client::Error) -> Failure {
+    let (kind, cure, message) = judge(Access::Read, &error);
+    let kind = if kind == ErrorKind::Internal { ErrorKind::Unavailable } else { kind };
+    Failure { error: here(kind, operation, message), cure }
+}
+
+fn judge(access: Access, error: &etcd_client::Error) -> (ErrorKind, Cure, String) {
     use etcd_client::Error as Driver;
-    let (kind, cure, message) = match &error {
-        Driver::GRpcStatus(status) => return of_status(operation, access, status),
+    match error {
+        Driver::GRpcStatus(status) => of_status(access, status),
         // Not repeated: an endpoint may have been written with a password in it.
         Driver::InvalidUri(_) => (ErrorKind::Invalid, Cure::None, "an endpoint is no URL".to_owned()),
         Driver::InvalidArgs(message) => (ErrorKind::Invalid, Cure::None, message.clone()),
@@ -81,29 +93,34 @@ pub(crate) fn classify(operation: &'static str, access: Access, error: etcd_clie
             format!("the endpoints or certificates cannot be used: {}", in_full(error)),
         ),
         Driver::IoError(error) => (access.unanswered(), Cure::Reconnect, format!("etcd cannot be reached: {error}")),
-        Driver::WatchError(message) | Driver::EndpointError(message) | Driver::Internal(message) => {
-            (access.unanswered(), Cure::Reconnect, message.clone())
+        Driver::WatchError(message)
+        | Driver::LeaseKeepAliveError(message)
+        | Driver::EndpointError(message)
+        | Driver::Internal(message) => (access.unanswered(), Cure::Reconnect, message.clone()),
+        // Not repeated: a token or a user is to be one.
+        Driver::InvalidMetadataValue(_) => {
+            (ErrorKind::Invalid, Cure::None, "what is to be sent cannot stand in a header".to_owned())
         }
         other => (ErrorKind::Internal, Cure::None, format!("etcd's answer could not be used: {other}")),
-    };
-    Failure { error: here(kind, operation, message), cure }
+    }
 }
 
-fn of_status(operation: &'static str, access: Access, status: &Status) -> Failure {
-    let (kind, cure) = match Origin::of(status) {
+fn of_status(access: Access, status: &Status) -> (ErrorKind, Cure, String) {
+    let origin = Origin::of(status);
+    let (kind, cure) = match origin {
         Origin::NeverSent if is_about_certificates(status) => (ErrorKind::Invalid, Cure::Reconnect),
         Origin::NeverSent => (ErrorKind::Unavailable, Cure::Reconnect),
         Origin::Connection => (access.unanswered(), Cure::Reconnect),
         Origin::Server => of_server(status.code(), status.message(), access),
     };
-    let message = match Origin::of(status) {
+    let message = match origin {
         Origin::Server if status.message().contains("database space exceeded") => {
             format!("{}: its quota is used up (NOSPACE); compact, defragment and disarm the alarm", status.message())
         }
         Origin::Server => status.message().to_owned(),
         _ => format!("etcd cannot be reached: {}", in_full(status)),
     };
-    Failure { error: here(kind, operation, message), cure }
+    (kind, cure, message)
 }
 
 /// Who reports a failure.
@@ -150,6 +167,12 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
         }
         // a member that has lost its cluster says so before it does anything
         Code::Unavailable if says("no leader") => (ErrorKind::Unavailable, Cure::Reconnect),
+        Code::FailedPrecondition if says("not leader") => (ErrorKind::Unavailable, Cure::Reconnect),
+        // the driver says so of an answer: what was asked for has been done
+        Code::OutOfRange if says("decoded message length too large") => match access {
+            Access::Write => (ErrorKind::Indeterminate, Cure::None),
+            Access::Read => (ErrorKind::Invalid, Cure::None),
+        },
         // its tokens are those of another time
         Code::Unauthenticated => (ErrorKind::Denied, Cure::Login),
         Code::InvalidArgument if says("revision of auth store is old") => (ErrorKind::Unavailable, Cure::Login),
@@ -168,14 +191,14 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
             (access.unanswered(), Cure::Reconnect)
         }
         Code::Unimplemented => (ErrorKind::Unsupported, Cure::None),
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::NotFound => {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::NotFound | Code::AlreadyExists => {
             (ErrorKind::Invalid, Cure::None)
         }
         // before anything was written down
         Code::Unknown if says("raft proposal dropped") => (ErrorKind::Unavailable, Cure::Reconnect),
         // etcd uses it for what it has no code for, and that may be anything
         Code::Unknown => (access.unanswered(), Cure::None),
-        _ => (ErrorKind::Internal, Cure::None),
+        Code::Ok | Code::Internal => (ErrorKind::Internal, Cure::None),
     }
 }
 
@@ -202,48 +225,166 @@ fn in_full(error: &dyn StdError) -> String {
 mod tests {
     use super::*;
 
+    use ErrorKind::{Denied, Indeterminate, Internal, Invalid, Unavailable, Unsupported};
+
+    /// What a server says, what it means to a write and to a look, and what may help. First of each code in any other words, then the
+    /// messages of etcd that mean something else.
+    const REPLIES: [(Code, &str, ErrorKind, ErrorKind, Cure); 53] = [
+        (Code::Ok, "", Internal, Internal, Cure::None),
+        (Code::Cancelled, "context canceled", Indeterminate, Unavailable, Cure::Reconnect),
+        (Code::Unknown, "something new", Indeterminate, Unavailable, Cure::None),
+        (Code::Unknown, "raft proposal dropped", Unavailable, Unavailable, Cure::Reconnect),
+        (Code::InvalidArgument, "etcdserver: key is not provided", Invalid, Invalid, Cure::None),
+        (Code::InvalidArgument, "etcdserver: value is provided", Invalid, Invalid, Cure::None),
+        (Code::InvalidArgument, "etcdserver: lease is provided", Invalid, Invalid, Cure::None),
+        (Code::InvalidArgument, "etcdserver: invalid sort option", Invalid, Invalid, Cure::None),
+        (Code::InvalidArgument, "etcdserver: too many operations in txn request", Invalid, Invalid, Cure::Split),
+        (Code::InvalidArgument, "etcdserver: duplicate key given in txn request", Invalid, Invalid, Cure::Split),
+        (Code::InvalidArgument, "etcdserver: request is too large", Invalid, Invalid, Cure::Split),
+        (Code::InvalidArgument, "etcdserver: revision of auth store is old", Unavailable, Unavailable, Cure::Login),
+        (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Denied, Cure::Login),
+        (
+            Code::InvalidArgument,
+            "etcdserver: authentication failed, invalid user ID or password",
+            Denied,
+            Denied,
+            Cure::None,
+        ),
+        (Code::InvalidArgument, "etcdserver: authentication failed, user name not found", Denied, Denied, Cure::None),
+        (Code::DeadlineExceeded, "context deadline exceeded", Indeterminate, Unavailable, Cure::Reconnect),
+        (Code::NotFound, "etcdserver: member not found", Invalid, Invalid, Cure::None),
+        (Code::NotFound, "etcdserver: requested lease not found", Unavailable, Unavailable, Cure::NewLease),
+        (Code::AlreadyExists, "etcdserver: it is there already", Invalid, Invalid, Cure::None),
+        (Code::PermissionDenied, "etcdserver: permission denied", Denied, Denied, Cure::None),
+        (Code::ResourceExhausted, "etcdserver: too many requests", Unavailable, Unavailable, Cure::None),
+        (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Unavailable, Unavailable, Cure::None),
+        (Code::ResourceExhausted, "grpc: received message larger than max (1 vs. 2)", Invalid, Invalid, Cure::Split),
+        (Code::FailedPrecondition, "etcdserver: user name not found", Invalid, Invalid, Cure::None),
+        (Code::FailedPrecondition, "etcdserver: role name not found", Invalid, Invalid, Cure::None),
+        (Code::FailedPrecondition, "etcdserver: role is not granted to the user", Invalid, Invalid, Cure::None),
+        (Code::FailedPrecondition, "etcdserver: root user does not exist", Invalid, Invalid, Cure::None),
+        (
+            Code::FailedPrecondition,
+            "etcdserver: re-configuration failed due to not enough started members",
+            Invalid,
+            Invalid,
+            Cure::None,
+        ),
+        (Code::FailedPrecondition, "etcdserver: bad leader transferee", Invalid, Invalid, Cure::None),
+        (Code::FailedPrecondition, "etcdserver: lease already exists", Unavailable, Unavailable, Cure::NewLease),
+        (Code::FailedPrecondition, "etcdserver: authentication is not enabled", Invalid, Invalid, Cure::NoLogin),
+        (Code::FailedPrecondition, "etcdserver: not leader", Unavailable, Unavailable, Cure::Reconnect),
+        (Code::Aborted, "aborted", Indeterminate, Unavailable, Cure::Reconnect),
+        (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted", Invalid, Invalid, Cure::None),
+        (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision", Invalid, Invalid, Cure::None),
+        (Code::OutOfRange, "etcdserver: too large lease TTL", Invalid, Invalid, Cure::None),
+        (Code::OutOfRange, "grpc: received message larger than max (1 vs. 2)", Invalid, Invalid, Cure::Split),
+        (
+            Code::OutOfRange,
+            "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+            Indeterminate,
+            Invalid,
+            Cure::None,
+        ),
+        (Code::Unimplemented, "unknown service", Unsupported, Unsupported, Cure::None),
+        (Code::Internal, "a defect", Internal, Internal, Cure::None),
+        (Code::Unavailable, "etcdserver: no leader", Unavailable, Unavailable, Cure::Reconnect),
+        (Code::Unavailable, "etcdserver: leader changed", Indeterminate, Unavailable, Cure::Reconnect),
+        (Code::Unavailable, "etcdserver: request timed out", Indeterminate, Unavailable, Cure::Reconnect),
+        (
+            Code::Unavailable,
+            "etcdserver: request timed out, possibly due to previous leader failure",
+            Indeterminate,
+            Unavailable,
+            Cure::Reconnect,
+        ),
+        (
+            Code::Unavailable,
+            "etcdserver: request timed out, possibly due to connection lost",
+            Indeterminate,
+            Unavailable,
+            Cure::Reconnect,
+        ),
+        (
+            Code::Unavailable,
+            "etcdserver: request timed out waiting for the applied index took too long",
+            Indeterminate,
+            Unavailable,
+            Cure::Reconnect,
+        ),
+        (Code::Unavailable, "etcdserver: server stopped", Indeterminate, Unavailable, Cure::Reconnect),
+        (Code::Unavailable, "etcdserver: unhealthy cluster", Indeterminate, Unavailable, Cure::Reconnect),
+        (Code::Unavailable, "etcdserver: not capable", Unavailable, Unavailable, Cure::Reconnect),
+        (Code::Unavailable, "etcdserver: rpc not supported for learner", Unavailable, Unavailable, Cure::Reconnect),
+        (Code::DataLoss, "etcdserver: corrupt cluster", Unavailable, Unavailable, Cure::None),
+        (Code::Unauthenticated, "etcdserver: invalid auth token", Denied, Denied, Cure::Login),
+        (Code::Unauthenticated, "etcdserver: invalid auth management", Denied, Denied, Cure::Login),
+    ];
+
     #[test]
     fn everything_that_a_server_says_has_its_kind_and_cure() {
-        use ErrorKind::{Denied, Indeterminate, Internal, Invalid, Unavailable, Unsupported};
-        for (code, message, kind, cure) in [
-            (Code::NotFound, "etcdserver: requested lease not found", Unavailable, Cure::NewLease),
-            (Code::FailedPrecondition, "etcdserver: lease already exists", Unavailable, Cure::NewLease),
-            (Code::InvalidArgument, "etcdserver: too many operations in txn request", Invalid, Cure::Split),
-            (Code::InvalidArgument, "etcdserver: duplicate key given in txn request", Invalid, Cure::Split),
-            (Code::InvalidArgument, "etcdserver: request is too large", Invalid, Cure::Split),
-            (Code::ResourceExhausted, "grpc: received message larger than max (1 vs. 2)", Invalid, Cure::Split),
-            (Code::Unavailable, "etcdserver: no leader", Unavailable, Cure::Reconnect),
-            (Code::Unavailable, "etcdserver: leader changed", Indeterminate, Cure::Reconnect),
-            (Code::Unavailable, "etcdserver: request timed out", Indeterminate, Cure::Reconnect),
-            (
-                Code::Unavailable,
-                "etcdserver: request timed out, possibly due to previous leader failure",
-                Indeterminate,
-                Cure::Reconnect,
-            ),
-            (Code::Unavailable, "etcdserver: server stopped", Indeterminate, Cure::Reconnect),
-            (Code::DeadlineExceeded, "context deadline exceeded", Indeterminate, Cure::Reconnect),
-            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Unavailable, Cure::None),
-            (Code::ResourceExhausted, "etcdserver: too many requests", Unavailable, Cure::None),
-            (Code::Unauthenticated, "etcdserver: invalid auth token", Denied, Cure::Login),
-            (Code::InvalidArgument, "etcdserver: revision of auth store is old", Unavailable, Cure::Login),
-            (
-                Code::InvalidArgument,
-                "etcdserver: authentication failed, invalid user ID or password",
-                Denied,
-                Cure::None,
-            ),
-            (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Cure::Login),
-            (Code::PermissionDenied, "etcdserver: permission denied", Denied, Cure::None),
-            (Code::FailedPrecondition, "etcdserver: authentication is not enabled", Invalid, Cure::NoLogin),
-            (Code::Unimplemented, "unknown service", Unsupported, Cure::None),
-            (Code::Unavailable, "etcdserver: not capable", Unavailable, Cure::Reconnect),
-            (Code::Unavailable, "etcdserver: rpc not supported for learner", Unavailable, Cure::Reconnect),
-            (Code::Unknown, "raft proposal dropped", Unavailable, Cure::Reconnect),
-            (Code::Unknown, "something new", Indeterminate, Cure::None),
-            (Code::Internal, "a defect", Internal, Cure::None),
-        ] {
-            assert_eq!(of_server(code, message, Access::Write), (kind, cure), "{message}");
+        for (code, message, write, read, cure) in REPLIES {
+            assert_eq!(of_server(code, message, Access::Write), (write, cure), "{code:?} {message} to a write");
+            assert_eq!(of_server(code, message, Access::Read), (read, cure), "{code:?} {message} to a look");
+            let status = etcd_client::Error::GRpcStatus(Status::new(code, message));
+            let connecting = classify_while_connecting("connect", status).error.kind();
+            assert_eq!(
+                connecting,
+                if read == Internal { Unavailable } else { read },
+                "{code:?} {message} while connecting"
+            );
+        }
+        // `of_server` has no wildcard; this has each of its codes.
+        for code in (0..=16).map(Code::from_i32) {
+            assert!(REPLIES.iter().any(|(known, ..)| *known == code), "{code:?} is not in the table");
+        }
+        assert_eq!(Code::from_i32(17), Code::Unknown, "gRPC has more codes than the table");
+    }
+
+    /// Fails to compile when the driver has another one: it belongs into the table below. (An application may switch on features of the
+    /// driver that bring more, so `judge` cannot do without a wildcard.)
+    fn is_in_the_table(error: &etcd_client::Error) {
+        use etcd_client::Error as Driver;
+        match error {
+            Driver::InvalidArgs(_) | Driver::InvalidUri(_) | Driver::IoError(_) | Driver::TransportError(_) => {}
+            Driver::GRpcStatus(_) | Driver::WatchError(_) | Driver::Utf8Error(_) | Driver::LeaseKeepAliveError(_) => {}
+            Driver::ElectError(_) | Driver::InvalidMetadataValue(_) | Driver::EndpointError(_) => {}
+            Driver::EndpointsNotManaged | Driver::Internal(_) => {}
+        }
+    }
+
+    /// Every variant of the driver's error: what it means to a write, to a look, and while connecting.
+    #[test]
+    fn every_error_of_the_driver_has_its_kind() {
+        use etcd_client::Error as Driver;
+        let secret = || "secret".to_owned();
+        let no_uri = || "http://u:secret@[".parse::<tonic::codegen::http::Uri>().unwrap_err();
+        #[allow(invalid_from_utf8, reason = "it is to be invalid")]
+        let no_text = || std::str::from_utf8(&[0xff]).unwrap_err();
+        let no_header = || "secret\n".parse::<tonic::metadata::AsciiMetadataValue>().unwrap_err();
+        let no_endpoint = || tonic::transport::Endpoint::from_shared("no url").unwrap_err();
+        let variants: [(&dyn Fn() -> Driver, ErrorKind, ErrorKind, ErrorKind); 13] = [
+            (&|| Driver::InvalidArgs("an argument".to_owned()), Invalid, Invalid, Invalid),
+            (&|| Driver::InvalidUri(no_uri()), Invalid, Invalid, Invalid),
+            (&|| Driver::IoError(std::io::ErrorKind::ConnectionReset.into()), Indeterminate, Unavailable, Unavailable),
+            (&|| Driver::TransportError(no_endpoint()), Invalid, Invalid, Invalid),
+            (&|| Driver::GRpcStatus(Status::unknown("transport error")), Indeterminate, Unavailable, Unavailable),
+            (&|| Driver::WatchError("cut".to_owned()), Indeterminate, Unavailable, Unavailable),
+            (&|| Driver::Utf8Error(no_text()), Internal, Internal, Unavailable),
+            (&|| Driver::LeaseKeepAliveError("cut".to_owned()), Indeterminate, Unavailable, Unavailable),
+            (&|| Driver::ElectError("no".to_owned()), Internal, Internal, Unavailable),
+            (&|| Driver::InvalidMetadataValue(no_header()), Invalid, Invalid, Invalid),
+            (&|| Driver::EndpointError("full".to_owned()), Indeterminate, Unavailable, Unavailable),
+            (&|| Driver::EndpointsNotManaged, Internal, Internal, Unavailable),
+            (&|| Driver::Internal("full".to_owned()), Indeterminate, Unavailable, Unavailable),
+        ];
+        for (make, write, read, connecting) in variants {
+            is_in_the_table(&make());
+            let kind = |access| classify("acquire", access, make()).error.kind();
+            assert_eq!((kind(Access::Write), kind(Access::Read)), (write, read), "{:?}", make());
+            let error = classify_while_connecting("connect", make()).error;
+            assert_eq!(error.kind(), connecting, "{:?}", make());
+            assert!(!format!("{error} {error:?}").contains(&secret()), "{error:?}");
         }
     }
 
@@ -265,14 +406,5 @@ mod tests {
             let stopped = of_server(Code::Unavailable, "etcdserver: server stopped", access);
             assert_eq!(stopped, (kind, Cure::Reconnect));
         }
-    }
-
-    #[test]
-    fn no_error_repeats_an_endpoint() {
-        let error =
-            etcd_client::Error::InvalidUri("http://u:secret@[".parse::<tonic::codegen::http::Uri>().unwrap_err());
-        let error = classify("connect", Access::Read, error).error;
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(!format!("{error} {error:?}").contains("secret"));
     }
 }
