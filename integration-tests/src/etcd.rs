@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 pub use self::cluster::EtcdCluster;
 use crate::{
-    ServerError,
+    Framing, ServerError,
     container::Image,
     local_server::LocalServer,
     server::{Kind, Server, blocking},
@@ -34,6 +34,8 @@ impl Kind for EtcdKind {
     const PACKAGE: &'static str = "etcd-server";
     const PORT: u16 = 2379;
     const ASKS_THE_C_LIBRARY: bool = false;
+    /// HTTP/2 numbers its calls.
+    const FRAMING: Option<Framing> = None;
 
     fn shared() -> &'static OnceCell<Etcd> {
         static SHARED: OnceCell<Etcd> = OnceCell::const_new();

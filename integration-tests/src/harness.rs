@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{LeaseName, LeaseStore};
-use lease_testkit::{Harm, Harness, Hold};
+use lease_testkit::{Harm, Harness, Hold, MixedUp};
 
 use crate::{
-    Direction, Proxy,
+    Direction, Exchange, Proxy,
     server::{Kind, Server},
 };
 
@@ -85,6 +85,25 @@ impl<P: Provider> ServerHarness<P> {
     }
 }
 
+struct StoreBehindExchange {
+    store: Arc<dyn LeaseStore>,
+    exchange: Exchange,
+}
+
+impl MixedUp for StoreBehindExchange {
+    fn store(&self) -> Arc<dyn LeaseStore> {
+        Arc::clone(&self.store)
+    }
+
+    fn mix_up(&self) {
+        self.exchange.mix_up();
+    }
+
+    fn is_done(&self) -> bool {
+        self.exchange.is_done()
+    }
+}
+
 #[async_trait]
 impl<P: Provider> Harness for ServerHarness<P> {
     async fn store(&self) -> Arc<dyn LeaseStore> {
@@ -155,6 +174,13 @@ impl<P: Provider> Harness for ServerHarness<P> {
 
     async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
         self.provider.hold(&self.server, name).await
+    }
+
+    async fn mixed_up(&self) -> Option<Box<dyn MixedUp>> {
+        let address = self.server.address().expect("the server has an address");
+        let exchange = Exchange::start(address, P::Kind::FRAMING?).await.expect("a port is free");
+        let store = self.provider.open(&self.server.url_at(exchange.address())).await;
+        Some(Box::new(StoreBehindExchange { store, exchange }))
     }
 
     async fn remove_record(&self, name: &LeaseName) -> Harm {

@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod framing;
 mod handshake;
 mod local;
 mod pair;
@@ -13,7 +14,7 @@ use tokio::sync::OnceCell;
 
 pub use self::pair::PostgresPair;
 use crate::{
-    ServerError,
+    Framing, ServerError,
     container::Image,
     local_server::LocalServer,
     server::{Kind, Server},
@@ -34,6 +35,7 @@ impl Kind for PostgresKind {
     const PACKAGE: &'static str = "postgresql";
     const PORT: u16 = 5432;
     const ASKS_THE_C_LIBRARY: bool = true;
+    const FRAMING: Option<Framing> = Some(framing::frame);
 
     fn shared() -> &'static OnceCell<Postgres> {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();

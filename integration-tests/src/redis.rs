@@ -1,6 +1,7 @@
 //! Redis, or Valkey.
 
 mod cluster;
+mod framing;
 mod local;
 mod raw;
 mod sentinel;
@@ -14,7 +15,7 @@ use tokio::sync::OnceCell;
 
 pub use self::{cluster::RedisCluster, raw::Reply, sentinel::RedisSentinel};
 use crate::{
-    ServerError,
+    Framing, ServerError,
     container::Image,
     local_server::LocalServer,
     server::{Kind, Server, blocking},
@@ -34,6 +35,7 @@ impl Kind for RedisKind {
     const PACKAGE: &'static str = "redis-server";
     const PORT: u16 = 6379;
     const ASKS_THE_C_LIBRARY: bool = true;
+    const FRAMING: Option<Framing> = Some(framing::frame);
 
     fn shared() -> &'static OnceCell<Redis> {
         static SHARED: OnceCell<Redis> = OnceCell::const_new();

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::{
-    Proxy, ServerError, WallClock,
+    Framing, Proxy, ServerError, WallClock,
     container::{Container, Image},
     deadline::poll_until,
     environment::server_url,
@@ -45,6 +45,8 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     const PORT: u16;
     /// Whether it asks the C library what time it is, so that a [`WallClock`] can be put under it.
     const ASKS_THE_C_LIBRARY: bool;
+    /// How the answers that it sends are told from each other; nothing where they have numbers.
+    const FRAMING: Option<Framing>;
 
     /// The server that all tests of this process share.
     fn shared() -> &'static OnceCell<Server<Self>>;
@@ -199,10 +201,16 @@ impl<K: Kind> Server<K> {
     /// Its URL by way of a proxy that was started in front of [`address`](Self::address).
     #[must_use]
     pub fn url_through(&self, proxy: &Proxy) -> String {
+        self.url_at(proxy.address())
+    }
+
+    /// The URL of this server, as it is reached at this address.
+    #[must_use]
+    pub fn url_at(&self, address: SocketAddr) -> String {
         let mut url = self.url.clone();
         // Both fail only for URLs without a host.
-        let _ = url.set_ip_host(proxy.address().ip());
-        let _ = url.set_port(Some(proxy.address().port()));
+        let _ = url.set_ip_host(address.ip());
+        let _ = url.set_port(Some(address.port()));
         url.as_str().trim_end_matches('/').to_owned()
     }
 

@@ -47,7 +47,7 @@ missed as materialized (
         select * from {table} as q where q.lease_name::text = r.lease_name limit 1 for no key update
     ) as l
 )
-select r.position, g.version, g.lag_us, s.*
+select {call}, r.position, g.version, g.lag_us, s.*
 from request as r
 left join granted as g on g.lease_name = r.lease_name
 left join (select * from seen union all select * from missed) as s on s.lease_name = r.lease_name

@@ -25,6 +25,6 @@ granted as (
     ) as c
     {take_over}
 )
-select g.version, g.lag_us, s.*
+select {call}, g.version, g.lag_us, s.*
 from granted as g
 full join seen as s on true

@@ -20,4 +20,4 @@ broken as (
         and ($3::bool or l.grant_ended is null)
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )
-select b.lease_name from broken as b where b.lease_name is not null
+select {call}, b.lease_name from broken as b where b.lease_name is not null

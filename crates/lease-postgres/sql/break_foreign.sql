@@ -22,4 +22,4 @@ broken as (
     where l.grant_version is distinct from l.version and greatest(l.version, 1) = $2::int8 and l.expires_at_utc > clock_timestamp()
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )
-select b.lease_name from broken as b where b.lease_name is not null
+select {call}, b.lease_name from broken as b where b.lease_name is not null

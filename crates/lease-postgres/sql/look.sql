@@ -1,5 +1,5 @@
--- The newest state of one name, in force or not.
+-- The newest state of one name, in force or not. One row, also where the name has none: so the answer proves itself.
 -- $1 name
-select {state}
-from {table} as l
-where l.lease_name::text = $1::text
+select {call}, s.*
+from (select) as asked
+left join (select {state} from {table} as l where l.lease_name::text = $1::text) as s on true

@@ -30,7 +30,7 @@ raised as (
         and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
     returning l.lease_name::text as lease_name, case when l.xmax <> 0 then l.version end as version
 )
-select r.position, l.version
+select {call}, r.position, l.version
 from request as r
 join raised as l on l.lease_name = r.lease_name
 where l.version is not null

@@ -30,6 +30,6 @@ freed as (
         and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )
-select r.position, {is_heard}
+select {call}, r.position, {is_heard}
 from freed as l
 join request as r on r.lease_name = l.lease_name

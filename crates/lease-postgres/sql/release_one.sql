@@ -24,4 +24,4 @@ freed as (
         and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )
-select l.lease_name, {is_heard} from freed as l where l.lease_name is not null
+select {call}, l.lease_name, {is_heard} from freed as l where l.lease_name is not null

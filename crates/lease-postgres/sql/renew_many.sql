@@ -31,7 +31,7 @@ missed as materialized (
         select * from {table} as q where q.lease_name::text = r.lease_name limit 1 for no key update
     ) as l
 )
-select r.position, e.extended_us, e.granted_us, m.*
+select {call}, r.position, e.extended_us, e.granted_us, m.*
 from request as r
 left join extended as e on e.lease_name = r.lease_name
 left join missed as m on m.lease_name = r.lease_name

@@ -15,4 +15,4 @@ select
 from settings, {table} as q
 where q.lease_name::text = $1::text and settings.lock is not null
 {extend}
-returning {extended} as extended_us, l.ttl_us as granted_us
+returning {call}, {extended} as extended_us, l.ttl_us as granted_us

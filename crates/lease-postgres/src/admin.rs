@@ -8,7 +8,7 @@ use sqlx::Row;
 use crate::{
     PostgresStore,
     batch::place,
-    connections::{Access, Failure},
+    connections::{Access, Failure, another_calls},
     error::here,
     row::{State, in_microseconds},
     statement::Bound,
@@ -113,10 +113,9 @@ impl Inner {
     /// The newest state of a name.
     pub(crate) async fn look(&self, name: &LeaseName) -> Result<Option<State>, Failure> {
         let rows = self.connections().run(Access::Read, &self.statements().look, &[name.as_str().into()]).await?;
-        match rows.first() {
-            Some(row) => State::read(row).map_err(Failure::unreadable),
-            None => Ok(None),
-        }
+        // There is one row in any case: without it, the answer proves nothing (S19, S25).
+        let row = rows.first().ok_or_else(|| Failure::unreadable(another_calls()))?;
+        State::read(row).map_err(Failure::unreadable)
     }
 
     /// The places of those names that somebody else has locked.

@@ -1,8 +1,15 @@
 //! Calls: how a statement is run, and what becomes of its connection.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
-use lease_core::{ErrorKind, Result};
+use lease_core::{ErrorKind, GrantId, Result};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
     postgres::{PgDatabaseError, PgRow, PgSeverity},
@@ -100,12 +107,17 @@ pub(crate) fn is_end_of_session(error: &sqlx::Error) -> bool {
 pub(crate) struct Connections {
     pool: Arc<Pool>,
     prepared_statements: bool,
+    /// The number of the next call. No other store begins at the same.
+    calls: Arc<AtomicI64>,
 }
 
 impl Connections {
     pub(crate) fn new(connector: Connector, options: &PostgresStoreOptions) -> Self {
         let pool = Pool::new(Arc::new(connector), options.max_connections, options.connect_timeout);
-        Self { pool: Arc::new(pool), prepared_statements: options.prepared_statements }
+        // Half of the numbers, so that they stay positive.
+        let first = (GrantId::random().as_u128() >> 66) as i64;
+        let calls = Arc::new(AtomicI64::new(first));
+        Self { pool: Arc::new(pool), prepared_statements: options.prepared_statements, calls }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -124,12 +136,13 @@ impl Connections {
         values: &[Value<'_>],
     ) -> Result<Vec<PgRow>, Failure> {
         let mut call = self.begin().await?;
+        let number = self.next_call();
         let outcome = if self.prepares() {
-            answer_to(Bound::Usual, statement.query(values).fetch_all(call.connection())).await
+            answer_to(Bound::Usual, statement.query(values, number).fetch_all(call.connection())).await
         } else {
-            call.run_as_message(Bound::Usual, statement.message(access, Bound::Usual, values)).await
+            call.run_as_message(Bound::Usual, statement.message(access, Bound::Usual, values, number)).await
         };
-        call.answered(outcome, access).await
+        call.answered(self.of_this_call(statement, number, outcome), access).await
     }
 
     /// As [`Connections::run`], for statements that go through the table and may take longer than the others.
@@ -141,8 +154,30 @@ impl Connections {
         values: &[Value<'_>],
     ) -> Result<Vec<PgRow>, Failure> {
         let mut call = self.begin().await?;
-        let outcome = call.run_as_message(bound, statement.message(access, bound, values)).await;
-        call.answered(outcome, access).await
+        let number = self.next_call();
+        let outcome = call.run_as_message(bound, statement.message(access, bound, values, number)).await;
+        call.answered(self.of_this_call(statement, number, outcome), access).await
+    }
+
+    fn next_call(&self) -> i64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// An answer that belongs to another call is not believed, and its connection ends (S25): a driver or a pooler may have
+    /// lost count.
+    fn of_this_call(
+        &self,
+        statement: &Statement,
+        number: i64,
+        outcome: Result<Vec<PgRow>, sqlx::Error>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let rows = outcome?;
+        if statement.is_answer(number, &rows) {
+            return Ok(rows);
+        }
+        let place = self.pool.connector().place();
+        tracing::error!(store = crate::STORE, place, "an answer belonged to another call: the connection ends");
+        Err(another_calls())
     }
 
     pub(crate) async fn begin(&self) -> Result<Call, Failure> {
@@ -156,6 +191,11 @@ impl Connections {
             Err(source) => Err(Failure { source, sent: Sent::No, access: Access::Read }),
         }
     }
+}
+
+/// What is said of an answer that does not belong to its call.
+pub(crate) fn another_calls() -> sqlx::Error {
+    sqlx::Error::Protocol("the answer belonged to another call".to_owned())
 }
 
 /// Waits for the answer to a statement of this bound.

@@ -43,7 +43,7 @@ impl PostgresStore {
     ) -> Result<()> {
         let version = i64::try_from(token.get()).unwrap_or(i64::MAX);
         let statement = &self.0.statements().fence;
-        let query = statement.query(&[name.as_str().into(), version.into()]).persistent(self.0.prepares());
+        let query = statement.query(&[name.as_str().into(), version.into()], 0).persistent(self.0.prepares());
         let answer = match query.fetch_all(&mut **transaction).await {
             Ok(rows) => rows.first().map(|row| Ok((row.try_get("is_held")?, row.try_get("is_kept")?))).transpose(),
             Err(source) => Err(source),

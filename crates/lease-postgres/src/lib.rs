@@ -36,6 +36,8 @@
 //!   transaction that is not committed. What a session rests on is set by the store, whatever the role, the database or the URL says:
 //!   `read committed`, read-write, the two bounds, no plans that read the whole table, and no schema in the search path but
 //!   `pg_catalog`. A trigger of yours on the table has to name its schemas.
+//! * **Answers that prove themselves** (S25): each row has the number of its call. One that a driver or a pooler gave to the wrong
+//!   call is not believed, and its connection ends.
 //! * **A table that can keep the rules**: an ordinary one whose rows outlive a crash, whose names differ by every byte and whose five
 //!   columns are `not null`. Anything else is refused by [`PostgresStore::migrate`] and at the first use. Rows that a row-level
 //!   policy hides from the user are an error: they are never taken for free names (S19).

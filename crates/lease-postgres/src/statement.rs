@@ -1,11 +1,18 @@
 //! A statement in its two forms: prepared, with its parameters beside it, and as a message that holds everything.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, iter, time::Duration};
 
-use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr, postgres::PgArguments, query::Query};
+use sqlx::{
+    AssertSqlSafe, Postgres, Row, SqlSafeStr, SqlStr,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use uuid::Uuid;
 
 use crate::{connections::Access, connector};
+
+/// What stands in a text for the number of the call.
+const CALL: &str = "{call}";
 
 /// How long a statement may take on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +42,9 @@ pub(crate) struct Statement {
     /// What stands before each parameter, with its number, counted from 0; and the rest.
     pieces: Vec<(String, usize)>,
     rest: String,
+    /// How many parameters it has, without the number of the call, if that is its last one.
+    parameters: usize,
+    has_call: bool,
 }
 
 /// A value of a parameter.
@@ -50,11 +60,17 @@ pub(crate) enum Value<'a> {
 }
 
 impl Statement {
-    /// A text with parameters (`$1`). `complete` fills in what is none: it comes after the parameters have been found, so that
+    /// A text with parameters (`$1`). With `{call}`, each row of the answer has the number of the call. `complete` fills in what is none: it comes after the parameters have been found, so that
     /// nothing in it is taken for one.
     pub(crate) fn new(source: &str, complete: impl Fn(&str) -> String) -> Self {
+        let parameters = iter::successors(split_at_parameter(source), |(_, _, rest)| split_at_parameter(rest))
+            .map(|(_, number, _)| number + 1)
+            .max()
+            .unwrap_or(0);
+        let has_call = source.contains(CALL);
+        let source = source.replace(CALL, &format!("${}::int8 as call", parameters + 1));
         let mut pieces = Vec::new();
-        let mut rest = source;
+        let mut rest = source.as_str();
         let mut text = String::new();
         while let Some((before, number, after)) = split_at_parameter(rest) {
             let before = complete(before);
@@ -65,15 +81,26 @@ impl Statement {
         let rest = complete(rest);
         text.push_str(&rest);
         // Nothing in it comes from outside but the table, and that is quoted. Shared, so that a clone is cheap.
-        Self { text: AssertSqlSafe(std::sync::Arc::<str>::from(text)).into_sql_str(), pieces, rest }
+        Self {
+            text: AssertSqlSafe(std::sync::Arc::<str>::from(text)).into_sql_str(),
+            pieces,
+            rest,
+            parameters,
+            has_call,
+        }
     }
 
     pub(crate) fn text(&self) -> &SqlStr {
         &self.text
     }
 
-    pub(crate) fn query(&self, values: &[Value<'_>]) -> Query<'static, Postgres, PgArguments> {
-        values.iter().fold(sqlx::query(self.text.clone()), |query, value| match value {
+    /// Whether an answer belongs to this call. One without rows says nothing of it.
+    pub(crate) fn is_answer(&self, call: i64, rows: &[PgRow]) -> bool {
+        !self.has_call || rows.iter().all(|row| row.try_get("call").ok() == Some(call))
+    }
+
+    pub(crate) fn query(&self, values: &[Value<'_>], call: i64) -> Query<'static, Postgres, PgArguments> {
+        let query = values.iter().fold(sqlx::query(self.text.clone()), |query, value| match value {
             Value::Text(text) => query.bind(text.as_deref()),
             Value::Number(number) => query.bind(*number),
             Value::Flag(flag) => query.bind(*flag),
@@ -81,11 +108,12 @@ impl Statement {
             Value::Texts(texts) => query.bind(texts.iter().map(Option::as_deref).collect::<Vec<_>>()),
             Value::Numbers(numbers) => query.bind(numbers),
             Value::Ids(ids) => query.bind(ids),
-        })
+        });
+        if self.has_call { query.bind(call) } else { query }
     }
 
     /// A transaction by itself, as one message of the simple protocol. Any pooler carries it, and it brings along all settings.
-    pub(crate) fn message(&self, access: Access, bound: Bound, values: &[Value<'_>]) -> String {
+    pub(crate) fn message(&self, access: Access, bound: Bound, values: &[Value<'_>], call: i64) -> String {
         let mut message = "begin isolation level read committed".to_owned();
         if access == Access::Write {
             message.push_str(" read write");
@@ -95,7 +123,7 @@ impl Statement {
         if bound != Bound::Usual {
             message.push_str(&format!("set local statement_timeout = '{}s'; ", bound.longest().as_secs()));
         }
-        self.write(&mut message, values);
+        self.write(&mut message, values, call);
         message.push_str("; commit");
         message
     }
@@ -103,15 +131,17 @@ impl Statement {
     /// The statement alone, with its values.
     pub(crate) fn complete(&self, values: &[Value<'_>]) -> String {
         let mut text = String::new();
-        self.write(&mut text, values);
+        self.write(&mut text, values, 0);
         text
     }
 
-    fn write(&self, out: &mut String, values: &[Value<'_>]) {
+    fn write(&self, out: &mut String, values: &[Value<'_>], call: i64) {
         for (before, number) in &self.pieces {
             out.push_str(before);
-            if let Some(value) = values.get(*number) {
-                value.write_literal(out);
+            match values.get(*number) {
+                Some(value) => value.write_literal(out),
+                None if *number == self.parameters => write_number(out, Some(call)),
+                None => {}
             }
         }
         out.push_str(&self.rest);
@@ -267,7 +297,7 @@ mod tests {
     use super::*;
 
     fn body(statement: &Statement, values: &[Value<'_>]) -> String {
-        let message = statement.message(Access::Read, Bound::Usual, values);
+        let message = statement.message(Access::Read, Bound::Usual, values, 7);
         message.split("'UTC'; ").nth(1).unwrap().strip_suffix("; commit").unwrap().to_owned()
     }
 
@@ -284,6 +314,14 @@ mod tests {
         let body = body(&statement, &[i64::MIN.into(), r"it's \' $1 { é".into()]);
         let text = r"E'it''s \\'' $1 { é'::text";
         assert_eq!(body, format!("select {text}, '-9223372036854775808'::int8, {text} ~ '^a$'"));
+    }
+
+    #[test]
+    fn the_number_of_the_call_is_the_last_parameter() {
+        let statement = Statement::new("select {call}, $2, $1 from {table}", |text| text.replace("{table}", "t"));
+        assert_eq!(statement.text().as_str(), "select $3::int8 as call, $2, $1 from t");
+        let body = body(&statement, &[true.into(), 5.into()]);
+        assert_eq!(body, "select '7'::int8::int8 as call, '5'::int8, true from t");
     }
 
     #[test]

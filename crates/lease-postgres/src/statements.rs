@@ -227,7 +227,7 @@ mod tests {
             ("fitness", &statements.fitness, vec!["public".into(), "leases".into()]),
         ];
         for (name, statement, values) in all {
-            let outcome = statement.query(&values).fetch_all(&mut session).await;
+            let outcome = statement.query(&values, 0).fetch_all(&mut session).await;
             outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

@@ -15,7 +15,7 @@ use lease_core::{
 };
 
 use crate::{
-    ChaosStore, Fault, Harm, Harness, Hold, Operation, between_neighbours::BetweenNeighbours, calls::inspected,
+    ChaosStore, Fault, Harm, Harness, Hold, MixedUp, Operation, between_neighbours::BetweenNeighbours, calls::inspected,
 };
 
 /// A harness with everything that cases have in common.
@@ -164,6 +164,10 @@ impl Bench {
 
     pub(crate) async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
         self.harness.hold(name).await
+    }
+
+    pub(crate) async fn mixed_up(&self) -> Option<Box<dyn MixedUp>> {
+        self.harness.mixed_up().await
     }
 
     pub(crate) async fn remove_record(&self, name: &LeaseName) -> Harm {

@@ -99,6 +99,12 @@ pub trait Harness: Send + Sync + 'static {
         None
     }
 
+    /// A store as [`Harness::store`] opens it, over a network that can give the answers to two of its calls to each other. `None`:
+    /// nobody can, for example because the protocol numbers its calls.
+    async fn mixed_up(&self) -> Option<Box<dyn MixedUp>> {
+        None
+    }
+
     /// The record of this name is deleted behind the library's back, held or not.
     async fn remove_record(&self, name: &LeaseName) -> Harm {
         let _ = name;
@@ -120,6 +126,18 @@ pub trait Hold: Send {
 
     /// What was done counts, and the record is not locked any more.
     async fn let_go(self: Box<Self>);
+}
+
+/// A store whose network can give answers to the wrong calls; see [`Harness::mixed_up`].
+pub trait MixedUp: Send + Sync {
+    /// The store.
+    fn store(&self) -> Arc<dyn LeaseStore>;
+
+    /// The next two answers go to each other's calls. The first one waits for the second.
+    fn mix_up(&self);
+
+    /// Whether that was done.
+    fn is_done(&self) -> bool;
 }
 
 /// Whether a fault was done.

@@ -57,7 +57,8 @@
 //! [`restart`](Harness::restart) the server: those faults happen, and a store must be seen to bear them. What the store says of
 //! itself must be shown as well: whose grants survive a crash needs a harness that can [`crash`](Harness::crash) the server, and
 //! whose tokens survive a loss of data one that can [put a backup back](Harness::back_up). Where other software can lock a
-//! record, [`hold`](Harness::hold) shows what happens to those who wait for it. Each case gets a
+//! record, [`hold`](Harness::hold) shows what happens to those who wait for it, and where answers are told from each other by
+//! their order alone, [`mixed_up`](Harness::mixed_up) that none is taken for another one's. Each case gets a
 //! harness of its own, in parallel with others, and wants an empty store: give it a schema or a key prefix of its own, and
 //! a server or a proxy of its own for what it does to it.
 //!
@@ -98,7 +99,7 @@ pub use chaos::{ChaosStore, Hints};
 pub use conformance::CASES;
 pub use dice::Dice;
 pub use fault::{Fault, Rule};
-pub use harness::{AfterWaiting, AtOnce, Harm, Harness, Hold, MakeHarness};
+pub use harness::{AfterWaiting, AtOnce, Harm, Harness, Hold, MakeHarness, MixedUp};
 pub use history::{History, OpenTenure, Tenure, Violation};
 pub use logged::Logged;
 pub use operation::Operation;

@@ -22,7 +22,8 @@ use clap::Parser;
 struct Arguments {
     /// Only defects whose names contain one of these, for example `redis/`.
     only: Vec<String>,
-    /// What the test binary is told, for example a part of the names of cases. Without it the whole suite runs.
+    /// What the test binary is told, for example a part of the names of cases. Without it, the cases of the rule that the
+    /// defect breaks run first, and the whole suite if they do not find it.
     #[arg(last = true)]
     cases: Vec<String>,
 }
@@ -36,6 +37,15 @@ struct Mutant {
     /// A text that stands once in the file.
     from: &'static str,
     to: &'static str,
+}
+
+impl Mutant {
+    /// How the names of the cases of its rule begin: `s07_`, where it breaks S7.
+    fn cases(&self) -> Option<String> {
+        let rule = self.what.strip_suffix(')')?.rsplit_once('(')?.1;
+        let (letter, number) = rule.split_at_checked(1)?;
+        Some(format!("{}{:02}_", letter.to_lowercase(), number.parse::<u8>().ok()?))
+    }
 }
 
 /// The defects of one package, and the suite that must find them.
@@ -126,14 +136,23 @@ fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> 
         if !cargo(&["--no-run"]).stdout(Stdio::null()).status()?.success() {
             bail!("it does not compile");
         }
-        let output = cargo(&["--"]).args(cases).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
-        let mut failed: Vec<_> = text.lines().filter_map(failed).collect();
-        if failed.is_empty() && output.status.code() == Some(TIMED_OUT) {
-            failed.push("it does not come to its end".to_owned());
+        let failing = |cases: &[String]| {
+            let output = cargo(&["--"]).args(cases).output()?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+            let mut failed: Vec<_> = text.lines().filter_map(failed).collect();
+            if failed.is_empty() && output.status.code() == Some(TIMED_OUT) {
+                failed.push("it does not come to its end".to_owned());
+            }
+            Ok(failed)
+        };
+        match mutant.cases() {
+            Some(of_its_rule) if cases.is_empty() => match failing(&[of_its_rule])? {
+                found if found.is_empty() => failing(&[]),
+                found => Ok(found),
+            },
+            _ => failing(cases),
         }
-        Ok(failed)
     })();
     fs::write(&file, right)?;
     outcome

@@ -4,6 +4,12 @@ use crate::Mutant;
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
+        what: "an answer to another call is believed (S25)",
+        file: "crates/lease-postgres/src/statement.rs",
+        from: "!self.has_call || rows",
+        to: "true || rows",
+    },
+    Mutant {
         what: "a renewal revives what has expired (S7)",
         file: "crates/lease-postgres/sql/extend.sql",
         from: "    and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",

@@ -4,6 +4,12 @@ use crate::Mutant;
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
+        what: "an answer to another call is believed (S25)",
+        file: "crates/lease-redis/src/call.rs",
+        from: "is_mine.then(||",
+        to: "(is_mine || !is_mine).then(||",
+    },
+    Mutant {
         what: "a name is over before it expires (S14)",
         file: "crates/lease-redis/scripts/acquire_free.lua",
         from: " and sub(record, 35, 50) <= now_text",

@@ -139,7 +139,7 @@ impl Sabotage {
     pub fn caught_by(self) -> Check {
         match self {
             Self::FencingOff => Check::Fencing,
-            Self::DeadlineFromAnswer | Self::WallClock => Check::Exclusion,
+            Self::DeadlineFromAnswer | Self::WallClock | Self::MixedUpAnswers => Check::Exclusion,
             Self::CounterReset => Check::Tokens,
         }
     }
@@ -152,6 +152,7 @@ impl fmt::Display for Sabotage {
             Self::DeadlineFromAnswer => "deadline from the answer",
             Self::WallClock => "wall clock",
             Self::CounterReset => "counter reset",
+            Self::MixedUpAnswers => "mixed-up answers",
         })
     }
 }

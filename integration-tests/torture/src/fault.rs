@@ -92,7 +92,7 @@ impl Fault {
             Sabotage::FencingOff => Self::WorkerFrozen,
             Sabotage::DeadlineFromAnswer => Self::LateThenCut,
             Sabotage::WallClock => Self::WorkerClockJump,
-            Sabotage::CounterReset => Self::WorkerKilled,
+            Sabotage::CounterReset | Sabotage::MixedUpAnswers => Self::WorkerKilled,
         }
     }
 

@@ -46,6 +46,8 @@ pub enum Sabotage {
     WallClock,
     /// The store forgets the last token of a name.
     CounterReset,
+    /// Every try for a name is told the answer to the one before it.
+    MixedUpAnswers,
 }
 
 /// One line of a `*.jsonl` file.

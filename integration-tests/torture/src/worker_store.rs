@@ -24,12 +24,14 @@ pub(crate) struct WorkerStore {
     sabotage: Option<Sabotage>,
     /// For each name the last token of the store, and what is told instead of it.
     counts: Mutex<HashMap<LeaseName, (FencingToken, u64)>>,
+    /// The last answer to who tried for a name.
+    before: Mutex<Option<Acquired>>,
 }
 
 impl WorkerStore {
     /// Counts into `calls`.
     pub(crate) fn new(store: Arc<dyn LeaseStore>, calls: Arc<AtomicU64>, sabotage: Option<Sabotage>) -> Self {
-        Self { store, calls, sabotage, counts: Mutex::default() }
+        Self { store, calls, sabotage, counts: Mutex::default(), before: Mutex::default() }
     }
 
     fn count(&self) {
@@ -62,6 +64,15 @@ impl LeaseStore for WorkerStore {
         self.count();
         let sent = SystemClock.now();
         let mut answers = self.store.acquire(requests).await;
+        if self.sabotage == Some(Sabotage::MixedUpAnswers) {
+            // As on a connection whose answers are one behind (S25).
+            let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+            for answer in answers.iter_mut().flatten() {
+                if let Some(before) = before.replace(answer.clone()) {
+                    *answer = before;
+                }
+            }
+        }
         for (request, answer) in requests.iter().zip(&mut answers) {
             let Ok(Acquired::Granted(grant)) = answer else { continue };
             if self.counts_from_answer() {

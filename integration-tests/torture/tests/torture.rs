@@ -43,6 +43,7 @@ fn etcd_bears_it() {
 fn bugs_that_are_built_in_are_caught() {
     torture(
         "controls",
-        "--store redis --sabotage fencing-off --sabotage deadline-from-answer --sabotage wall-clock --sabotage counter-reset",
+        "--store redis --sabotage fencing-off --sabotage deadline-from-answer --sabotage wall-clock --sabotage counter-reset \
+         --sabotage mixed-up-answers",
     );
 }

@@ -14,6 +14,7 @@ pub mod loading;
 pub mod locking;
 pub mod looking;
 pub mod losing;
+pub mod mixing;
 pub mod naming;
 pub mod releasing;
 pub mod renewing;
