@@ -64,10 +64,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "greatest(l.version, 1) <= $2::int8",
     },
     Mutant {
-        what: "a nonce grants twice (S13)",
-        file: "crates/lease-postgres/sql/acquire_one.sql",
-        from: "        and (l.grant_id = $3::uuid\n            or (",
-        to: "        and (false\n            or (",
+        // Two places keep a nonce from granting twice, the look and the conflict: each alone does.
+        what: "a nonce that was spent is tried again (S13)",
+        file: "crates/lease-postgres/src/row.rs",
+        from: "false => Acquired::Spent,",
+        to: "false => return None,",
     },
     Mutant {
         what: "a take-over keeps the last token (S9)",
