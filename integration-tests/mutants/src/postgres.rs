@@ -1,4 +1,7 @@
 //! Defects of the statements of PostgreSQL.
+//!
+//! An acquire first looks what stands in its way, and the conflict judges once more. What both forbid, a nonce that grants twice, a
+//! reservation for somebody else, needs two defects, and is not here.
 
 use crate::Mutant;
 
@@ -64,7 +67,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "greatest(l.version, 1) <= $2::int8",
     },
     Mutant {
-        // Two places keep a nonce from granting twice, the look and the conflict: each alone does.
         what: "a nonce that was spent is tried again (S13)",
         file: "crates/lease-postgres/src/row.rs",
         from: "false => Acquired::Spent,",
@@ -75,12 +77,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lease-postgres/sql/take_over.sql",
         from: "    version = greatest(l.version + 1, excluded.version),",
         to: "    version = l.version,",
-    },
-    Mutant {
-        what: "a reservation is for everybody (S11)",
-        file: "crates/lease-postgres/sql/take_over.sql",
-        from: "l.reserved_for = excluded.holder_id::text and",
-        to: "l.reserved_for is not null and",
     },
     Mutant {
         what: "grants and renewals need not reach the disk (S1)",

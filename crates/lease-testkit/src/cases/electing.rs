@@ -15,7 +15,7 @@ use lease_election::{
 };
 use tokio_stream::{Stream, StreamExt};
 
-use crate::{ChaosStore, bench::Bench};
+use crate::{ChaosStore, Harm, bench::Bench};
 
 const GROUP: &str = "dispatcher";
 
@@ -291,6 +291,22 @@ pub async fn a_step_down_stays_away(bench: &Bench) {
     assert!(stayed >= away.mul_f64(0.95), "came back after {stayed:?}");
 }
 
+/// The next one leads in peace: nobody hands the leadership over to the best candidate while that stays away.
+pub async fn a_step_down_of_the_best_is_one_change(bench: &Bench) {
+    let best = candidate(bench, named("best").with_priority(10)).await;
+    leads(bench, &best).await;
+    let next = candidate(bench, named("next")).await;
+    bench.poll("both are listed", limit(bench), async || seen(&best, 2).await).await;
+    best.step_down(limit(bench) * 4).await.expect("stepped down");
+    let term = leads(bench, &next).await.token();
+    let until = bench.now() + lease_duration(bench) * 3;
+    while bench.now() < until {
+        let now = next.leadership().map(|term| term.token());
+        assert_eq!(now, Some(term), "it gave the leadership up");
+        bench.pass(bench.ttl / 20).await;
+    }
+}
+
 /// A candidate can be stopped, and started again; one that was not started does nothing.
 pub async fn a_candidate_stops_and_starts_again(bench: &Bench) {
     let only = candidate(bench, named("only").with_start_later()).await;
@@ -364,6 +380,41 @@ pub async fn l05_slow_consumers_see_the_last_state(bench: &Bench) {
                 let LeadershipChange::Changed { new, .. } = change else { continue };
                 assert!(new.as_ref().is_none_or(|new| last <= Some(new.term)), "a term went down");
                 last = new.map(|new| new.term).or(last);
+            }
+        })
+        .await;
+}
+
+/// An older backup of the store was put back: observers show who leads from then on (L5).
+pub async fn l05_observers_go_on_after_the_store_has_gone_back(bench: &Bench) {
+    let mut changes = election(bench).await.changes().expect("a stream");
+    let candidate = candidate(bench, named("only")).await;
+    leads(bench, &candidate).await;
+    sees(bench, &mut changes, Some("only")).await;
+    candidate.stop().await.expect("stopped");
+    sees(bench, &mut changes, None).await;
+    if bench.back_up().await == Harm::CannotDo {
+        return;
+    }
+    candidate.start().expect("in a runtime");
+    leads(bench, &candidate).await;
+    sees(bench, &mut changes, Some("only")).await;
+    // What was granted since is forgotten.
+    bench.put_back().await;
+    let term = bench
+        .poll("somebody leads again", limit(bench) * 2, async || {
+            let term = candidate.leadership()?;
+            let leader = election(bench).await.current_leader().await.ok()??;
+            (leader.term == term.token()).then_some(term.token())
+        })
+        .await;
+    bench
+        .within("the new term is shown", limit(bench) * 2, async {
+            loop {
+                let change = changes.next().await.expect("the stream goes on");
+                if matches!(change, Ok(LeadershipChange::Changed { new: Some(new), .. }) if new.term == term) {
+                    return;
+                }
             }
         })
         .await;
@@ -533,6 +584,22 @@ pub async fn s17_panicking_work_releases_the_leadership(bench: &Bench) {
     assert!(outcome.is_err_and(|error| error.is_panic()), "the panic was swallowed");
     leads(bench, &second).await;
     assert!(!first.is_leader());
+}
+
+/// Who had work and has none any more does not lead, though it is there and nobody else is.
+pub async fn s17_nobody_leads_without_the_work_that_has_panicked(bench: &Bench) {
+    let first = candidate(bench, named("first")).await;
+    let work = lead(&first, |_| async { panic!("a defect in the work") });
+    let outcome = bench.within("the panic is reported", limit(bench), work).await;
+    assert!(outcome.is_err_and(|error| error.is_panic()), "the panic was swallowed");
+    bench.poll("it steps down", limit(bench), async || (!first.is_leader()).then_some(())).await;
+    let until = bench.now() + lease_duration(bench) * 2;
+    while bench.now() < until {
+        assert!(!first.is_leader(), "it leads without work");
+        bench.pass(bench.ttl / 20).await;
+    }
+    let second = candidate(bench, named("second")).await;
+    leads(bench, &second).await;
 }
 
 /// Work that ends by itself leaves the leadership to others, and is run again with the next term.
