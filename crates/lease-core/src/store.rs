@@ -77,6 +77,14 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     fn endings(&self) -> Endings {
         Endings::default()
     }
+
+    /// Which part of the store has this name, for stores whose parts fail one by one, as the servers of a cluster do. Core puts
+    /// only names of the same part into one call of `acquire`, `renew` or `release`, so that a part that hangs holds up nobody
+    /// who wants something of another one (L7). Asked for each request: a name may move. Never blocks. The default is for
+    /// stores that are one.
+    fn part_of(&self, _name: &LeaseName) -> u16 {
+        0
+    }
 }
 
 /// A shared store is a store.
@@ -117,5 +125,9 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
 
     fn endings(&self) -> Endings {
         (**self).endings()
+    }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        (**self).part_of(name)
     }
 }

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use futures::future::join_all;
-use lease_core::{Clock, ErrorKind, TokioClock};
+use lease_core::{Clock, ErrorKind, LeaseState, TokioClock};
 use support::{TTL, TroubledStore, client, is_free, pass, settle};
 
 #[tokio::test(start_paused = true)]
@@ -252,6 +252,23 @@ async fn s24_an_item_with_little_time_goes_around_a_batch_that_hangs() {
         assert!(urgent.is_held());
     }
     assert!(store.calls("renew").iter().any(|elements| *elements >= 255), "{:?}", store.calls("renew"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_a_part_of_the_store_that_hangs_holds_up_nobody_in_the_others() {
+    let store = TroubledStore::new().with_parts();
+    let client = client(&store);
+    let ttl = Duration::from_secs(6);
+    let names = (0..90).map(|n| if n % 3 == 0 { format!("stuck-{n}") } else { format!("job-{n}") });
+    let leases = join_all(names.map(|name| client.try_acquire(name, ttl))).await;
+    let leases: Vec<_> = leases.into_iter().map(|lease| lease.unwrap().acquired().unwrap()).collect();
+    let (stuck, healthy): (Vec<_>, Vec<_>) =
+        leases.into_iter().partition(|lease| lease.name().as_str().starts_with("stuck"));
+    for _ in 0..400 {
+        pass(Duration::from_millis(50)).await;
+        assert!(healthy.iter().all(|lease| lease.state() == LeaseState::Held));
+    }
+    assert!(stuck.iter().all(|lease| !lease.is_held()));
 }
 
 #[tokio::test(start_paused = true)]

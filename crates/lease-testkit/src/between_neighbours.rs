@@ -107,4 +107,8 @@ impl LeaseStore for BetweenNeighbours {
     fn endings(&self) -> Endings {
         self.0.endings()
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.0.part_of(name)
+    }
 }

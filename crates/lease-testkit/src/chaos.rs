@@ -311,4 +311,8 @@ impl LeaseStore for ChaosStore {
             Hints::Dropped | Hints::Forged => Endings::default(),
         }
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.inner.part_of(name)
+    }
 }

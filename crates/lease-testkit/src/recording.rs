@@ -235,4 +235,8 @@ impl LeaseStore for RecordingStore {
     fn endings(&self) -> Endings {
         self.inner.endings()
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.inner.part_of(name)
+    }
 }

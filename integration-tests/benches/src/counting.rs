@@ -105,4 +105,8 @@ impl LeaseStore for CountingStore {
     fn endings(&self) -> Endings {
         self.inner.endings()
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.inner.part_of(name)
+    }
 }

@@ -127,4 +127,8 @@ impl LeaseStore for WorkerStore {
     fn endings(&self) -> Endings {
         self.store.endings()
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.store.part_of(name)
+    }
 }

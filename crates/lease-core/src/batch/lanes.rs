@@ -1,16 +1,20 @@
-//! The lanes of one operation: requests whose timeouts are alike share one.
+//! The lanes of one operation: requests for the same part of the store whose timeouts are alike share one.
 //!
 //! A call that hangs occupies a courier until its timeout. Where eight of them hang with long timeouts, a request with a
 //! short one would give up before a courier is free. In a lane of its own kind it finds couriers that are free again within
-//! twice its own timeout: within a third of a ttl, if attempts have a sixth of it (L7, S24).
+//! twice its own timeout: within a third of a ttl, if attempts have a sixth of it (L7, S24). A part of the store that hangs has
+//! couriers of its own, and leaves alone those of the other parts.
 
 use std::{
-    array, fmt,
-    sync::{Arc, OnceLock},
+    array,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use super::{Answered, Errand, Lane, Operation, Route};
+use super::{Answered, Errand, Lane, Operation, Route, unwinding};
+use crate::LeaseStore;
 
 /// Timeouts below this share a lane; each of the next ones is for timeouts up to twice as long, the last one for all longer
 /// ones.
@@ -20,12 +24,16 @@ const LANES: usize = 11;
 /// The way of one operation to the store.
 pub(crate) struct Lanes<O: Operation> {
     route: Route,
-    by_timeout: [OnceLock<Arc<Lane<O>>>; LANES],
+    by_timeout: ByTimeout<O>,
+    /// For the parts of a store that are not its first. There are few, and none is forgotten.
+    of_parts: Mutex<HashMap<u16, ByTimeout<O>>>,
 }
+
+type ByTimeout<O> = [OnceLock<Arc<Lane<O>>>; LANES];
 
 impl<O: Operation> Lanes<O> {
     pub(crate) fn new(route: Route) -> Self {
-        Self { route, by_timeout: array::from_fn(|_| OnceLock::new()) }
+        Self { route, by_timeout: no_lanes(), of_parts: Mutex::default() }
     }
 
     /// Sends a request and waits for its answer; see [`Lane::submit`].
@@ -42,9 +50,23 @@ impl<O: Operation> Lanes<O> {
         self.lane_of(&errand).enqueue(errand, done);
     }
 
-    fn lane_of(&self, errand: &Errand<O::Request>) -> &Arc<Lane<O>> {
-        self.by_timeout[kind(errand.timeout)].get_or_init(|| Arc::new(Lane::new(self.route.clone())))
+    fn lane_of(&self, errand: &Errand<O::Request>) -> Arc<Lane<O>> {
+        let lane_in = |lanes: &ByTimeout<O>| {
+            Arc::clone(lanes[kind(errand.timeout)].get_or_init(|| Arc::new(Lane::new(self.route.clone()))))
+        };
+        let store = &self.route.store;
+        match unwinding(O::NAME, || store.part_of(O::lease(&errand.request))).unwrap_or(0) {
+            0 => lane_in(&self.by_timeout),
+            part => {
+                let mut parts = self.of_parts.lock().unwrap_or_else(PoisonError::into_inner);
+                lane_in(parts.entry(part).or_insert_with(no_lanes))
+            }
+        }
     }
+}
+
+fn no_lanes<O: Operation>() -> ByTimeout<O> {
+    array::from_fn(|_| OnceLock::new())
 }
 
 /// Which of the lanes is for requests with this timeout.

@@ -34,6 +34,7 @@ pub struct TroubledStore {
     asked_for_endings: Arc<AtomicUsize>,
     calls_at_once: usize,
     has_push: bool,
+    has_parts: bool,
     says_never: Arc<AtomicBool>,
     cut: Arc<AtomicUsize>,
     runtimes: Arc<Mutex<HashSet<runtime::Id>>>,
@@ -54,6 +55,7 @@ impl TroubledStore {
             asked_for_endings: Arc::default(),
             calls_at_once: 1,
             has_push: true,
+            has_parts: false,
             says_never: Arc::default(),
             cut: Arc::default(),
             runtimes: Arc::default(),
@@ -109,6 +111,11 @@ impl TroubledStore {
 
     pub fn with_calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
+    }
+
+    /// Names that begin with `stuck` are in a part of their own.
+    pub fn with_parts(self) -> Self {
+        Self { has_parts: true, ..self }
     }
 
     pub fn without_push(self) -> Self {
@@ -201,6 +208,10 @@ impl LeaseStore for TroubledStore {
     fn endings(&self) -> Endings {
         self.asked_for_endings.fetch_add(1, Ordering::SeqCst);
         self.endings.clone()
+    }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        u16::from(self.has_parts && name.as_str().starts_with("stuck"))
     }
 }
 
