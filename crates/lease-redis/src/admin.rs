@@ -8,8 +8,8 @@ use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Release
 use crate::{
     answer::Answer,
     batch::{Operation, perform},
-    call::{Access, Asked, Target},
-    error::here,
+    call::{Access, Asked, Manner, Node, Way},
+    error::{here, is_ask, is_redirection, is_try_again},
     lane::Lane,
     release::{is_in_silence, may_be_own_doing, released},
     scripts::Script,
@@ -21,6 +21,9 @@ const SCAN_STEP: u32 = 500;
 
 const LIST: &str = "list";
 
+/// How often a walk begins anew because something has changed meanwhile.
+const ATTEMPTS: u32 = 3;
+
 impl Inner {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
         perform(&Look, self, std::slice::from_ref(name)).await.pop().unwrap_or(Ok(None))
@@ -31,26 +34,29 @@ impl Inner {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        for _ in 0..2 {
+        for _ in 0..ATTEMPTS {
             if let Some(page) = self.walk(prefix, after, limit).await? {
                 return Ok(page.records.into_values().collect());
             }
         }
-        Err(here(ErrorKind::Unavailable, LIST, "the connection was replaced while the names were listed: try again"))
+        let message =
+            "a connection was replaced, or names have moved to another server, while they were listed: try again";
+        Err(here(ErrorKind::Unavailable, LIST, message))
     }
 
-    /// Nothing where the connection became another one meanwhile: the steps of one server say nothing of those of another.
+    /// Nothing where a connection became another one meanwhile, or slots of a Cluster have moved: the steps of one server say
+    /// nothing of those of another.
     async fn walk(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Option<Page>> {
         let error = |failure| self.error(LIST, failure);
         let (connections, pattern) = (self.connections(), self.keys().pattern(prefix));
         let mut page = Page { records: BTreeMap::new(), limit };
-        let lane = connections.pick();
-        let nodes = connections.primaries(&lane, self.keys()).await.map_err(error)?;
-        let generation = lane.generation();
-        for node in nodes {
+        let (nodes, map) = connections.primaries(self.keys()).await.map_err(error)?;
+        for Node { lane, a_key } in nodes {
+            connections.connected(&lane, Access::Read).await.map_err(error)?;
+            let generation = lane.generation();
             let mut cursor = "0".to_owned();
             loop {
-                let (next, keys) = self.scan_step(&lane, &node.target, &cursor, &pattern).await?;
+                let (next, keys) = self.scan_step(&lane, &cursor, &pattern).await?;
                 let names: Vec<LeaseName> = keys
                     .iter()
                     .filter_map(|key| self.keys().name(key))
@@ -72,13 +78,23 @@ impl Inner {
                 cursor = next;
             }
             // A replica scans as well. A look at any key finds it out (S19).
-            let look = || (vec![node.a_key.clone()], vec![self.retention()]);
-            connections.run_on(&lane, &self.scripts().look, Access::Read, look, None).await.map_err(error)?;
+            if let Some(a_key) = a_key {
+                let manner = Manner { way: Way::Plain, access: Access::Read, wait: None };
+                let look = || (vec![a_key.clone()], vec![self.retention()]);
+                let looked = connections.run_on(&lane, &self.scripts().look, manner, &look).await;
+                match looked {
+                    // Whoever has the slot, and no replica, says this while it is moving away.
+                    Err(failure) if is_try_again(&failure.source) || is_ask(&failure.source) => {}
+                    // It is another one's by now.
+                    Err(failure) if is_redirection(&failure.source) => return Ok(None),
+                    looked => drop(looked.map_err(error)?),
+                }
+            }
             if lane.generation() != generation {
                 return Ok(None);
             }
         }
-        Ok(Some(page))
+        Ok(connections.are_still(map.as_ref()).await.map_err(error)?.then_some(page))
     }
 
     pub(crate) async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
@@ -86,18 +102,11 @@ impl Inner {
         perform(&BreakLease, self, &[request]).await.pop().unwrap_or(Ok(Released::NotHeld))
     }
 
-    async fn scan_step(
-        &self,
-        lane: &Arc<Lane>,
-        node: &Target,
-        cursor: &str,
-        pattern: &str,
-    ) -> Result<(String, Vec<String>)> {
+    async fn scan_step(&self, lane: &Arc<Lane>, cursor: &str, pattern: &str) -> Result<(String, Vec<String>)> {
         let mut words: Vec<Value> = vec![cursor.to_owned().into(), Value::from_static_str("MATCH")];
         words.extend([pattern.to_owned().into(), Value::from_static_str("COUNT"), SCAN_STEP.into()]);
         words.extend(["TYPE", "string"].map(Value::from_static_str));
-        let step =
-            self.connections().ask(lane, node, "SCAN", words).await.map_err(|failure| self.error(LIST, failure))?;
+        let step = self.connections().ask(lane, "SCAN", words).await.map_err(|failure| self.error(LIST, failure))?;
         let unreadable = |_| here(ErrorKind::Unavailable, LIST, "the answer could not be read");
         step.convert().map_err(unreadable)
     }

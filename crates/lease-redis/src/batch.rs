@@ -9,7 +9,7 @@ use lease_core::{ErrorKind, LeaseName, Result};
 use crate::{
     answer::Answer,
     call::{Access, Answered, Asked, Confirmed},
-    error::{here, said_by_server},
+    error::{here, is_try_again, said_by_server},
     keys::slot,
     scripts::Script,
     store::Inner,
@@ -79,12 +79,12 @@ pub(crate) async fn perform<O: Operation>(
         requests.iter().map(|request| operation.check(store, request).err().map(Err)).collect();
     let open: Vec<usize> = (0..requests.len()).filter(|&at| slots[at].is_none()).collect();
     let groups = group(operation, store, requests, open);
-    let outcomes = join_all(groups.iter().map(|places| {
+    let outcomes = join_all(groups.iter().map(|(slot, places)| {
         let together: Vec<&O::Request> = places.iter().map(|&at| &requests[at]).collect();
-        async move { perform_together(operation, store, &together).await }
+        async move { perform_together(operation, store, *slot, &together).await }
     }))
     .await;
-    for (places, answers) in groups.iter().zip(outcomes) {
+    for ((_, places), answers) in groups.iter().zip(outcomes) {
         for (&at, answer) in places.iter().zip(answers) {
             slots[at] = Some(answer);
         }
@@ -94,17 +94,23 @@ pub(crate) async fn perform<O: Operation>(
 }
 
 /// Which requests go together: all of them, and in Cluster those whose keys share a slot, which are few.
-fn group<O: Operation>(operation: &O, store: &Inner, requests: &[O::Request], open: Vec<usize>) -> Vec<Vec<usize>> {
-    let shared: Vec<Vec<usize>> = if store.connections().is_clustered() {
+fn group<O: Operation>(
+    operation: &O,
+    store: &Inner,
+    requests: &[O::Request],
+    open: Vec<usize>,
+) -> Vec<(Option<u16>, Vec<usize>)> {
+    let shared: Vec<(Option<u16>, Vec<usize>)> = if store.connections().cluster().is_some() {
         let mut by_slot: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
         for at in open {
             by_slot.entry(slot(&store.keys().key(operation.name(&requests[at])))).or_default().push(at);
         }
-        by_slot.into_values().collect()
+        by_slot.into_iter().map(|(slot, places)| (Some(slot), places)).collect()
     } else {
-        vec![open]
+        vec![(None, open)]
     };
-    shared.iter().flat_map(|places| places.chunks(LARGEST_SCRIPT).map(<[usize]>::to_vec)).collect()
+    let chunks = shared.iter().flat_map(|(slot, places)| places.chunks(LARGEST_SCRIPT).map(|chunk| (*slot, chunk)));
+    chunks.map(|(slot, chunk)| (slot, chunk.to_vec())).collect()
 }
 
 /// What a script is told besides the keys; `each` of lease.lua reads it.
@@ -129,10 +135,11 @@ fn arguments<O: Operation>(operation: &O, store: &Inner, requests: &[&O::Request
     arguments
 }
 
-/// One call of the script.
+/// One call of the script. While a slot moves, some of its keys may have moved and some not: then there is one for each.
 async fn perform_together<O: Operation>(
     operation: &O,
     store: &Inner,
+    slot: Option<u16>,
     requests: &[&O::Request],
 ) -> Vec<Result<O::Answer>> {
     let words = || {
@@ -143,9 +150,13 @@ async fn perform_together<O: Operation>(
         return requests.iter().map(|_| Err(error.clone())).collect();
     }
     let wait = store.wait_replicas().filter(|_| O::IS_CONFIRMED);
-    let outcome = store.connections().run(operation.script(store), O::ACCESS, words, wait).await;
+    let outcome = store.connections().run(slot, operation.script(store), O::ACCESS, words, wait).await;
     let Answered { values, asked, confirmed } = match outcome {
         Ok(answered) => answered,
+        Err(failure) if requests.len() > 1 && is_try_again(&failure.source) => {
+            let alone = requests.chunks(1).map(|alone| Box::pin(perform_together(operation, store, slot, alone)));
+            return join_all(alone).await.into_iter().flatten().collect();
+        }
         Err(failure) => {
             let error = store.error(O::NAME, failure);
             return requests.iter().map(|_| Err(error.clone())).collect();

@@ -1,14 +1,10 @@
 //! What a call is made of: where it goes, what comes back, how it fails.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use fred::{
-    error::{Error as DriverError, ErrorKind as DriverErrorKind},
-    prelude::Value,
-    types::{cluster::ClusterRouting, config::Server},
-};
+use fred::{error::Error as DriverError, prelude::Value, types::config::Server};
 
-use crate::keys::Keys;
+use crate::{WaitReplicas, lane::Lane};
 
 /// How far a failed call had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,23 +32,42 @@ pub(crate) struct Failure {
     pub(crate) source: DriverError,
     pub(crate) sent: Sent,
     pub(crate) access: Access,
+    /// Of which server of a Cluster.
+    pub(crate) node: Option<Server>,
 }
 
-/// Which server of a Cluster a command goes to.
-#[derive(Debug, Clone)]
-pub(crate) enum Target {
-    /// The one that has the keys; outside Cluster, the one.
-    Keys,
-    Slot(u16),
-    Node(Server),
+impl Failure {
+    pub(crate) fn new(source: DriverError, sent: Sent, access: Access) -> Self {
+        Self { source, sent, access, node: None }
+    }
+
+    pub(crate) fn of(self, node: &Server) -> Self {
+        Self { node: Some(node.clone()), ..self }
+    }
 }
 
 /// A server that may have keys of ours.
-#[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) target: Target,
-    /// One that would be there, if it were one.
-    pub(crate) a_key: String,
+    pub(crate) lane: Arc<Lane>,
+    /// One that would be there, if it were one; nothing where there can be none.
+    pub(crate) a_key: Option<String>,
+}
+
+/// Which way a call takes to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Plain,
+    /// Behind `ASKING`: the slot of its keys is being moved there.
+    Asking,
+}
+
+/// How a script is run.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) way: Way,
+    pub(crate) access: Access,
+    /// Whether replicas are waited for.
+    pub(crate) wait: Option<WaitReplicas>,
 }
 
 /// What a script answered.
@@ -110,23 +125,18 @@ pub(crate) enum Form<'a> {
 }
 
 impl Form<'_> {
-    /// The command, where it goes, and its words: the last one is the tag.
-    pub(crate) fn command(
-        self,
-        (keys, arguments): (Vec<String>, Vec<Value>),
-        tag: i64,
-    ) -> (&'static str, Target, Vec<Value>) {
+    /// The command and its words: the last one is the tag.
+    pub(crate) fn command(self, (keys, arguments): (Vec<String>, Vec<Value>), tag: i64) -> (&'static str, Vec<Value>) {
         let (name, script) = match self {
             Self::Name(sha) => ("EVALSHA", sha),
             Self::Text(text) => ("EVAL", text),
         };
-        let target = keys.first().map_or(Target::Keys, |key| Target::Slot(crate::keys::slot(key)));
         let mut words = Vec::with_capacity(3 + keys.len() + arguments.len());
         words.extend([script.into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()]);
         words.extend(keys.into_iter().map(Value::from));
         words.extend(arguments);
         words.push(tag.into());
-        (name, target, words)
+        (name, words)
     }
 }
 
@@ -144,32 +154,9 @@ pub(crate) fn refusal_of_a_replica(values: &[Value]) -> Option<String> {
     (*kind == "replica").then(|| message.trim_start_matches('-').to_owned())
 }
 
-/// Which servers a Cluster has. Not to know it is not to know of none (S19).
-pub(crate) fn nodes_of(state: Option<ClusterRouting>, keys: &Keys) -> Result<Vec<Node>, Failure> {
-    let Some(state) = state.filter(|state| !state.slots().is_empty()) else {
-        let source = DriverError::new(DriverErrorKind::Cluster, "it is not known which server has which slots");
-        return Err(Failure { source, sent: Sent::No, access: Access::Read });
-    };
-    let nodes = state.unique_primary_nodes().into_iter().filter_map(|server| {
-        let is_there = |slot| state.get_server(slot) == Some(&server);
-        Some(Node { a_key: keys.one_where(is_there)?, target: Target::Node(server) })
-    });
-    Ok(nodes.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn s19_without_a_map_of_the_cluster_nothing_is_known() {
-        let keys = Keys::new("leases:");
-        for state in [None, Some(ClusterRouting::new())] {
-            let failure = nodes_of(state, &keys).unwrap_err();
-            let error = crate::error::classify("list", "here", failure);
-            assert_eq!(error.kind(), lease_core::ErrorKind::Unavailable, "{error}");
-        }
-    }
 
     #[test]
     fn s25_only_an_answer_with_the_tag_is_this_calls() {

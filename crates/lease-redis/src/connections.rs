@@ -20,18 +20,18 @@ use std::{
 use fred::{
     clients::{Client, WithOptions},
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
-    prelude::{ClientLike, ClusterInterface, Config, Options, ServerInterface, Value},
-    types::{ClusterHash, CustomCommand, RespVersion},
+    prelude::{ClientLike, Config, Options, ServerInterface, Value},
+    types::{CustomCommand, RespVersion, config::Server},
 };
+use futures::{StreamExt, stream::FuturesUnordered};
 use lease_core::{Clock, GrantId, Result, SystemClock};
 
 use crate::{
     RedisStoreOptions, WaitReplicas,
-    call::{
-        Access, Answered, Asked, Confirmed, Failure, Form, Node, Sent, Target, nodes_of, refusal_of_a_replica, tagged,
-    },
+    call::{Access, Answered, Asked, Confirmed, Failure, Form, Manner, Node, Sent, Way, refusal_of_a_replica, tagged},
+    cluster::{Cluster, Doubt, Redirection, SlotMap},
     driver::{connection, longest_wait, missing, performance, reconnect_policy, timed_out, until_connected},
-    error::{classify, is_no_script, is_of_server, is_read_only, repeatable_while_connecting},
+    error::{classify, is_no_script, is_of_server, is_read_only, is_redirection, repeatable_while_connecting},
     keys::Keys,
     lane::{Call, Lane, Lanes, OwnLanes},
     scripts::Script,
@@ -44,6 +44,16 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a call waits for another server at the most.
 const LONGEST_MOVE: Duration = Duration::from_secs(1);
 
+/// How long a call waits for a server of a Cluster that was connected before: longer than a new connection takes, and no longer
+/// than others can bear.
+const LONGEST_GAP: Duration = Duration::from_millis(250);
+
+/// How long a server of a Cluster may take to tell the map, where others do.
+const MAP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a call is redirected, at the most: to where its slot has moved, and to where that is moving.
+const MOST_REDIRECTIONS: usize = 4;
+
 /// The store's connections.
 pub(crate) struct Connections {
     lanes: Lanes,
@@ -51,7 +61,6 @@ pub(crate) struct Connections {
     /// That of the next call. No other store begins at the same.
     next_tag: AtomicU64,
     place: String,
-    is_clustered: bool,
     command_timeout: Duration,
     probe_patience: Duration,
 }
@@ -64,56 +73,60 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// A client of the store's own, connected.
+    /// Clients of the store's own, connected.
     pub(crate) async fn open(mut config: Config, options: &RedisStoreOptions) -> Result<Self> {
         let place = url::place(&config);
-        // The first connection fails at once and says why; later ones are made again and again.
-        config.fail_fast = true;
         config.version = RespVersion::RESP3;
         let passwords = url::passwords(&config);
-        let client =
-            Client::new(config, Some(performance(options)), Some(connection(options)), Some(reconnect_policy()));
-        // Its outcome is waited for from before the beginning on: it comes once.
-        let mut connected = Box::pin(client.wait_for_connect());
-        let at_once = futures::poll!(&mut connected);
-        debug_assert!(at_once.is_pending(), "nobody has connected it");
-        // From here on, nothing is left behind by whoever gives up.
-        let lane = Lane::new(client.clone(), Some(client.connect()));
-        let clock = SystemClock;
-        let outcome = tokio::select! {
-            outcome = connected => outcome,
-            () = clock.sleep_until(clock.now() + options.connect_timeout) => Err(timed_out()),
+        let failed = |failure: Failure| {
+            let source = repeatable_while_connecting(&failure.source, &passwords);
+            classify("connect", &place, Failure { source, ..failure })
         };
-        outcome.map_err(|error| {
-            let source = repeatable_while_connecting(&error, &passwords);
-            classify("connect", &place, Failure { source, sent: Sent::No, access: Access::Read })
-        })?;
-        let lanes = OwnLanes::new(client.clone(), lane);
-        Ok(Self::new(Lanes::Own(lanes), client.is_clustered(), place, options))
+        let clock = SystemClock;
+        let deadline = clock.now() + options.connect_timeout;
+        let opened = async {
+            if !config.server.is_clustered() {
+                // The first connection fails at once and says why; later ones are made again and again.
+                config.fail_fast = true;
+                let (client, lane) = connected_once(client(config, options)).await?;
+                return Ok(Self::new(Lanes::Own(OwnLanes::new(client, lane)), place.clone(), options));
+            }
+            let cluster = Cluster::new(config, options);
+            connect_to_one_of(&cluster).await?;
+            let connections = Self::new(Lanes::Cluster(Box::new(cluster)), place.clone(), options);
+            if let Lanes::Cluster(cluster) = &connections.lanes {
+                connections.read_map(cluster, options.connect_timeout).await?;
+            }
+            Ok(connections)
+        };
+        let outcome = tokio::select! {
+            outcome = opened => outcome,
+            () = clock.sleep_until(deadline) => Err(Failure::new(timed_out(), Sent::No, Access::Read)),
+        };
+        outcome.map_err(failed)
     }
 
-    /// Whether this client can give the answer to one command to another one: in Cluster, while it follows redirections.
-    /// That is a setting of the client, which no command can change.
-    pub(crate) fn mixes_up_answers(client: &Client) -> bool {
-        client.is_clustered() && client.connection_config().max_redirections != 0
-    }
-
-    /// Clients of the application.
+    /// Clients of the application. One of a Cluster cannot be used for each of its servers by itself: it only tells how to connect.
     pub(crate) fn borrow(clients: Vec<Client>, options: &RedisStoreOptions) -> Self {
-        let place = clients.first().map(|client| url::place(&client.client_config())).unwrap_or_default();
-        let is_clustered = clients.first().is_some_and(ClientLike::is_clustered);
-        let lanes = clients.into_iter().map(|client| Arc::new(Lane::new(client, None))).collect();
-        Self::new(Lanes::Borrowed(lanes), is_clustered, place, options)
+        let config = clients.first().map(ClientLike::client_config);
+        let place = config.as_ref().map(url::place).unwrap_or_default();
+        let lanes = match config.filter(|config| config.server.is_clustered()) {
+            Some(config) => {
+                let config = Config { version: RespVersion::RESP3, ..config };
+                Lanes::Cluster(Box::new(Cluster::new(config, options)))
+            }
+            None => Lanes::Borrowed(clients.into_iter().map(|client| Arc::new(Lane::new(client, None))).collect()),
+        };
+        Self::new(lanes, place, options)
     }
 
-    fn new(lanes: Lanes, is_clustered: bool, place: String, options: &RedisStoreOptions) -> Self {
+    fn new(lanes: Lanes, place: String, options: &RedisStoreOptions) -> Self {
         Self {
             lanes,
             next: AtomicUsize::new(0),
             // Half of the numbers, so that they stay below 2^63.
             next_tag: AtomicU64::new((GrantId::random().as_u128() as u64) >> 1),
             place,
-            is_clustered,
             command_timeout: options.command_timeout,
             probe_patience: PROBE_PATIENCE + longest_wait(options),
         }
@@ -124,8 +137,12 @@ impl Connections {
         &self.place
     }
 
-    pub(crate) fn is_clustered(&self) -> bool {
-        self.is_clustered
+    /// Where the servers are several that share the keys.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        match &self.lanes {
+            Lanes::Cluster(cluster) => Some(cluster),
+            Lanes::Own(_) | Lanes::Borrowed(_) => None,
+        }
     }
 
     /// Those that have another connection than when they were last looked at, and which one.
@@ -133,14 +150,22 @@ impl Connections {
         let is_new = |lane: &Arc<Lane>| lane.not_looked_at().map(|generation| (Arc::clone(lane), generation));
         match &self.lanes {
             Lanes::Own(lanes) => is_new(&lanes.of_this_runtime()).into_iter().collect(),
+            Lanes::Cluster(cluster) => cluster.lanes().iter().filter_map(is_new).collect(),
             Lanes::Borrowed(lanes) => lanes.iter().filter_map(is_new).collect(),
         }
     }
 
-    /// All clients that are of use here.
+    /// All clients that are of use here. In a Cluster, one that nobody has connected for each of the servers that are known first.
     pub(crate) fn clients(&self) -> Vec<Client> {
         match &self.lanes {
             Lanes::Own(lanes) => vec![lanes.of_this_runtime().client()],
+            Lanes::Cluster(cluster) => {
+                let connected: Vec<_> = cluster.lanes().iter().map(|lane| lane.client()).collect();
+                if !connected.is_empty() {
+                    return connected;
+                }
+                cluster.seeds().iter().map(|seed| cluster.client(cluster.config_for(seed))).collect()
+            }
             Lanes::Borrowed(lanes) => lanes.iter().map(|lane| lane.client()).collect(),
         }
     }
@@ -150,43 +175,194 @@ impl Connections {
         self.clients().swap_remove(0)
     }
 
-    /// The servers that may have keys of ours.
-    pub(crate) async fn primaries(&self, lane: &Lane, keys: &Keys) -> Result<Vec<Node>, Failure> {
-        if !self.is_clustered {
-            return Ok(vec![Node { target: Target::Keys, a_key: keys.prefix().to_owned() }]);
-        }
-        let client = self.connected(lane, Access::Read).await?;
-        nodes_of(client.cached_cluster_state(), keys)
+    /// The servers that may have keys of ours, and in a Cluster the map that says so, read just now. Not to know it is not to know
+    /// of none (S19).
+    pub(crate) async fn primaries(&self, keys: &Keys) -> Result<(Vec<Node>, Option<SlotMap>), Failure> {
+        let Some(cluster) = self.cluster() else {
+            return Ok((vec![Node { lane: self.pick(), a_key: Some(keys.prefix().to_owned()) }], None));
+        };
+        let map = self.read_map(cluster, self.command_timeout).await?;
+        let nodes = map.servers().iter().map(|server| {
+            let is_there = |slot| map.server_of(slot) == Some(server);
+            Node { lane: cluster.lane(server), a_key: keys.one_where(is_there) }
+        });
+        Ok((nodes.collect(), Some(map)))
     }
 
-    /// Runs a script with these keys and arguments. The server may have forgotten it at any time: then they are made once
+    /// Whether the servers of a Cluster have the same slots as then.
+    pub(crate) async fn are_still(&self, map: Option<&SlotMap>) -> Result<bool, Failure> {
+        match (self.cluster(), map) {
+            (Some(cluster), Some(map)) => Ok(self.read_map(cluster, self.command_timeout).await? == *map),
+            _ => Ok(true),
+        }
+    }
+
+    /// Runs a script with these keys and arguments, which in a Cluster share this slot. The server may have forgotten it at any time: then they are made once
     /// more, and go with its text, in a single command again. So they are after an error of the server, which is believed when
     /// it comes twice, and where a replica has refused, as soon as there is another server.
     pub(crate) async fn run(
         &self,
+        slot: Option<u16>,
         script: &Script,
         access: Access,
         words: impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync,
         wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
-        let lane = self.pick();
-        self.run_on(&lane, script, access, words, wait).await
+        let manner = Manner { way: Way::Plain, access, wait };
+        match (&self.lanes, slot) {
+            (Lanes::Cluster(cluster), Some(slot)) => {
+                Box::pin(self.run_in_cluster(cluster, slot, script, manner, &words)).await
+            }
+            _ => self.run_on(&self.pick(), script, manner, &words).await,
+        }
+    }
+
+    /// The same at the server that has the slot, or is getting it.
+    async fn run_in_cluster(
+        &self,
+        cluster: &Cluster,
+        slot: u16,
+        script: &Script,
+        manner: Manner,
+        words: &(impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync),
+    ) -> Result<Answered, Failure> {
+        let (mut redirection, mut redirections, mut was_refused) = (None, 0, false);
+        loop {
+            let (server, lane, way) = match redirection.take() {
+                Some(Redirection { server, is_ask, .. }) => {
+                    let lane = cluster.lane(&server);
+                    (server, lane, if is_ask { Way::Asking } else { Way::Plain })
+                }
+                None => {
+                    let (server, lane) = self.lane_of(cluster, slot, manner.access).await?;
+                    (server, lane, Way::Plain)
+                }
+            };
+            let doubt = Doubt::begin(cluster);
+            let generation = lane.generation();
+            let failure = match self.run_on(&lane, script, Manner { way, ..manner }, words).await {
+                Ok(answered) => {
+                    doubt.settle();
+                    return Ok(answered);
+                }
+                Err(failure) => failure,
+            };
+            match redirection_of(&failure, &server) {
+                Some(other) if other.slot != slot => return Err(self.mixed_up(&lane, generation, manner.access)),
+                Some(other) if redirections < MOST_REDIRECTIONS => {
+                    redirections += 1;
+                    if other.is_ask {
+                        doubt.settle();
+                    } else {
+                        cluster.moved(slot, &other.server);
+                    }
+                    redirection = Some(other);
+                }
+                None if failure.sent == Sent::ToReplica && !was_refused => was_refused = true,
+                _ => return Err(failure.of(&server)),
+            }
+        }
+    }
+
+    /// The server that has this slot, as soon as it is connected. One that is not may have a successor.
+    async fn lane_of(&self, cluster: &Cluster, slot: u16, access: Access) -> Result<(Server, Arc<Lane>), Failure> {
+        let clock = SystemClock;
+        let began = clock.now();
+        loop {
+            self.refresh_map(cluster).await;
+            let found = cluster.server_of(slot).map(|server| (cluster.lane(&server), server));
+            let (patience, failure) = match found {
+                Some((lane, server)) if lane.client().is_connected() => return Ok((server, lane)),
+                Some((lane, server)) => {
+                    let patience = if lane.generation() == 0 { self.command_timeout } else { LONGEST_GAP };
+                    (patience, Failure::new(timed_out(), Sent::No, access).of(&server))
+                }
+                None => {
+                    let none = DriverError::new(DriverErrorKind::Cluster, format!("no server has the slot {slot}"));
+                    (LONGEST_GAP, Failure::new(none, Sent::No, access))
+                }
+            };
+            cluster.doubt();
+            if clock.now() >= began + patience.min(self.command_timeout) {
+                return Err(failure);
+            }
+            clock.sleep_until(clock.now() + Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Reads the map of the Cluster anew where it is old or in doubt, unless another call does.
+    async fn refresh_map(&self, cluster: &Cluster) {
+        if !cluster.wants_map() {
+            return;
+        }
+        let _reading = match cluster.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(_) if cluster.has_no_map() => {
+                let _read = cluster.reading.lock().await;
+                return;
+            }
+            Err(_) => return,
+        };
+        let patience = if cluster.has_no_map() { self.command_timeout } else { MAP_PATIENCE };
+        // Without it, the old one is used.
+        let _ = self.read_map(cluster, patience).await;
+    }
+
+    /// Reads the map of the Cluster: the first that knows who has each slot is believed, or else who knows the most. Those who
+    /// have left what others say last are found out by their redirections.
+    async fn read_map(&self, cluster: &Cluster, patience: Duration) -> Result<SlotMap, Failure> {
+        let clock = SystemClock;
+        let deadline = clock.now() + patience;
+        let slots = || vec![Value::from_static_str("SLOTS")];
+        let mut answers: FuturesUnordered<_> = cluster
+            .may_tell_the_map()
+            .into_iter()
+            .map(|(server, lane)| async move { (self.ask(&lane, "CLUSTER", slots()).await, server) })
+            .collect();
+        let mut best = SlotMap::default();
+        let unknown = DriverError::new(DriverErrorKind::Cluster, "it is not known which server has which slots");
+        let mut failure = Failure::new(unknown, Sent::No, Access::Read);
+        loop {
+            let answer = tokio::select! {
+                answer = answers.next() => answer,
+                () = clock.sleep_until(deadline) => None,
+            };
+            match answer {
+                Some((Ok(answer), server)) => {
+                    let map = cluster.read(&answer, &server).unwrap_or_default();
+                    if map.covered() > best.covered() {
+                        best = map;
+                    }
+                    if best.is_complete() {
+                        break;
+                    }
+                }
+                Some((Err(error), server)) => failure = error.of(&server),
+                None => break,
+            }
+        }
+        if best.covered() == 0 {
+            return Err(failure);
+        }
+        cluster.learn(best.clone());
+        Ok(best)
     }
 
     pub(crate) async fn run_on(
         &self,
         lane: &Arc<Lane>,
         script: &Script,
-        access: Access,
-        words: impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync,
-        wait: Option<WaitReplicas>,
+        manner: Manner,
+        words: &(impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync),
     ) -> Result<Answered, Failure> {
+        // In a Cluster, another server is another lane.
+        let may_move = matches!(self.lanes, Lanes::Own(_));
         let first = lane.generation();
         let (mut is_forgotten, mut has_failed, mut was_refused) = (false, false, false);
         loop {
             let generation = lane.generation();
             let form = if is_forgotten { Form::Text(script.text()) } else { Form::Name(script.sha()) };
-            let mut failure = match self.evaluate(lane, generation, access, form, words(), wait).await {
+            let mut failure = match self.evaluate(lane, generation, form, manner, words()).await {
                 Ok(answered) => {
                     let asked = match (is_forgotten, has_failed) {
                         (false, false) => Asked::Once,
@@ -197,17 +373,20 @@ impl Connections {
                 }
                 Err(failure) => failure,
             };
-            if failure.sent == Sent::ToReplica && !was_refused && lane.is_own {
+            if failure.sent == Sent::ToReplica && !was_refused && may_move {
                 was_refused = true;
                 self.another_server(lane, generation).await;
                 continue;
+            }
+            if self.cluster().is_some() && is_redirection(&failure.source) {
+                return Err(failure);
             }
             if failure.sent == Sent::Perhaps && is_of_server(&failure.source) && !has_failed {
                 if is_no_script(&failure.source) && !is_forgotten {
                     is_forgotten = true;
                 } else {
                     has_failed = true;
-                    if is_read_only(failure.source.details()) && lane.is_own {
+                    if is_read_only(failure.source.details()) && may_move {
                         self.another_server(lane, generation).await;
                     }
                 }
@@ -224,39 +403,48 @@ impl Connections {
         &self,
         lane: &Arc<Lane>,
         generation: u64,
-        access: Access,
         form: Form<'_>,
+        Manner { way, access, wait }: Manner,
         words: (Vec<String>, Vec<Value>),
-        wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
         let tag = self.tag();
-        let (name, target, words) = form.command(words, tag);
-        // Where it goes is said by the options of the call.
+        let (name, words) = form.command(words, tag);
         let command = CustomCommand::new_static(name, None, false);
-        let (value, confirmed) = if let Some(wait) = wait {
-            // Both in one, so that they are on one connection: WAIT speaks of what was written on its own.
+        let (value, confirmed) = if way == Way::Plain && wait.is_none() {
+            let work = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, words).await;
+            (self.call_on(lane, access, Duration::ZERO, |client| Box::pin(work(client))).await?, None)
+        } else {
+            // All in one, so that they are on one connection, one behind the other: ASKING is for the next command, WAIT speaks of
+            // what was written on its own.
             let work = async move |client: WithOptions<Client>| {
                 let pipeline = client.pipeline().with_options(client.options());
+                if way == Way::Asking {
+                    pipeline
+                        .custom::<(), _>(CustomCommand::new_static("ASKING", None, false), Vec::<Value>::new())
+                        .await?;
+                }
                 pipeline.custom::<(), _>(command, words).await?;
-                let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
-                pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
+                if let Some(wait) = wait {
+                    let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
+                    pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
+                }
                 let mut answers = pipeline.try_all::<Value>().await.into_iter();
+                let asking = if way == Way::Asking { answers.next() } else { None };
+                // Where ASKING was refused, so is the script, for a reason that says less.
+                let refusal = |error| asking.and_then(Result::err).unwrap_or(error);
                 // The script's answer says what was done. Whatever is wrong with that of WAIT, no replica has confirmed it.
-                let value = answers.next().unwrap_or_else(|| Err(missing()))?;
-                Ok((value, Confirmed::read(answers.next().unwrap_or_else(|| Err(missing())))))
+                let value = answers.next().unwrap_or_else(|| Err(missing())).map_err(refusal)?;
+                let confirmed = wait.map(|_| Confirmed::read(answers.next().unwrap_or_else(|| Err(missing()))));
+                Ok((value, confirmed))
             };
-            let (value, confirmed) =
-                self.call_on(lane, &target, access, wait.timeout, |client| Box::pin(work(client))).await?;
-            (value, Some(confirmed))
-        } else {
-            let work = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, words).await;
-            (self.call_on(lane, &target, access, Duration::ZERO, |client| Box::pin(work(client))).await?, None)
+            let extra_time = wait.map_or(Duration::ZERO, |wait| wait.timeout);
+            self.call_on(lane, access, extra_time, |client| Box::pin(work(client))).await?
         };
         let Some(values) = tagged(value, tag) else { return Err(self.mixed_up(lane, generation, access)) };
         if let Some(refusal) = refusal_of_a_replica(&values) {
             self.refused();
             let source = DriverError::new(DriverErrorKind::Unknown, refusal);
-            return Err(Failure { source, sent: Sent::ToReplica, access });
+            return Err(Failure::new(source, Sent::ToReplica, access));
         }
         lane.was_answered();
         Ok(Answered { values, asked: Asked::Once, confirmed })
@@ -267,7 +455,6 @@ impl Connections {
     pub(crate) async fn ask(
         &self,
         lane: &Arc<Lane>,
-        target: &Target,
         command: &'static str,
         words: Vec<Value>,
     ) -> Result<Value, Failure> {
@@ -287,12 +474,12 @@ impl Connections {
             };
             Ok((answer, is_mine))
         };
-        let call = self.call_on(lane, target, Access::Read, Duration::ZERO, |client| Box::pin(work(client)));
+        let call = self.call_on(lane, Access::Read, Duration::ZERO, |client| Box::pin(work(client)));
         let (answer, is_mine) = call.await?;
         if !is_mine {
             return Err(self.mixed_up(lane, generation, Access::Read));
         }
-        answer.map_err(|source| Failure { source, sent: Sent::Perhaps, access: Access::Read })
+        answer.map_err(|source| Failure::new(source, Sent::Perhaps, Access::Read))
     }
 
     fn tag(&self) -> i64 {
@@ -308,13 +495,14 @@ impl Connections {
         );
         lane.leave(generation);
         let source = DriverError::new(DriverErrorKind::Protocol, "the answer belonged to another call");
-        Failure { source, sent: Sent::Mixed, access }
+        Failure::new(source, Sent::Mixed, access)
     }
 
     /// A replica was asked: after a fail-over, the server's name or the sentinels lead elsewhere.
     pub(crate) fn refused(&self) {
         match &self.lanes {
             Lanes::Own(lanes) => lanes.of_this_runtime().was_refused(),
+            Lanes::Cluster(cluster) => cluster.doubt(),
             Lanes::Borrowed(lanes) => lanes.iter().for_each(Lane::was_refused),
         }
     }
@@ -333,7 +521,6 @@ impl Connections {
     async fn call_on<T, F>(
         &self,
         lane: &Arc<Lane>,
-        target: &Target,
         access: Access,
         extra_time: Duration,
         command: impl FnOnce(WithOptions<Client>) -> F + Send,
@@ -342,17 +529,10 @@ impl Connections {
         F: Future<Output = Result<T, DriverError>> + Send,
     {
         let client = self.connected(lane, access).await?;
-        let (cluster_hash, cluster_node) = match target {
-            Target::Keys => (None, None),
-            Target::Slot(slot) => (Some(ClusterHash::Custom(*slot)), None),
-            Target::Node(server) => (None, Some(server.clone())),
-        };
         let options = Options {
             // Repeating is for those who know the deadline.
             max_attempts: Some(1),
             timeout: Some(self.command_timeout + extra_time),
-            cluster_hash: cluster_hash.filter(|_| self.is_clustered),
-            cluster_node,
             ..Options::default()
         };
         let probe = Options { timeout: Some(self.probe_patience), max_attempts: Some(1), ..options.clone() };
@@ -369,7 +549,7 @@ impl Connections {
                     call.finish();
                     self.notice(source.details());
                 }
-                Err(Failure { source, sent: Sent::Perhaps, access })
+                Err(Failure::new(source, Sent::Perhaps, access))
             }
         }
     }
@@ -381,10 +561,15 @@ impl Connections {
         }
     }
 
-    /// One after the other, those that are connected first.
+    /// One after the other, those that are connected first. In a Cluster, where nothing says which server, any.
     pub(crate) fn pick(&self) -> Arc<Lane> {
+        let lanes;
         let borrowed = match &self.lanes {
             Lanes::Own(lanes) => return lanes.of_this_runtime(),
+            Lanes::Cluster(cluster) => {
+                lanes = cluster.seeds().iter().map(|seed| cluster.lane(seed)).collect();
+                &lanes
+            }
             Lanes::Borrowed(lanes) => lanes,
         };
         let start = self.next.fetch_add(1, Ordering::Relaxed);
@@ -394,12 +579,54 @@ impl Connections {
     }
 
     /// The lane's client, as soon as it is connected.
-    async fn connected(&self, lane: &Lane, access: Access) -> Result<Client, Failure> {
+    pub(crate) async fn connected(&self, lane: &Lane, access: Access) -> Result<Client, Failure> {
         let client = lane.client();
         if until_connected(&client, self.command_timeout).await {
             Ok(client)
         } else {
-            Err(Failure { source: timed_out(), sent: Sent::No, access })
+            Err(Failure::new(timed_out(), Sent::No, access))
         }
     }
+}
+
+/// A client of the store's own that nobody has connected.
+fn client(config: Config, options: &RedisStoreOptions) -> Client {
+    Client::new(config, Some(performance(options)), Some(connection(options)), Some(reconnect_policy()))
+}
+
+/// Connects a client whose first connection fails at once, and says why.
+async fn connected_once(client: Client) -> Result<(Client, Lane), Failure> {
+    // Its outcome is waited for from before the beginning on: it comes once.
+    let mut connected = Box::pin(client.wait_for_connect());
+    let at_once = futures::poll!(&mut connected);
+    debug_assert!(at_once.is_pending(), "nobody has connected it");
+    // From here on, nothing is left behind by whoever gives up.
+    let lane = Lane::new(client.clone(), Some(client.connect()));
+    connected.await.map_err(|error| Failure::new(error, Sent::No, Access::Read))?;
+    Ok((client, lane))
+}
+
+/// Connects to the first of the servers in the configuration that can be reached.
+async fn connect_to_one_of(cluster: &Cluster) -> Result<(), Failure> {
+    let seeds = cluster.seeds().iter().map(|seed| async move {
+        let config = Config { fail_fast: true, ..cluster.config_for(seed) };
+        connected_once(cluster.client(config)).await.map(|(_, lane)| (seed, lane)).map_err(|failure| failure.of(seed))
+    });
+    let mut seeds: FuturesUnordered<_> = seeds.collect();
+    let mut failure = None;
+    while let Some(outcome) = seeds.next().await {
+        match outcome {
+            Ok((seed, lane)) => {
+                cluster.keep(seed.clone(), lane);
+                return Ok(());
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Failure::new(timed_out(), Sent::No, Access::Read)))
+}
+
+/// Where the server has said that the keys are.
+fn redirection_of(failure: &Failure, asked: &Server) -> Option<Redirection> {
+    if is_redirection(&failure.source) { Redirection::read(failure.source.details(), asked) } else { None }
 }

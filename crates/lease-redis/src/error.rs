@@ -9,6 +9,7 @@ use crate::{
     STORE,
     call::{Access, Failure, Sent},
     preflight::NEEDED,
+    url,
 };
 
 /// An error of this store without a cause.
@@ -19,6 +20,8 @@ pub(crate) fn here(kind: ErrorKind, operation: &'static str, message: impl Into<
 /// The one table from failures to errors. `place` says what was used: the server, the Cluster.
 pub(crate) fn classify(operation: &'static str, place: &str, mut failure: Failure) -> Error {
     failure.source = repeatable(&failure.source);
+    let of_node = failure.node.take().map(|node| format!("{} of {place}", url::address(&node)));
+    let place = of_node.as_deref().unwrap_or(place);
     if failure.sent == Sent::Mixed {
         let message = format!("{place} gave the answer to another call: it may have been done, or not");
         return here(ErrorKind::Indeterminate, operation, message).with_source(failure.source);
@@ -43,10 +46,6 @@ pub(crate) fn classify(operation: &'static str, place: &str, mut failure: Failur
         }
         DriverErrorKind::Protocol | DriverErrorKind::Parse => {
             (unless_sent(&failure), format!("{place} did not answer as Redis does: {}", failure.source.details()))
-        }
-        // A server that redirects has not done it, and the driver does not follow.
-        DriverErrorKind::Routing if is_redirection(&failure.source) => {
-            (ErrorKind::Unavailable, format!("{place} is moving it to another server: try again"))
         }
         DriverErrorKind::Routing | DriverErrorKind::Cluster | DriverErrorKind::Sentinel => {
             (unless_sent(&failure), format!("{place} has no server for it now: {}", failure.source.details()))
@@ -116,18 +115,29 @@ pub(crate) fn is_no_script(error: &DriverError) -> bool {
     error.details().starts_with("NOSCRIPT")
 }
 
-/// Whether the server has answered so, in words or by a redirection, which the driver makes an error of its own.
+/// Whether it is the server that has answered so.
 pub(crate) fn is_of_server(error: &DriverError) -> bool {
-    reply_of(error).is_some() || is_redirection(error)
+    reply_of(error).is_some()
+}
+
+/// Whether a server of a Cluster says that the keys are another one's.
+pub(crate) fn is_redirection(error: &DriverError) -> bool {
+    reply_of(error).is_some_and(|reply| matches!(code_of(reply), "MOVED" | "ASK"))
+}
+
+/// Whether a server of a Cluster says that the key may be where its slot is being moved to.
+pub(crate) fn is_ask(error: &DriverError) -> bool {
+    reply_of(error).is_some_and(|reply| code_of(reply) == "ASK")
+}
+
+/// Whether the server says that some of the keys are already where their slot is being moved to, and some not yet.
+pub(crate) fn is_try_again(error: &DriverError) -> bool {
+    reply_of(error).is_some_and(|reply| code_of(reply) == "TRYAGAIN")
 }
 
 /// Whether the task of the driver's client is gone: then nothing was sent.
 fn has_no_task(error: &DriverError) -> bool {
     *error.kind() == DriverErrorKind::Unknown && error.details() == "Failed to send command to router."
-}
-
-fn is_redirection(error: &DriverError) -> bool {
-    *error.kind() == DriverErrorKind::Routing && error.details() == "Too many redirections."
 }
 
 /// What the server said, if it was the server: its errors begin with a word in capitals, and the driver gives them these kinds.
@@ -223,7 +233,7 @@ fn lacks_rights(reply: &str, place: &str) -> String {
     format!(
         "{place} lacks rights for this user on the keys and channels of the prefix: it needs EVAL EVALSHA TIME GET SET SETRANGE \
          PEXPIRE SCAN PUBLISH SUBSCRIBE UNSUBSCRIBE PING HELLO, and HGET HSET for fenced writes, WAIT for wait_replicas, CLUSTER \
-         for a Cluster ({reply})"
+         and ASKING for a Cluster ({reply})"
     )
 }
 
@@ -371,7 +381,7 @@ mod tests {
                 (Sent::Mixed, Access::Write, Indeterminate),
             ] {
                 let source = DriverError::new(kind.clone(), "something went wrong");
-                let error = classify("acquire", "here", Failure { source, sent, access });
+                let error = classify("acquire", "here", Failure::new(source, sent, access));
                 assert_eq!(error.kind(), expected, "{kind:?} {sent:?} {access:?}: {error}");
             }
         }
@@ -391,7 +401,7 @@ mod tests {
                 DriverError::new(DriverErrorKind::Protocol, "nonsense"),
                 DriverError::new(DriverErrorKind::Unknown, "Failed to route command."),
             ] {
-                assert_eq!(classify("acquire", "here", Failure { source, sent, access }).kind(), kind);
+                assert_eq!(classify("acquire", "here", Failure::new(source, sent, access)).kind(), kind);
             }
         }
     }
@@ -399,11 +409,8 @@ mod tests {
     #[test]
     fn what_the_server_quotes_is_not_repeated() {
         let quoted = "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `app`, `secret`, ";
-        let failure = |kind, details: &'static str| Failure {
-            source: DriverError::new(kind, details),
-            sent: Sent::Perhaps,
-            access: Access::Write,
-        };
+        let failure =
+            |kind, details: &'static str| Failure::new(DriverError::new(kind, details), Sent::Perhaps, Access::Write);
         let mut errors = vec![said_by_server("acquire", "here", quoted)];
         for kind in [DriverErrorKind::Unknown, DriverErrorKind::Protocol, DriverErrorKind::IO] {
             errors.push(classify("acquire", "here", failure(kind, quoted)));
@@ -423,11 +430,8 @@ mod tests {
 
     #[test]
     fn everything_else_has_its_kind_and_no_secret() {
-        let failure = |kind, details| Failure {
-            source: DriverError::new(kind, details),
-            sent: Sent::Perhaps,
-            access: Access::Write,
-        };
+        let failure =
+            |kind, details: &'static str| Failure::new(DriverError::new(kind, details), Sent::Perhaps, Access::Write);
         for (kind, details, expected) in [
             (DriverErrorKind::Auth, "WRONGPASS invalid username-password pair", ErrorKind::Denied),
             (DriverErrorKind::Config, "secret", ErrorKind::Invalid),

@@ -3,7 +3,7 @@
 use fred::prelude::Value;
 use lease_core::{ErrorKind, FencingToken, Result};
 
-use crate::{RedisStore, call::Access, error::here};
+use crate::{RedisStore, call::Access, error::here, keys::slot};
 
 /// The script of [`RedisStore::fenced_write`], to be run by other software, or to be built into a script of one's own:
 ///
@@ -52,7 +52,8 @@ impl RedisStore {
         let value = value.as_ref();
         let words = || (vec![key.to_owned()], vec![token.to_string().into(), Value::Bytes(value.to_vec().into())]);
         let script = &self.0.scripts().fenced_write;
-        let run = self.0.connections().run(script, Access::Write, words, None);
+        let slot = self.0.connections().cluster().map(|_| slot(key));
+        let run = self.0.connections().run(slot, script, Access::Write, words, None);
         let answered = run.await.map_err(|failure| self.0.error(OPERATION, failure))?;
         match answered.values.first().and_then(Value::as_u64) {
             Some(1) => Ok(()),

@@ -12,7 +12,7 @@ use std::{
 use fred::{
     clients::Client,
     error::ErrorKind as DriverErrorKind,
-    prelude::{ClientLike, ClusterInterface, EventInterface, Options, Value},
+    prelude::{ClientLike, EventInterface, Options, Value},
     types::{ConnectHandle, config::Server},
 };
 use lease_core::{Clock, SystemClock};
@@ -21,12 +21,15 @@ use tokio::{
     sync::broadcast::{Receiver, error::TryRecvError},
 };
 
+use crate::cluster::Cluster;
+
 /// How long a client of the application stays at a replica.
 const PATIENCE_WITH_A_REPLICA: Duration = Duration::from_secs(1);
 
 /// The clients of a store.
 pub(crate) enum Lanes {
     Own(OwnLanes),
+    Cluster(Box<Cluster>),
     /// The application's: on the runtime that it has connected them on.
     Borrowed(Vec<Arc<Lane>>),
 }
@@ -122,7 +125,7 @@ impl Lane {
     }
 
     /// Whether the task of the store's own client has ended, with its runtime or since the client was closed.
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.lock().task.as_ref().is_some_and(ConnectHandle::is_finished)
     }
 
@@ -154,7 +157,7 @@ impl Lane {
     }
 
     /// It leads to a replica. A client of the store's own leaves it at once. One of the application has other commands under
-    /// way, and leaves it when it is still one after a while, which the driver is asked to find out by itself in a Cluster.
+    /// way, and leaves it when it is still one after a while.
     pub(crate) fn was_refused(self: &Arc<Self>) {
         if self.is_own {
             return self.leave(self.generation());
@@ -165,10 +168,6 @@ impl Lane {
         }
         let (lane, generation) = (Arc::clone(self), self.generation());
         runtime.spawn(async move {
-            let client = lane.client();
-            if client.is_clustered() {
-                let _ = client.sync_cluster().await;
-            }
             let clock = SystemClock;
             clock.sleep_until(clock.now() + PATIENCE_WITH_A_REPLICA).await;
             if lane.is_refused.swap(false, Ordering::Relaxed) {

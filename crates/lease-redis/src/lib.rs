@@ -55,7 +55,7 @@
 //! ```
 //!
 //! Each operation is one script for many names, sent by its hash. In Cluster every name has its own place, and a batch becomes
-//! a pipeline of scripts; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list) walks over the whole
+//! a script for each slot, sent together; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list) walks over the whole
 //! database with `SCAN` for each page: it is for operators, and cheapest with large pages and a database of one's own.
 //!
 //! # Connections
@@ -74,9 +74,30 @@
 //! When the memory of the server is full (`maxmemory` with `noeviction`), nothing new can be had; what is held can be renewed,
 //! released and broken all the same.
 //!
-//! Commands are not repeated by the driver, and in Cluster no redirection is followed: the driver would mix up answers. While a
-//! slot moves, calls for its names fail as `Unavailable`, and go right once it has moved. An application's own client of a
-//! Cluster needs `ConnectionConfig { max_redirections: 0, .. }`.
+//! Commands are not repeated by the driver.
+//!
+//! # Cluster
+//!
+//! The store has a connection for each primary, made when it is first needed, and a map of the slots of its own, which it reads
+//! (`CLUSTER SLOTS`) from any server that answers: again when a server redirects it, cannot be reached or does not answer, and
+//! every half a minute. A client of the application is not used itself: it says how to connect, to where, and as whom.
+//!
+//! * **A primary that is dead or hangs** costs nothing but its own names, if the servers have `cluster-require-full-coverage no`;
+//!   with `yes`, which is the default, all servers refuse everything until each slot is served again. Calls for its names fail as
+//!   `Unavailable`; the leases there are held until their deadlines. With a replica, a lease is held through the fail-over if its
+//!   ttl is longer than that takes: `cluster-node-timeout` until the primary is given up, and a second or two for the
+//!   election. What a fail-over can lose is said above, and so is what [`wait_replicas`](RedisStoreOptions::with_wait_replicas) is
+//!   for.
+//! * **While slots move**, their names can be had, renewed and released as ever, also where a move was interrupted: `MOVED` and
+//!   `ASK` are followed, and where some names of a call have moved and some not (`TRYAGAIN`), each goes by itself.
+//! * [`LeaseStore::list`](lease_core::LeaseStore::list) asks all primaries. It is `Unavailable` while one cannot be reached, or
+//!   slots move all the time.
+//! * Hints are heard at any one of the servers. When that is lost, waiters poll for some seconds, until they are heard at another.
+//!
+//! The log says `a connection hangs, and is replaced` for a primary that hangs. That leases are in danger is said by the client, with the
+//! address of the server. A server that is announced by another address or a name (`cluster-announce-ip`,
+//! `cluster-announce-hostname`, `cluster-preferred-endpoint-type`) must be reachable there. With TLS, its certificate is compared
+//! with the name that it announces, if it does, or else with that address.
 //!
 //! # Rights
 //!
@@ -88,7 +109,7 @@
 //! ```
 //!
 //! Besides, `+hget +hset` and the keys of the data for [`RedisStore::fenced_write`], `+wait` for
-//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` for a Cluster. `+info` and `+role` let the store check
+//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` and `+asking` for a Cluster. `+info` and `+role` let the store check
 //! its servers: the version, the eviction policy, whether it is a replica. Without the channels, or without `+publish` and
 //! `+subscribe`, waiters poll.
 mod acquire;
@@ -96,6 +117,7 @@ mod admin;
 mod answer;
 mod batch;
 mod call;
+mod cluster;
 mod connections;
 mod driver;
 mod error;

@@ -9,8 +9,8 @@ use std::{
 use fred::{
     clients::SubscriberClient,
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
-    prelude::{ClientLike, EventInterface, Options, PubsubInterface, Value},
-    types::{ClusterHash, ConnectHandle, CustomCommand, RespVersion, config::Server},
+    prelude::{ClientLike, Config, EventInterface, Options, PubsubInterface, Value},
+    types::{ConnectHandle, CustomCommand, RespVersion, config::Server},
 };
 use futures::future::{pending, select_all};
 use lease_core::{Clock, LeaseName, Moment, SystemClock, WakeupRegistry, Wakeups};
@@ -28,7 +28,7 @@ use crate::{
     connections::Connections,
     driver::{connection, performance, reconnect_policy, until_connected},
     error::{is_of_server, repeatable},
-    keys::{Keys, slot},
+    keys::Keys,
 };
 
 /// How often names that nobody waits for any more are dropped, and the connection is tried: it may have died without a sign.
@@ -39,6 +39,10 @@ const SHORT_ROUND: Duration = Duration::from_millis(300);
 
 /// How long a round's question, or a subscription, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Both where there are other servers to listen to.
+const ROUND_IN_CLUSTER: Duration = Duration::from_secs(2);
+const PATIENCE_IN_CLUSTER: Duration = Duration::from_secs(1);
 
 /// Hands messages to those who wait for them.
 ///
@@ -121,9 +125,24 @@ impl Drop for Task {
 
 impl Listening {
     async fn run(self) {
-        let clients = self.connections.clients();
-        let Some(client) = clients.first() else { return };
-        let mut config = client.client_config();
+        let Some(cluster) = self.connections.cluster() else {
+            let clients = self.connections.clients();
+            let Some(client) = clients.first() else { return };
+            let calls = clients.iter().map(EventInterface::reconnect_rx).collect();
+            return self.listen(client.client_config(), None, calls).await;
+        };
+        // A Cluster hands messages on to all of its servers: any will do, and if it is lost, another one.
+        let clock = SystemClock;
+        for turn in 0.. {
+            let Some(server) = cluster.one_to_listen_to(turn) else { return };
+            self.listen(cluster.config_for(&server), Some(&server), Vec::new()).await;
+            self.names.all_fell();
+            clock.sleep_until(clock.now() + SHORT_ROUND).await;
+        }
+    }
+
+    /// Listens at the server of this configuration; until it is lost, where it is one of a Cluster.
+    async fn listen(&self, mut config: Config, server: Option<&Server>, mut calls: Vec<Receiver<Server>>) {
         // Answers and messages share the connection only from this version of the protocol on.
         config.version = RespVersion::RESP3;
         config.fail_fast = false;
@@ -135,12 +154,11 @@ impl Listening {
         );
         let mut messages = subscriber.message_rx();
         let mut reconnects = subscriber.reconnect_rx();
-        // A Cluster hands messages on to all of its servers.
-        let followed = clients.iter().filter(|client| !client.is_clustered());
-        let mut calls: Vec<_> = followed.map(EventInterface::reconnect_rx).collect();
+        let mut errors = subscriber.error_rx();
         let _connected = Connected(subscriber.connect());
+        let line = Line { subscriber: &subscriber, server, is_lost: Notify::new() };
         let clock = SystemClock;
-        let mut next_round = clock.now() + ROUND;
+        let mut next_round = clock.now() + self.round(server);
         let mut warnings = Warnings::default();
         loop {
             tokio::select! {
@@ -154,34 +172,46 @@ impl Listening {
                     Ok(_) | Err(RecvError::Lagged(_)) => {
                         // The server knows nothing of what the last connection was subscribed to.
                         self.names.all_fell();
-                        next_round = self.settle(&subscriber, &mut warnings).await;
+                        next_round = self.settle(&line, &mut warnings).await;
                     }
                     Err(RecvError::Closed) => return,
                 },
                 // The calls have another connection, and so perhaps another server.
-                () = any_of(&mut calls) => reconnect(&subscriber),
-                () = self.changed.notified() => self.catch_up(&subscriber, &mut warnings).await,
+                () = any_of(&mut calls) => line.renew(),
+                _ = errors.recv(), if server.is_some() => return,
+                () = line.is_lost.notified() => return,
+                () = self.changed.notified() => self.catch_up(&line, &mut warnings).await,
                 () = clock.sleep_until(next_round) => {
                     self.tidy(&subscriber).await;
-                    next_round = self.settle(&subscriber, &mut warnings).await;
+                    next_round = self.settle(&line, &mut warnings).await;
                 }
             }
         }
     }
 
+    /// In a Cluster, where there are other servers to listen to, it is found out sooner that one hangs.
+    fn round(&self, server: Option<&Server>) -> Duration {
+        if server.is_some() { ROUND_IN_CLUSTER } else { ROUND }
+    }
+
     /// Finds out whether the connection is one, and leads to a server that is told of releases; subscribes to what is not
     /// subscribed to. Returns when this is to be done again.
-    async fn settle(&self, subscriber: &SubscriberClient, warnings: &mut Warnings) -> Moment {
+    async fn settle(&self, line: &Line<'_>, warnings: &mut Warnings) -> Moment {
         let clock = SystemClock;
         // The driver speaks of a connection before it can be used.
-        if !until_connected(subscriber, PATIENCE).await {
+        if !until_connected(line.subscriber, line.patience()).await {
+            line.lose();
             return clock.now() + SHORT_ROUND;
         }
-        match self.role(subscriber).await {
+        if line.server.is_some_and(|server| self.connections.cluster().is_some_and(|cluster| cluster.has_left(server)))
+        {
+            line.lose();
+        }
+        match self.role(line).await {
             Ok(Role::Primary) => {
                 warnings.of_replica = false;
-                self.catch_up(subscriber, warnings).await;
-                clock.now() + ROUND
+                self.catch_up(line, warnings).await;
+                clock.now() + self.round(line.server)
             }
             Ok(Role::Replica) => {
                 if !std::mem::replace(&mut warnings.of_replica, true) {
@@ -191,19 +221,20 @@ impl Listening {
                     );
                 }
                 self.names.all_fell();
-                reconnect_later(subscriber);
+                line.renew_later();
                 clock.now() + ROUND
             }
             Err(error) => {
                 tracing::warn!(store = crate::STORE, error = %repeatable(&error), "the connection of the hints hangs, and is replaced");
-                reconnect(subscriber);
+                line.renew();
                 clock.now() + ROUND
             }
         }
     }
 
     /// Subscribes to what is wanted and not subscribed to, and hints that it stands.
-    async fn catch_up(&self, subscriber: &SubscriberClient, warnings: &mut Warnings) {
+    async fn catch_up(&self, line: &Line<'_>, warnings: &mut Warnings) {
+        let subscriber = line.subscriber;
         if !subscriber.is_connected() || warnings.of_replica {
             // It says when it is, at another server.
             return;
@@ -215,7 +246,7 @@ impl Listening {
         let channels: Vec<String> = names.iter().map(|name| self.keys.key(name)).collect();
         // The driver does not wait for the server's answer; that to a PING behind it does. A refusal is taken for that.
         let outcome = match subscriber.subscribe(channels).await {
-            Ok(()) => self.ask(subscriber, "PING").await,
+            Ok(()) => line.ask("PING").await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -234,7 +265,7 @@ impl Listening {
                 tracing::warn!(store = crate::STORE, error = %repeatable(&error), "waiters poll until their subscription stands");
                 // A connection that says nothing is replaced.
                 if *error.kind() == DriverErrorKind::Timeout {
-                    reconnect(subscriber);
+                    line.renew();
                 }
             }
         }
@@ -249,10 +280,10 @@ impl Listening {
         }
     }
 
-    /// What a server is that answers. In Cluster, and where the user may not ask, it is not asked for more.
-    async fn role(&self, subscriber: &SubscriberClient) -> Result<Role, DriverError> {
-        let command = if subscriber.is_clustered() { "PING" } else { "ROLE" };
-        match self.ask(subscriber, command).await {
+    /// What a server is that answers. In Cluster, where replicas are told of releases as well, and where the user may not ask, it
+    /// is not asked for more.
+    async fn role(&self, line: &Line<'_>) -> Result<Role, DriverError> {
+        match line.ask(if line.server.is_some() { "PING" } else { "ROLE" }).await {
             Ok(Value::Array(words)) if words.first().is_some_and(|word| word.as_str().as_deref() == Some("slave")) => {
                 Ok(Role::Replica)
             }
@@ -260,18 +291,6 @@ impl Listening {
             Err(error) if is_of_server(&error) => Ok(Role::Primary),
             Err(error) => Err(error),
         }
-    }
-
-    async fn ask(&self, subscriber: &SubscriberClient, command: &'static str) -> Result<Value, DriverError> {
-        let options = Options {
-            timeout: Some(PATIENCE),
-            max_attempts: Some(1),
-            // In Cluster, where the driver sends subscriptions.
-            cluster_hash: subscriber.is_clustered().then(|| ClusterHash::Custom(slot(subscriber.id()))),
-            ..Options::default()
-        };
-        let command = CustomCommand::new_static(command, None, false);
-        subscriber.with_options(&options).custom(command, Vec::<Value>::new()).await
     }
 
     fn hint(&self, channel: &str) {
@@ -293,20 +312,50 @@ struct Warnings {
     of_refusal: bool,
 }
 
-/// Another connection, in the background: the messages must not wait for it.
-fn reconnect(subscriber: &SubscriberClient) {
-    let subscriber = subscriber.clone();
-    tokio::spawn(async move { subscriber.force_reconnection().await });
+/// A connection of the hints.
+struct Line<'a> {
+    subscriber: &'a SubscriberClient,
+    /// Where it is one of a Cluster.
+    server: Option<&'a Server>,
+    /// Another server is to be found.
+    is_lost: Notify,
 }
 
-/// The same when the address may lead elsewhere.
-fn reconnect_later(subscriber: &SubscriberClient) {
-    let subscriber = subscriber.clone();
-    tokio::spawn(async move {
-        let clock = SystemClock;
-        clock.sleep_until(clock.now() + SHORT_ROUND).await;
-        subscriber.force_reconnection().await
-    });
+impl Line<'_> {
+    async fn ask(&self, command: &'static str) -> Result<Value, DriverError> {
+        let options = Options { timeout: Some(self.patience()), max_attempts: Some(1), ..Options::default() };
+        let command = CustomCommand::new_static(command, None, false);
+        self.subscriber.with_options(&options).custom(command, Vec::<Value>::new()).await
+    }
+
+    fn patience(&self) -> Duration {
+        if self.server.is_some() { PATIENCE_IN_CLUSTER } else { PATIENCE }
+    }
+
+    fn lose(&self) {
+        if self.server.is_some() {
+            self.is_lost.notify_one();
+        }
+    }
+
+    /// Another connection, in the background: the messages must not wait for it. In a Cluster, to another server.
+    fn renew(&self) {
+        if self.server.is_some() {
+            return self.lose();
+        }
+        let subscriber = self.subscriber.clone();
+        tokio::spawn(async move { subscriber.force_reconnection().await });
+    }
+
+    /// The same when the address may lead elsewhere.
+    fn renew_later(&self) {
+        let subscriber = self.subscriber.clone();
+        tokio::spawn(async move {
+            let clock = SystemClock;
+            clock.sleep_until(clock.now() + SHORT_ROUND).await;
+            subscriber.force_reconnection().await
+        });
+    }
 }
 
 /// Waits until one of these says that there is a new connection. Those that say nothing any more go.

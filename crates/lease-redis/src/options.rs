@@ -46,7 +46,7 @@ pub struct RedisStoreOptions {
     /// everybody while its holder still holds it.
     pub accept_eviction: bool,
     /// Whether grants and renewals count only once replicas have them. Off by default. It narrows what a fail-over can lose;
-    /// it does not make Redis a consensus service. Not for Cluster.
+    /// it does not make Redis a consensus service. In a Cluster it is for the replicas of each primary.
     pub wait_replicas: Option<WaitReplicas>,
     user: Option<(String, String)>,
     certificates: Certificates,
@@ -173,6 +173,9 @@ impl RedisStoreOptions {
     /// | Sentinel | `redis-sentinel://user:password@sentinel:26379/database?sentinelServiceName=name&node=sentinel2:26379` |
     /// | Cluster | `redis-cluster://user:password@host:port?node=host2:port` |
     ///
+    /// More hosts are more `node` parameters; an address of IPv6 is in brackets. Of a Cluster, and of sentinels, one is enough
+    /// that can be reached.
+    ///
     /// `rediss://`, `rediss-sentinel://` and `rediss-cluster://` speak TLS and trust the certificates of the system; `valkey`
     /// stands for `redis` everywhere. `sentinelUsername` and `sentinelPassword` are for sentinels that ask for them.
     ///
@@ -195,12 +198,14 @@ impl RedisStoreOptions {
             (config.username, config.password) = (Some(user.clone()), Some(password.clone()));
         }
         self.certificates.apply_to(&mut config)?;
-        let store = self.build(Connections::open(config, self).await?)?;
+        let store = RedisStore::new(Inner::new(self, Connections::open(config, self).await?));
         store.0.preflight().before_a_call(true).await?;
         Ok(store)
     }
 
-    /// Uses a client that the application has, and has connected.
+    /// Uses a client that the application has, and has connected. One of a Cluster is not used itself, since the driver mixes up
+    /// answers when it follows a redirection, and leaves all servers when one is lost: it only says how to connect. The store
+    /// connects at the first call, as the same user.
     ///
     /// Commands get this store's own timeout, and are not repeated by the client. Where the client's connection hangs, so that
     /// not even a `PING` is answered, it is made to connect again (S24); so it is where it leads to a replica for longer than a
@@ -209,9 +214,7 @@ impl RedisStoreOptions {
     ///
     /// # Errors
     ///
-    /// `Invalid`: an option cannot be, or the client follows redirections of a Cluster: there its `ConnectionConfig` must
-    /// have `max_redirections: 0`, since the driver mixes up answers when it follows one. `Unsupported`: `wait_replicas` in
-    /// Cluster.
+    /// `Invalid`: an option cannot be.
     pub fn with_client(&self, client: Client) -> Result<RedisStore> {
         self.borrow(vec![client])
     }
@@ -227,21 +230,7 @@ impl RedisStoreOptions {
 
     fn borrow(&self, clients: Vec<Client>) -> Result<RedisStore> {
         self.validate()?;
-        if clients.iter().any(Connections::mixes_up_answers) {
-            let message = "this client of a Cluster follows redirections, and would then take the answers of other \
-                           commands for its own: make it with ConnectionConfig { max_redirections: 0, .. }";
-            return Err(here(ErrorKind::Invalid, "connect", message));
-        }
-        self.build(Connections::borrow(clients, self))
-    }
-
-    fn build(&self, connections: Connections) -> Result<RedisStore> {
-        if self.wait_replicas.is_some() && connections.is_clustered() {
-            let message =
-                "wait_replicas is not for Cluster: a name may move to another node between a grant and the wait";
-            return Err(here(ErrorKind::Unsupported, "connect", message));
-        }
-        Ok(RedisStore::new(Inner::new(self, connections)))
+        Ok(RedisStore::new(Inner::new(self, Connections::borrow(clients, self))))
     }
 
     fn validate(&self) -> Result<()> {

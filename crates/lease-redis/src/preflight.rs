@@ -1,16 +1,21 @@
 //! What is looked at before a server is trusted with leases.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use fred::prelude::Value;
 use futures::future::join_all;
-use lease_core::{Error, ErrorKind, Result};
-use tokio::runtime::Handle;
+use lease_core::{Clock, Error, ErrorKind, Result, SystemClock};
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     RedisStore, RedisStoreOptions,
-    call::Target,
+    call::{Access, Failure, Sent},
     connections::Connections,
+    driver::timed_out,
     error::{classify, here},
     keys::Keys,
 };
@@ -19,6 +24,9 @@ use crate::{
 pub(crate) const NEEDED: Version = Version { major: 6, minor: 0 };
 
 const OPERATION: &str = "connect";
+
+/// How long servers of a Cluster that do not answer are waited for when another one has.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl RedisStore {
     /// Looks whether the server can be trusted with leases, and says in words what should be known about it: with replicas,
@@ -118,11 +126,11 @@ impl Preflight {
         let (connections, place) = (&self.connections, self.connections.place());
         let error = |failure| classify(OPERATION, place, failure);
         let mut warnings = Vec::new();
-        let lane = connections.pick();
-        let nodes = connections.primaries(&lane, &self.keys).await.map_err(error)?;
-        let questions = nodes.iter().map(|node| connections.ask(&lane, &node.target, "INFO", Vec::new()));
-        let answers = join_all(questions).await;
+        let (nodes, _) = connections.primaries(&self.keys).await.map_err(error)?;
+        let answers = all_or_late(nodes.iter().map(|node| connections.ask(&node.lane, "INFO", Vec::new()))).await;
         let is_one_there = answers.iter().any(Result::is_ok);
+        let one_there = nodes.iter().zip(&answers).find(|(_, answer)| answer.is_ok()).map(|(node, _)| &node.lane);
+        let lane = one_there.or(nodes.first().map(|node| &node.lane)).map(Arc::clone);
         for answer in answers {
             match answer.map_err(error) {
                 Ok(text) => {
@@ -147,10 +155,10 @@ impl Preflight {
                 Err(error) => return Err(error),
             }
         }
-        if self.options.wait_replicas.is_some() {
+        if let Some(lane) = lane.filter(|_| self.options.wait_replicas.is_some()) {
             // Once for all: without it nothing would ever count as granted.
             let wait: Vec<Value> = vec![0.into(), 1.into()];
-            connections.ask(&lane, &Target::Keys, "WAIT", wait).await.map_err(error)?;
+            connections.ask(&lane, "WAIT", wait).await.map_err(error)?;
         }
         Ok(warnings)
     }
@@ -158,6 +166,32 @@ impl Preflight {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answers of all servers. Those that have not answered a moment after one did are late: they are dead, or hang, and names on
+/// the others can be had all the same.
+async fn all_or_late(
+    questions: impl Iterator<Item = impl Future<Output = Result<Value, Failure>>>,
+) -> Vec<Result<Value, Failure>> {
+    let (has_answered, _) = watch::channel(false);
+    let bounded = questions.map(|question| async {
+        let late = async {
+            let _ = has_answered.subscribe().wait_for(|has_answered| *has_answered).await;
+            let clock = SystemClock;
+            clock.sleep_until(clock.now() + PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            answer = question => {
+                if answer.is_ok() {
+                    has_answered.send_replace(true);
+                }
+                answer
+            }
+            () = late => Err(Failure::new(timed_out(), Sent::No, Access::Read)),
+        }
+    });
+    join_all(bounded).await
 }
 
 /// Says at its end, however that comes, that nobody is looking any more.

@@ -17,8 +17,17 @@ use lease_core::{
 };
 
 use crate::{
-    RedisStoreOptions, STORE, WaitReplicas, acquire::Acquire, batch::perform, call::Failure, connections::Connections,
-    error::classify, keys::Keys, listener::Listener, preflight::Preflight, release::Release, renew::Renew,
+    RedisStoreOptions, STORE, WaitReplicas,
+    acquire::Acquire,
+    batch::perform,
+    call::Failure,
+    connections::Connections,
+    error::classify,
+    keys::{Keys, slot},
+    listener::Listener,
+    preflight::Preflight,
+    release::Release,
+    renew::Renew,
     scripts::Scripts,
 };
 
@@ -58,7 +67,8 @@ impl RedisStore {
         RedisStoreOptions::new().with_client(client)
     }
 
-    /// The client: of the store's own, or the one that it was given.
+    /// The client: of the store's own, or the one that it was given. In a Cluster there is one of the store's own for each
+    /// server, and this is any of them.
     #[must_use]
     pub fn client(&self) -> Client {
         self.0.connections.client()
@@ -131,6 +141,12 @@ impl LeaseStore for RedisStore {
             Some(listener) => listener.subscribe(name),
             None => Wakeups::never(),
         }
+    }
+
+    /// In a Cluster, a number for each primary.
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        let cluster = self.0.connections.cluster();
+        cluster.map_or(0, |cluster| cluster.number_of(slot(&self.0.keys.key(name))))
     }
 }
 

@@ -1,5 +1,7 @@
 //! URLs of servers.
 
+use std::net::Ipv6Addr;
+
 use fred::{
     prelude::{Config, ServerConfig},
     types::config::Server,
@@ -42,8 +44,54 @@ pub(crate) fn parse(text: &str) -> Option<Config> {
         // What another kind would read is a mistake, not to be ignored.
         Kind::Single if url.query().is_some() => None,
         Kind::Cluster if !matches!(url.path(), "" | "/" | "/0") => None,
-        _ => Config::from_url(text).ok(),
+        _ => config(url),
     }
+}
+
+/// The driver knows no addresses of IPv6, neither as a host nor as a node.
+fn config(mut url: Url) -> Option<Config> {
+    let others: Vec<Server> =
+        url.query_pairs().filter(|(key, _)| key == "node").map(|(_, node)| server(&node)).collect::<Option<_>>()?;
+    let parameters: Vec<_> = url
+        .query_pairs()
+        .filter(|(key, _)| key != "node")
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect();
+    url.set_query(None);
+    if !parameters.is_empty() {
+        url.query_pairs_mut().extend_pairs(parameters);
+    }
+    let mut config = Config::from_url(url.as_str()).ok()?;
+    let bare = |server: &mut Server| {
+        if let Some(host) = server.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            server.host = host.to_owned().into();
+        }
+    };
+    match &mut config.server {
+        ServerConfig::Centralized { server } => bare(server),
+        ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => {
+            hosts.iter_mut().for_each(bare);
+            hosts.splice(0..0, others);
+        }
+        #[allow(unreachable_patterns, reason = "there are more kinds when other features of the driver are on")]
+        _ => {}
+    }
+    Some(config)
+}
+
+/// `host:port` or `[address]:port`.
+fn server(text: &str) -> Option<Server> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']').filter(|address| address.parse::<Ipv6Addr>().is_ok())?,
+        None => Some(host).filter(|host| !host.is_empty() && !host.contains(':'))?,
+    };
+    Some(Server::new(host, port.parse().ok()?))
+}
+
+/// As it is written in a URL.
+pub(crate) fn address(Server { host, port, .. }: &Server) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 enum Kind {
@@ -70,7 +118,7 @@ pub(crate) fn place(config: &Config) -> String {
 
 fn servers(config: &ServerConfig) -> String {
     match config {
-        ServerConfig::Centralized { server } => format!("the server at {server}"),
+        ServerConfig::Centralized { server } => format!("the server at {}", address(server)),
         ServerConfig::Clustered { hosts, .. } => format!("the Cluster at {}", list(hosts)),
         ServerConfig::Sentinel { hosts, service_name, .. } => {
             format!("{service_name:?}, found by the sentinels at {}", list(hosts))
@@ -81,7 +129,7 @@ fn servers(config: &ServerConfig) -> String {
 }
 
 fn list(hosts: &[Server]) -> String {
-    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    hosts.iter().map(address).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -98,6 +146,15 @@ mod tests {
             ("valkey://db", "the server at db:6379"),
             ("rediss://app:secret@db", "the server at db:6379 by TLS"),
             ("redis-cluster://:secret@a:1?node=b:2", "the Cluster at b:2, a:1"),
+            ("redis://[::1]:7001", "the server at [::1]:7001"),
+            (
+                "rediss-cluster://[::1]:7001?node=[2001:db8::2]:7002&node=c:3",
+                "the Cluster at [2001:db8::2]:7002, c:3, [::1]:7001 by TLS",
+            ),
+            (
+                "redis-sentinel://[::1]:1?node=%5B::2%5D:2&sentinelServiceName=a%26b",
+                "\"a&b\", found by the sentinels at [::2]:2, [::1]:1",
+            ),
             (
                 "redis-sentinel://app:secret@s1/1?sentinelServiceName=main&node=s2:26380&sentinelPassword=secret",
                 "\"main\", found by the sentinels at s2:26380, s1:26379",
@@ -107,6 +164,12 @@ mod tests {
             assert_eq!(place, expected);
             assert!(!place.contains("secret"));
         }
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_a_host_without_its_brackets() {
+        let config = parse("redis-cluster://[::1]:7001?node=[::2]:7002").unwrap();
+        assert_eq!(config.server.hosts(), [Server::new("::2", 7002), Server::new("::1", 7001)]);
     }
 
     #[test]
@@ -130,6 +193,11 @@ mod tests {
             "redis://db?db=1",
             "redis://db?node=other:1",
             "redis-cluster://db/1",
+            "redis-cluster://db?node=::1:7002",
+            "redis-cluster://db?node=[::1]",
+            "redis-cluster://db?node=[secret]:7002",
+            "redis-cluster://db?node=:7002",
+            "redis-cluster://db?node=b:port",
             "redis-sentinel://db",
         ] {
             assert!(parse(url).is_none(), "{url}");

@@ -323,11 +323,9 @@ async fn the_applications_own_client_and_pool_are_used() {
 }
 
 #[tokio::test]
-async fn the_applications_own_cluster_client_is_used() {
+async fn the_applications_own_cluster_client_says_how_to_connect() {
     let cluster = RedisCluster::start(3).await.unwrap();
-    let mut builder = Builder::from_config(Config::from_url(&cluster.url()).unwrap());
-    builder.with_connection_config(|config| config.max_redirections = 0);
-    let client = builder.build().unwrap();
+    let client = Builder::from_config(Config::from_url(&cluster.url()).unwrap()).build().unwrap();
     client.init().await.unwrap();
     let store = RedisStore::with_client(client).unwrap();
     let requests: Vec<_> = (0..100).map(|at| request(&format!("job-{at}"), "a")).collect();
@@ -345,9 +343,7 @@ async fn the_applications_own_cluster_client_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_a_cluster_that_hangs_keeps_nobody_from_the_others() {
     let cluster = RedisCluster::start(3).await.unwrap();
-    let mut builder = Builder::from_config(Config::from_url(&cluster.url()).unwrap());
-    builder.with_connection_config(|config| config.max_redirections = 0);
-    let client = builder.build().unwrap();
+    let client = Builder::from_config(Config::from_url(&cluster.url()).unwrap()).build().unwrap();
     client.init().await.unwrap();
     cluster.nodes()[0].freeze().await.unwrap();
     let store = options().with_command_timeout(Duration::from_millis(500)).with_client(client).unwrap();

@@ -8,7 +8,6 @@ use std::time::Duration;
 use common::{acquire, claim, eventually, granted, is_held, name, options, renew, renewal, request};
 use integration_tests::{Redis, RedisSentinel};
 use lease_core::{Acquired, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Renewed};
-use lease_redis::RedisStoreOptions;
 
 const TTL: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(1);
@@ -127,15 +126,34 @@ async fn s23_a_wait_for_replicas_is_shorter_than_an_attempt() {
 }
 
 #[tokio::test]
-async fn wait_replicas_needs_replicas_and_no_cluster() {
+async fn wait_replicas_needs_replicas() {
     let store = options().with_wait_replicas(1, Duration::from_millis(50)).connect(Redis::shared().await.url()).await;
     let error = acquire(&store.unwrap(), &request("job", "a")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("only 0 replicas"), "{error}");
-    let cluster = integration_tests::RedisCluster::start(3).await.unwrap();
-    let error = RedisStoreOptions::new()
-        .with_wait_replicas(1, Duration::from_millis(50))
-        .connect(&cluster.url())
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+/// Each primary of a Cluster is waited for on the connection that it was written by.
+#[tokio::test]
+async fn in_a_cluster_wait_replicas_asks_the_replicas_of_the_primary_that_has_it() {
+    let mut cluster =
+        integration_tests::RedisCluster::start_with(3, &[("repl-diskless-sync-delay", "0")]).await.unwrap();
+    cluster.add_replica(1).await.unwrap();
+    let store = options().with_wait_replicas(1, Duration::from_millis(500)).connect(&cluster.url()).await.unwrap();
+    let (mut granted, mut refused) = (0, 0);
+    for n in 0..30 {
+        let name = format!("job-{n}");
+        let slot = cluster.slot_of(&format!("{}{name}", store.key_prefix())).await.unwrap();
+        match acquire(&store, &request(&name, "a")).await {
+            Ok(lease_core::Acquired::Granted(_)) => {
+                assert!((5461..10922).contains(&slot), "{name}");
+                granted += 1;
+            }
+            Err(error) => {
+                assert!(!(5461..10922).contains(&slot) && error.kind() == ErrorKind::Unavailable, "{name}: {error}");
+                refused += 1;
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(granted > 2 && refused > 2, "{granted} {refused}");
 }
