@@ -299,7 +299,7 @@ impl<O: Operation> Lane<O> {
     fn never_sent(&self) -> Answered<O::Answer> {
         let error = self.error(
             ErrorKind::Unavailable,
-            "it was not sent in time: others were under way, or the client's runtime is blocked",
+            "it was not sent, since too little time was left: others were under way, or the client's runtime is blocked",
         );
         Answered { sent: self.route.clock.now(), result: Err(error), hung: false }
     }

@@ -148,8 +148,12 @@ impl Renewals {
         let (shared, subject, holding) = (Arc::clone(&self.0), Arc::clone(tenure), Arc::clone(tenure));
         let request = tenure.renew_request();
         let revision = request.metadata.as_ref().map(|update| update.revision);
-        let now = self.0.clock.now();
-        let timeout = tenure.schedule.timeout(now, tenure.valid_until());
+        let (now, valid_until) = (self.0.clock.now(), tenure.valid_until());
+        let Some(timeout) = tenure.schedule.timeout(now, valid_until) else {
+            let left = valid_until.saturating_since(now);
+            let message = format!("too little time left: the lease ends in {left:?}");
+            return Err(Error::new(ErrorKind::Unavailable, "renew", message));
+        };
         let errand = Errand::new(request, now, timeout).while_wanted(move || holding.is_held());
         let outcome = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
         let span = tracing::debug_span!("lease.renew", name = %tenure.name());
@@ -206,17 +210,18 @@ impl Shared {
             let Some(entry) = agenda.entries.get_mut(&number) else { continue };
             let tenure = Arc::clone(&entry.tenure);
             let valid_until = tenure.valid_until();
+            // With too little time left, only an answer that is under way can still save it.
+            let timeout = tenure.schedule.timeout(now, valid_until);
             if now >= valid_until {
                 agenda.remove(number);
                 ended.push(tenure);
-            } else if entry.step == Step::Deadline || !renewing {
-                agenda.enter(number, Step::Deadline, valid_until);
-            } else {
+            } else if let Some(timeout) = timeout.filter(|_| renewing && entry.step != Step::Deadline) {
                 entry.sent += 1;
                 entry.hung += u32::from(entry.step == Step::Overdue);
-                let timeout = tenure.schedule.timeout(now, valid_until);
                 renewals.push((tenure, entry.step, entry.sent, entry.hung, timeout));
                 agenda.enter(number, Step::Overdue, (now + timeout + OVERDUE).min(valid_until));
+            } else {
+                agenda.enter(number, Step::Deadline, valid_until);
             }
         }
         let begins_to_listen = !agenda.listens && agenda.has_settled(now);

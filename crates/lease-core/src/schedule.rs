@@ -6,6 +6,15 @@ use std::time::Duration;
 
 use crate::{LeaseOptions, Moment, Renewal};
 
+/// What a round trip to a store nearby takes, with its commit.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+
+/// With less time left than this, a request with this timeout is not sent any more: its answer could not come, and its outcome
+/// would be unknown for nothing.
+pub(crate) fn least_time(timeout: Duration) -> Duration {
+    ROUND_TRIP.min(timeout / 4)
+}
+
 /// The timings of one lease.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Schedule {
@@ -71,9 +80,10 @@ impl Schedule {
     }
 
     /// How long to wait for the answer to a request that is sent now: so long that another attempt fits before the
-    /// deadline (S24).
-    pub(crate) fn timeout(&self, now: Moment, valid_until: Moment) -> Duration {
-        self.attempt_timeout.min(valid_until.saturating_since(now) / 2)
+    /// deadline (S24). Nothing when no answer could come in time.
+    pub(crate) fn timeout(&self, now: Moment, valid_until: Moment) -> Option<Duration> {
+        let timeout = self.attempt_timeout.min(valid_until.saturating_since(now) / 2);
+        (timeout >= least_time(self.attempt_timeout)).then_some(timeout)
     }
 
     /// When the longest tenure is over, if there is one.
@@ -157,8 +167,17 @@ mod tests {
 
     #[test]
     fn s24_an_item_with_little_time_left_gives_up_in_half_of_it() {
-        assert_eq!(schedule().timeout(at(0.0), at(20.0)), Duration::from_secs(5));
-        assert_eq!(schedule().timeout(at(0.0), at(0.04)), Duration::from_millis(20));
+        assert_eq!(schedule().timeout(at(0.0), at(20.0)), Some(Duration::from_secs(5)));
+        assert_eq!(schedule().timeout(at(0.0), at(0.04)), Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn no_attempt_is_begun_with_less_time_than_a_round_trip_takes() {
+        let worth =
+            |ttl: Duration, left: f64| Schedule::new(&LeaseOptions::new(ttl)).timeout(at(0.0), at(left)).is_some();
+        assert!(worth(SECOND * 30, 0.002_001) && !worth(SECOND * 30, 0.001_999));
+        // Attempts that never have more are begun all the same.
+        assert!(worth(Duration::from_millis(1), 0.0005) && !worth(Duration::from_millis(1), 0.00005));
     }
 
     proptest! {
@@ -186,7 +205,7 @@ mod tests {
                 store_now = store_now.max(at.since_origin().div_f64(rate)) + ttl.mul_f64(pause) / 4;
                 let sent = local(store_now);
                 if sent >= valid_until { break }
-                prop_assert!(sent + schedule.timeout(sent, valid_until) <= valid_until);
+                prop_assert!(schedule.timeout(sent, valid_until).is_none_or(|timeout| sent + timeout <= valid_until));
                 if fails {
                     let next = schedule.retry_at(sent, valid_until);
                     prop_assert!(next > sent && next <= valid_until);

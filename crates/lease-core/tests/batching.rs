@@ -321,3 +321,20 @@ async fn of_a_hundred_tries_of_one_free_name_one_wins_and_all_are_answered() {
     assert_eq!(won.len(), 1);
     busy.await.unwrap().unwrap();
 }
+
+/// The answer could not come, so the outcome would be unknown for nothing.
+#[tokio::test(start_paused = true)]
+async fn s24_what_waited_until_too_little_time_was_left_is_not_sent() {
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let mut first = Box::pin(client.try_acquire("hang", TTL));
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut second = Box::pin(client.try_acquire("job", TTL));
+    assert!(futures::poll!(&mut second).is_pending());
+    // As on a runtime that is blocked: whoever brings it to the store runs late.
+    tokio::time::advance(Duration::from_secs(5) - Duration::from_micros(700)).await;
+    let error = second.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("too little time was left"), "{error}");
+    assert_eq!(store.calls("acquire"), [1]);
+}

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use lease_core::{Break, LeaseEvent, LeaseName, LeaseOptions, LeaseState, LossReason, Observer, Renewal};
+use lease_core::{Break, ErrorKind, LeaseEvent, LeaseName, LeaseOptions, LeaseState, LossReason, Observer, Renewal};
 use support::{TTL, TroubledStore, builder, client, pass, settle, within};
 
 #[tokio::test(start_paused = true)]
@@ -194,4 +194,33 @@ async fn l07_leases_whose_renewals_hang_take_no_lease_of_a_shorter_ttl_with_them
         let lost = within(long + short, healthy.lost()).await;
         assert_eq!(lost, None, "{stuck} leases of {long:?} hang beside one of {short:?}");
     }
+}
+
+/// The answer could not come, so the outcome would be unknown for nothing.
+#[tokio::test(start_paused = true)]
+async fn s24_no_renewal_is_begun_with_less_time_left_than_a_round_trip_takes() {
+    for (left, calls) in [(Duration::from_micros(1500), vec![]), (Duration::from_millis(4), vec![1])] {
+        let store = TroubledStore::new();
+        let lease = client(&store).try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+        store.close_gate();
+        // As on a runtime that is blocked.
+        pass(lease.remaining() - left).await;
+        assert!(lease.is_held());
+        assert_eq!(store.calls("renew"), calls, "{left:?} before the end");
+        pass(left).await;
+        assert_eq!(lease.lost().await, LossReason::Expired);
+        assert_eq!(store.calls("renew"), calls, "{left:?} before the end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s24_a_renewal_by_hand_that_comes_too_late_is_not_sent() {
+    let store = TroubledStore::new();
+    let by_hand = LeaseOptions::new(TTL).with_renewal(Renewal::Manual);
+    let lease = client(&store).try_acquire("job", by_hand).await.unwrap().acquired().unwrap();
+    pass(lease.remaining() - Duration::from_micros(1500)).await;
+    let error = lease.renew().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("too little time left"), "{error}");
+    assert!(store.calls("renew").is_empty() && lease.is_held());
 }

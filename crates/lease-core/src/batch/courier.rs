@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use super::{Answered, Called, Item, Lane, Operation, PATIENCE, Place};
-use crate::{ErrorKind, Moment, Result};
+use crate::{ErrorKind, Moment, Result, schedule::least_time};
 
 /// How often one batch is halved at the most: enough to find two poisonous items. What still fails then fails for all.
 const MOST_HALVINGS: usize = 16;
@@ -50,8 +50,10 @@ impl<O: Operation> Courier<O> {
                 traffic.take_batch(self.lane.route.crowd.as_deref())
             };
             let now = self.lane.route.clock.now();
-            let too_late = |place: &Place| place.0 <= now;
-            for (_, item) in batch.extract_if(.., |(place, item)| too_late(place) || !(item.errand.wanted)()) {
+            let is_too_late = |(give_up_at, _): &Place, item: &Item<O>| {
+                *give_up_at <= now || give_up_at.saturating_since(now) < least_time(item.errand.timeout)
+            };
+            for (_, item) in batch.extract_if(.., |(place, item)| is_too_late(place, item) || !(item.errand.wanted)()) {
                 self.lane.finish(item, self.lane.never_sent());
             }
             if !batch.is_empty() {
