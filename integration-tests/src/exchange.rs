@@ -1,14 +1,17 @@
 //! A telephone exchange that can connect wrongly: it gives two answers of a server to each other's calls.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
+
+use lease_core::{Clock, Moment, SystemClock};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,9 +40,18 @@ pub enum Frame {
 #[derive(Debug)]
 pub struct Exchange {
     address: SocketAddr,
-    mixes_up: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     acceptor: AbortHandle,
 }
+
+#[derive(Debug, Default)]
+struct Orders {
+    mixes_up: AtomicBool,
+    is_done: AtomicBool,
+}
+
+/// How long an answer waits for another one.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a server sent on the connection with this number, or the way to its client.
 enum Event {
@@ -56,8 +68,14 @@ impl Exchange {
     pub async fn start(server: SocketAddr, framing: Framing) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let mixes_up = Arc::<AtomicBool>::default();
-        let board = Board { framing, mixes_up: Arc::clone(&mixes_up), clients: HashMap::new(), held: Vec::new() };
+        let orders = Arc::<Orders>::default();
+        let board = Board {
+            framing,
+            orders: Arc::clone(&orders),
+            clients: HashMap::new(),
+            new: HashSet::new(),
+            held: Vec::new(),
+        };
         let acceptor = tokio::spawn(async move {
             let (events, sent) = mpsc::channel(64);
             let mut tasks = JoinSet::new();
@@ -75,7 +93,7 @@ impl Exchange {
                 });
             }
         });
-        Ok(Self { address, mixes_up, acceptor: acceptor.abort_handle() })
+        Ok(Self { address, orders, acceptor: acceptor.abort_handle() })
     }
 
     /// Where clients connect.
@@ -84,15 +102,17 @@ impl Exchange {
         self.address
     }
 
-    /// The next two answers go to each other's calls. The first one waits for the second.
+    /// The next two answers go to each other's calls, if the second one comes within a second. Answers on connections that are
+    /// opened meanwhile do not count.
     pub fn mix_up(&self) {
-        self.mixes_up.store(true, Ordering::SeqCst);
+        self.orders.is_done.store(false, Ordering::SeqCst);
+        self.orders.mixes_up.store(true, Ordering::SeqCst);
     }
 
     /// Whether that was done.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        !self.mixes_up.load(Ordering::SeqCst)
+        self.orders.is_done.load(Ordering::SeqCst)
     }
 }
 
@@ -116,25 +136,58 @@ async fn read(number: u64, mut from: OwnedReadHalf, events: mpsc::Sender<Event>)
 /// Where all answers pass, one after the other.
 struct Board {
     framing: Framing,
-    mixes_up: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     clients: HashMap<u64, OwnedWriteHalf>,
+    /// Opened since it was told to mix up: what comes there need not have a beginning that is understood.
+    new: HashSet<u64>,
     /// What came since it was told to mix up, in order.
     held: Vec<(u64, Vec<u8>)>,
 }
 
 impl Board {
     async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
+        let mut gives_up_at = None;
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = sleep_until(gives_up_at) => {
+                    gives_up_at = None;
+                    self.end(false).await;
+                    continue;
+                }
+            };
+            let Some(event) = event else { return };
+            let mixes_up = self.orders.mixes_up.load(Ordering::SeqCst);
             match event {
                 Event::Opened(number, client) => {
                     self.clients.insert(number, client);
+                    if mixes_up {
+                        self.new.insert(number);
+                    }
                 }
                 Event::Sent(number, bytes) if bytes.is_empty() => {
                     self.clients.remove(&number);
                 }
-                Event::Sent(number, bytes) if self.mixes_up.load(Ordering::SeqCst) => self.hold(number, bytes).await,
+                Event::Sent(number, bytes) if mixes_up && !self.new.contains(&number) => {
+                    self.hold(number, bytes).await;
+                }
                 Event::Sent(number, bytes) => self.pass(number, &bytes).await,
             }
+            gives_up_at = match gives_up_at {
+                _ if self.held.is_empty() => None,
+                None => Some(SystemClock.now() + PATIENCE),
+                waiting => waiting,
+            };
+        }
+    }
+
+    /// Passes what is held.
+    async fn end(&mut self, is_done: bool) {
+        self.orders.mixes_up.store(false, Ordering::SeqCst);
+        self.orders.is_done.store(is_done, Ordering::SeqCst);
+        self.new.clear();
+        for (number, bytes) in std::mem::take(&mut self.held) {
+            self.pass(number, &bytes).await;
         }
     }
 
@@ -145,7 +198,15 @@ impl Board {
     }
 
     /// Keeps it until there are two whole answers.
-    async fn hold(&mut self, number: u64, bytes: Vec<u8>) {
+    async fn hold(&mut self, number: u64, mut bytes: Vec<u8>) {
+        let is_held = self.held.iter().any(|(held, _)| *held == number);
+        while !is_held && let Some(Frame::Other(length)) = (self.framing)(&bytes) {
+            let other: Vec<u8> = bytes.drain(..length).collect();
+            self.pass(number, &other).await;
+        }
+        if bytes.is_empty() {
+            return;
+        }
         match self.held.iter_mut().find(|(held, _)| *held == number) {
             Some((_, held)) => held.extend(bytes),
             None => self.held.push((number, bytes)),
@@ -167,10 +228,14 @@ impl Board {
         // From behind, so that what comes before keeps its place.
         self.held[*other].1.splice(second.clone(), one_text);
         self.held[*one].1.splice(first.clone(), other_text);
-        self.mixes_up.store(false, Ordering::SeqCst);
-        for (number, bytes) in std::mem::take(&mut self.held) {
-            self.pass(number, &bytes).await;
-        }
+        self.end(true).await;
+    }
+}
+
+async fn sleep_until(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => SystemClock.sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -212,10 +277,29 @@ mod tests {
         assert!(exchange.is_done());
 
         let (mut second, mut serving_second) = connect(&exchange, &server).await;
+        serving_second.write_all(b"is there\n").await.unwrap();
+        assert_eq!(receive(&mut second, 9).await, "is there\n");
         exchange.mix_up();
         serving.write_all(b"for one\n").await.unwrap();
         serving_second.write_all(b"two\n").await.unwrap();
         assert_eq!(receive(&mut client, 4).await, "two\n");
         assert_eq!(receive(&mut second, 8).await, "for one\n");
+        assert!(exchange.is_done());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stays_alone_and_what_is_none_are_passed() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let exchange = Exchange::start(server.local_addr().unwrap(), lines).await.unwrap();
+        let (mut client, mut serving) = connect(&exchange, &server).await;
+        exchange.mix_up();
+        serving.write_all(b"#x\n").await.unwrap();
+        assert_eq!(receive(&mut client, 3).await, "#x\n");
+        let (mut new, mut serving_new) = connect(&exchange, &server).await;
+        serving_new.write_all(b"new\n").await.unwrap();
+        assert_eq!(receive(&mut new, 4).await, "new\n");
+        serving.write_all(b"alone\n").await.unwrap();
+        assert_eq!(receive(&mut client, 6).await, "alone\n");
+        assert!(!exchange.is_done());
     }
 }
