@@ -1,9 +1,12 @@
 -- Who holds the leases at these keys now. Changes nothing.
 --
--- Answers, after the tag, one each: {held, …} {free} {error, message}.
+-- Answers, after the tag, one each: {held, …} {over, for how many microseconds} {gone} {error, message}.
 
 return each(0, function(key)
   local record = call('GET', key)
   local lease = record and parse(key, record)
-  return lease and lease.live and describe(lease) or {'free'}
+  if lease then
+    return lease.live and describe(lease) or {'over', text(now - lease.expires)}
+  end
+  return {'gone'}
 end)

@@ -1,6 +1,6 @@
 //! Looking at leases, and breaking them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fred::prelude::Value;
 use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Released, Result};
@@ -19,20 +19,25 @@ use crate::{
 /// How many keys the server looks at in one step of a scan.
 const SCAN_STEP: u32 = 500;
 
-const LIST: &str = "list";
+pub(crate) const LIST: &str = "list";
 
 /// How often a walk begins anew because something has changed meanwhile.
 const ATTEMPTS: u32 = 3;
 
 impl Inner {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
-        perform(&Look, self, std::slice::from_ref(name)).await.pop().unwrap_or(Ok(None))
+        let looked = perform(&Look, self, std::slice::from_ref(name)).await.pop();
+        looked.transpose().map(|looked| looked.and_then(Looked::record))
     }
 
-    /// Redis has no order of keys: each page walks over the whole database once, in small steps, and keeps what is least.
+    /// By the index, where that knows all names. Redis has no order of keys: otherwise each page walks over the whole database once, in
+    /// small steps, and keeps what is least.
     pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
         if limit == 0 {
             return Ok(Vec::new());
+        }
+        if let Some(records) = self.list_by_index(prefix, after, limit).await? {
+            return Ok(records);
         }
         for _ in 0..ATTEMPTS {
             if let Some(page) = self.walk(prefix, after, limit).await? {
@@ -65,8 +70,8 @@ impl Inner {
                     .collect();
                 for record in perform(&Look, self, &names).await {
                     match record {
-                        Ok(Some(record)) => page.add(record),
-                        Ok(None) => {}
+                        Ok(Looked::Held(record)) => page.add(record),
+                        Ok(Looked::Over { .. } | Looked::Gone) => {}
                         // Somebody else's key that happens to begin as ours.
                         Err(error) if error.kind() == ErrorKind::Invalid => {}
                         Err(error) => return Err(error),
@@ -131,13 +136,32 @@ impl Page {
     }
 }
 
-struct Look;
+pub(crate) struct Look;
+
+/// What there is of a lease.
+pub(crate) enum Looked {
+    Held(LeaseRecord),
+    /// It was granted, and has been free since.
+    Over {
+        since: Duration,
+    },
+    Gone,
+}
+
+impl Looked {
+    fn record(self) -> Option<LeaseRecord> {
+        match self {
+            Self::Held(record) => Some(record),
+            Self::Over { .. } | Self::Gone => None,
+        }
+    }
+}
 
 impl Operation for Look {
     const NAME: &'static str = "inspect";
     const ACCESS: Access = Access::Read;
     type Request = LeaseName;
-    type Answer = Option<LeaseRecord>;
+    type Answer = Looked;
 
     fn script<'a>(&self, store: &'a Inner) -> &'a Script {
         &store.scripts().look
@@ -153,10 +177,11 @@ impl Operation for Look {
         None
     }
 
-    fn read(&self, request: &LeaseName, answer: &Answer) -> Option<Option<LeaseRecord>> {
+    fn read(&self, request: &LeaseName, answer: &Answer) -> Option<Looked> {
         match answer.kind() {
-            "free" => Some(None),
-            "held" => Some(Some(answer.record(request)?)),
+            "held" => answer.record(request).map(Looked::Held),
+            "over" => Some(Looked::Over { since: answer.duration(1) }),
+            "gone" => Some(Looked::Gone),
             _ => None,
         }
     }

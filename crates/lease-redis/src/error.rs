@@ -232,7 +232,7 @@ fn is_right_of_script(reply: &str) -> bool {
 fn lacks_rights(reply: &str, place: &str) -> String {
     format!(
         "{place} lacks rights for this user on the keys and channels of the prefix: it needs EVAL EVALSHA TIME GET SET SETRANGE \
-         PEXPIRE SCAN PUBLISH SUBSCRIBE UNSUBSCRIBE PING HELLO, and HGET HSET for fenced writes, WAIT for wait_replicas, CLUSTER \
+         PEXPIRE ZADD ZREM ZRANGEBYLEX SCAN PUBLISH SUBSCRIBE UNSUBSCRIBE PING HELLO, and HGET HSET for fenced writes, WAIT for wait_replicas, CLUSTER \
          and ASKING for a Cluster ({reply})"
     )
 }

@@ -23,6 +23,11 @@ impl Keys {
         [&self.prefix, name.as_str()].concat()
     }
 
+    /// The key of the index. No name is like that.
+    pub(crate) fn index(&self) -> String {
+        [&self.prefix, " index"].concat()
+    }
+
     /// The name that a key or a channel stands for, if it is one of ours.
     pub(crate) fn name(&self, key: &str) -> Option<LeaseName> {
         LeaseName::new(key.strip_prefix(&self.prefix)?).ok()

@@ -47,16 +47,20 @@
 //!
 //! # What is in the database
 //!
-//! One string for each name, at the prefix and the name, byte for byte; nothing else, and no second key. It stays for a
+//! One string for each name, at the prefix and the name, byte for byte. It stays for a
 //! [retention](RedisStoreOptions::retention) after the lease has ended, at least, so that tokens rise and nonces stay spent.
+//! Besides, one sorted set at the prefix and ` index`, with the names of what is in force and some that have just been: a hint, by
+//! which a list finds them. It may be deleted at any time.
 //!
 //! ```console
 //! $ redis-cli --raw GET app-runtime-leases:nightly-report
 //! ```
 //!
 //! Each operation is one script for many names, sent by its hash. In Cluster every name has its own place, and a batch becomes
-//! a script for each slot, sent together; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list) walks over the whole
-//! database with `SCAN` for each page: it is for operators, and cheapest with large pages and a database of one's own.
+//! a script for each slot, sent together; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list), by
+//! which elections look for candidates as well, asks for the names of the index and their records. For the first day of an
+//! index, in which processes of a version before may not write into it, and for a user without the right to it, it walks over the
+//! whole database with `SCAN` for each page.
 //!
 //! # Connections
 //!
@@ -105,7 +109,8 @@
 //!
 //! ```text
 //! ACL SETUSER app on >password ~app-runtime-leases:* &app-runtime-leases:*
-//!   +eval +evalsha +time +get +set +setrange +pexpire +scan +publish +subscribe +unsubscribe +ping +hello
+//!   +eval +evalsha +time +get +set +setrange +pexpire +zadd +zrem +zrangebylex +scan +publish +subscribe
+//!   +unsubscribe +ping +hello
 //! ```
 //!
 //! Besides, `+hget +hset` and the keys of the data for [`RedisStore::fenced_write`], `+wait` for
@@ -122,6 +127,7 @@ mod connections;
 mod driver;
 mod error;
 mod fence;
+mod index;
 mod keys;
 mod lane;
 mod listener;

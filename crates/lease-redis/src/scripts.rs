@@ -34,6 +34,9 @@ pub(crate) struct Scripts {
     pub(crate) break_lease: Script,
     pub(crate) look: Script,
     pub(crate) fenced_write: Script,
+    pub(crate) index_add: Script,
+    pub(crate) index_remove: Script,
+    pub(crate) index_page: Script,
 }
 
 impl Scripts {
@@ -50,6 +53,9 @@ impl Scripts {
             break_lease: Script::new(&[RECORD, LEASE, OWNER, include_str!("../scripts/break.lua")]),
             look: Script::new(&[RECORD, LEASE, include_str!("../scripts/look.lua")]),
             fenced_write: Script::new(&[crate::FENCED_WRITE_SCRIPT]),
+            index_add: Script::new(&[include_str!("../scripts/index_add.lua")]),
+            index_remove: Script::new(&[include_str!("../scripts/index_remove.lua")]),
+            index_page: Script::new(&[include_str!("../scripts/index_page.lua")]),
         }
     }
 }

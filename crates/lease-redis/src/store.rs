@@ -18,16 +18,15 @@ use lease_core::{
 
 use crate::{
     RedisStoreOptions, STORE, WaitReplicas,
-    acquire::Acquire,
     batch::perform,
     call::Failure,
     connections::Connections,
     error::classify,
+    index::Index,
     keys::{Keys, slot},
     listener::Listener,
     preflight::Preflight,
     release::Release,
-    renew::Renew,
     scripts::Scripts,
 };
 
@@ -113,11 +112,11 @@ impl LeaseStore for RedisStore {
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
-        perform(&Acquire, &self.0, requests).await
+        self.0.acquire(requests).await
     }
 
     async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
-        perform(&Renew, &self.0, requests).await
+        self.0.renew(requests).await
     }
 
     async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
@@ -157,6 +156,7 @@ pub(crate) struct Inner {
     connections: Arc<Connections>,
     listener: Option<Listener>,
     preflight: Arc<Preflight>,
+    index: Index,
     are_hints_refused: AtomicBool,
     options: RedisStoreOptions,
 }
@@ -168,7 +168,16 @@ impl Inner {
         let are_hints_refused = AtomicBool::new(false);
         let preflight = Arc::new(Preflight::new(Arc::clone(&connections), keys.clone(), options));
         let scripts = Scripts::new();
-        Self { keys, scripts, connections, listener, preflight, are_hints_refused, options: options.clone() }
+        Self {
+            keys,
+            scripts,
+            connections,
+            listener,
+            preflight,
+            index: Index::default(),
+            are_hints_refused,
+            options: options.clone(),
+        }
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -181,6 +190,10 @@ impl Inner {
 
     pub(crate) fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
     }
 
     pub(crate) fn preflight(&self) -> &Arc<Preflight> {

@@ -49,6 +49,13 @@ pub(crate) async fn redis(words: &[&str]) -> Reply {
     }
 }
 
+/// Has the index of names be there for so long that all processes write into it.
+pub(crate) async fn complete_index(server: &Redis, prefix: &str) {
+    let mark = "redis.call('ZADD', KEYS[1], 0, '\\0' .. redis.call('TIME')[1] - 2 * 24 * 3600)";
+    let reply = server.command(&["EVAL", mark, "1", &format!("{prefix} index")]).await.unwrap();
+    assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
+}
+
 /// The lines of a lease's record, by what they are.
 const FIELDS: [&str; 10] =
     ["token", "acquired", "expires", "state", "nonce", "holder", "reserved", "ttl", "revision", "metadata"];

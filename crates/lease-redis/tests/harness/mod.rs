@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use integration_tests::{Provider, Redis, RedisKind, ServerHarness};
+use integration_tests::{Provider, Redis, RedisKind, Reply, ServerHarness};
 use lease_core::{GrantId, LeaseName, LeaseStore};
 use lease_redis::RedisStoreOptions;
 use lease_testkit::Harm;
@@ -24,8 +24,13 @@ impl Provider for Prefix {
     /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
     const TTL: Duration = Duration::from_millis(1500);
 
-    async fn prepare(_: &Redis) -> Self {
-        Self(RedisStoreOptions::new().with_key_prefix(format!("{}:", GrantId::random())))
+    /// As after its first day: lists go by the index.
+    async fn prepare(server: &Redis) -> Self {
+        let prefix = format!("{}:", GrantId::random());
+        let mark = "return redis.call('ZADD', KEYS[1], 0, '\\0' .. redis.call('TIME')[1] - 2 * 24 * 3600)";
+        let marked = server.command(&["EVAL", mark, "1", &format!("{prefix} index")]).await.unwrap();
+        assert_eq!(marked, Reply::Integer(1));
+        Self(RedisStoreOptions::new().with_key_prefix(prefix))
     }
 
     async fn open(&self, url: &str) -> Arc<dyn LeaseStore> {
