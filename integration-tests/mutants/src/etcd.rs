@@ -7,7 +7,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         what: "an acquire overwrites what is held (S14)",
         file: "crates/lease-etcd/src/acquire.rs",
         from: "let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Equal, 0)];",
-        to: "let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::GreaterOrEqual, 0)];",
+        to: "let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Greater, -1)];",
     },
     Mutant {
         what: "an acquire does not look at what blocks the name (S11)",
