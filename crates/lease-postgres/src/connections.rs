@@ -93,6 +93,13 @@ pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
 }
 
+/// Whether a prepared statement is older than the table: "cached plan must not change result type".
+fn is_outdated_plan(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    // By the place in the server: the words depend on its language, and the code stands for much else.
+    error.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
+}
+
 /// Whether the server said by this error that it ended the session: what came before may have been committed.
 pub(crate) fn is_end_of_session(error: &sqlx::Error) -> bool {
     let severity = error
@@ -138,7 +145,7 @@ impl Connections {
         let mut call = self.begin().await?;
         let number = self.next_call();
         let outcome = if self.prepares() {
-            answer_to(Bound::Usual, statement.query(values, number).fetch_all(call.connection())).await
+            call.run_prepared(statement, values, number).await
         } else {
             call.run_as_message(Bound::Usual, statement.message(access, Bound::Usual, values, number)).await
         };
@@ -233,6 +240,22 @@ impl Call {
     #[allow(clippy::expect_used, reason = "it is taken only by what consumes the call")]
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.lent.as_mut().expect("a call has its connection until its end").connection
+    }
+
+    /// Runs a statement that is prepared once for the connection, and anew where its answer would have other types by now, because other
+    /// software has changed the table. Nothing was done then.
+    async fn run_prepared(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        number: i64,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let outcome = answer_to(Bound::Usual, statement.query(values, number).fetch_all(self.connection())).await;
+        if !outcome.as_ref().is_err_and(is_outdated_plan) {
+            return outcome;
+        }
+        answer_to(Bound::Usual, self.connection().clear_cached_statements()).await?;
+        answer_to(Bound::Usual, statement.query(values, number).fetch_all(self.connection())).await
     }
 
     /// Runs a whole transaction that is one message: the server never waits for us while it has a row locked.

@@ -1162,3 +1162,34 @@ async fn l07_a_trigger_that_refuses_one_row_harms_no_neighbour() {
     let error = answers[1].as_ref().unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("not this one"), "{error}");
 }
+
+/// Another service changes the type of a column while sessions have their statements prepared, and so plans that are out of date.
+#[tokio::test]
+async fn l07_prepared_statements_outlive_a_change_of_the_table() {
+    let store = store_with(PostgresStoreOptions::new().with_max_connections(1)).await;
+    let (one, two) = (request("job-1", "a"), request("job-2", "a"));
+    let claims = [claim(&one, granted(&store, &one).await), claim(&two, granted(&store, &two).await)];
+    let renewals = claims.clone().map(|claim| renewal(&claim, TTL));
+    for kind in ["text", "varchar(255)", "text", "varchar(300)"] {
+        // Each change meets all statements; the first round makes the plans.
+        let free = request(&common::unique("free"), "a");
+        let grant = granted(&store, &free).await;
+        assert!(is_held(&store, &request("job-1", "b")).await, "{kind}");
+        let rivals = ["job-1", "job-2"].map(|name| request(name, "b"));
+        assert!(
+            store.acquire(&rivals).await.iter().all(|answer| matches!(answer, Ok(Acquired::Held { .. }))),
+            "{kind}"
+        );
+        assert!(store.inspect(&one.name).await.unwrap().is_some(), "{kind}");
+        assert!(store.list("job", None, 10).await.unwrap().len() == 2, "{kind}");
+        assert!(matches!(renew(&store, &renewals[0]).await, Ok(Renewed::Extended { .. })), "{kind}");
+        let renewed = store.renew(&renewals).await;
+        assert!(renewed.iter().all(|answer| matches!(answer, Ok(Renewed::Extended { .. }))), "{kind}: {renewed:?}");
+        let stranger = Claim::new(one.name.clone(), holder("b"), GrantId::random());
+        assert!(matches!(renew(&store, &renewal(&stranger, TTL)).await, Ok(Renewed::Lost(_))), "{kind}");
+        assert_eq!(release(&store, &claim(&free, grant)).await, Released::Freed, "{kind}");
+        let text =
+            format!("alter table {{table}} alter column lease_name type {kind}, alter column holder_id type {kind}");
+        sql(&store, &text).await;
+    }
+}
