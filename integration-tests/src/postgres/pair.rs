@@ -44,6 +44,12 @@ impl PostgresPair {
         ([127, 0, 0, 1], server.port()).into()
     }
 
+    /// Where the replica listens, which takes over in a fail-over.
+    #[must_use]
+    pub fn replica_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.replica.port()).into()
+    }
+
     /// A URL of the default database of whoever is the primary.
     #[must_use]
     pub fn url(&self) -> String {
