@@ -93,6 +93,19 @@ pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
 }
 
+/// Whether the server says that it is a replica, or read-only.
+pub(crate) fn is_of_replica(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    error.is_some_and(|error| match error.code() {
+        "25006" => true,
+        // A transaction that begins as one that writes: it is the only setting of a message that the server may refuse with this code.
+        "0A000" => {
+            error.routine().is_some_and(|routine| routine == "call_bool_check_hook" || routine.contains("read_only"))
+        }
+        _ => false,
+    })
+}
+
 /// Whether a prepared statement is older than the table: "cached plan must not change result type".
 fn is_outdated_plan(error: &sqlx::Error) -> bool {
     let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
@@ -292,6 +305,7 @@ impl Call {
             return Failure { source, sent: Sent::Perhaps, access };
         }
         let goes_on = !is_end_of_session(&source)
+            && !is_of_replica(&source)
             && sqlstate(&source).is_some_and(|code| !["57P", "08", "25"].iter().any(|end| code.starts_with(end)));
         if goes_on && in_time(SETTLING, self.settle()).await.is_some_and(|outcome| outcome.is_ok()) {
             self.finish();

@@ -3,11 +3,10 @@
 use std::{borrow::Cow, io};
 
 use lease_core::{Error, ErrorKind};
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 
 use crate::{
     STORE,
-    connections::{Access, Failure, Sent, is_end_of_session},
+    connections::{Access, Failure, Sent, is_end_of_session, is_of_replica},
 };
 
 /// An error of this store without a cause.
@@ -23,9 +22,10 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             let kind = match failure.sent {
                 // Whatever the code says: a commit may have come before the end. No room for the log is told like this.
                 Sent::Perhaps if is_end_of_session(&failure.source) => unless_sent(&failure),
-                _ if is_about_recovery(error.as_ref()) => ErrorKind::Unavailable,
+                _ if is_of_replica(&failure.source) => ErrorKind::Unavailable,
                 _ => kind_of_sqlstate(&code, &failure),
             };
+            let code = if is_of_replica(&failure.source) { "25006".into() } else { code };
             (kind, in_words(&code, place, error.message()))
         }
         // A certificate that is not trusted comes as one of these, before anything is sent.
@@ -57,15 +57,6 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         }
     };
     here(kind, operation, message).with_source(failure.source)
-}
-
-/// A transaction that wants to write on a replica is refused with the code of what the server cannot do at all.
-fn is_about_recovery(error: &dyn DatabaseError) -> bool {
-    error.code().is_some_and(|code| code == "0A000")
-        && error
-            .try_downcast_ref::<PgDatabaseError>()
-            .and_then(PgDatabaseError::routine)
-            .is_some_and(|routine| routine.contains("read_only"))
 }
 
 fn no_tls(place: &str, error: &dyn std::fmt::Display) -> String {

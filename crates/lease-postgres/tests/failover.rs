@@ -4,9 +4,9 @@
 mod common;
 
 use common::{acquire, granted, request};
-use integration_tests::PostgresPair;
-use lease_core::{Acquired, LeaseStore};
-use lease_postgres::PostgresStore;
+use integration_tests::{PostgresPair, Proxy};
+use lease_core::{Acquired, ErrorKind, LeaseStore};
+use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
 /// A store on whoever is the primary.
 async fn connect(servers: &PostgresPair) -> PostgresStore {
@@ -39,4 +39,30 @@ async fn s10_a_successor_that_lacks_the_last_grant_grants_a_greater_token() {
     assert_eq!(successor.inspect(&request("job", "a").name).await.unwrap(), None, "the grant must be lost here");
     let next = granted(&successor, &request("job", "b")).await;
     assert!(next.token > lost.token, "{} after {}", next.token, lost.token);
+}
+
+/// A primary that was demoted with its connections open: it says so, and the next call finds where the name leads by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_it_is_a_replica_is_left() {
+    let servers = PostgresPair::start().await.unwrap();
+    let primary = connect(&servers).await;
+    let held = granted(&primary, &request("held", "a")).await;
+    for prepared in [true, false] {
+        let name = Proxy::start(servers.replica_address()).await.unwrap();
+        let url = format!("postgres://postgres@{}/postgres", name.address());
+        let options = PostgresStoreOptions::new().with_prepared_statements(prepared).with_notifications(false);
+        let store = options.connect(&url).await.unwrap();
+        integration_tests::eventually("the replica has the table", async || {
+            store.inspect(&request("held", "a").name).await.is_ok_and(|record| record.is_some())
+        })
+        .await;
+        for _ in 0..2 {
+            let error = acquire(&store, &request("job", "a")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        }
+        // Connections that are open stay where they are.
+        name.redirect(servers.address());
+        let grant = granted(&store, &request(if prepared { "job-1" } else { "job-2" }, "a")).await;
+        assert!(grant.token > held.token);
+    }
 }
