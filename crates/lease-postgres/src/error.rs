@@ -23,6 +23,8 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
                 // Whatever the code says: a commit may have come before the end. No room for the log is told like this.
                 Sent::Perhaps if is_end_of_session(&failure.source) => unless_sent(&failure),
                 _ if is_of_replica(&failure.source) => ErrorKind::Unavailable,
+                // A parameter of the URL that a pooler does not carry: no retry helps.
+                Sent::No if code == "08P01" && error.message().contains("startup parameter") => ErrorKind::Invalid,
                 _ => kind_of_sqlstate(&code, &failure),
             };
             let code = if is_of_replica(&failure.source) { "25006".into() } else { code };

@@ -25,14 +25,17 @@ const TRUSTED_REST: Duration = Duration::from_secs(1);
 /// How long a connection that is tried may take to answer.
 const TRIAL: Duration = Duration::from_secs(1);
 
-/// How long a connection rests before it is closed.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How long a connection rests before it is closed. What a burst has opened is gone within a minute, with the next round.
+const LONGEST_REST: Duration = Duration::from_secs(50);
+
+/// How often those that rest are looked at.
+const ROUNDS: Duration = Duration::from_secs(10);
 
 /// The age at which a connection is replaced, so that a server's name may move and a session's memory is given back.
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 60);
 
-/// How often those that rest are looked at.
-const ROUNDS: Duration = Duration::from_secs(10);
+/// When that is tried again where the server takes no new one: it may be full.
+const NEXT_REPLACEMENT: Duration = Duration::from_secs(60);
 
 /// At most so many connections, of which those that are not in use rest for the next call.
 pub(crate) struct Pool {
@@ -58,10 +61,10 @@ struct Resting {
     since: Moment,
 }
 
-/// When a connection was made, and where.
+/// Where a connection was made, and how long it is good for.
 #[derive(Clone, Copy)]
 struct Origin {
-    born: Moment,
+    replaced_at: Moment,
     /// It is used on this one alone: on another it would fail, or hang, when this one has ended or is not driven.
     runtime: Option<runtime::Id>,
 }
@@ -89,7 +92,7 @@ impl Pool {
         let lent = async {
             let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
             let (connection, origin) = match self.rested().await {
-                Some(Resting { connection, origin, .. }) => (connection, origin),
+                Some(resting) => self.replaced_if_old(resting).await,
                 None => {
                     self.make_room();
                     (self.connector.connect().await?, Origin::here())
@@ -123,6 +126,19 @@ impl Pool {
         }
     }
 
+    /// A new one instead of one that is old, if the server takes a new one; else the old one goes on, as leases must. For that moment
+    /// there are both.
+    async fn replaced_if_old(&self, resting: Resting) -> (PgConnection, Origin) {
+        let Resting { connection, origin, .. } = resting;
+        if SystemClock.now() < origin.replaced_at {
+            return (connection, origin);
+        }
+        match in_time(TRIAL, self.connector.connect()).await {
+            Some(Ok(connection)) => (connection, Origin::here()),
+            _ => (connection, Origin { replaced_at: SystemClock.now() + NEXT_REPLACEMENT, ..origin }),
+        }
+    }
+
     /// Closes one that rests where the next one would be too many: on another runtime than this there may be as many.
     fn make_room(&self) {
         let in_use = self.in_use();
@@ -144,8 +160,7 @@ impl Pool {
         let mut state = self.lock();
         let is_counted = place.is_some();
         // One beyond those that are counted may stay: else a pool of one would connect anew for each hint.
-        let is_welcome = now.saturating_since(origin.born) < LONGEST_LIFE
-            && (is_counted || state.resting.len() + in_use <= self.most);
+        let is_welcome = is_counted || state.resting.len() + in_use <= self.most;
         // Where nothing can be spawned nobody would close it.
         if let Some(runtime) = Handle::try_current().ok().filter(|_| is_welcome) {
             state.resting.push(Resting { connection, origin, since: now });
@@ -185,7 +200,7 @@ impl State {
 
 impl Origin {
     fn here() -> Self {
-        Self { born: SystemClock.now(), runtime: this_runtime() }
+        Self { replaced_at: SystemClock.now() + LONGEST_LIFE, runtime: this_runtime() }
     }
 }
 
@@ -272,5 +287,64 @@ impl Watch {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row};
+
+    use super::*;
+    use crate::url::parse;
+
+    async fn pid(connection: &mut PgConnection) -> i32 {
+        let row = sqlx::raw_sql("select pg_backend_pid() as pid").fetch_one(connection).await.unwrap();
+        row.try_get("pid").unwrap()
+    }
+
+    /// Gets one and puts it back.
+    async fn used(pool: &Arc<Pool>) -> i32 {
+        let mut lent = pool.get().await.unwrap();
+        let pid = pid(&mut lent.connection).await;
+        pool.put(lent);
+        pid
+    }
+
+    /// Leases that are held go on while the server takes no new session.
+    #[tokio::test]
+    async fn an_old_connection_is_replaced_unless_the_server_is_full() {
+        let server = integration_tests::Postgres::shared().await;
+        let role = format!("few_{}", lease_core::GrantId::random());
+        let mut admin = PgConnection::connect(server.url()).await.unwrap();
+        let mut limit = async |limit: i32, change: &str| {
+            let text = format!("{change} role {role} login connection limit {limit}");
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut admin).await.unwrap();
+        };
+        limit(1, "create").await;
+        let url = server.url().replace("postgres://postgres@", &format!("postgres://{role}@"));
+        let connector = Arc::new(Connector::new(parse(&url).unwrap()));
+        let pool = Arc::new(Pool::new(connector, 8, Duration::from_secs(5)));
+        let first = used(&pool).await;
+        let grow_old = || pool.lock().resting.iter_mut().for_each(|resting| resting.origin.replaced_at = resting.since);
+        assert_eq!(used(&pool).await, first);
+        grow_old();
+        assert_eq!(used(&pool).await, first, "the server is full");
+        assert!(pool.lock().resting[0].origin.replaced_at > SystemClock.now(), "it is tried again soon, not each time");
+        limit(2, "alter").await;
+        grow_old();
+        assert_ne!(used(&pool).await, first);
+        assert_eq!(pool.lock().resting.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_has_rested_is_closed_within_a_minute() {
+        let server = integration_tests::Postgres::shared().await;
+        let connector = Arc::new(Connector::new(parse(server.url()).unwrap()));
+        let pool = Arc::new(Pool::new(connector, 8, Duration::from_secs(5)));
+        used(&pool).await;
+        let now = SystemClock.now();
+        assert!(pool.take_rested(now + LONGEST_REST - Duration::from_secs(1)).0.is_empty());
+        let (rested, is_done) = pool.take_rested(now + Duration::from_secs(60) - ROUNDS);
+        assert!(rested.len() == 1 && is_done);
     }
 }

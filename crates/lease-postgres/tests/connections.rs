@@ -244,6 +244,14 @@ async fn through_a_pooler_each_call_is_one_message_and_waiters_poll() {
     }
 }
 
+/// What the application itself asks for in its URL, and the pooler does not carry, cannot be had: no retry helps.
+#[tokio::test]
+async fn settings_of_the_url_that_a_pooler_refuses_are_invalid() {
+    let url = format!("{}?options=-c%20work_mem%3D64MB", Pooler::Refuses.start().await);
+    let error = lease_postgres::PostgresStore::connect(&url).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("options"), "{error}");
+}
+
 /// In an aborted transaction of a session that is none of ours, nothing is done and nothing is known; the next call is on another one.
 #[tokio::test]
 async fn s24_a_session_that_is_in_a_transaction_is_not_used_again() {

@@ -9,7 +9,7 @@ use common::{claim, eventually, granted, name, pass, plain_release, renewal, req
 use futures::future::join_all;
 use integration_tests::Postgres;
 use lease_core::{
-    Break, Clock, Error, LeaseClient, LeaseOptions, LeaseStore, RenewRequest, Renewal, Result, SystemClock,
+    Break, Clock, Error, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, RenewRequest, Renewal, Result, SystemClock,
 };
 use lease_postgres::PostgresStoreOptions;
 
@@ -125,4 +125,24 @@ async fn s24_a_locked_table_costs_no_more_sessions_than_the_options_say() {
         })
         .await;
     }
+}
+
+/// A server that has no room for another session: who holds a lease goes on.
+#[tokio::test]
+async fn a_held_lease_is_renewed_while_the_server_refuses_new_connections() {
+    let store = common::store().await;
+    let role = unique("few");
+    let rights = format!("create role {role} login connection limit 2; grant all on {{table}} to {role}");
+    common::sql(&store, &rights).await;
+    let url = common::url().await.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    let options = common::options_of(&store).with_notifications(false);
+    let client = LeaseClient::new(options.connect(&url).await.unwrap());
+    let ttl = Duration::from_secs(2);
+    let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
+    let _last = options.connect(&url).await.unwrap();
+    let error = options.connect(&url).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("53300"), "{error}");
+    pass(ttl * 2).await;
+    assert!(lease.is_held());
+    lease.release().await.unwrap();
 }
