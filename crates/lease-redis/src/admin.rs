@@ -55,8 +55,10 @@ impl Inner {
         let error = |failure| self.error(LIST, failure);
         let (connections, pattern) = (self.connections(), self.keys().pattern(prefix));
         let mut page = Page { records: BTreeMap::new(), limit };
-        let (nodes, map) = connections.primaries(self.keys()).await.map_err(error)?;
-        for Node { lane, a_key } in nodes {
+        let (mut nodes, map) = connections.primaries(self.keys()).await.map_err(error)?;
+        let mut at = 0;
+        while let Some(Node { lane, a_key }) = nodes.get(at).cloned() {
+            at += 1;
             connections.connected(&lane, Access::Read).await.map_err(error)?;
             let generation = lane.generation();
             let mut cursor = "0".to_owned();
@@ -93,6 +95,12 @@ impl Inner {
                     // It is another one's by now.
                     Err(failure) if is_redirection(&failure.source) => return Ok(None),
                     looked => drop(looked.map_err(error)?),
+                }
+            }
+            // What has moved already is there.
+            for heir in connections.heirs_of(&lane).await.map_err(error)? {
+                if !nodes.iter().any(|node| Arc::ptr_eq(&node.lane, &heir)) {
+                    nodes.push(Node { lane: heir, a_key: None });
                 }
             }
             if lane.generation() != generation {

@@ -47,6 +47,7 @@ impl Failure {
 }
 
 /// A server that may have keys of ours.
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) lane: Arc<Lane>,
     /// One that would be there, if it were one; nothing where there can be none.

@@ -1,6 +1,7 @@
 //! A Redis Cluster: a plain client for each of its primaries, so that one that is dead or hangs holds up nobody else, and a map
 //! of the slots. Redirections are followed here: the driver would mix up answers (S25).
 
+mod heirs;
 mod map;
 mod redirection;
 
@@ -22,7 +23,7 @@ use fred::{
 use lease_core::{Clock, Moment, SystemClock};
 use tokio::runtime::{self, Handle};
 
-pub(crate) use self::{map::SlotMap, redirection::Redirection};
+pub(crate) use self::{heirs::heirs, map::SlotMap, redirection::Redirection};
 use crate::{
     RedisStoreOptions,
     driver::{connection, performance, reconnect_policy},
@@ -32,8 +33,9 @@ use crate::{
 /// The map is read anew after this time even where nothing seems wrong with it.
 const OLD: Duration = Duration::from_secs(30);
 
-/// And no sooner than this where something does.
+/// And no sooner than this where something does; than the longest, while it stays as it was.
 const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A server that nobody has asked for this long, and that has no slots, is left.
 const FORGOTTEN: Duration = Duration::from_secs(10);
@@ -61,6 +63,7 @@ struct State {
     numbers: HashMap<Server, u16>,
     /// When somebody was last asked for the map.
     asked_at: Option<Moment>,
+    pause: Duration,
     turn: usize,
 }
 
@@ -157,8 +160,9 @@ impl Cluster {
 
     /// Whether the map is to be read anew, and may be.
     pub(crate) fn wants_map(&self) -> bool {
-        let pause = if self.is_in_doubt.load(Ordering::Relaxed) { PAUSE } else { OLD };
-        self.lock().asked_at.is_none_or(|at| at + pause <= SystemClock.now())
+        let state = self.lock();
+        let pause = if self.is_in_doubt.load(Ordering::Relaxed) { state.pause.max(PAUSE) } else { OLD };
+        state.asked_at.is_none_or(|at| at + pause <= SystemClock.now())
     }
 
     /// Whether there never was one.
@@ -215,6 +219,7 @@ impl Cluster {
         let now = SystemClock.now();
         let mut left = Vec::new();
         let mut state = self.lock();
+        state.pause = if state.map == map { (state.pause * 2).clamp(PAUSE, LONGEST_PAUSE) } else { PAUSE };
         state.map = map;
         state.count_servers();
         let State { map, nodes, .. } = &mut *state;

@@ -29,7 +29,7 @@ use lease_core::{Clock, GrantId, Result, SystemClock};
 use crate::{
     RedisStoreOptions, WaitReplicas,
     call::{Access, Answered, Asked, Confirmed, Failure, Form, Manner, Node, Sent, Way, refusal_of_a_replica, tagged},
-    cluster::{Cluster, Doubt, Redirection, SlotMap},
+    cluster::{Cluster, Doubt, Redirection, SlotMap, heirs},
     driver::{connection, longest_wait, missing, performance, reconnect_policy, timed_out, until_connected},
     error::{classify, is_no_script, is_of_server, is_read_only, is_redirection, repeatable_while_connecting},
     keys::Keys,
@@ -187,6 +187,14 @@ impl Connections {
             Node { lane: cluster.lane(server), a_key: keys.one_where(is_there) }
         });
         Ok((nodes.collect(), Some(map)))
+    }
+
+    /// The servers to which this one is moving slots.
+    pub(crate) async fn heirs_of(&self, lane: &Arc<Lane>) -> Result<Vec<Arc<Lane>>, Failure> {
+        let Some(cluster) = self.cluster() else { return Ok(Vec::new()) };
+        let answer = self.ask(lane, "CLUSTER", vec![Value::from_static_str("NODES")]).await?;
+        let servers = heirs(&answer.into_string().unwrap_or_default());
+        Ok(servers.iter().map(|server| cluster.lane(server)).collect())
     }
 
     /// Whether the servers of a Cluster have the same slots as then.

@@ -311,6 +311,11 @@ async fn a_server_comes_and_goes_while_leases_are_held() {
     for (shard, lease) in held.leases.iter().filter(|(shard, _)| *shard == 0) {
         slots.push((*shard, cluster.slot_of(&format!("{}{}", options.key_prefix, lease.name())).await.unwrap()));
     }
+    // A name is there before the server has a slot.
+    let (shard, lease) = held.leases.iter().find(|(shard, _)| *shard == 0).unwrap();
+    let first = format!("{}{}", options.key_prefix, lease.name());
+    cluster.half_move(cluster.slot_of(&first).await.unwrap(), *shard, 3, &[&first]).await.unwrap();
+    assert_eq!(options.connect(&cluster.url()).await.unwrap().list("job-", None, 1000).await.unwrap().len(), 90);
     slots.sort_unstable();
     slots.dedup();
     for (shard, slot) in &slots {
