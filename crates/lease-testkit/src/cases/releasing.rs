@@ -151,6 +151,19 @@ pub async fn s11_a_reservation_ends(bench: &Bench) {
     granted(&*store, &bench.request(&request.name)).await;
 }
 
+/// A reservation is over when its successor has come: after that one's release the name is anybody's.
+pub async fn s11_a_reservation_is_over_when_its_successor_came(bench: &Bench) {
+    let store = bench.store().await;
+    let [request, next, last] = [(); 3].map(|()| bench.request(&name("job")).with_ttl(bench.ttl * 30));
+    let first = claim(&request, granted(&*store, &request).await);
+    let hand_over =
+        ReleaseRequest::new(first).with_hold_for(bench.ttl * 30).with_reserved_for(Some(next.holder.clone()));
+    assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
+    let successor = claim(&next, granted(&*store, &next).await);
+    assert_eq!(release(&*store, &successor).await, Released::Freed);
+    granted(&*store, &last).await;
+}
+
 /// A name that was never leased cannot be released.
 pub async fn s11_a_release_of_an_unknown_name_is_not_held(bench: &Bench) {
     let store = bench.store().await;

@@ -72,6 +72,16 @@ pub async fn s07_a_renewal_never_shortens(bench: &Bench) {
     assert!(record.remaining > bench.ttl * 15, "shortened to {:?}", record.remaining);
 }
 
+/// Nor does one that comes from another process, which does not know of the longer one.
+pub async fn s07_a_renewal_by_another_process_never_shortens(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let request = bench.request(&name("job")).with_ttl(bench.ttl * 30);
+    let claim = claim(&request, granted(&*store, &request).await);
+    extended(&*other, &claim, bench.ttl).await;
+    let record = inspected(&*store, &request.name).await.expect("still held");
+    assert!(record.remaining > bench.ttl * 15, "shortened to {:?}", record.remaining);
+}
+
 /// After a take-over the former holder's renewal is refused, says nothing false, and leaves the new one alone.
 pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);

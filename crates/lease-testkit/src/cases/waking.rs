@@ -74,8 +74,8 @@ pub async fn s22_a_break_is_hinted(bench: &Bench) {
 pub async fn an_announced_grant_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut wakeups = quiet(bench, &other).await;
-    let mut request = bench.request(&name("job"));
-    request.announce = true;
+    // So long that it is not its end that is hinted.
+    let request = bench.request(&name("job")).with_ttl(bench.ttl * 30).with_announce(true);
     granted(&*store, &request).await;
     expect_hint(bench, &store, "the grant", &mut wakeups).await;
 }
