@@ -1,6 +1,10 @@
 //! Looking at leases, and breaking them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use fred::prelude::Value;
 use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Released, Result};
@@ -32,7 +36,12 @@ impl Inner {
 
     /// By the index, where that knows all names. Redis has no order of keys: otherwise each page walks over the whole database once, in
     /// small steps, and keeps what is least.
-    pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
+    pub(crate) async fn list(
+        self: &Arc<Self>,
+        prefix: &str,
+        after: Option<&LeaseName>,
+        limit: usize,
+    ) -> Result<Vec<LeaseRecord>> {
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -110,6 +119,33 @@ impl Inner {
         Ok(connections.are_still(map.as_ref()).await.map_err(error)?.then_some(page))
     }
 
+    /// Whether the database remembers a grant from before that, in force or not, by the clock of the server.
+    pub(crate) async fn remembers_from_before(&self, moment: SystemTime) -> Result<bool> {
+        let (nodes, _) =
+            self.connections().primaries(self.keys()).await.map_err(|failure| self.error(LIST, failure))?;
+        let pattern = self.keys().pattern("");
+        let is_older = |looked: &Result<Looked>| match looked {
+            Ok(Looked::Held(record)) => record.acquired_at < moment,
+            Ok(Looked::Over { acquired_at, .. }) => *acquired_at < moment,
+            _ => false,
+        };
+        for Node { lane, .. } in nodes {
+            let mut cursor = "0".to_owned();
+            loop {
+                let (next, keys) = self.scan_step(&lane, &cursor, &pattern).await?;
+                let names: Vec<LeaseName> = keys.iter().filter_map(|key| self.keys().name(key)).collect();
+                if perform(&Look, self, &names).await.iter().any(is_older) {
+                    return Ok(true);
+                }
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
         let request = BreakRequest { name: name.clone(), token, how };
         perform(&BreakLease, self, &[request]).await.pop().unwrap_or(Ok(Released::NotHeld))
@@ -152,6 +188,7 @@ pub(crate) enum Looked {
     /// It was granted, and has been free since.
     Over {
         since: Duration,
+        acquired_at: SystemTime,
     },
     Gone,
 }
@@ -188,7 +225,10 @@ impl Operation for Look {
     fn read(&self, request: &LeaseName, answer: &Answer) -> Option<Looked> {
         match answer.kind() {
             "held" => answer.record(request).map(Looked::Held),
-            "over" => Some(Looked::Over { since: answer.duration(1) }),
+            "over" => Some(Looked::Over {
+                since: answer.duration(1),
+                acquired_at: SystemTime::UNIX_EPOCH + answer.duration(2),
+            }),
             "gone" => Some(Looked::Gone),
             _ => None,
         }

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use fred::prelude::Value;
@@ -35,8 +35,11 @@ use crate::{
 };
 
 /// In seconds. Before the index has been there for so long, there may be processes that grant leases and do not know of it: those
-/// of a version before, in an upgrade.
+/// of a version before, in an upgrade. Unless nothing was granted before there was an index.
 const COMPLETE_AFTER: u64 = 24 * 3600;
+
+/// In seconds. So much the clocks of the servers of a Cluster may differ.
+const CLOCKS_DIFFER: u64 = 10;
 
 /// A name that was seen to be in the index, and in force, is in the index for so long at least.
 const LISTED_FOR: Duration = Duration::from_secs(30);
@@ -66,6 +69,7 @@ pub(crate) struct Index {
     listed: Mutex<HashMap<LeaseName, Moment>>,
     renewals: AtomicU64,
     additions: AtomicU64,
+    has_found_out: AtomicBool,
     is_sweeping: AtomicBool,
     /// The last name that was swept.
     swept: Mutex<String>,
@@ -74,8 +78,10 @@ pub(crate) struct Index {
 
 /// What the index answers.
 struct Page {
-    /// In seconds.
-    age: u64,
+    /// By the server's clock, in seconds since 1970.
+    now: u64,
+    /// When the index began.
+    since: u64,
     names: Vec<LeaseName>,
     /// The last name, if there may be more.
     next: Option<String>,
@@ -161,7 +167,7 @@ impl Inner {
 
     /// At most so many leases in force; nothing where the index does not know all of them.
     pub(crate) async fn list_by_index(
-        &self,
+        self: &Arc<Self>,
         prefix: &str,
         after: Option<&LeaseName>,
         limit: usize,
@@ -181,7 +187,8 @@ impl Inner {
                 Err(_) if self.index().is_refused() => return Ok(None),
                 page => page?,
             };
-            if page.age < COMPLETE_AFTER {
+            if page.now < page.since + COMPLETE_AFTER {
+                self.find_out_in_background(page.since);
                 return Ok(None);
             }
             records.extend(self.in_force(&page.names).await?);
@@ -219,7 +226,7 @@ impl Inner {
         for (name, looked) in names.iter().zip(perform(&Look, self, names).await) {
             match looked {
                 Ok(Looked::Held(record)) => records.push(record),
-                Ok(Looked::Over { since }) if since < OVER_FOR => {}
+                Ok(Looked::Over { since, .. }) if since < OVER_FOR => {}
                 Ok(Looked::Over { .. } | Looked::Gone) => over.push(name.clone()),
                 // Somebody else's key that happens to begin as ours.
                 Err(error) if error.kind() == ErrorKind::Invalid => {}
@@ -227,6 +234,27 @@ impl Inner {
             }
         }
         Ok((records, over))
+    }
+
+    /// Where the database remembers no grant from before the index, there is no version that does not know of it: what was granted
+    /// is remembered for the retention, a day by default. One walk for each process tells.
+    fn find_out_in_background(self: &Arc<Self>, since: u64) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.index().has_found_out.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let store = Arc::clone(self);
+        let began = SystemTime::UNIX_EPOCH + Duration::from_secs(since.saturating_sub(CLOCKS_DIFFER));
+        runtime.spawn(async move {
+            let outcome = match store.remembers_from_before(began).await {
+                Ok(true) => Ok(Vec::new()),
+                Ok(false) => store.ask_index(&store.scripts().index_trust, Access::Write, &Vec::new).await,
+                Err(error) => Err(error),
+            };
+            if outcome.is_err() {
+                store.index().has_found_out.store(false, Ordering::SeqCst);
+            }
+        });
     }
 
     fn sweep_in_background(self: &Arc<Self>) {
@@ -256,12 +284,13 @@ impl Inner {
         let arguments = || vec![from.to_owned().into(), to.to_owned().into(), Value::from(PAGE as u32)];
         let answer = self.ask_index(&self.scripts().index_page, Access::Read, &arguments).await?;
         let unreadable = || here(ErrorKind::Unavailable, LIST, "the answer could not be read");
-        let (age, names) = answer.split_first().ok_or_else(unreadable)?;
+        let [now, since, names @ ..] = answer.as_slice() else { return Err(unreadable()) };
+        let (now, since) = (now.as_u64().ok_or_else(unreadable)?, since.as_u64().ok_or_else(unreadable)?);
         let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
         let next = (names.len() == PAGE).then(|| names.last().map(|name| name.to_string())).flatten();
         // What is no name, somebody else has written there.
         let names = names.iter().filter_map(|name| LeaseName::new(&**name).ok()).collect();
-        Ok(Page { age: age.as_u64().ok_or_else(unreadable)?, names, next })
+        Ok(Page { now, since, names, next })
     }
 
     async fn ask_index(

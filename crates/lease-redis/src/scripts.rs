@@ -37,6 +37,7 @@ pub(crate) struct Scripts {
     pub(crate) index_add: Script,
     pub(crate) index_remove: Script,
     pub(crate) index_page: Script,
+    pub(crate) index_trust: Script,
 }
 
 impl Scripts {
@@ -56,6 +57,7 @@ impl Scripts {
             index_add: Script::new(&[include_str!("../scripts/index_add.lua")]),
             index_remove: Script::new(&[include_str!("../scripts/index_remove.lua")]),
             index_page: Script::new(&[include_str!("../scripts/index_page.lua")]),
+            index_trust: Script::new(&[include_str!("../scripts/index_trust.lua")]),
         }
     }
 }

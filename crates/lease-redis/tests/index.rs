@@ -62,17 +62,41 @@ async fn a_list_asks_for_what_it_returns_and_walks_over_nothing() {
     assert_eq!(calls(&server, "scan").await, 0);
 }
 
+/// Nothing was granted before there was an index, so nobody grants without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_this_version_alone_has_a_complete_index_at_once() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    let store = options().connect(server.url()).await.unwrap();
+    foreign_keys(&server, 20_000).await;
+    let one = request("job", "a");
+    let grant = granted(&store, &one).await;
+    assert_eq!(names(&store, "").await, ["job"]);
+    eventually("the list walks no more", async || {
+        let before = calls(&server, "scan").await;
+        names(&store, "").await == ["job"] && calls(&server, "scan").await == before
+    })
+    .await;
+    release(&store, &claim(&one, grant)).await;
+    let other = RedisStoreOptions::new().with_key_prefix(store.key_prefix()).connect(server.url()).await.unwrap();
+    let before = calls(&server, "scan").await;
+    assert!(names(&other, "").await.is_empty());
+    assert_eq!(calls(&server, "scan").await, before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn before_its_first_day_is_over_others_may_not_know_of_the_index() {
     let server = Redis::start_with_own_clock(&[]).await.unwrap();
     let store = options().connect(server.url()).await.unwrap();
     let one = request("job", "a");
     granted(&store, &one).await;
-    assert_eq!(names(&store, "").await, ["job"]);
-    // As one of a version before has granted it.
-    let index = format!("{} index", store.key_prefix());
-    server.command(&["ZREM", &index, "job"]).await.unwrap();
-    assert_eq!(names(&store, "").await, ["job"]);
+    // As one of a version before has granted it: before there was an index.
+    server.command(&["DEL", &format!("{} index", store.key_prefix())]).await.unwrap();
+    server.wall_clock().unwrap().shift(15_000_000_000).unwrap();
+    granted(&store, &request("first", "a")).await;
+    for _ in 0..5 {
+        assert_eq!(names(&store, "").await, ["first", "job"]);
+        common::pass(Duration::from_millis(100)).await;
+    }
     let claim = claim(&one, acquire(&store, &one).await.map(|answer| grant_of(&answer)).unwrap());
     renew(&store, &renewal(&claim, Duration::from_secs(3 * 24 * 3600))).await.unwrap();
     server.wall_clock().unwrap().shift(DAY + DAY / 24).unwrap();

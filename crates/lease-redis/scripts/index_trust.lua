@@ -1,0 +1,10 @@
+-- From now on the index knows all names: it is marked as one that has been there for ever.
+--
+-- KEYS: the index. ARGV: the tag. Answers the tag.
+
+local mark = redis.call('ZRANGEBYLEX', KEYS[1], '[\0', '(\1', 'LIMIT', 0, 1)[1]
+if mark then
+  redis.call('ZREM', KEYS[1], mark)
+end
+redis.call('ZADD', KEYS[1], 0, '\0' .. 0)
+return {ARGV[1]}
