@@ -54,6 +54,23 @@ async fn s1_no_grant_is_judged_inside_a_transaction_of_the_application() {
     }
 }
 
+/// The application keeps all connections of its pool busy: leases have their own.
+#[tokio::test]
+async fn a_busy_pool_of_the_application_costs_no_lease() {
+    let store = common::store().await;
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect(common::url().await).await.unwrap();
+    let client = lease_core::LeaseClient::new(common::options_of(&store).with_pool(&pool).unwrap());
+    let ttl = Duration::from_secs(2);
+    let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
+    let busy = futures::future::join_all((0..4).map(|_| sqlx::raw_sql("select pg_sleep(30)").execute(&pool)));
+    tokio::select! {
+        _ = busy => panic!("nobody sleeps for that short a time"),
+        reason = lease.lost() => panic!("lost: {reason}"),
+        () = pass(ttl * 2) => {}
+    }
+    lease.release().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_connection_stays_for_the_next_call() {
     let store = common::store().await;

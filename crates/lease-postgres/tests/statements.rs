@@ -1193,3 +1193,16 @@ async fn l07_prepared_statements_outlive_a_change_of_the_table() {
         sql(&store, &text).await;
     }
 }
+
+/// The query of the crate's page.
+#[tokio::test]
+async fn an_old_snapshot_is_found_by_the_query_of_the_page() {
+    let application = common::unique("dump");
+    let pool = sqlx::PgPool::connect(&common::url_of(&application).await).await.unwrap();
+    let mut dump = pool.begin_with("begin isolation level repeatable read").await.unwrap();
+    sqlx::raw_sql("select from pg_class limit 1").execute(&mut *dump).await.unwrap();
+    let found = sqlx::raw_sql(include_str!("../sql/horizon.sql")).fetch_all(&common::pool().await).await.unwrap();
+    let found: Vec<String> = found.iter().map(|row| sqlx::Row::get(row, "what")).collect();
+    assert!(found.contains(&format!("session of {application}")), "{found:?}");
+    dump.rollback().await.unwrap();
+}
