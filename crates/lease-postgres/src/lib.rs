@@ -106,7 +106,8 @@
 //!
 //! So N replicas need between 2 N and 10 N sessions below the server's `max_connections` less its reserved ones and those of others: 20
 //! idle candidates had 59 in the first minute and 45 afterwards. A fleet for which that is too much sets
-//! [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls go in batches, and few of them at a time. Where the server has no room for another session (53300), those that are there go on: what is held is renewed.
+//! [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls go in batches, and few of them at a
+//! time. Where the server has no room for another session (53300), those that are there go on: what is held is renewed.
 //!
 //! # How it grows
 //!
@@ -115,8 +116,8 @@
 //! the server tidies up by itself; do not switch autovacuum off for this table.
 //!
 //! It cannot while anybody has an **old snapshot**: a dump that takes hours, a session idle in transaction, a replication slot that nobody
-//! reads. Each acquire, renewal and release then leaves a version behind that the next ones of this name go through: after 10 000 of them a name
-//! took 4 ms for an acquire and a release instead of 1.7 ms, after 28 000 it took 7.7 ms, while the renewals of 2 000 other leases
+//! reads. Each acquire, renewal and release then leaves a version behind that the next ones of this name go through: after 10 000
+//! pairs a name took 4 ms for an acquire and a release instead of 1.7 ms, after 28 000 it took 7.7 ms, while the renewals of 2 000 other leases
 //! noticed nothing. All is well at once when the old snapshot is gone.
 //! After eight hours a call for 256 leases that are renewed takes about 0.2 s more. Who it is says this query, to a superuser or a member
 //! of `pg_monitor`:
