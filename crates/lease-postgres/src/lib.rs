@@ -105,7 +105,7 @@
 //! | with many tasks at once, or before a table that is locked | up to `max_connections` + 2 |
 //!
 //! So N replicas need between 2 N and 10 N sessions below the server's `max_connections` less its reserved ones and those of others: 20
-//! idle candidates had 59 in the first minute and 45 afterwards. A fleet for which that is too much sets
+//! idle candidates had 59 in the first minute and 40 afterwards. A fleet for which that is too much sets
 //! [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls go in batches, and few of them at a
 //! time. Where the server has no room for another session (53300), those that are there go on: what is held is renewed.
 //!
