@@ -58,9 +58,9 @@
 //!
 //! Each operation is one script for many names, sent by its hash. In Cluster every name has its own place, and a batch becomes
 //! a script for each slot, sent together; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list), by
-//! which elections look for candidates as well, asks for the names of the index and their records. For the first day of an
-//! index, in which processes of a version before may not write into it, and for a user without the right to it, it walks over the
-//! whole database with `SCAN` for each page.
+//! which elections look for candidates as well, asks for the names of the index and their records. In an upgrade, processes of a
+//! version before do not write into it: if there are leases from before the index, it is believed a day after it began. Until then, and
+//! for a user without the rights to it, a list walks over the whole database with `SCAN` for each page.
 //!
 //! # Connections
 //!
