@@ -95,7 +95,7 @@ impl Inner {
             }
             // A replica scans as well. A look at any key finds it out (S19).
             if let Some(a_key) = a_key {
-                let manner = Manner { way: Way::Plain, access: Access::Read, wait: None };
+                let manner = Manner { way: Way::Plain, access: Access::Read, wait: None, has_failed: false };
                 let look = || (vec![a_key.clone()], vec![self.retention()]);
                 let looked = connections.run_on(&lane, &self.scripts().look, manner, &look).await;
                 match looked {

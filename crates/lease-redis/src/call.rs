@@ -69,6 +69,8 @@ pub(crate) struct Manner {
     pub(crate) access: Access,
     /// Whether replicas are waited for.
     pub(crate) wait: Option<WaitReplicas>,
+    /// Whether there was an error before, which need not have been the answer to this call.
+    pub(crate) has_failed: bool,
 }
 
 /// What a script answered.

@@ -195,7 +195,11 @@ impl Cluster {
             let mut state = self.lock();
             state.asked_at = Some(SystemClock.now());
             state.turn = state.turn.wrapping_add(1);
-            let is_connected = |node: &&Node| node.runtime == here && node.lane.client().is_connected();
+            // One that has left the Cluster knows what was true then.
+            let knows_none = state.map.covered() == 0;
+            let is_in_it = |server: &Server| knows_none || state.map.servers().contains(server);
+            let is_connected =
+                |node: &&Node| node.runtime == here && is_in_it(&node.server) && node.lane.client().is_connected();
             let mut connected: Vec<_> = state.nodes.iter().filter(is_connected).map(Node::lane).collect();
             if !connected.is_empty() {
                 let turn = state.turn % connected.len();

@@ -48,8 +48,9 @@ const LONGEST_MOVE: Duration = Duration::from_secs(1);
 /// than others can bear.
 const LONGEST_GAP: Duration = Duration::from_millis(250);
 
-/// How long a server of a Cluster may take to tell the map, where others do.
+/// How long servers of a Cluster may take to tell the map, and how long others are waited for where one did not know all of it.
 const MAP_PATIENCE: Duration = Duration::from_secs(1);
+const BETTER_MAP_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How often a call is redirected, at the most: to where its slot has moved, and to where that is moving.
 const MOST_REDIRECTIONS: usize = 4;
@@ -205,9 +206,9 @@ impl Connections {
         }
     }
 
-    /// Runs a script with these keys and arguments, which in a Cluster share this slot. The server may have forgotten it at any time: then they are made once
-    /// more, and go with its text, in a single command again. So they are after an error of the server, which is believed when
-    /// it comes twice, and where a replica has refused, as soon as there is another server.
+    /// Runs a script with these keys and arguments, which in a Cluster share this slot. The server may have forgotten it at any
+    /// time: then they are made once more, and go with its text, in a single command again. So they are after an error of the
+    /// server, which is believed when it comes twice, and where a replica has refused, as soon as there is another server.
     pub(crate) async fn run(
         &self,
         slot: Option<u16>,
@@ -216,7 +217,7 @@ impl Connections {
         words: impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync,
         wait: Option<WaitReplicas>,
     ) -> Result<Answered, Failure> {
-        let manner = Manner { way: Way::Plain, access, wait };
+        let manner = Manner { way: Way::Plain, access, wait, has_failed: false };
         match (&self.lanes, slot) {
             (Lanes::Cluster(cluster), Some(slot)) => {
                 Box::pin(self.run_in_cluster(cluster, slot, script, manner, &words)).await
@@ -231,24 +232,23 @@ impl Connections {
         cluster: &Cluster,
         slot: u16,
         script: &Script,
-        manner: Manner,
+        mut manner: Manner,
         words: &(impl Fn() -> (Vec<String>, Vec<Value>) + Send + Sync),
     ) -> Result<Answered, Failure> {
         let (mut redirection, mut redirections, mut was_refused) = (None, 0, false);
         loop {
-            let (server, lane, way) = match redirection.take() {
+            manner.way = Way::Plain;
+            let (server, lane) = match redirection.take() {
                 Some(Redirection { server, is_ask, .. }) => {
+                    manner.way = if is_ask { Way::Asking } else { Way::Plain };
                     let lane = cluster.lane(&server);
-                    (server, lane, if is_ask { Way::Asking } else { Way::Plain })
+                    (server, lane)
                 }
-                None => {
-                    let (server, lane) = self.lane_of(cluster, slot, manner.access).await?;
-                    (server, lane, Way::Plain)
-                }
+                None => self.lane_of(cluster, slot, manner.access).await?,
             };
             let doubt = Doubt::begin(cluster);
             let generation = lane.generation();
-            let failure = match self.run_on(&lane, script, Manner { way, ..manner }, words).await {
+            let failure = match self.run_on(&lane, script, manner, words).await {
                 Ok(answered) => {
                     doubt.settle();
                     return Ok(answered);
@@ -259,6 +259,7 @@ impl Connections {
                 Some(other) if other.slot != slot => return Err(self.mixed_up(&lane, generation, manner.access)),
                 Some(other) if redirections < MOST_REDIRECTIONS => {
                     redirections += 1;
+                    manner.has_failed |= failure.sent != Sent::No;
                     if other.is_ask {
                         doubt.settle();
                     } else {
@@ -320,7 +321,7 @@ impl Connections {
     /// have left what others say last are found out by their redirections.
     async fn read_map(&self, cluster: &Cluster, patience: Duration) -> Result<SlotMap, Failure> {
         let clock = SystemClock;
-        let deadline = clock.now() + patience;
+        let mut deadline = clock.now() + patience;
         let slots = || vec![Value::from_static_str("SLOTS")];
         let mut answers: FuturesUnordered<_> = cluster
             .may_tell_the_map()
@@ -340,6 +341,7 @@ impl Connections {
                     let map = cluster.read(&answer, &server).unwrap_or_default();
                     if map.covered() > best.covered() {
                         best = map;
+                        deadline = deadline.min(clock.now() + BETTER_MAP_PATIENCE);
                     }
                     if best.is_complete() {
                         break;
@@ -366,7 +368,7 @@ impl Connections {
         // In a Cluster, another server is another lane.
         let may_move = matches!(self.lanes, Lanes::Own(_));
         let first = lane.generation();
-        let (mut is_forgotten, mut has_failed, mut was_refused) = (false, false, false);
+        let (mut is_forgotten, mut has_failed, mut was_refused) = (false, manner.has_failed, false);
         loop {
             let generation = lane.generation();
             let form = if is_forgotten { Form::Text(script.text()) } else { Form::Name(script.sha()) };
@@ -387,10 +389,13 @@ impl Connections {
                 continue;
             }
             if self.cluster().is_some() && is_redirection(&failure.source) {
+                // It names the slot, and nothing was done; unless an error before it was that of another call.
+                failure.sent = if has_failed { Sent::Perhaps } else { Sent::No };
                 return Err(failure);
             }
-            if failure.sent == Sent::Perhaps && is_of_server(&failure.source) && !has_failed {
-                if is_no_script(&failure.source) && !is_forgotten {
+            let is_news = is_no_script(&failure.source) && !is_forgotten;
+            if failure.sent == Sent::Perhaps && is_of_server(&failure.source) && (is_news || !has_failed) {
+                if is_news {
                     is_forgotten = true;
                 } else {
                     has_failed = true;
@@ -412,7 +417,7 @@ impl Connections {
         lane: &Arc<Lane>,
         generation: u64,
         form: Form<'_>,
-        Manner { way, access, wait }: Manner,
+        Manner { way, access, wait, .. }: Manner,
         words: (Vec<String>, Vec<Value>),
     ) -> Result<Answered, Failure> {
         let tag = self.tag();

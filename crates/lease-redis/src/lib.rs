@@ -71,8 +71,8 @@
 //! there is a connection, so that what is given up during an outage has not happened; within the milliseconds in which an outage
 //! is not noticed yet, it may be delivered afterwards, and is then released by its caller or gone after its ttl (S15).
 //!
-//! A server that has become a replica is left at once, by a client of the application after a second, and so is a connection that gives the answer to one call to another one
-//! (S25): each call has a tag that comes back with its answer. After a fail-over, calls that were refused are made again at the
+//! A server that has become a replica is left at once, by a client of the application after a second, and so is a connection that
+//! gives the answer to one call to another one (S25): each call has a tag that comes back with its answer. After a fail-over, calls that were refused are made again at the
 //! new primary, and waiters hear of releases from there. A replica is never believed, whatever it answers (S19).
 //!
 //! When the memory of the server is full (`maxmemory` with `noeviction`), nothing new can be had; what is held can be renewed,
@@ -114,9 +114,9 @@
 //! ```
 //!
 //! Besides, `+hget +hset` and the keys of the data for [`RedisStore::fenced_write`], `+wait` for
-//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` and `+asking` for a Cluster. `+info` and `+role` let the store check
-//! its servers: the version, the eviction policy, whether it is a replica. Without the channels, or without `+publish` and
-//! `+subscribe`, waiters poll.
+//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` and `+asking` for a Cluster. `+info` and `+role` let the
+//! store check its servers: the version, the eviction policy, whether it is a replica. Without the channels, or without `+publish`
+//! and `+subscribe`, waiters poll.
 mod acquire;
 mod admin;
 mod answer;
