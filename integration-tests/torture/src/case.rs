@@ -30,7 +30,7 @@ use crate::{
 };
 
 const WORKERS: usize = 4;
-const LEASES: [&str; 4] = ["invoices", "ledger", "mail", "reports"];
+pub(crate) const LEASES: [&str; 4] = ["invoices", "ledger", "mail", "reports"];
 
 /// How long a process may take to end in good order: its leases are released, or the servers are asked in vain.
 const PATIENCE: Duration = Duration::from_secs(20);

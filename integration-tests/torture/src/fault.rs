@@ -15,6 +15,8 @@ pub enum Store {
     Postgres,
     /// Redis or Valkey.
     Redis,
+    /// A Redis Cluster. Its servers have nothing between them and the workers.
+    RedisCluster,
     /// etcd.
     Etcd,
 }
@@ -60,6 +62,8 @@ pub enum Fault {
     LeaderFrozen,
     /// The leader of a cluster is cut off from the other members, but not from clients.
     LeaderIsolated,
+    /// A slot with a lease is left half-moved to another server of a cluster, and moved in the end.
+    SlotHalfMoved,
     /// The replica takes over, and has everything.
     FailOver,
     /// The replica takes over, and lacks the last grants.
@@ -98,8 +102,13 @@ impl Fault {
 
     fn is_for(self, store: Store) -> bool {
         match self {
+            Self::SlotHalfMoved => store == Store::RedisCluster,
+            Self::FrozenAndCut if store == Store::RedisCluster => false,
+            _ if store == Store::RedisCluster && self.lane() == Lane::Network => false,
             Self::ServerEmptied => store == Store::Redis,
-            Self::ServerClockJump | Self::FailOver | Self::LossyFailOver => store != Store::Etcd,
+            Self::ServerClockJump | Self::FailOver | Self::LossyFailOver => {
+                matches!(store, Store::Postgres | Store::Redis)
+            }
             Self::LeaderKilled | Self::LeaderFrozen | Self::LeaderIsolated => store == Store::Etcd,
             _ => true,
         }

@@ -90,7 +90,7 @@ impl Nemesis<'_> {
                         SystemClock.sleep_until(end).await;
                     }
                     self.began(strike, "server");
-                    let harmed = self.server.harm(fault).await?;
+                    let harmed = self.server.harm(fault, strike.severity).await?;
                     self.redirect()?;
                     // Two primaries may be there, until the clients on either side have found theirs: a connection attempt
                     // that hangs takes its five seconds.

@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, bail};
-use integration_tests::{Etcd, EtcdCluster, Postgres, PostgresPair, Proxy, Redis, RedisSentinel, WallClock};
+use integration_tests::{
+    Etcd, EtcdCluster, Postgres, PostgresPair, Proxy, Redis, RedisCluster, RedisSentinel, Reply, WallClock,
+};
 use lease_core::{Clock, SystemClock};
 
 use crate::{
+    case::LEASES,
     fault::{Fault, Store},
     pause,
 };
@@ -19,6 +22,7 @@ pub(crate) enum Server {
     PostgresPair(PostgresPair),
     Redis(Redis),
     RedisSentinel(Box<RedisSentinel>),
+    RedisCluster(RedisCluster),
     Etcd(Etcd),
     EtcdCluster(EtcdCluster),
 }
@@ -38,6 +42,9 @@ impl Server {
                 Some(clock) => Redis::start_with_clock(durable, clock).await?,
                 None => Redis::start_local(durable).await?,
             }),
+            Store::RedisCluster => {
+                Self::RedisCluster(RedisCluster::start_with(3, &[("cluster-require-full-coverage", "no")]).await?)
+            }
             Store::Etcd if fault.needs_cluster(store) => Self::EtcdCluster(EtcdCluster::try_start().await?),
             Store::Etcd => Self::Etcd(Etcd::start_local(&[]).await?),
         })
@@ -51,6 +58,8 @@ impl Server {
             Self::Redis(server) => vec![server.address()?],
             // It has a network of its own.
             Self::RedisSentinel(_) => Vec::new(),
+            // Its servers say where they are.
+            Self::RedisCluster(_) => Vec::new(),
             Self::Etcd(server) => vec![server.address()?],
             Self::EtcdCluster(members) => (0..members.urls().len()).map(|member| members.address(member)).collect(),
         })
@@ -82,6 +91,7 @@ impl Server {
             Self::PostgresPair(servers) => servers.url(),
             Self::Redis(server) => server.url().to_owned(),
             Self::RedisSentinel(servers) => servers.url(),
+            Self::RedisCluster(servers) => servers.url(),
             Self::Etcd(server) => server.url().replacen("http:", "etcd:", 1),
             Self::EtcdCluster(members) => format!("etcd://{}", members.urls().join(",").replace("http://", "")),
         }
@@ -104,9 +114,21 @@ impl Server {
         }
     }
 
-    /// Begins what is done to it.
-    pub(crate) async fn harm(&self, fault: Fault) -> Result<Harmed> {
+    /// Begins what is done to it; in a cluster, to the leader or to the server that has a lease.
+    pub(crate) async fn harm(&self, fault: Fault, severity: f64) -> Result<Harmed> {
         match (fault, self) {
+            (_, Self::RedisCluster(servers)) => {
+                let name = LEASES[(severity * LEASES.len() as f64) as usize % LEASES.len()];
+                let key = format!("app-runtime-leases:{name}");
+                let (member, slot) = (owner_of(servers, &key).await?, servers.slot_of(&key).await?);
+                match fault {
+                    Fault::ServerFrozen => servers.nodes()[member].freeze().await?,
+                    Fault::ServerKilled => servers.nodes()[member].kill().await?,
+                    Fault::SlotHalfMoved => servers.half_move(slot, member, (member + 1) % 3, &[&key]).await?,
+                    _ => bail!("{fault} is nothing for a cluster"),
+                }
+                return Ok(Harmed { member, slot });
+            }
             (Fault::ServerFrozen, Self::Postgres(server)) => server.freeze().await?,
             (Fault::ServerFrozen, Self::Redis(server)) => server.freeze().await?,
             (Fault::ServerFrozen, Self::Etcd(server)) => server.freeze().await?,
@@ -125,16 +147,21 @@ impl Server {
                     Fault::LeaderIsolated => members.cut_off(leader).await?,
                     _ => bail!("{fault} is nothing for a cluster"),
                 }
-                return Ok(Harmed { member: leader });
+                return Ok(Harmed { member: leader, slot: 0 });
             }
             _ => bail!("{fault} is nothing for {self:?}"),
         }
-        Ok(Harmed { member: 0 })
+        Ok(Harmed { member: 0, slot: 0 })
     }
 
     /// Ends what was done to it.
-    pub(crate) async fn heal(&self, fault: Fault, Harmed { member }: Harmed) -> Result<()> {
+    pub(crate) async fn heal(&self, fault: Fault, Harmed { member, slot }: Harmed) -> Result<()> {
         match (fault, self) {
+            (Fault::ServerFrozen, Self::RedisCluster(servers)) => servers.nodes()[member].thaw().await?,
+            (Fault::SlotHalfMoved, Self::RedisCluster(servers)) => {
+                servers.move_slot(slot, member, (member + 1) % 3).await?;
+            }
+            (_, Self::RedisCluster(servers)) => servers.nodes()[member].start_again().await?,
             (Fault::ServerFrozen, Self::Postgres(server)) => server.thaw().await?,
             (Fault::ServerFrozen, Self::Redis(server)) => server.thaw().await?,
             (Fault::ServerFrozen, Self::Etcd(server)) => server.thaw().await?,
@@ -152,9 +179,10 @@ impl Server {
     }
 }
 
+const LONGEST_ELECTION: Duration = Duration::from_secs(10);
+
 /// The member that leads, as soon as one does: there may be an election after the fault before.
 async fn leader_of(members: &EtcdCluster) -> Result<usize> {
-    const LONGEST_ELECTION: Duration = Duration::from_secs(10);
     let deadline = SystemClock.now() + LONGEST_ELECTION;
     loop {
         match members.leader().await {
@@ -164,8 +192,29 @@ async fn leader_of(members: &EtcdCluster) -> Result<usize> {
     }
 }
 
-/// Which member of a cluster was harmed.
+/// The server of a cluster that has a key's slot, as soon as all of them serve: one that was started again needs a moment.
+async fn owner_of(servers: &RedisCluster, key: &str) -> Result<usize> {
+    let deadline = SystemClock.now() + LONGEST_ELECTION;
+    loop {
+        let (mut owners, mut all_serve) = (Vec::new(), true);
+        for (at, node) in servers.nodes().iter().enumerate() {
+            match node.command(&["TTL", key]).await? {
+                Reply::Error(error) if error.starts_with("MOVED") => {}
+                Reply::Error(error) if error.starts_with("CLUSTERDOWN") => all_serve = false,
+                _ => owners.push(at),
+            }
+        }
+        match owners[..] {
+            [owner] if all_serve => return Ok(owner),
+            _ if SystemClock.now() < deadline => pause(Duration::from_millis(50)).await,
+            _ => bail!("it is not clear which server has {key}: {owners:?}"),
+        }
+    }
+}
+
+/// Which member of a cluster was harmed, and which slot was.
 #[derive(Debug)]
 pub(crate) struct Harmed {
     member: usize,
+    slot: u16,
 }

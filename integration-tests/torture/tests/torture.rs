@@ -34,6 +34,11 @@ fn redis_bears_it() {
 }
 
 #[test]
+fn a_redis_cluster_bears_it() {
+    torture("redis-cluster", "--store redis-cluster --fault server-killed --fault slot-half-moved --fault everything");
+}
+
+#[test]
 fn etcd_bears_it() {
     torture("etcd", "--store etcd --fault leader-killed --fault everything");
 }
