@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{Certificates, Redis};
+use integration_tests::{Certificates, Redis, RedisCluster, eventually};
 use lease_core::{ErrorKind, LeaseClient};
 use lease_redis::{RedisStore, RedisStoreOptions};
 
@@ -99,5 +99,49 @@ async fn certificates_of_ones_own() {
     ] {
         let error = options.connect(url).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(word), "{word}: {error}");
+    }
+}
+
+/// The servers of a Cluster are known by their addresses, and their certificates by the name that they announce.
+#[tokio::test]
+async fn the_certificates_of_a_cluster_are_for_the_names_that_its_servers_announce() {
+    let certificates = Certificates::make(&["localhost"]).unwrap();
+    let (certificate, key, authority) =
+        (certificates.server_file(), certificates.server_key_file(), certificates.authority_file());
+    let cluster = RedisCluster::start(3).await.unwrap();
+    let mut seed = 0;
+    for node in cluster.nodes() {
+        seed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        for (setting, value) in [
+            ("tls-cert-file", certificate.to_str().unwrap()),
+            ("tls-key-file", key.to_str().unwrap()),
+            ("tls-ca-cert-file", authority.to_str().unwrap()),
+            ("tls-auth-clients", "no"),
+            ("tls-port", &seed.to_string()),
+            // Otherwise the servers tell each other, and everybody, their other port.
+            ("tls-cluster", "yes"),
+            ("cluster-announce-hostname", "localhost"),
+        ] {
+            let reply = node.command(&["CONFIG", "SET", setting, value]).await.unwrap();
+            assert_eq!(reply.text(), "OK", "{setting}: {reply:?}");
+        }
+    }
+    let options = RedisStoreOptions::new().with_ca_certificate(certificates.authority());
+    // The news travels with the next heartbeats.
+    eventually("all servers speak TLS", async || {
+        let Ok(store) = options.connect(&format!("rediss-cluster://localhost:{seed}")).await else { return false };
+        let client = LeaseClient::new(store);
+        for n in 0..20 {
+            let tried = client.try_acquire(format!("job-{n}"), Duration::from_secs(3)).await;
+            if !tried.is_ok_and(|tried| tried.is_acquired()) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    for node in cluster.nodes() {
+        let size: u64 = node.command(&["DBSIZE"]).await.unwrap().text().parse().unwrap();
+        assert!(size > 2, "names spread over the servers: {size}");
     }
 }
