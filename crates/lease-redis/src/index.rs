@@ -57,8 +57,9 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// odd number, so that calls which take turns have theirs.
 const REPEATED: u64 = 17;
 
-/// After so many calls that wrote names in, a page of the index is swept: it does not grow with what is over, though nobody lists.
-const SWEPT: u64 = 16;
+/// After so many names that were written in, a page of the index is swept, which has twice as many: it does not grow with what is
+/// over, though nobody lists.
+const SWEPT: u64 = PAGE as u64 / 2;
 
 /// How many names are asked for at once.
 const PAGE: usize = 256;
@@ -68,6 +69,7 @@ const PAGE: usize = 256;
 pub(crate) struct Index {
     listed: Mutex<HashMap<LeaseName, Moment>>,
     renewals: AtomicU64,
+    /// How many names were written in.
     additions: AtomicU64,
     has_found_out: AtomicBool,
     is_sweeping: AtomicBool,
@@ -127,7 +129,9 @@ impl Inner {
             let in_force = requests.iter().zip(&answers).filter(|(_, answer)| is_in_force(answer));
             index.remember(in_force.map(|(request, _)| request.name.clone()));
         }
-        if index.additions.fetch_add(1, Ordering::Relaxed) % SWEPT == SWEPT - 1 {
+        let more = names.len() as u64;
+        let before = index.additions.fetch_add(more, Ordering::Relaxed);
+        if before / SWEPT != (before + more) / SWEPT {
             self.sweep_in_background();
         }
         answers

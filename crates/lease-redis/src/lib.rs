@@ -60,7 +60,8 @@
 //! a script for each slot, sent together; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list), by
 //! which elections look for candidates as well, asks for the names of the index and their records. In an upgrade, processes of a
 //! version before do not write into it: if there are leases from before the index, it is believed a day after it began. Until then, and
-//! for a user without the rights to it, a list walks over the whole database with `SCAN` for each page.
+//! for a user without the rights to it, a list walks over the whole database with `SCAN` for each page. Where a fail-over has lost a
+//! part of the index, a list lacks those names until renewals have written them in again: seventeen of them at the most.
 //!
 //! # Connections
 //!

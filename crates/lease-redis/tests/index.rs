@@ -137,10 +137,10 @@ async fn what_is_over_leaves_the_index_though_nobody_lists() {
         granted(&store, &request(&format!("past-{n:03}"), "a")).await;
     }
     server.wall_clock().unwrap().shift(200_000_000_000).unwrap();
-    for n in 0..64 {
+    for n in 0..600 {
         granted(&store, &request(&format!("now-{n:03}"), "a")).await;
     }
-    eventually("the index has what is in force", async || indexed(&server, &store).await.len() == 64).await;
+    eventually("the index has what is in force", async || indexed(&server, &store).await.len() == 600).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
