@@ -21,7 +21,7 @@ use fred::{
 use futures::future::join_all;
 use integration_tests::{Redis, RedisCluster, Reply, is_hinted_within};
 use lease_core::{Clock, ErrorKind, HolderId, Lease, LeaseClient, LeaseState, LeaseStore, SystemClock, TryAcquired};
-use lease_redis::{RedisStoreOptions, fred};
+use lease_redis::{RedisStore, RedisStoreOptions, fred};
 
 const TTL: Duration = Duration::from_secs(2);
 const SLOTS: usize = 16384;
@@ -65,6 +65,22 @@ async fn shard_of(cluster: &RedisCluster, options: &RedisStoreOptions, name: &st
 async fn client(cluster: &RedisCluster, options: &RedisStoreOptions, holder: &str) -> LeaseClient {
     let store = options.connect(&cluster.url()).await.unwrap();
     LeaseClient::builder(store).holder(HolderId::new(holder).unwrap()).build()
+}
+
+/// A store that lists by the index of names, and one that has no right to it and walks over the databases.
+async fn listers(cluster: &RedisCluster, options: &RedisStoreOptions) -> [RedisStore; 2] {
+    for node in cluster.nodes() {
+        let user = ["ACL", "SETUSER", "walker", "on", ">secret", "~*", "&*", "+@all", "-zadd", "-zrangebylex"];
+        assert_eq!(node.command(&user).await.unwrap().text(), "OK");
+    }
+    let walker = options.clone().with_user("walker", "secret");
+    [options.connect(&cluster.url()).await.unwrap(), walker.connect(&cluster.url()).await.unwrap()]
+}
+
+async fn all_list(stores: &[RedisStore], prefix: &str, count: usize) {
+    for store in stores {
+        assert_eq!(store.list(prefix, None, 1000).await.unwrap().len(), count);
+    }
 }
 
 /// Looks for this long whether what must be held is, and whether new names are had soon on the servers other than this one.
@@ -204,8 +220,7 @@ async fn in_a_half_moved_slot_leases_live_and_exclude_each_other() {
         pass(Duration::from_millis(100)).await;
     }
     assert!(new.len() > 20 && new.iter().all(|lease| lease.is_held()), "{}", new.len());
-    let listed = options.connect(&cluster.url()).await.unwrap().list("{t}/", None, 1000).await.unwrap();
-    assert_eq!(listed.len(), 4 + new.len());
+    all_list(&listers(&cluster, &options).await, "{t}/", 4 + new.len()).await;
     for lease in own.iter().chain(&rivals).chain(&new) {
         let token = token_in_redis(&cluster, &format!("{}{}", options.key_prefix, lease.name())).await;
         assert_eq!(token, lease.token().to_string(), "{}", lease.name());
@@ -329,7 +344,7 @@ async fn a_server_comes_and_goes_while_leases_are_held() {
     let (shard, lease) = held.leases.iter().find(|(shard, _)| *shard == 0).unwrap();
     let first = format!("{}{}", options.key_prefix, lease.name());
     cluster.half_move(cluster.slot_of(&first).await.unwrap(), *shard, 3, &[&first]).await.unwrap();
-    assert_eq!(options.connect(&cluster.url()).await.unwrap().list("job-", None, 1000).await.unwrap().len(), 90);
+    all_list(&listers(&cluster, &options).await, "job-", 90).await;
     slots.sort_unstable();
     slots.dedup();
     for (shard, slot) in &slots {
@@ -339,7 +354,7 @@ async fn a_server_comes_and_goes_while_leases_are_held() {
     assert_eq!(held.lost(|_| true), Vec::<String>::new());
     let clients = cluster.nodes()[3].command(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap().text();
     assert!(clients.lines().count() >= 2, "nobody uses it: {clients}");
-    assert_eq!(options.connect(&cluster.url()).await.unwrap().list("job-", None, 1000).await.unwrap().len(), 90);
+    all_list(&listers(&cluster, &options).await, "job-", 90).await;
     for (shard, slot) in &slots {
         cluster.move_slot(*slot, 3, *shard).await.unwrap();
     }
@@ -351,16 +366,18 @@ async fn a_server_comes_and_goes_while_leases_are_held() {
 #[tokio::test]
 async fn s19_what_a_dead_server_has_is_not_missing_from_a_list() {
     let cluster = RedisCluster::start_with(3, &[("cluster-require-full-coverage", "no")]).await.unwrap();
-    let store = options().with_command_timeout(Duration::from_secs(1)).connect(&cluster.url()).await.unwrap();
+    let stores = listers(&cluster, &options().with_command_timeout(Duration::from_secs(1))).await;
     for n in 0..10 {
-        granted(&store, &request(&format!("job-{n}"), "a")).await;
+        granted(&stores[0], &request(&format!("job-{n}"), "a")).await;
     }
-    assert_eq!(store.list("job-", None, 100).await.unwrap().len(), 10);
+    all_list(&stores, "job-", 10).await;
     cluster.nodes()[1].kill().await.unwrap();
-    let error = store.list("job-", None, 100).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let address = cluster.nodes()[1].address().unwrap().to_string();
-    assert!(error.to_string().contains(&address), "{error}");
+    for store in &stores {
+        let error = store.list("job-", None, 100).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains(&address), "{error}");
+    }
     // Whoever comes now finds the others.
     let late = options().connect(&cluster.url()).await.unwrap();
     let answers = join_all((0..10).map(|n| {
