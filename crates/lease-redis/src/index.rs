@@ -15,6 +15,7 @@ use std::{
 };
 
 use fred::prelude::Value;
+use futures::future::join_all;
 use lease_core::{
     AcquireRequest, Acquired, Clock, ErrorKind, LeaseName, LeaseRecord, Moment, RenewRequest, Renewed, Result,
     SystemClock,
@@ -163,10 +164,11 @@ impl Inner {
     }
 
     async fn write_in(&self, names: &[LeaseName]) -> Result<()> {
-        for names in names.chunks(PAGE) {
-            self.ask_index(&self.scripts().index_add, Access::Write, &|| words(names)).await?;
-        }
-        Ok(())
+        // All are sent at once: whoever stops waiting for the answers leaves none out.
+        let writing = names.chunks(PAGE).map(async |names| {
+            self.ask_index(&self.scripts().index_add, Access::Write, &|| words(names)).await.map(drop)
+        });
+        join_all(writing).await.into_iter().collect()
     }
 
     /// At most so many leases in force; nothing where the index does not know all of them.
