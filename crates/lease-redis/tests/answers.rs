@@ -35,9 +35,19 @@ async fn through_intruder() -> (Redis, Intruder, RedisStore, RedisStore) {
     (server, intruder, store, direct)
 }
 
+/// The store has tried for the name before: the next try is one call, and nothing is written into the index.
+async fn tried(store: &RedisStore, name_text: &str) {
+    let before = request(name_text, "before");
+    let grant = granted(store, &before).await;
+    release(store, &claim(&before, grant)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s25_an_answer_to_another_call_is_indeterminate_and_its_connection_ends() {
     let (_server, intruder, store, direct) = through_intruder().await;
+    for at in 0..STRANGERS.len() {
+        tried(&store, &format!("job-{at}")).await;
+    }
     for (at, stranger) in STRANGERS.into_iter().enumerate() {
         let one = request(&format!("job-{at}"), "a");
         let confused = async |what: &str, outcome: Result<String, lease_core::Error>| {
@@ -138,6 +148,9 @@ async fn s25_an_error_in_place_of_the_answer_is_not_believed() {
     let (_server, intruder, store, direct) = through_intruder().await;
     for (at, error_text) in IN_PLACE.into_iter().enumerate() {
         let one = request(&format!("job-{at}"), "a");
+        for name in ["job", "other", "third"] {
+            tried(&store, &format!("{name}-{at}")).await;
+        }
         intruder.instead_of_the_next_answer(error_text);
         let grant = granted(&store, &one).await;
         assert_eq!(direct.inspect(&one.name).await.unwrap().unwrap().token, grant.token);
