@@ -70,12 +70,11 @@ impl Inner {
             at += 1;
             connections.connected(&lane, Access::Read).await.map_err(error)?;
             let generation = lane.generation();
-            let mut cursor = "0".to_owned();
-            loop {
-                let (next, keys) = self.scan_step(&lane, &cursor, &pattern).await?;
-                let names: Vec<LeaseName> = keys
-                    .iter()
-                    .filter_map(|key| self.keys().name(key))
+            let mut cursor = Some("0".to_owned());
+            while let Some(at) = cursor {
+                let (next, names) = self.scan_step(&lane, &at, &pattern).await?;
+                let names: Vec<LeaseName> = names
+                    .into_iter()
                     .filter(|name| name.as_str().starts_with(prefix) && after.is_none_or(|after| name > after))
                     .filter(|name| page.wants(name))
                     .collect();
@@ -87,9 +86,6 @@ impl Inner {
                         Err(error) if error.kind() == ErrorKind::Invalid => {}
                         Err(error) => return Err(error),
                     }
-                }
-                if next == "0" {
-                    break;
                 }
                 cursor = next;
             }
@@ -124,21 +120,22 @@ impl Inner {
         let (nodes, _) =
             self.connections().primaries(self.keys()).await.map_err(|failure| self.error(LIST, failure))?;
         let pattern = self.keys().pattern("");
-        let is_older = |looked: &Result<Looked>| match looked {
-            Ok(Looked::Held(record)) => record.acquired_at < moment,
-            Ok(Looked::Over { acquired_at, .. }) => *acquired_at < moment,
-            _ => false,
-        };
         for Node { lane, .. } in nodes {
-            let mut cursor = "0".to_owned();
-            loop {
-                let (next, keys) = self.scan_step(&lane, &cursor, &pattern).await?;
-                let names: Vec<LeaseName> = keys.iter().filter_map(|key| self.keys().name(key)).collect();
-                if perform(&Look, self, &names).await.iter().any(is_older) {
-                    return Ok(true);
-                }
-                if next == "0" {
-                    break;
+            let mut cursor = Some("0".to_owned());
+            while let Some(at) = cursor {
+                let (next, names) = self.scan_step(&lane, &at, &pattern).await?;
+                for looked in perform(&Look, self, &names).await {
+                    let acquired_at = match looked {
+                        Ok(Looked::Held(record)) => record.acquired_at,
+                        Ok(Looked::Over { acquired_at, .. }) => acquired_at,
+                        Ok(Looked::Gone) => continue,
+                        // Somebody else's key that happens to begin as ours.
+                        Err(error) if error.kind() == ErrorKind::Invalid => continue,
+                        Err(error) => return Err(error),
+                    };
+                    if acquired_at < moment {
+                        return Ok(true);
+                    }
                 }
                 cursor = next;
             }
@@ -151,13 +148,20 @@ impl Inner {
         perform(&BreakLease, self, &[request]).await.pop().unwrap_or(Ok(Released::NotHeld))
     }
 
-    async fn scan_step(&self, lane: &Arc<Lane>, cursor: &str, pattern: &str) -> Result<(String, Vec<String>)> {
+    /// Where the next step begins, if there is one, and the names of this one.
+    async fn scan_step(
+        &self,
+        lane: &Arc<Lane>,
+        cursor: &str,
+        pattern: &str,
+    ) -> Result<(Option<String>, Vec<LeaseName>)> {
         let mut words: Vec<Value> = vec![cursor.to_owned().into(), Value::from_static_str("MATCH")];
         words.extend([pattern.to_owned().into(), Value::from_static_str("COUNT"), SCAN_STEP.into()]);
         words.extend(["TYPE", "string"].map(Value::from_static_str));
         let step = self.connections().ask(lane, "SCAN", words).await.map_err(|failure| self.error(LIST, failure))?;
         let unreadable = |_| here(ErrorKind::Unavailable, LIST, "the answer could not be read");
-        step.convert().map_err(unreadable)
+        let (next, keys): (String, Vec<String>) = step.convert().map_err(unreadable)?;
+        Ok(((next != "0").then_some(next), keys.iter().filter_map(|key| self.keys().name(key)).collect()))
     }
 }
 
