@@ -61,7 +61,7 @@ pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster, EtcdKind};
 pub use exchange::{Exchange, Frame, Framing};
 pub use harness::{Provider, ServerHarness};
-pub use patience::{eventually, is_hinted_within, pass, within};
+pub use patience::{eventually, fails_within, is_hinted_within, pass, within};
 pub use postgres::{Postgres, PostgresKind, PostgresPair};
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisKind, RedisSentinel, Reply};

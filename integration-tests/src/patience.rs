@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use lease_core::{Clock, SystemClock, Wakeups};
+use lease_core::{Clock, Error, SystemClock, Wakeups};
 
 /// Longer than anything takes that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,6 +22,17 @@ pub async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T
         outcome = work => outcome,
         () = pass(limit) => panic!("{what}: nothing happened within {limit:?}"),
     }
+}
+
+/// The error of a call to a server that says nothing, which must end by itself, and may be repeated.
+///
+/// # Panics
+///
+/// When it does not end within the limit, or was done, or says that it may not be repeated.
+pub async fn fails_within(what: &str, limit: Duration, call: impl Future<Output = Option<Error>>) -> Error {
+    let error = within(what, limit, call).await.unwrap_or_else(|| panic!("{what} was done by a frozen server"));
+    assert!(error.is_transient(), "{what}: {error}");
+    error
 }
 
 /// Waits until something is so.

@@ -5,9 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LONG, claim, name, options, pass, plain_release, renewal};
+use common::{LONG, claim, name, options, plain_release, renewal};
 use etcd_client::Client;
-use integration_tests::Etcd;
+use integration_tests::{Etcd, fails_within};
 use lease_core::{AcquireRequest, Break, Error, GrantId, LeaseStore, Result};
 use lease_testkit::calls;
 
@@ -65,9 +65,5 @@ fn first<T>(answers: Vec<Result<T>>) -> Option<Error> {
 }
 
 async fn ends(what: &str, call: impl Future<Output = Option<Error>>) {
-    let error = tokio::select! {
-        error = call => error.unwrap_or_else(|| panic!("{what} was done by a frozen server")),
-        () = pass(LIMIT) => panic!("{what} has not ended after {LIMIT:?}"),
-    };
-    assert!(error.is_transient(), "{what}: {error}");
+    fails_within(what, LIMIT, call).await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{claim, eventually, granted, name, pass, plain_release, renewal, request, sessions, unique, url_of};
 use futures::future::join_all;
-use integration_tests::Postgres;
+use integration_tests::{Postgres, fails_within};
 use lease_core::{
     Break, Clock, Error, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, RenewRequest, Renewal, Result, SystemClock,
 };
@@ -63,11 +63,7 @@ fn first<T>(answers: Vec<Result<T>>) -> Option<Error> {
 }
 
 async fn ends(what: &str, limit: Duration, call: impl Future<Output = Option<Error>>) {
-    let error = tokio::select! {
-        error = call => error.unwrap_or_else(|| panic!("{what} was done by a frozen server")),
-        () = pass(limit) => panic!("{what} has not ended after {limit:?}"),
-    };
-    assert!(error.is_transient(), "{what}: {error}");
+    let error = fails_within(what, limit, call).await;
     let words = error.to_string();
     // The second one where the machine was so slow that connections had to be tried first.
     assert!(words.contains("no answer within") || words.contains("no connection in time"), "{what}: {error}");

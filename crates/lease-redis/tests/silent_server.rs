@@ -5,12 +5,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TTL, claim, eventually, granted, key, options, pass, plain_release, renewal, request};
+use common::{TTL, claim, eventually, granted, key, options, plain_release, renewal, request};
 use fred::{
     clients::Client,
     prelude::{ClientLike, Config, ReconnectPolicy},
 };
-use integration_tests::Redis;
+use integration_tests::{Redis, fails_within};
 use lease_core::{Break, Error, LeaseStore, Result};
 use lease_redis::RedisStoreOptions;
 
@@ -77,9 +77,5 @@ fn first<T>(answers: Vec<Result<T>>) -> Option<Error> {
 }
 
 async fn ends(what: &str, call: impl Future<Output = Option<Error>>) {
-    let error = tokio::select! {
-        error = call => error.unwrap_or_else(|| panic!("{what} was done by a frozen server")),
-        () = pass(LIMIT) => panic!("{what} has not ended after {LIMIT:?}"),
-    };
-    assert!(error.is_transient(), "{what}: {error}");
+    fails_within(what, LIMIT, call).await;
 }
