@@ -17,8 +17,8 @@ use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
     batch::{Answered, Errand, LARGEST_BATCH, Lanes, Renew, Route, unwinding},
     core::closed,
-    endings::Holdings,
     home::Home,
+    revocations::Subscriber,
     schedule::Plan,
     tenure::Tenure,
 };
@@ -58,7 +58,7 @@ struct Agenda {
     entries: BTreeMap<u64, Entry>,
     times: BTreeSet<(Moment, u64)>,
     names: BTreeSet<(LeaseName, u64)>,
-    /// Whether the task has asked the store for its endings.
+    /// Whether the task has asked the store for its revocations.
     listens: bool,
     task: Task,
     phase: Phase,
@@ -231,9 +231,9 @@ impl Shared {
         agenda.task = Task::Running { wakes_at };
         drop(agenda);
         if begins_to_listen {
-            let holdings: Weak<Self> = Arc::downgrade(self);
+            let subscriber: Weak<Self> = Arc::downgrade(self);
             // Without it losses are noticed by renewals.
-            let _ = unwinding("endings", || self.store.endings().tell_also(holdings));
+            let _ = unwinding("revocations", || self.store.revocations().subscribe(subscriber));
         }
         // Observers are called below: no lock is held.
         for tenure in ended {
@@ -315,9 +315,9 @@ impl Shared {
     }
 }
 
-impl Holdings for Shared {
+impl Subscriber for Shared {
     /// What is renewed anyhow is renewed now, and the answer tells. A renewal that is under way is about to tell.
-    fn perhaps_ended(&self, name: &LeaseName, token: FencingToken) {
+    fn may_have_ended(&self, name: &LeaseName, token: FencingToken) {
         let now = self.clock.now();
         let mut agenda = self.lock();
         for number in agenda.numbers_of(name) {

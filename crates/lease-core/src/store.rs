@@ -17,7 +17,7 @@ pub use self::{
     release::{Break, ReleaseRequest, Released},
     renew::{MetadataUpdate, RenewRequest, Renewed},
 };
-use crate::{Endings, FencingToken, LeaseName, Result, Wakeups};
+use crate::{FencingToken, LeaseName, Result, Revocations, Wakeups};
 
 /// Keeps leases: a database, a cache, a consensus service. The trait is for providers; applications use
 /// [`LeaseClient`](crate::LeaseClient).
@@ -74,8 +74,8 @@ pub trait LeaseStore: Debug + Send + Sync + 'static {
     /// Where this store hints that grants have ended without their holders' doing. A client asks for it within a runtime, when
     /// it has held a lease for a second. Never blocks. The default is for stores that tell nobody, so that holders learn it at their
     /// next renewal; for [`Capabilities::push_to_holders`].
-    fn endings(&self) -> Endings {
-        Endings::default()
+    fn revocations(&self) -> Revocations {
+        Revocations::default()
     }
 
     /// Which part of the store has this name, for stores whose parts fail one by one, as the servers of a cluster do. Core puts
@@ -123,8 +123,8 @@ impl<S: LeaseStore + ?Sized> LeaseStore for Arc<S> {
         (**self).subscribe(name)
     }
 
-    fn endings(&self) -> Endings {
-        (**self).endings()
+    fn revocations(&self) -> Revocations {
+        (**self).revocations()
     }
 
     fn part_of(&self, name: &LeaseName) -> u16 {

@@ -72,15 +72,15 @@ async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else()
     assert_eq!(store.asked_for_endings(), 0, "who comes and goes does not listen");
     pass(Duration::from_millis(1001)).await;
     assert_eq!(store.asked_for_endings(), 1);
-    store.endings.tell(lease.name(), earlier_token);
-    store.endings.tell(by_hand.name(), by_hand.token());
-    store.endings.tell(&"unknown".parse().unwrap(), lease.token());
+    store.revocations.notify(lease.name(), earlier_token);
+    store.revocations.notify(by_hand.name(), by_hand.token());
+    store.revocations.notify(&"unknown".parse().unwrap(), lease.token());
     settle().await;
     assert!(store.calls("renew").is_empty(), "nothing of what is kept has ended");
 
     // Wrong hints cost a renewal, and no more.
-    store.endings.tell(lease.name(), lease.token());
-    store.endings.tell(lease.name(), lease.token());
+    store.revocations.notify(lease.name(), lease.token());
+    store.revocations.notify(lease.name(), lease.token());
     settle().await;
     assert_eq!(store.calls("renew"), [1]);
     assert!(lease.is_held() && other.is_held() && by_hand.is_held());
@@ -88,7 +88,7 @@ async fn s06_a_hint_that_a_grant_has_ended_brings_its_renewal_and_nothing_else()
     // The store's word counts.
     client.break_lease("job", lease.token(), Break::Now).await.unwrap();
     assert!(lease.is_held(), "nobody has told it");
-    store.endings.tell(lease.name(), lease.token());
+    store.revocations.notify(lease.name(), lease.token());
     assert_eq!(lease.lost().await, LossReason::Broken);
     assert!(other.is_held());
     assert_eq!(store.calls("renew"), [1, 1]);

@@ -17,7 +17,7 @@ use std::{
 use lease_core::{Clock, ErrorKind, HolderId, LeaseClient, LeaseName, LeaseStore, Moment};
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Term};
 use lease_memory::MemoryStore;
-use lease_testkit::{ChaosStore, Dice, Fault, History, OpenTenure, Operation, SkewedClock};
+use lease_testkit::{ChaosStore, Fault, History, OpenTenure, Operation, SeededRng, SkewedClock};
 
 #[path = "../../lease-testkit/tests/simulation/metered.rs"]
 mod metered;
@@ -63,25 +63,25 @@ fn simulate(seed: u64) -> History {
 }
 
 async fn schedule(seed: u64, clock: Arc<dyn Clock>) -> History {
-    let mut dice = Dice::seeded(seed);
+    let mut rng = SeededRng::new(seed);
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
     let lease = Duration::from_secs(15);
     let (history, trouble_ends) = (History::default(), clock.now() + lease * 12);
     let mut everybody = Vec::new();
-    for number in 0..2 + dice.below(3) {
-        let chaos = ChaosStore::new(Arc::clone(&store), Arc::clone(&clock), dice.below(u64::MAX));
+    for number in 0..2 + rng.below(3) {
+        let chaos = ChaosStore::new(Arc::clone(&store), Arc::clone(&clock), rng.below(u64::MAX));
         for operation in [Operation::Acquire, Operation::Renew, Operation::Release] {
-            let delay = dice.between(Duration::ZERO, lease / 2);
+            let delay = rng.between(Duration::ZERO, lease / 2);
             for fault in
                 [Fault::LoseAnswer, Fault::LoseRequest, Fault::DelayAnswer(delay), Fault::Fail(ErrorKind::Unavailable)]
             {
                 chaos.inject(fault.on(operation).with_chance(0.05));
             }
         }
-        let rate = i32::try_from(dice.below(20_001)).unwrap() - 10_000;
-        let skewed = SkewedClock::new(Arc::clone(&clock), rate, dice.between(Duration::ZERO, lease * 1000));
+        let rate = i32::try_from(rng.below(20_001)).unwrap() - 10_000;
+        let skewed = SkewedClock::new(Arc::clone(&clock), rate, rng.between(Duration::ZERO, lease * 1000));
         let id = HolderId::new(format!("candidate-{number}")).unwrap();
-        let priority = i64::try_from(dice.below(3)).unwrap();
+        let priority = i64::try_from(rng.below(3)).unwrap();
         let member =
             Member { id: id.clone(), priority, chaos: chaos.clone(), clock: skewed, candidate: Arc::default() };
         member.join();
@@ -89,10 +89,10 @@ async fn schedule(seed: u64, clock: Arc<dyn Clock>) -> History {
             id,
             clock: Arc::clone(&clock),
             history: history.clone(),
-            dice: Dice::seeded(dice.below(u64::MAX)),
+            rng: SeededRng::new(rng.below(u64::MAX)),
         };
         tokio::spawn(worker.lead(member.clone(), trouble_ends));
-        let nemesis = Dice::seeded(dice.below(u64::MAX));
+        let nemesis = SeededRng::new(rng.below(u64::MAX));
         tokio::spawn(make_trouble(member.clone(), Arc::clone(&clock), nemesis, trouble_ends));
         everybody.push(member);
     }
@@ -147,7 +147,7 @@ struct Worker {
     id: HolderId,
     clock: Arc<dyn Clock>,
     history: History,
-    dice: Dice,
+    rng: SeededRng,
 }
 
 /// Notes the end of the work, however it ends.
@@ -168,8 +168,8 @@ impl Worker {
     async fn lead(mut self, member: Member, until: Moment) {
         // Who is stopped by the trouble is started again, and who is cut short, as by the end of its runtime, too.
         while self.clock.now() < until + Duration::from_secs(60) {
-            let (clock, cut_short) = (Arc::clone(&self.clock), self.dice.chance(0.2) && self.clock.now() < until);
-            let end = clock.now() + self.dice.between(Duration::ZERO, Duration::from_secs(60));
+            let (clock, cut_short) = (Arc::clone(&self.clock), self.rng.chance(0.2) && self.clock.now() < until);
+            let end = clock.now() + self.rng.between(Duration::ZERO, Duration::from_secs(60));
             let candidate = member.candidate();
             tokio::select! {
                 biased;
@@ -184,7 +184,7 @@ impl Worker {
         let name = LeaseName::new("group").unwrap();
         let tenure = self.history.began(&name, &self.id, term.token(), self.clock.now());
         let working = Working { tenure: Some(tenure), clock: Arc::clone(&self.clock) };
-        let (listens, ends_after) = (self.dice.chance(0.6), self.dice.between(Duration::ZERO, Duration::from_secs(90)));
+        let (listens, ends_after) = (self.rng.chance(0.6), self.rng.between(Duration::ZERO, Duration::from_secs(90)));
         let clock = Arc::clone(&self.clock);
         async move {
             let _working = working;
@@ -198,13 +198,13 @@ impl Worker {
     }
 }
 
-async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut dice: Dice, until: Moment) {
+async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut rng: SeededRng, until: Moment) {
     let chaos = member.chaos.clone();
     while clock.now() < until {
-        clock.sleep_until(clock.now() + dice.between(Duration::ZERO, Duration::from_secs(20))).await;
-        let pause = clock.now() + dice.between(Duration::ZERO, Duration::from_secs(30));
+        clock.sleep_until(clock.now() + rng.between(Duration::ZERO, Duration::from_secs(20))).await;
+        let pause = clock.now() + rng.between(Duration::ZERO, Duration::from_secs(30));
         let candidate = member.candidate();
-        match dice.below(9) {
+        match rng.below(9) {
             0 => {
                 chaos.cut();
                 clock.sleep_until(pause).await;
@@ -228,8 +228,7 @@ async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut dice: Dice, unt
             4 => drop(candidate.step_down(Duration::from_secs(5)).await),
             // Its health is asked for all the time, and is never the same for long.
             5 => {
-                let (interval, seed) =
-                    (dice.between(Duration::from_millis(20), Duration::from_secs(3)), dice.below(99));
+                let (interval, seed) = (rng.between(Duration::from_millis(20), Duration::from_secs(3)), rng.below(99));
                 let asked = AtomicU64::new(seed);
                 let check = move || {
                     let number = asked.fetch_add(1, Ordering::Relaxed);
@@ -244,7 +243,7 @@ async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut dice: Dice, unt
                 before.unwrap().close().await.unwrap();
             }
             _ => {
-                let to = HolderId::new(format!("candidate-{}", dice.below(5))).unwrap();
+                let to = HolderId::new(format!("candidate-{}", rng.below(5))).unwrap();
                 drop(candidate.hand_over_to(to).await);
             }
         }

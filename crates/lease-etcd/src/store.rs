@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use etcd_client::Client;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Endings, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, ExpiryJudge, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations, TokensSurvive, Wakeups,
 };
 
 use crate::{
@@ -131,8 +131,8 @@ impl LeaseStore for EtcdStore {
         self.0.watch.subscribe(name)
     }
 
-    fn endings(&self) -> Endings {
-        self.0.watch.endings()
+    fn revocations(&self) -> Revocations {
+        self.0.watch.revocations()
     }
 }
 

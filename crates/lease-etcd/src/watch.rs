@@ -10,7 +10,7 @@ use std::{
 };
 
 use etcd_client::{EventType, GetOptions, WatchFilterType, WatchOptions, WatchResponse, WatchStream};
-use lease_core::{Endings, FencingToken, LeaseName, Moment, WakeupRegistry, Wakeups};
+use lease_core::{FencingToken, LeaseName, Moment, Revocations, WakeupRegistry, Wakeups};
 use tokio::{
     runtime::{self, Handle},
     task::JoinHandle,
@@ -60,7 +60,7 @@ struct Watching {
     connections: Arc<Connections>,
     keys: Keys,
     registry: WakeupRegistry,
-    endings: Endings,
+    revocations: Revocations,
     /// Whether both watches stand at this moment.
     stands: Arc<AtomicBool>,
     /// Who has come while they did not.
@@ -71,10 +71,10 @@ struct Watching {
 
 impl Watch {
     pub(crate) fn new(connections: Arc<Connections>, keys: Keys) -> Self {
-        let (registry, endings) = (WakeupRegistry::default(), Endings::default());
+        let (registry, revocations) = (WakeupRegistry::default(), Revocations::default());
         let beat = Arc::new(Mutex::new(connections.clock().now()));
         let (stands, newcomers) = Default::default();
-        let watching = Watching { connections, keys, registry, endings, stands, newcomers, beat };
+        let watching = Watching { connections, keys, registry, revocations, stands, newcomers, beat };
         Self { watching, task: Mutex::default() }
     }
 
@@ -85,9 +85,9 @@ impl Watch {
         wakeups
     }
 
-    pub(crate) fn endings(&self) -> Endings {
+    pub(crate) fn revocations(&self) -> Revocations {
         self.ensure_task();
-        self.watching.endings.clone()
+        self.watching.revocations.clone()
     }
 
     /// Starts the task, also where the runtime of the last one has ended, or runs nothing. Outside a runtime nobody can wait.
@@ -301,7 +301,7 @@ impl Watching {
                     && let Some(revision) = event.kv().and_then(|pair| pair.mod_revision().try_into().ok())
                     && let Some(token) = FencingToken::new(revision)
                 {
-                    self.endings.tell(&name, token);
+                    self.revocations.notify(&name, token);
                 }
             }
         }

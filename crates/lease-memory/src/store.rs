@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, ExpiryJudge, FencingToken,
-    LeaseName, LeaseRecord, LeaseStore, LossReason, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, ExpiryJudge, FencingToken, LeaseName,
+    LeaseRecord, LeaseStore, LossReason, Moment, ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations,
     SystemClock, TokensSurvive, WakeupRegistry, Wakeups,
 };
 
@@ -29,7 +29,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     leases: Arc<Mutex<Leases>>,
     wakeups: WakeupRegistry,
-    endings: Endings,
+    revocations: Revocations,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl MemoryStore {
             clock: Arc::new(clock),
             leases: Arc::default(),
             wakeups: WakeupRegistry::default(),
-            endings: Endings::default(),
+            revocations: Revocations::default(),
         }
     }
 
@@ -97,7 +97,7 @@ impl MemoryStore {
         let removed = leases.records.remove(name);
         if let Some(record) = &removed {
             leases.highest_removed = record.token().get().max(leases.highest_removed);
-            self.endings.tell(name, record.token());
+            self.revocations.notify(name, record.token());
         }
         removed.is_some()
     }
@@ -197,7 +197,7 @@ impl LeaseStore for MemoryStore {
         let broken = record.map_or(Released::NotHeld, |record| record.break_grant(token, how, now));
         if broken == Released::Freed {
             self.wakeups.wake(name);
-            self.endings.tell(name, token);
+            self.revocations.notify(name, token);
         }
         Ok(broken)
     }
@@ -208,8 +208,8 @@ impl LeaseStore for MemoryStore {
         wakeups
     }
 
-    fn endings(&self) -> Endings {
-        self.endings.clone()
+    fn revocations(&self) -> Revocations {
+        self.revocations.clone()
     }
 }
 

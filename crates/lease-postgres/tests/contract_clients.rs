@@ -280,7 +280,7 @@ async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
 }
 
 /// A small generator, so that a run needs no more than its seed.
-fn dice(state: &mut u64, sides: u64) -> u64 {
+fn rng(state: &mut u64, sides: u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
@@ -290,24 +290,24 @@ fn dice(state: &mut u64, sides: u64) -> u64 {
 async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
     let mut seed = 0x9e37_79b9 + who * 7919;
     while !stop.load(Ordering::SeqCst) {
-        let count = if dice(&mut seed, 3) == 0 { 1 } else { 1 + dice(&mut seed, 8) };
-        let first = dice(&mut seed, names);
+        let count = if rng(&mut seed, 3) == 0 { 1 } else { 1 + rng(&mut seed, 8) };
+        let first = rng(&mut seed, names);
         let requests: Vec<_> = (0..count)
             .map(|at| {
                 request(&format!("job-{}", (first + at * 5) % names), &format!("ours-{who}"))
-                    .with_ttl(Duration::from_millis(if dice(&mut seed, 3) == 0 { 15 } else { 400 }))
+                    .with_ttl(Duration::from_millis(if rng(&mut seed, 3) == 0 { 15 } else { 400 }))
             })
             .collect();
         let mut requests: Vec<_> = requests;
         requests.sort_by(|one, two| one.name.cmp(&two.name));
         requests.dedup_by(|one, two| one.name == two.name);
         // In no order: the store sees to that.
-        let middle = dice(&mut seed, requests.len() as u64 + 1);
+        let middle = rng(&mut seed, requests.len() as u64 + 1);
         requests.rotate_left(usize::try_from(middle).unwrap());
         let first_sent = SystemClock.now();
         let mut sent = first_sent;
         let mut answers = store.acquire(&requests).await;
-        let lost = dice(&mut seed, 6) == 0;
+        let lost = rng(&mut seed, 6) == 0;
         if lost {
             // The answers never arrived, as far as anybody knows.
             let before = answers;
@@ -341,7 +341,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                 other => panic!("{other:?}"),
             }
         }
-        pass(Duration::from_millis(dice(&mut seed, 12))).await;
+        pass(Duration::from_millis(rng(&mut seed, 12))).await;
         let renewals: Vec<_> =
             won.iter().map(|(request, grant)| renewal(&claim(request, *grant), request.ttl)).collect();
         let sent = SystemClock.now();
@@ -363,7 +363,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
             }
         }
         // Some are left to expire.
-        won.retain(|_| dice(&mut seed, 4) != 0);
+        won.retain(|_| rng(&mut seed, 4) != 0);
         for (request, grant) in &won {
             referee.ends(request.name.as_str(), grant.token.get());
         }
@@ -376,15 +376,15 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
 async fn race_as_theirs(client: &ContractClient, who: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
     let mut seed = 0x85eb_ca6b + who * 104_729;
     while !stop.load(Ordering::SeqCst) {
-        let name = format!("job-{}", dice(&mut seed, names));
-        let ttl = Duration::from_millis(if dice(&mut seed, 2) == 0 { 15 } else { 300 });
+        let name = format!("job-{}", rng(&mut seed, names));
+        let ttl = Duration::from_millis(if rng(&mut seed, 2) == 0 { 15 } else { 300 });
         let sent = SystemClock.now();
         let Some(version) = client.acquire(&name, ttl).await else { continue };
         let token = u64::try_from(version).unwrap();
         referee.granted(&name, token, &client.holder, sent + ttl);
         referee.theirs.fetch_add(1, Ordering::SeqCst);
-        pass(Duration::from_millis(dice(&mut seed, 8))).await;
-        if dice(&mut seed, 4) != 0 {
+        pass(Duration::from_millis(rng(&mut seed, 8))).await;
+        if rng(&mut seed, 4) != 0 {
             referee.ends(&name, token);
             client.release(&name).await;
         }

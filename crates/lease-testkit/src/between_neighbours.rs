@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Claim, Endings, FencingToken, GrantId, HolderId, LeaseName,
-    LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Claim, FencingToken, GrantId, HolderId, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
 };
 
 use crate::calls::name;
@@ -104,8 +104,8 @@ impl LeaseStore for BetweenNeighbours {
         self.0.subscribe(name)
     }
 
-    fn endings(&self) -> Endings {
-        self.0.endings()
+    fn revocations(&self) -> Revocations {
+        self.0.revocations()
     }
 
     fn part_of(&self, name: &LeaseName) -> u16 {

@@ -9,12 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, Error, ErrorKind, FencingToken, LeaseName,
-    LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, WakeupRegistry, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseRecord,
+    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations, WakeupRegistry, Wakeups,
 };
 use tokio::sync::Notify;
 
-use crate::{Dice, Fault, Operation, Rule, fault::ActiveRule};
+use crate::{Fault, Operation, Rule, SeededRng, fault::ActiveRule};
 
 /// A store that hands every call to another one, unless a [`Rule`] has a [`Fault`] for it. The same seed, rules and calls
 /// give the same faults, and delays are slept on the given clock. Clones are the same store.
@@ -52,7 +52,7 @@ struct Shared {
 #[derive(Debug)]
 struct Schedule {
     rules: Vec<ActiveRule>,
-    dice: Dice,
+    rng: SeededRng,
     is_cut: bool,
     is_frozen: bool,
     hints: Hints,
@@ -75,7 +75,7 @@ impl ChaosStore {
     pub fn new(inner: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, seed: u64) -> Self {
         let schedule = Schedule {
             rules: Vec::new(),
-            dice: Dice::seeded(seed),
+            rng: SeededRng::new(seed),
             is_cut: false,
             is_frozen: false,
             hints: Hints::Delivered,
@@ -133,11 +133,11 @@ impl ChaosStore {
 
     /// What happens to a call, in the order in which calls are made.
     fn decide(&self, operation: Operation, names: &[&LeaseName]) -> Option<Fault> {
-        let Schedule { rules, dice, is_cut, .. } = &mut *self.schedule();
+        let Schedule { rules, rng, is_cut, .. } = &mut *self.schedule();
         if *is_cut {
             return Some(Fault::Fail(ErrorKind::Unavailable));
         }
-        let fired = rules.iter_mut().position(|rule| rule.fires(operation, names, dice))?;
+        let fired = rules.iter_mut().position(|rule| rule.fires(operation, names, rng))?;
         let fault = rules[fired].fault();
         if rules[fired].is_used_up() {
             rules.remove(fired);
@@ -304,11 +304,11 @@ impl LeaseStore for ChaosStore {
         }
     }
 
-    fn endings(&self) -> Endings {
+    fn revocations(&self) -> Revocations {
         let hints = self.schedule().hints;
         match hints {
-            Hints::Delivered => self.inner.endings(),
-            Hints::Dropped | Hints::Forged => Endings::default(),
+            Hints::Delivered => self.inner.revocations(),
+            Hints::Dropped | Hints::Forged => Revocations::default(),
         }
     }
 

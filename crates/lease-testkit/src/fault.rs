@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lease_core::{ErrorKind, LeaseName};
 
-use crate::{Dice, Operation};
+use crate::{Operation, SeededRng};
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl ActiveRule {
         Self { rule, calls: 0 }
     }
 
-    pub(crate) fn fires(&mut self, operation: Operation, names: &[&LeaseName], dice: &mut Dice) -> bool {
+    pub(crate) fn fires(&mut self, operation: Operation, names: &[&LeaseName], rng: &mut SeededRng) -> bool {
         let fits = self.rule.operation == operation && self.rule.name.as_ref().is_none_or(|name| names.contains(&name));
         if !fits {
             return false;
@@ -93,7 +93,7 @@ impl ActiveRule {
         match self.rule.when {
             When::Always | When::Once => true,
             When::Every(n) => self.calls.is_multiple_of(n.max(1)),
-            When::Chance(probability) => dice.chance(probability),
+            When::Chance(probability) => rng.chance(probability),
         }
     }
 

@@ -73,7 +73,7 @@
 //! * [`History`] collects who believed to hold what, and finds two holders at once and tokens that do not rise.
 //! * [`Logged`] keeps what is logged.
 //! * [`calls`] are single calls of a store, with the outcome that a test expects.
-//! * [`Dice`] are seeded. The simulation in this crate's tests shows how all of them work together.
+//! * [`SeededRng`] makes runs reproducible. The simulation in this crate's tests shows how all of them work together.
 mod bench;
 mod between_neighbours;
 pub mod calls;
@@ -81,7 +81,6 @@ pub mod calls;
 pub mod cases;
 mod chaos;
 mod conformance;
-mod dice;
 mod elections;
 mod fault;
 mod harness;
@@ -91,17 +90,18 @@ mod operation;
 mod recording;
 #[doc(hidden)]
 pub mod run;
+mod seeded_rng;
 mod seen;
 mod skewed_clock;
 
 pub use bench::Bench;
 pub use chaos::{ChaosStore, Hints};
 pub use conformance::CASES;
-pub use dice::Dice;
 pub use fault::{Fault, Rule};
 pub use harness::{AfterWaiting, AtOnce, Harm, Harness, Hold, MakeHarness, MixedUp};
 pub use history::{History, OpenTenure, Tenure, Violation};
 pub use logged::Logged;
 pub use operation::Operation;
 pub use recording::{Call, Outcome, Progress, RecordingStore};
+pub use seeded_rng::SeededRng;
 pub use skewed_clock::SkewedClock;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Endings, ErrorKind, FencingToken, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, ErrorKind, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
 };
 
 use crate::Operation;
@@ -232,8 +232,8 @@ impl LeaseStore for RecordingStore {
         self.inner.subscribe(name)
     }
 
-    fn endings(&self) -> Endings {
-        self.inner.endings()
+    fn revocations(&self) -> Revocations {
+        self.inner.revocations()
     }
 
     fn part_of(&self, name: &LeaseName) -> u16 {

@@ -7,8 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Endings, FencingToken, LeaseName, LeaseRecord, LeaseStore,
-    ReleaseRequest, Released, RenewRequest, Renewed, Result, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, FencingToken, LeaseName, LeaseRecord, LeaseStore, ReleaseRequest,
+    Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
 };
 
 /// Calls of one operation, and the requests in them.
@@ -102,8 +102,8 @@ impl LeaseStore for CountingStore {
         self.inner.subscribe(name)
     }
 
-    fn endings(&self) -> Endings {
-        self.inner.endings()
+    fn revocations(&self) -> Revocations {
+        self.inner.revocations()
     }
 
     fn part_of(&self, name: &LeaseName) -> u16 {

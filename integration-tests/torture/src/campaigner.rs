@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use lease_core::LeaseClient;
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Health, Term};
-use lease_testkit::Dice;
+use lease_testkit::SeededRng;
 use tokio::sync::watch;
 
 use crate::{belief::Beliefs, pause, worker::WorkerSettings, writer::Writer};
@@ -25,7 +25,7 @@ pub(crate) struct Campaigner {
     settings: WorkerSettings,
     beliefs: Beliefs,
     candidate: Candidate,
-    dice: Dice,
+    rng: SeededRng,
 }
 
 impl Campaigner {
@@ -33,16 +33,16 @@ impl Campaigner {
         settings: &WorkerSettings,
         client: &LeaseClient,
         beliefs: &Beliefs,
-        mut dice: Dice,
+        mut rng: SeededRng,
     ) -> Result<Self> {
         let election = Election::new(client.clone(), GROUP, ElectionOptions::new(settings.ttl))?;
         let candidate = election.candidate(CandidateOptions::new())?;
-        let health = Mutex::new(Dice::seeded(dice.below(u64::MAX)));
+        let health = Mutex::new(SeededRng::new(rng.below(u64::MAX)));
         candidate.watch_health(settings.ttl / CHECKS, move || {
             let is_fit = !health.lock().unwrap_or_else(PoisonError::into_inner).chance(UNFIT);
             std::future::ready(Health::from(is_fit))
         })?;
-        Ok(Self { settings: settings.clone(), beliefs: beliefs.clone(), candidate, dice })
+        Ok(Self { settings: settings.clone(), beliefs: beliefs.clone(), candidate, rng })
     }
 
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
@@ -62,7 +62,7 @@ impl Campaigner {
 
     /// Writes to the resource for a while, or until it is to step down. Whatever is cut here ends as a loss in the record.
     fn term(&mut self, term: Term) -> impl Future<Output = ()> + use<> {
-        let length = self.dice.between(self.settings.ttl / 10, self.settings.ttl * 2);
+        let length = self.rng.between(self.settings.ttl / 10, self.settings.ttl * 2);
         let (beliefs, resource) = (self.beliefs.clone(), self.settings.resource.clone());
         let name = self.settings.name.clone();
         async move {

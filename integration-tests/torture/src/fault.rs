@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 use integration_tests::Direction;
-use lease_testkit::Dice;
+use lease_testkit::SeededRng;
 
 use crate::record::{Degradation, FROZEN, KILLED, Sabotage};
 
@@ -243,30 +243,30 @@ pub(crate) fn draw(
         .into_iter()
         .map(|lane| {
             let kinds: Vec<Fault> = kinds.iter().copied().filter(|kind| kind.lane() == lane).collect();
-            let dice = Dice::seeded(seed ^ ((lane as u64 + 1) << 32));
-            if kinds.is_empty() { Vec::new() } else { draw_lane(dice, &kinds, time, ttl, workers) }
+            let rng = SeededRng::new(seed ^ ((lane as u64 + 1) << 32));
+            if kinds.is_empty() { Vec::new() } else { draw_lane(rng, &kinds, time, ttl, workers) }
         })
         .collect()
 }
 
-fn draw_lane(mut dice: Dice, kinds: &[Fault], time: Duration, ttl: Duration, workers: usize) -> Vec<Strike> {
+fn draw_lane(mut rng: SeededRng, kinds: &[Fault], time: Duration, ttl: Duration, workers: usize) -> Vec<Strike> {
     let mut strikes = Vec::new();
-    let mut at = dice.between(ttl / 10, ttl / 2);
+    let mut at = rng.between(ttl / 10, ttl / 2);
     while at < time {
-        let fault = *dice.pick(kinds);
+        let fault = *rng.pick(kinds);
         let (shortest, longest) = fault.length();
-        let lasts = dice.between(ttl.mul_f64(shortest), ttl.mul_f64(longest));
-        let one = usize::try_from(dice.below(workers as u64)).unwrap_or(0);
+        let lasts = rng.between(ttl.mul_f64(shortest), ttl.mul_f64(longest));
+        let one = usize::try_from(rng.below(workers as u64)).unwrap_or(0);
         // Mostly one worker has trouble, so that the others can take over.
-        let is_for_one = fault.lane() == Lane::Workers || fault == Fault::LateThenCut || !dice.chance(0.25);
+        let is_for_one = fault.lane() == Lane::Workers || fault == Fault::LateThenCut || !rng.chance(0.25);
         let worker = is_for_one.then_some(one);
-        let severity = dice.below(1_001) as f64 / 1_000.0;
-        let direction = *dice.pick(&[Direction::Requests, Direction::Answers, Direction::Both]);
+        let severity = rng.below(1_001) as f64 / 1_000.0;
+        let direction = *rng.pick(&[Direction::Requests, Direction::Answers, Direction::Both]);
         strikes.push(Strike { fault, at, lasts, worker, severity, direction });
         if fault.is_fail_over() {
             break;
         }
-        at += lasts + dice.between(ttl / 10, ttl / 2);
+        at += lasts + rng.between(ttl / 10, ttl / 2);
     }
     strikes
 }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use lease_core::{
     Clock, Error, ErrorKind, HolderId, Lease, LeaseClient, LeaseHandle, LeaseOptions, Moment, SystemClock, TryAcquired,
 };
-use lease_testkit::Dice;
+use lease_testkit::SeededRng;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
@@ -117,14 +117,14 @@ async fn contend(
             client: client.clone(),
             log: log.clone(),
             beliefs: beliefs.clone(),
-            dice: Dice::seeded(settings.seed.wrapping_add(number as u64)),
+            rng: SeededRng::new(settings.seed.wrapping_add(number as u64)),
             attempts: Arc::clone(&attempts),
             stop: stop.subscribe(),
         };
         contenders.spawn(contender.run());
     }
-    let dice = Dice::seeded(settings.seed.wrapping_add(settings.leases.len() as u64));
-    contenders.spawn(Campaigner::new(settings, &client, &beliefs, dice)?.run(stop.subscribe()));
+    let rng = SeededRng::new(settings.seed.wrapping_add(settings.leases.len() as u64));
+    contenders.spawn(Campaigner::new(settings, &client, &beliefs, rng)?.run(stop.subscribe()));
     end.recv().await;
     stop.send_replace(true);
     while contenders.join_next().await.is_some() {}
@@ -142,7 +142,7 @@ struct Contender {
     client: LeaseClient,
     log: Log,
     beliefs: Beliefs,
-    dice: Dice,
+    rng: SeededRng,
     attempts: Arc<AtomicU64>,
     stop: watch::Receiver<bool>,
 }
@@ -152,11 +152,11 @@ impl Contender {
         while !*self.stop.borrow() {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
             let ttl = self.settings.ttl;
-            let options = LeaseOptions::new(ttl).with_wait_limit(self.dice.between(ttl, ttl * 3));
+            let options = LeaseOptions::new(ttl).with_wait_limit(self.rng.between(ttl, ttl * 3));
             // Those who come and go are the ones that the others wait with.
-            let moment = self.dice.between(ttl / 50, ttl / 4);
+            let moment = self.rng.between(ttl / 50, ttl / 4);
             self.log.write(Event::Asked { name: self.lease.clone(), attempt });
-            let outcome = match self.dice.below(8) {
+            let outcome = match self.rng.below(8) {
                 0 => None,
                 1 => Some(self.ask(false, options.clone().with_wait_limit(moment)).await),
                 2 => Some(tokio::select! {
@@ -169,7 +169,7 @@ impl Contender {
                 None => self.run_scope(attempt, options).await,
                 Some(outcome) => self.answered(attempt, outcome).await,
             }
-            let rest = self.dice.between(Duration::from_millis(2), ttl / 20);
+            let rest = self.rng.between(Duration::from_millis(2), ttl / 20);
             self.pause(rest).await;
         }
     }
@@ -218,7 +218,7 @@ impl Contender {
             return belief.lost(&lease.lost().await.to_string());
         }
         belief.releasing();
-        match self.dice.below(8) {
+        match self.rng.below(8) {
             0 => drop(lease),
             1 => lease.abandon(),
             _ => belief.released(&lease.release().await),
@@ -266,11 +266,11 @@ impl Contender {
     fn length(&mut self) -> Duration {
         let ttl = self.settings.ttl;
         if self.settings.sabotage.is_some() {
-            self.dice.between(ttl * 2, ttl * 6)
-        } else if self.dice.chance(0.4) {
-            self.dice.between(ttl, ttl * 2)
+            self.rng.between(ttl * 2, ttl * 6)
+        } else if self.rng.chance(0.4) {
+            self.rng.between(ttl, ttl * 2)
         } else {
-            self.dice.between(ttl / 50, ttl)
+            self.rng.between(ttl / 50, ttl)
         }
     }
 

@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Clock, Endings, FencingToken, LeaseName, LeaseRecord, LeaseStore,
-    ReleaseRequest, Released, RenewRequest, Renewed, Result, SystemClock, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, Clock, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations, SystemClock, Wakeups,
 };
 
 use crate::record::Sabotage;
@@ -124,8 +124,8 @@ impl LeaseStore for WorkerStore {
         self.store.subscribe(name)
     }
 
-    fn endings(&self) -> Endings {
-        self.store.endings()
+    fn revocations(&self) -> Revocations {
+        self.store.revocations()
     }
 
     fn part_of(&self, name: &LeaseName) -> u16 {

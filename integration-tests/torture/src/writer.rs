@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lease_core::LeaseHandle;
-use lease_testkit::Dice;
+use lease_testkit::SeededRng;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -47,14 +47,14 @@ async fn write(
 ) -> std::io::Result<()> {
     let token = lease.token().get();
     let line = serde_json::to_string(&Write { name: lease.name().to_string(), token, writer: writer.to_owned() })?;
-    let mut dice = Dice::seeded(token);
+    let mut rng = SeededRng::new(token);
     let mut stream = TcpStream::connect(resource).await?;
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.split();
     let mut answers = BufReader::new(read).lines();
     while lease.is_held() && !*stopped.borrow() {
         beliefs.still(&lease);
-        pause(dice.between(Duration::from_millis(2), Duration::from_millis(20))).await;
+        pause(rng.between(Duration::from_millis(2), Duration::from_millis(20))).await;
         write.write_all(format!("{line}\n").as_bytes()).await?;
         answers.next_line().await?;
     }

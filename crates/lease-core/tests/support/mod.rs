@@ -15,8 +15,8 @@ use std::{
 
 use async_trait::async_trait;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, ClientBuilder, Clock, Endings, Error, ErrorKind, FencingToken,
-    LeaseClient, LeaseName, LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result,
+    AcquireRequest, Acquired, Break, Capabilities, ClientBuilder, Clock, Error, ErrorKind, FencingToken, LeaseClient,
+    LeaseName, LeaseRecord, LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations,
     TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
@@ -30,7 +30,7 @@ pub struct TroubledStore {
     inner: MemoryStore,
     calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
     gate: watch::Sender<bool>,
-    pub endings: Endings,
+    pub revocations: Revocations,
     asked_for_endings: Arc<AtomicUsize>,
     calls_at_once: usize,
     has_push: bool,
@@ -51,7 +51,7 @@ impl TroubledStore {
             inner,
             calls: Arc::default(),
             gate: watch::Sender::new(true),
-            endings: Endings::default(),
+            revocations: Revocations::default(),
             asked_for_endings: Arc::default(),
             calls_at_once: 1,
             has_push: true,
@@ -205,9 +205,9 @@ impl LeaseStore for TroubledStore {
         if self.has_push { self.inner.subscribe(name) } else { Wakeups::never() }
     }
 
-    fn endings(&self) -> Endings {
+    fn revocations(&self) -> Revocations {
         self.asked_for_endings.fetch_add(1, Ordering::SeqCst);
-        self.endings.clone()
+        self.revocations.clone()
     }
 
     fn part_of(&self, name: &LeaseName) -> u16 {

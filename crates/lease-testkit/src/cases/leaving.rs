@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use lease_core::{ErrorKind, HolderId, LeaseOptions, LossReason, Released};
 
 use crate::{
-    Dice, Fault, Operation, Progress, RecordingStore,
+    Fault, Operation, Progress, RecordingStore, SeededRng,
     bench::Bench,
     calls::{held, inspected, name},
     seen::Seen,
@@ -47,18 +47,18 @@ pub async fn s12_no_renewal_takes_effect_after_the_release(bench: &Bench) {
     let recorded = RecordingStore::new(Arc::new(chaos.clone()));
     let seen = Seen::default();
     let client = bench.builder_of(recorded.clone()).observer(seen.clone()).build();
-    let mut dice = Dice::seeded(12);
+    let mut rng = SeededRng::new(12);
     let interval = bench.ttl / 20;
     let options = LeaseOptions::new(bench.ttl).with_renewal_interval(interval);
     for round in 1..=12 {
         chaos.calm();
         chaos.inject(
-            Fault::DelayRequest(dice.between(Duration::ZERO, interval * 2)).on(Operation::Renew).with_chance(0.7),
+            Fault::DelayRequest(rng.between(Duration::ZERO, interval * 2)).on(Operation::Renew).with_chance(0.7),
         );
-        chaos.inject(Fault::DelayAnswer(dice.between(Duration::ZERO, interval)).on(Operation::Renew).with_chance(0.7));
+        chaos.inject(Fault::DelayAnswer(rng.between(Duration::ZERO, interval)).on(Operation::Renew).with_chance(0.7));
         let job = name(&format!("job/{round}"));
         let lease = held(&client, &job, &options).await;
-        bench.pass(dice.between(Duration::ZERO, interval * 3)).await;
+        bench.pass(rng.between(Duration::ZERO, interval * 3)).await;
         lease.release().await.expect("release answers");
         recorded.clear();
         bench.pass(interval * 3).await;

@@ -10,7 +10,7 @@ use lease_core::{
 };
 
 use crate::{
-    Dice,
+    SeededRng,
     bench::Bench,
     calls::{acquired, claim, inspected, name, release, renewed},
 };
@@ -26,24 +26,24 @@ const EXPIRIES: usize = 4;
 pub async fn s09_tokens_rise_over_any_history(bench: &Bench) {
     let stores = [bench.store().await, bench.store().await];
     for seed in [1, 2] {
-        let mut dice = Dice::seeded(seed);
+        let mut rng = SeededRng::new(seed);
         let names = [name(&format!("{seed}/a")), name(&format!("{seed}/b"))];
         let mut model = Model::default();
         let mut step = 0;
         // It goes on where each step takes long, until there is a history.
         while step < STEPS || (model.claims.len() <= GRANTS && step < STEPS * 4) {
             let context = format!("seed {seed}, step {step}");
-            let (store, job) = (&**dice.pick(&stores), dice.pick(&names).clone());
+            let (store, job) = (&**rng.pick(&stores), rng.pick(&names).clone());
             if step % (STEPS / EXPIRIES) == STEPS / EXPIRIES - 1 {
                 bench.free(store, &job).await;
                 model.current.remove(&job);
             }
-            match dice.below(10) {
+            match rng.below(10) {
                 0..5 => model.acquire(bench, store, &bench.request(&job), &context).await,
-                5..7 => model.renew(bench, store, &mut dice, &context).await,
-                7 => model.release(bench, store, &mut dice, &context).await,
-                8 => model.break_now(bench, store, &job, &mut dice, &context).await,
-                _ => model.repeat(bench, store, &mut dice, &context).await,
+                5..7 => model.renew(bench, store, &mut rng, &context).await,
+                7 => model.release(bench, store, &mut rng, &context).await,
+                8 => model.break_now(bench, store, &job, &mut rng, &context).await,
+                _ => model.repeat(bench, store, &mut rng, &context).await,
             }
             step += 1;
         }
@@ -100,8 +100,8 @@ impl Model {
         }
     }
 
-    async fn renew(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
-        let Some(claim) = self.pick(dice) else { return };
+    async fn renew(&mut self, bench: &Bench, store: &dyn LeaseStore, rng: &mut SeededRng, context: &str) {
+        let Some(claim) = self.pick(rng) else { return };
         let sent = bench.now();
         match renewed(store, &claim, bench.ttl).await {
             Renewed::Extended { remaining } => {
@@ -115,8 +115,8 @@ impl Model {
         }
     }
 
-    async fn release(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
-        let Some(claim) = self.pick(dice) else { return };
+    async fn release(&mut self, bench: &Bench, store: &dyn LeaseStore, rng: &mut SeededRng, context: &str) {
+        let Some(claim) = self.pick(rng) else { return };
         match release(store, &claim).await {
             Released::Freed => {
                 assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was released");
@@ -134,11 +134,11 @@ impl Model {
         bench: &Bench,
         store: &dyn LeaseStore,
         job: &LeaseName,
-        dice: &mut Dice,
+        rng: &mut SeededRng,
         context: &str,
     ) {
         let of_this: Vec<_> = self.claims.iter().filter(|(request, ..)| request.name == *job).collect();
-        let Some((_, claim, token)) = (!of_this.is_empty()).then(|| *dice.pick(&of_this)) else { return };
+        let Some((_, claim, token)) = (!of_this.is_empty()).then(|| *rng.pick(&of_this)) else { return };
         match store.break_lease(job, *token, Break::Now).await.expect("break answers") {
             Released::Freed => {
                 assert!(self.is_current(claim), "{context}: {claim:?} has ended, and was broken");
@@ -152,8 +152,8 @@ impl Model {
     }
 
     /// Delivers an old request again (S13).
-    async fn repeat(&mut self, bench: &Bench, store: &dyn LeaseStore, dice: &mut Dice, context: &str) {
-        let Some((request, claim, token)) = (!self.claims.is_empty()).then(|| dice.pick(&self.claims).clone()) else {
+    async fn repeat(&mut self, bench: &Bench, store: &dyn LeaseStore, rng: &mut SeededRng, context: &str) {
+        let Some((request, claim, token)) = (!self.claims.is_empty()).then(|| rng.pick(&self.claims).clone()) else {
             return;
         };
         let is_last = self.last.get(&request.name) == Some(&token);
@@ -176,10 +176,10 @@ impl Model {
         }
     }
 
-    fn pick(&self, dice: &mut Dice) -> Option<Claim> {
+    fn pick(&self, rng: &mut SeededRng) -> Option<Claim> {
         // The last ones are the ones that may be in force.
         let recent = self.claims.len().saturating_sub(6);
         let recent = &self.claims[recent..];
-        (!recent.is_empty()).then(|| dice.pick(recent).1.clone())
+        (!recent.is_empty()).then(|| rng.pick(recent).1.clone())
     }
 }

@@ -6,7 +6,7 @@ use lease_core::{Acquired, Break, LeaseOptions, LeaseStore, LossReason};
 use tokio::task::JoinSet;
 
 use crate::{
-    ChaosStore, Dice, Fault, Harm, History, Operation, Outcome, RecordingStore,
+    ChaosStore, Fault, Harm, History, Operation, Outcome, RecordingStore, SeededRng,
     bench::Bench,
     calls::{acquired, held, inspected, name},
 };
@@ -122,14 +122,14 @@ pub async fn s09_the_history_of_many_clients_is_sound(bench: &Bench) {
         let client = bench.client_of(chaos);
         let (history, names, clock, ttl) = (history.clone(), names.clone(), Arc::clone(&bench.clock), bench.ttl);
         tasks.spawn(async move {
-            let mut dice = Dice::seeded(seed);
+            let mut rng = SeededRng::new(seed);
             let options = LeaseOptions::new(ttl).with_wait_limit(ttl * 2);
             let mut tenures = 0;
             while clock.now() < ends_at {
-                let Ok(lease) = client.acquire(dice.pick(&names), &options).await else { continue };
+                let Ok(lease) = client.acquire(rng.pick(&names), &options).await else { continue };
                 let tenure = history.began(lease.name(), lease.holder(), lease.token(), clock.now());
                 tenures += 1;
-                let works_until = clock.now() + dice.between(Duration::ZERO, ttl / 2);
+                let works_until = clock.now() + rng.between(Duration::ZERO, ttl / 2);
                 let mut deadline = lease.valid_until();
                 while lease.is_held() && clock.now() < works_until {
                     deadline = deadline.max(lease.valid_until());
@@ -144,7 +144,7 @@ pub async fn s09_the_history_of_many_clients_is_sound(bench: &Bench) {
                     // The signal may have been late on a busy machine; whoever asks knows better.
                     tenure.ended(deadline);
                 }
-                match dice.below(4) {
+                match rng.below(4) {
                     0 => lease.abandon(),
                     1 => drop(lease),
                     _ => drop(lease.release().await),

@@ -1,41 +1,41 @@
-//! Randomness that can be repeated.
+//! Random numbers that can be reproduced.
 
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-/// A small seeded source of randomness: the same seed gives the same throws.
+/// A small random number generator for tests and simulations: the same seed gives the same sequence.
 #[derive(Debug, Clone)]
-pub struct Dice(SmallRng);
+pub struct SeededRng(SmallRng);
 
-impl Dice {
-    /// Dice that fall as this seed says.
+impl SeededRng {
+    /// Creates a generator from a seed.
     #[must_use]
-    pub fn seeded(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(SmallRng::seed_from_u64(seed))
     }
 
-    /// A number below `end`, which is at least 1.
+    /// Returns a number from 0 up to, but not including, `end`. An `end` of 0 counts as 1.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0.random_range(0..end.max(1))
     }
 
-    /// Whether something of this probability, 0 to 1, happens.
+    /// Returns `true` with this probability, from 0 to 1.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.0.random_bool(probability.clamp(0.0, 1.0))
     }
 
-    /// A duration between these two, in steps of a microsecond.
+    /// Returns a duration from `shortest` to `longest`, in steps of one microsecond.
     pub fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let steps = longest.saturating_sub(shortest).as_micros();
         shortest + Duration::from_micros(self.below(u64::try_from(steps).unwrap_or(u64::MAX).saturating_add(1)))
     }
 
-    /// One of these.
+    /// Returns one of the elements of `of`.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// Panics if `of` is empty.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[usize::try_from(self.below(of.len() as u64)).unwrap_or(0)]
     }
@@ -46,12 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_gives_the_same_throws() {
-        let throws = |seed| {
-            let mut dice = Dice::seeded(seed);
-            (0..32).map(|_| dice.below(6)).collect::<Vec<_>>()
+    fn the_same_seed_gives_the_same_sequence() {
+        let sequence = |seed| {
+            let mut rng = SeededRng::new(seed);
+            (0..32).map(|_| rng.below(6)).collect::<Vec<_>>()
         };
-        assert_eq!(throws(1), throws(1));
-        assert_ne!(throws(1), throws(2));
+        assert_eq!(sequence(1), sequence(1));
+        assert_ne!(sequence(1), sequence(2));
     }
 }
