@@ -1,18 +1,40 @@
-//! The client, which applications use.
+//! The client: the handles that applications use, and what works behind them.
+
+mod attempt;
+mod builder;
+mod latest;
+mod lease;
+mod renewal;
+mod shared;
+mod states;
+mod try_acquired;
+mod waiting;
+mod watch;
 
 use std::{future::Future, pin::pin, sync::Arc};
 
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
+pub use self::{
+    builder::ClientBuilder,
+    lease::{Lease, LeaseHandle, WorkScope},
+    states::LeaseStates,
+    try_acquired::TryAcquired,
+    watch::LeaseWatch,
+};
+use self::{
+    shared::{Phase, Shared},
+    waiting::Lines,
+};
 use crate::{
-    Break, Capabilities, ClientBuilder, Clock, ErrorKind, FencingToken, HolderId, IntoLeaseName, Lease, LeaseHandle,
-    LeaseLost, LeaseName, LeaseOptions, LeaseRecord, LeaseStore, LeaseWatch, Released, Result, TryAcquired, attempt,
-    core::{Core, Phase, closed},
-    waiting,
+    Break, Capabilities, Clock, Error, ErrorKind, FencingToken, HolderId, IntoLeaseName, LeaseLost, LeaseName,
+    LeaseOptions, LeaseRecord, LeaseStore, Released, Result,
 };
 
-/// Acquires leases from a store and keeps them. Cheap to clone; all clones share one renewal task, and one holder id.
+/// Acquires leases from a store and keeps them renewed.
+///
+/// A client is cheap to clone. All clones share one holder id, one renewal task and one batch of requests.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -30,124 +52,127 @@ use crate::{
 /// # }).unwrap();
 /// ```
 ///
-/// Its futures run on tokio, with timers enabled. All of its calls of the store and its background work run on one runtime, its
-/// home: that on which it is made, or [`ClientBuilder::runtime`]. It may be used from any other runtime, too; but leases
-/// are renewed only while the home is driven and not blocked, and when that ends, they are lost, and every call is
-/// answered [`ErrorKind::Closed`]. So make it on the runtime that lives longest.
+/// # Runtime
+///
+/// A client works on one tokio runtime, with timers enabled (L10): the one on which it is built, or
+/// [`ClientBuilder::runtime`]. Its store calls and its background tasks all run there. Its methods may be called from any other
+/// runtime as well. Leases are renewed only while the client's runtime is driven and not blocked; when that runtime ends, the
+/// leases are lost, and every call returns [`ErrorKind::Closed`]. Build the client on the runtime that lives longest.
 #[derive(Debug, Clone)]
 pub struct LeaseClient {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
+    lines: Arc<Lines>,
 }
 
 impl LeaseClient {
-    /// A client of this store, with a holder id of its own, the system's clock and all defaults: see
+    /// Creates a client of this store with a random holder id, the system's clock and all other defaults; see
     /// [`LeaseClient::builder`].
     #[must_use]
     pub fn new(store: impl LeaseStore) -> Self {
         Self::builder(store).build()
     }
 
-    /// A client of this store, to be set up.
+    /// Returns a builder for a client of this store.
     pub fn builder(store: impl LeaseStore) -> ClientBuilder {
         ClientBuilder::new(Arc::new(store))
     }
 
-    pub(crate) fn of(core: Core) -> Self {
-        Self { core: Arc::new(core) }
+    fn from_shared(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), lines: Arc::default() }
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn LeaseStore> {
-        &self.core.store
+        &self.shared.store
     }
 
-    /// The runtime on which this client works.
+    /// Returns the runtime on which this client works.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] outside a tokio runtime.
+    /// [`ErrorKind::Invalid`] when called outside a tokio runtime.
     pub fn runtime(&self) -> Result<&Handle> {
-        self.core.home.enter("runtime")
+        self.shared.runtime.enter("runtime")
     }
 
-    /// Whether [`LeaseClient::close`] was called: nothing new is begun any more.
+    /// Returns whether [`LeaseClient::close`] was called. A closed client begins nothing new.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.core.is_closed()
+        self.shared.is_closed()
     }
 
-    /// Who this client is to others.
+    /// Returns the holder id that this client uses.
     #[must_use]
     pub fn holder(&self) -> &HolderId {
-        &self.core.holder
+        &self.shared.holder
     }
 
-    /// The clock by which this client measures and waits.
+    /// Returns the clock by which this client measures and waits.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.core.clock
+        &self.shared.clock
     }
 
-    /// What the store can do.
+    /// Returns the capabilities of the store.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
-        &self.core.capabilities
+        &self.shared.capabilities
     }
 
-    /// Tries to acquire a lease once. Never waits for a name to become free.
+    /// Tries to acquire a lease once. Returns [`TryAcquired::Held`] if it is held by another holder. Never waits for the name
+    /// to become free.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a bad name or options; otherwise when the store cannot be asked,
-    /// or nobody knows what it did: then whatever it may have granted is released in the background. It is never said
-    /// to be free or held without the store's word (S19).
+    /// [`ErrorKind::Invalid`] for a bad name or bad options. Any other kind when the store cannot be reached or the outcome is
+    /// unknown; a grant that may have been made is then released in the background. A name is never reported free or held
+    /// without an answer of the store (S19).
     ///
     /// # Cancel safety
     ///
-    /// Dropping it leaves no grant, or one that is released in the background (S15).
+    /// Dropping the future leaves no grant behind: one that was made is released in the background (S15).
     pub async fn try_acquire(&self, name: impl IntoLeaseName, options: impl Into<LeaseOptions>) -> Result<TryAcquired> {
-        self.core.enter("acquire")?;
+        self.shared.enter("acquire")?;
         let (name, options) = (name.into_lease_name()?, options.into());
-        options.validate(&self.core.capabilities)?;
-        attempt::try_acquire(&self.core, name, options).await
+        options.validate(&self.shared.capabilities)?;
+        attempt::try_acquire(&self.shared, name, options).await
     }
 
-    /// Acquires a lease, and waits for it while somebody else has it: by push where the store has it, with a poll behind.
-    /// Within this client, first come first served.
+    /// Acquires a lease, waiting while another holder has it. A release wakes it by push, where the store has push; a poll
+    /// every second or two backs this up. Within one client, callers are served in the order of their calls.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WaitLimit`](crate::ErrorKind::WaitLimit) when the options set a limit and it passes, with the last trouble
-    /// of the store, if there was any, as the source. The first attempt has its own timeout: with a limit of zero a free name
-    /// is acquired. [`ErrorKind::Closed`](crate::ErrorKind::Closed) as soon as the client
-    /// closes (L4). Errors that waiting cannot mend are told at once: `Invalid`, `Denied`, `Unsupported`, `Internal`.
+    /// * [`ErrorKind::WaitLimit`] when [`LeaseOptions::wait_limit`] passes; its source is the last failure of the store, if
+    ///   there was one. The first attempt is not cut short: with a limit of zero, a free name is acquired.
+    /// * [`ErrorKind::Closed`] as soon as the client begins to close (L4).
+    /// * `Invalid`, `Denied`, `Unsupported` and `Internal` at once, because waiting does not help.
     ///
     /// # Cancel safety
     ///
-    /// As [`LeaseClient::try_acquire`]. The place in the line is lost.
+    /// As for [`LeaseClient::try_acquire`]. The caller's place in the order is lost.
     pub async fn acquire(&self, name: impl IntoLeaseName, options: impl Into<LeaseOptions>) -> Result<Lease> {
-        self.core.enter("acquire")?;
+        self.shared.enter("acquire")?;
         let (name, options) = (name.into_lease_name()?, options.into());
-        options.validate(&self.core.capabilities)?;
-        waiting::acquire(&self.core, name, options).await
+        options.validate(&self.shared.capabilities)?;
+        waiting::acquire(&self.shared, &self.lines, name, options).await
     }
 
-    /// Acquires a lease if the name is free, and runs `work` under it, as [`LeaseClient::run`] does. Returns `None`, and
-    /// runs nothing, if somebody else has it.
+    /// Tries to acquire a lease once, and runs `work` under it as [`LeaseClient::run`] does. Returns `None`, without running
+    /// anything, if the lease is held by another holder.
     ///
     /// # Errors
     ///
-    /// As [`LeaseClient::try_acquire`]; [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lease was lost before the work
-    /// was done.
+    /// As for [`LeaseClient::try_acquire`]; and [`ErrorKind::Lost`] when the lease was lost before the work was done.
     ///
     /// # Panics
     ///
-    /// As [`LeaseClient::run`].
+    /// As for [`LeaseClient::run`].
     ///
     /// # Cancel safety
     ///
-    /// As [`LeaseClient::run`].
+    /// As for [`LeaseClient::run`].
     pub async fn try_run<W, F>(
         &self,
         name: impl IntoLeaseName,
@@ -158,31 +183,31 @@ impl LeaseClient {
         W: FnOnce(LeaseHandle) -> F,
         F: Future,
     {
-        let _scope = self.core.enter_scope();
+        let _scope = self.shared.enter_scope();
         match self.try_acquire(name, options).await?.acquired() {
             Some(lease) => self.run_under(lease, work).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Acquires a lease, waiting for it, and runs `work` under it: a scope of exclusive work. The work is dropped when the
-    /// lease is lost, and has ended, one way or the other, before the lease is released (S17).
+    /// Acquires a lease, waiting for it as [`LeaseClient::acquire`] does, and runs `work` under it.
     ///
-    /// When the client closes, [`LeaseHandle::closing`] tells the work; after the grace it is dropped. The caveat of
-    /// [`LeaseHandle::while_held`] about blocking work applies.
+    /// The work is dropped as soon as the lease is lost. It has always ended, completed or dropped, before the lease is
+    /// released (S17). When the client begins to close, [`LeaseHandle::closing`] completes; after the grace the work is dropped.
+    /// Work that blocks its thread cannot be dropped; see [`LeaseHandle::while_held`].
     ///
     /// # Errors
     ///
-    /// As [`LeaseClient::acquire`]; [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lease was lost before the work
-    /// was done. A release that fails is no error: observers are told, and the lease runs out.
+    /// As for [`LeaseClient::acquire`]; and [`ErrorKind::Lost`] when the lease was lost before the work was done. A release
+    /// that fails is reported to observers, not to the caller; the lease then expires.
     ///
     /// # Panics
     ///
-    /// When the work does; the lease is then released in the background.
+    /// Panics if the work panics; the lease is then released in the background.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the work, and then releases the lease in the background.
+    /// Dropping the future drops the work, and then releases the lease in the background.
     pub async fn run<W, F>(
         &self,
         name: impl IntoLeaseName,
@@ -193,7 +218,7 @@ impl LeaseClient {
         W: FnOnce(LeaseHandle) -> F,
         F: Future,
     {
-        let _scope = self.core.enter_scope();
+        let _scope = self.shared.enter_scope();
         let lease = self.acquire(name, options).await?;
         self.run_under(lease, work).await
     }
@@ -210,13 +235,13 @@ impl LeaseClient {
                 let mut work = pin!(lease.while_held(work(lease.handle())));
                 tokio::select! {
                     biased;
-                    () = self.core.reached(Phase::Cut) => Err(closed("run")),
+                    () = self.shared.reached(Phase::Cut) => Err(Error::closed("run")),
                     outcome = &mut work => outcome.map_err(LeaseLost::into),
                 }
             };
             drop(scope);
-            // The work has ended or was dropped: now the lease may go. What is lost already is released in the background: its
-            // caller learns of the loss at once, also while the store is out of reach (S5).
+            // The work has ended: the lease may be released. After a loss this is done in the background, so that the caller
+            // learns of the loss at once even if the store is unreachable (S5).
             if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Lost) {
                 drop(lease);
             } else {
@@ -227,83 +252,83 @@ impl LeaseClient {
         running.instrument(span).await
     }
 
-    /// Who holds a lease now; nothing when it is free.
+    /// Returns the lease of this name that is in force, or `None` if the name is free.
     ///
     /// # Errors
     ///
-    /// When the name is bad, or the store cannot be asked within 5 seconds.
+    /// When the name is bad, or the store does not answer within 5 seconds.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn inspect(&self, name: impl IntoLeaseName) -> Result<Option<LeaseRecord>> {
-        self.core.enter("inspect")?;
-        self.core.inspect(name.into_lease_name()?).await
+        self.shared.enter("inspect")?;
+        self.shared.inspect(name.into_lease_name()?).await
     }
 
-    /// At most `limit` leases in force whose names begin with `prefix` and come after `after`, in the byte order of their
-    /// names. Not a snapshot. The last name of a page is the `after` of the next one.
+    /// Returns at most `limit` leases that are in force, whose names begin with `prefix` and come after `after`, in the byte
+    /// order of their names. To read the next page, pass the last name of this one as `after`. Pages are not a snapshot.
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked within 5 seconds.
+    /// When the store does not answer within 5 seconds.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        self.core.enter("list")?;
+        self.shared.enter("list")?;
         let span = tracing::debug_span!("lease.list", prefix, ?after, limit);
-        let (store, prefix, after) = (Arc::clone(&self.core.store), prefix.to_owned(), after.cloned());
+        let (store, prefix, after) = (Arc::clone(&self.shared.store), prefix.to_owned(), after.cloned());
         let list = async move { store.list(&prefix, after.as_ref(), limit).await };
-        self.core.in_time("list", list).instrument(span).await
+        self.shared.in_time("list", list).instrument(span).await
     }
 
-    /// Watches who holds a lease.
+    /// Watches which holder has a lease.
     ///
     /// # Errors
     ///
     /// When the name is bad, or the client is closed.
     pub fn watch(&self, name: impl IntoLeaseName) -> Result<LeaseWatch> {
-        self.core.enter("watch")?;
-        Ok(LeaseWatch::new(&self.core, name.into_lease_name()?))
+        self.shared.enter("watch")?;
+        Ok(LeaseWatch::new(&self.shared, name.into_lease_name()?))
     }
 
-    /// Ends the grant with this token, whoever has it: for administrators (S22). [`Released::NotHeld`] when that grant is over
-    /// already; a successor is never hit.
+    /// Ends the grant with this token, whoever holds it: an operation for administrators (S22). Returns
+    /// [`Released::NotHeld`] if that grant is not in force any more; a later grant of the name is never ended.
     ///
     /// # Errors
     ///
-    /// When the name is bad, or the store cannot be told within 5 seconds. The break may have happened all the same if the
-    /// kind is [`ErrorKind::Indeterminate`](crate::ErrorKind::Indeterminate); it may be repeated.
+    /// When the name is bad, or the store does not answer within 5 seconds. With [`ErrorKind::Indeterminate`] the grant may have
+    /// been ended all the same; the call may be repeated.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, it is finished in the background.
+    /// Once polled, the call is finished in the background.
     pub async fn break_lease(&self, name: impl IntoLeaseName, token: FencingToken, how: Break) -> Result<Released> {
-        self.core.enter("break")?;
-        let (store, name) = (Arc::clone(&self.core.store), name.into_lease_name()?);
+        self.shared.enter("break")?;
+        let (store, name) = (Arc::clone(&self.shared.store), name.into_lease_name()?);
         let span = tracing::debug_span!("lease.break", %name, %token, ?how);
         let breaking = async move { store.break_lease(&name, token, how).await };
-        self.core.in_time("break", breaking.instrument(span)).await
+        self.shared.in_time("break", breaking.instrument(span)).await
     }
 
-    /// Closes this client and all its clones, in order: nothing new is begun, and who waits is told so (L4); scopes of
-    /// exclusive work are told, get the grace to end, and are then dropped; all leases end and are released.
+    /// Closes this client and all its clones, in this order: nothing new is begun, and every waiting call returns
+    /// [`ErrorKind::Closed`] (L4); [`LeaseHandle::closing`] completes, scopes of exclusive work get the
+    /// [grace](ClientBuilder::close_grace) to end and are then dropped; all leases end and are released.
     ///
-    /// It takes at most the grace, plus the longest remaining validity of a scope's lease whose work does not let itself be
-    /// dropped, plus the time for the releases, those of guards dropped before included: for as long as they are answered, and
-    /// two attempt timeouts for those that are not. A lease whose scope has not ended by then is not released but
-    /// runs out (S17). Idempotent.
+    /// Takes at most the sum of the grace, the longest remaining validity of a lease whose scope does not end, and the time for
+    /// the releases, which is two attempt timeouts if the store does not answer. A lease whose scope has not ended by then is not
+    /// released but expires (S17). A second call waits for the end of the first.
     ///
     /// # Errors
     ///
-    /// Only when it is called outside a tokio runtime.
+    /// Only when called outside a tokio runtime.
     ///
     /// # Cancel safety
     ///
     /// Once polled, the closing goes on in the background.
     pub async fn close(&self) -> Result<()> {
-        self.core.close().instrument(tracing::debug_span!("lease.close")).await
+        self.shared.close().instrument(tracing::debug_span!("lease.close")).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, convert::Infallible, error::Error as StdError, fmt, sync::Arc};
 
-use crate::{InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
+use crate::value::{InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
 
 /// The result of an operation on leases.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -65,6 +65,17 @@ impl Error {
     #[must_use]
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.with(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    /// The client is closed.
+    pub(crate) fn closed(operation: &'static str) -> Self {
+        Self::new(ErrorKind::Closed, operation, "the client is closed: create a new one")
+    }
+
+    /// The runtime of the client has ended.
+    pub(crate) fn runtime_ended(operation: &'static str) -> Self {
+        let message = "the runtime of this client has ended: create the client on a runtime that lives longer";
+        Self::new(ErrorKind::Closed, operation, message)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -164,6 +175,13 @@ impl From<InvalidHolderId> for Error {
 impl From<InvalidMetadata> for Error {
     fn from(error: InvalidMetadata) -> Self {
         Self::new(ErrorKind::Invalid, "metadata", error.to_string()).with_source(error)
+    }
+}
+
+impl From<LeaseLost> for Error {
+    fn from(lost: LeaseLost) -> Self {
+        let LeaseLost { name, token, reason } = &lost;
+        Self::new(ErrorKind::Lost, "hold", format!("{name} with token {token}: {reason}")).with_source(lost)
     }
 }
 

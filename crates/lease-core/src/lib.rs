@@ -87,54 +87,29 @@
 //!
 //! Rules cited as S1, L7 and so on are the numbered promises of the project, listed in its `SAFETY.md`.
 
-mod attempt;
 mod batch;
-mod builder;
 mod client;
 mod clock;
-mod core;
 mod error;
-mod holder;
-mod home;
-mod latch;
-mod latest;
-mod lease;
-mod metadata;
-mod name;
+mod grant;
 mod observer;
 mod options;
 mod random;
-mod renewal;
-mod revocations;
-mod schedule;
-mod states;
+mod runtime;
 mod store;
-mod sync;
-mod tenure;
-mod token;
-mod try_acquired;
-mod waiting;
-mod wakeups;
-mod watch;
+mod value;
 
-pub use builder::ClientBuilder;
-pub use client::LeaseClient;
+pub use client::{ClientBuilder, Lease, LeaseClient, LeaseHandle, LeaseStates, LeaseWatch, TryAcquired, WorkScope};
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Error, ErrorKind, Result};
-pub use holder::{HolderId, InvalidHolderId};
-pub use lease::{Lease, LeaseHandle, WorkScope};
-pub use metadata::{InvalidMetadata, Metadata};
-pub use name::{IntoLeaseName, InvalidName, LeaseName};
+pub use grant::{InvalidOptions, LeaseState};
 pub use observer::{AttemptOutcome, LeaseEvent, Observer, WaitOutcome};
-pub use options::{InvalidOptions, LeaseOptions, Renewal};
-pub use revocations::Revocations;
-pub use states::LeaseStates;
+pub use options::{LeaseOptions, Renewal};
 pub use store::{
-    AcquireRequest, Acquired, Break, Capabilities, Claim, ExpiryJudge, Grant, LeaseRecord, LeaseStore, LossReason,
-    MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, TokensSurvive,
+    AcquireRequest, Acquired, Break, Capabilities, Claim, ExpiryJudge, Grant, LeaseRecord, LeaseStore, MetadataUpdate,
+    ReleaseRequest, Released, RenewRequest, Renewed, Revocations, TokensSurvive, WakeupRegistry, Wakeups,
 };
-pub use tenure::{LeaseLost, LeaseState};
-pub use token::{FencingToken, GrantId};
-pub use try_acquired::TryAcquired;
-pub use wakeups::{WakeupRegistry, Wakeups};
-pub use watch::LeaseWatch;
+pub use value::{
+    FencingToken, GrantId, HolderId, IntoLeaseName, InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost,
+    LeaseName, LossReason, Metadata,
+};

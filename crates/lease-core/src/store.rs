@@ -5,19 +5,24 @@ mod capabilities;
 mod record;
 mod release;
 mod renew;
+mod revocations;
+mod wakeups;
 
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 
+pub(crate) use self::revocations::Subscriber;
 pub use self::{
     acquire::{AcquireRequest, Acquired, Claim, Grant},
     capabilities::{Capabilities, ExpiryJudge, TokensSurvive},
-    record::{LeaseRecord, LossReason},
+    record::LeaseRecord,
     release::{Break, ReleaseRequest, Released},
     renew::{MetadataUpdate, RenewRequest, Renewed},
+    revocations::Revocations,
+    wakeups::{WakeupRegistry, Wakeups},
 };
-use crate::{FencingToken, LeaseName, Result, Revocations, Wakeups};
+use crate::{FencingToken, LeaseName, Result};
 
 /// Keeps leases: a database, a cache, a consensus service. The trait is for providers; applications use
 /// [`LeaseClient`](crate::LeaseClient).

@@ -116,7 +116,7 @@ async fn a_free_name_is_acquired_however_short_the_limit() {
         let lease = client.acquire("job", LeaseOptions::new(TTL).with_wait_limit(limit)).await.unwrap();
         let error = client.acquire("job", LeaseOptions::new(TTL).with_wait_limit(limit)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WaitLimit);
-        assert!(error.to_string().contains("held by somebody else"), "{error}");
+        assert!(error.to_string().contains("held by another holder"), "{error}");
         lease.release().await.unwrap();
     }
 }

@@ -14,7 +14,7 @@
 mod protocol;
 mod rule;
 #[allow(dead_code, unreachable_pub, reason = "a client's other timings are not part of the model")]
-#[path = "../../../crates/lease-core/src/schedule.rs"]
+#[path = "../../../crates/lease-core/src/grant/schedule.rs"]
 mod schedule;
 mod store;
 

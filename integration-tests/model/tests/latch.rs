@@ -22,7 +22,7 @@ use crate::{
     sync::watch,
 };
 
-#[path = "../../../crates/lease-core/src/latch.rs"]
+#[path = "../../../crates/lease-core/src/grant/latch.rs"]
 mod latch;
 
 /// Loom's types in the place of std's and tokio's.

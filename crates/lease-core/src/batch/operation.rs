@@ -9,17 +9,17 @@ pub(crate) trait Operation: 'static {
     type Request: Clone + Send + Sync + 'static;
     type Answer: Clone + Send + 'static;
     const NAME: &'static str;
-    /// Whether a request that is still queued when its caller is gone need not be sent.
+    /// Whether a request that is still queued need not be sent once its caller has stopped waiting.
     const DISPENSABLE: bool;
 
     fn lease(request: &Self::Request) -> &LeaseName;
 
-    /// Whether the answer to one of them may answer the other one, of the same lease and never sent before, as well.
+    /// Returns whether two requests for the same lease, the second of which was never sent before, may share an answer.
     fn is_same_question(_: &Self::Request, _: &Self::Request) -> bool {
         false
     }
 
-    /// Whether this is an answer to all who ask the same.
+    /// Returns whether this answer may be shared by all equal questions.
     fn is_for_all(_: &Self::Answer) -> bool {
         false
     }
@@ -43,7 +43,7 @@ impl Operation for Acquire {
         &request.name
     }
 
-    /// A name may be reserved for a holder.
+    /// The holder matters: a name may be reserved for one.
     fn is_same_question(one: &AcquireRequest, other: &AcquireRequest) -> bool {
         one.holder == other.holder
     }

@@ -1,4 +1,4 @@
-//! A lease as anybody can see it, and why it ends.
+//! A lease as the store reports it.
 
 use std::time::{Duration, SystemTime};
 
@@ -71,46 +71,5 @@ impl LeaseRecord {
     #[must_use]
     pub fn with_released(self, released: bool) -> Self {
         Self { released, ..self }
-    }
-}
-
-/// Why a lease is no longer held. Reported once per grant (L6).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum LossReason {
-    /// It could not be renewed in time.
-    #[error("it expired")]
-    Expired,
-    /// Somebody else has it.
-    #[error("it was taken over")]
-    #[non_exhaustive]
-    TakenOver {
-        /// Who, where the store can say.
-        by: Option<HolderId>,
-        /// With which token, where the store can say.
-        token: Option<FencingToken>,
-    },
-    /// An administrator ended it.
-    #[error("it was broken by an administrator")]
-    Broken,
-    /// The store knows nothing of it.
-    #[error("the store has no record of it")]
-    Gone,
-    /// It was held as long as `max_tenure` allows.
-    #[error("its longest tenure is over")]
-    TenureEnded,
-    /// The client was closed, or the runtime that renewed it has ended.
-    #[error("its client is gone")]
-    ClientGone,
-    /// Its holder released or abandoned it.
-    #[error("it was released")]
-    Released,
-}
-
-impl LossReason {
-    /// Somebody else has it: who, and with which token, where the store can say.
-    #[must_use]
-    pub fn taken_over(by: impl Into<Option<HolderId>>, token: impl Into<Option<FencingToken>>) -> Self {
-        Self::TakenOver { by: by.into(), token: token.into() }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time::Duration};
 
+use super::shared::{Phase, Scope, Shared};
 use crate::{
     FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LeaseStates, LossReason, Metadata, Moment, Released,
     Result,
-    core::{Core, PendingRelease, Phase, Scope},
-    schedule::Plan,
-    tenure::Tenure,
+    grant::{PendingRelease, Plan, Tenure},
 };
 
 /// A lease that is held, until it is lost or this guard goes.
@@ -28,13 +27,13 @@ pub struct Lease {
 #[derive(Clone)]
 pub struct LeaseHandle {
     tenure: Arc<Tenure>,
-    core: Arc<Core>,
+    shared: Arc<Shared>,
 }
 
 impl Lease {
-    pub(crate) fn begin(core: &Arc<Core>, tenure: Tenure, plan: Plan) -> Result<Self> {
-        let handle = LeaseHandle { tenure: Arc::new(tenure), core: Arc::clone(core) };
-        if let Err(error) = core.renewals.add(&handle.tenure, plan) {
+    pub(super) fn begin(shared: &Arc<Shared>, tenure: Tenure, plan: Plan) -> Result<Self> {
+        let handle = LeaseHandle { tenure: Arc::new(tenure), shared: Arc::clone(shared) };
+        if let Err(error) = shared.renewals.add(&handle.tenure, plan) {
             handle.tenure.lose(LossReason::ClientGone);
             return Err(error);
         }
@@ -76,7 +75,7 @@ impl Lease {
     ///
     /// As [`Lease::release`].
     pub fn hand_over(self, successor: HolderId, reserved: Duration) -> impl Future<Output = Result<Released>> + Send {
-        let longest = self.core.capabilities.max_ttl;
+        let longest = self.shared.capabilities.max_ttl;
         self.end(Some((successor, reserved.min(longest))))
     }
 
@@ -88,7 +87,7 @@ impl Lease {
 
     fn end(mut self, successor: Option<(HolderId, Duration)>) -> impl Future<Output = Result<Released>> + Send + use<> {
         let release = self.finish(successor);
-        let unsent = Unsent { core: Arc::clone(&self.core), release };
+        let unsent = Unsent { shared: Arc::clone(&self.shared), release };
         async move { unsent.send().await }
     }
 
@@ -97,21 +96,21 @@ impl Lease {
     fn finish(&mut self, successor: Option<(HolderId, Duration)>) -> Option<PendingRelease> {
         self.finished = true;
         let release = self.tenure.end(LossReason::Released, successor);
-        self.core.renewals.remove(&self.tenure);
+        self.shared.renewals.remove(&self.tenure);
         release
     }
 }
 
 /// The duty to tell the store of an end.
 struct Unsent {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     release: Option<PendingRelease>,
 }
 
 impl Unsent {
     async fn send(mut self) -> Result<Released> {
         match self.release.take() {
-            Some(release) => self.core.release(release).await,
+            Some(release) => self.shared.release(release).await,
             None => Ok(Released::NotHeld),
         }
     }
@@ -120,7 +119,7 @@ impl Unsent {
 impl Drop for Unsent {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
-            self.core.release_in_background(release);
+            self.shared.release_in_background(release);
         }
     }
 }
@@ -131,7 +130,7 @@ impl Drop for Lease {
             return;
         }
         if let Some(release) = self.finish(None) {
-            self.core.release_in_background(release);
+            self.shared.release_in_background(release);
         }
     }
 }
@@ -240,8 +239,8 @@ impl LeaseHandle {
     ///
     /// Once polled, the renewal is finished in the background, and its answer counts.
     pub async fn renew(&self) -> Result<()> {
-        self.core.home.enter("renew")?;
-        self.core.renewals.renew(&self.tenure).await
+        self.shared.runtime.enter("renew")?;
+        self.shared.renewals.renew(&self.tenure).await
     }
 
     /// Replaces the metadata that anybody can read.
@@ -255,9 +254,9 @@ impl LeaseHandle {
     ///
     /// Once polled, the change is made sooner or later.
     pub async fn set_metadata(&self, metadata: Metadata) -> Result<()> {
-        self.core.home.enter("set metadata")?;
+        self.shared.runtime.enter("set metadata")?;
         self.tenure.change_metadata(metadata);
-        self.core.renewals.renew(&self.tenure).await
+        self.shared.renewals.renew(&self.tenure).await
     }
 
     /// Begins a scope of exclusive work, which ends when the guard is dropped: until then, but no longer than the lease lasts,
@@ -265,7 +264,7 @@ impl LeaseHandle {
     #[must_use]
     pub fn scope(&self) -> WorkScope {
         self.tenure.enter_scope();
-        WorkScope { tenure: Arc::clone(&self.tenure), _scope: self.core.enter_scope() }
+        WorkScope { tenure: Arc::clone(&self.tenure), _scope: self.shared.enter_scope() }
     }
 
     /// Completes when the client begins to close: exclusive work should come to its end.
@@ -274,7 +273,7 @@ impl LeaseHandle {
     ///
     /// Cancel safe.
     pub async fn closing(&self) {
-        self.core.reached(Phase::Closing).await;
+        self.shared.reached(Phase::Closing).await;
     }
 }
 

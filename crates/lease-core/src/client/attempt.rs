@@ -7,20 +7,18 @@ use std::{
 
 use tracing::Instrument;
 
+use super::{lease::Lease, shared::Shared, try_acquired::TryAcquired};
 use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
-    LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result, TryAcquired,
-    batch::{Answered, Errand},
-    core::{Core, PendingRelease},
-    lease::Lease,
-    schedule::{Plan, Schedule},
-    tenure::Tenure,
+    LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result,
+    batch::{Answered, Request},
+    grant::{Granted, PendingRelease, Plan, Schedule, Tenure},
 };
 
 /// Asks for a lease once.
-pub(crate) async fn try_acquire(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
+pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
     let span = tracing::debug_span!("lease.try_acquire", %name);
-    match Attempt::new(core, name, options).ask().instrument(span).await {
+    match Attempt::new(shared, name, options).ask().instrument(span).await {
         Asked::Granted(lease) => Ok(TryAcquired::Acquired(lease)),
         Asked::Held { by, retry_after } => Ok(TryAcquired::Held { by, retry_after }),
         Asked::Failed(error) | Asked::Spent(error) => Err(error),
@@ -31,8 +29,8 @@ pub(crate) async fn try_acquire(core: &Arc<Core>, name: LeaseName, options: Leas
 ///
 /// Dropped without a lease, it sees to it that no grant is left behind: as soon as none of its calls is under way any
 /// more, what may have been granted is released in the background (S15).
-pub(crate) struct Attempt {
-    core: Arc<Core>,
+pub(super) struct Attempt {
+    shared: Arc<Shared>,
     request: AcquireRequest,
     schedule: Schedule,
     began: Moment,
@@ -46,7 +44,7 @@ pub(crate) struct Attempt {
 }
 
 /// What came of asking the store.
-pub(crate) enum Asked {
+pub(super) enum Asked {
     Granted(Lease),
     /// Somebody else has it.
     Held {
@@ -60,22 +58,22 @@ pub(crate) enum Asked {
 }
 
 impl Attempt {
-    pub(crate) fn new(core: &Arc<Core>, name: LeaseName, options: LeaseOptions) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, name: LeaseName, options: LeaseOptions) -> Self {
         let schedule = Schedule::new(&options);
         let request = AcquireRequest::new(
             name,
-            options.holder.unwrap_or_else(|| core.holder.clone()),
+            options.holder.unwrap_or_else(|| shared.holder.clone()),
             GrantId::random(),
             options.ttl,
         )
         .with_metadata(options.metadata)
         .with_announce(options.announce);
-        let outcomes = Outcomes::new(core, &request, schedule);
+        let outcomes = Outcomes::new(shared, &request, schedule);
         Self {
-            core: Arc::clone(core),
+            shared: Arc::clone(shared),
             request,
             schedule,
-            began: core.clock.now(),
+            began: shared.clock.now(),
             asked: 0,
             hung: 0,
             was_sent: false,
@@ -83,24 +81,24 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn name(&self) -> &LeaseName {
+    pub(super) fn name(&self) -> &LeaseName {
         &self.request.name
     }
 
-    pub(crate) fn holder(&self) -> &HolderId {
+    pub(super) fn holder(&self) -> &HolderId {
         &self.request.holder
     }
 
-    pub(crate) fn attempt_timeout(&self) -> Duration {
+    pub(super) fn attempt_timeout(&self) -> Duration {
         self.schedule.attempt_timeout
     }
 
     /// Begins anew, after the old nonce is spent.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.request.grant = GrantId::random();
         self.was_sent = false;
         self.outcomes.abandon();
-        self.outcomes = Outcomes::new(&self.core, &self.request, self.schedule);
+        self.outcomes = Outcomes::new(&self.shared, &self.request, self.schedule);
     }
 
     /// Asks the store once.
@@ -108,19 +106,19 @@ impl Attempt {
     /// # Cancel safety
     ///
     /// Dropping it does not cut the call; drop the attempt as well, or ask again.
-    pub(crate) async fn ask(&mut self) -> Asked {
-        let began = self.core.clock.now();
+    pub(super) async fn ask(&mut self) -> Asked {
+        let began = self.shared.clock.now();
         self.asked = self.asked.saturating_add(1);
-        let errand = Errand::new(self.request.clone(), began, self.schedule.attempt_timeout)
+        let request = Request::new(self.request.clone(), began, self.schedule.attempt_timeout)
             .after_hanging(self.hung)
             .for_the_first_time(!std::mem::replace(&mut self.was_sent, true));
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.lock().under_way += 1;
-        let asking = self.core.acquires.submit(errand, move |answered| outcomes.completed(&answered.result));
+        let asking = self.shared.acquires.submit(request, move |answered| outcomes.completed(&answered.result));
         let Answered { sent, result, hung } = asking.await;
         self.hung = if hung { self.hung + 1 } else { 0 };
-        let now = self.core.clock.now();
-        self.core.events.emit(|| LeaseEvent::Attempted {
+        let now = self.shared.clock.now();
+        self.shared.events.emit(|| LeaseEvent::Attempted {
             name: self.name().clone(),
             holder: self.holder().clone(),
             outcome: match &result {
@@ -143,9 +141,14 @@ impl Attempt {
     }
 
     fn hold(&self, grant: Grant, sent: Moment, now: Moment, plan: Plan) -> Asked {
-        let tenure = Tenure::new(&self.core, self.outcomes.claim(), grant.token, self.schedule, sent, plan);
+        let tenure = Tenure::new(
+            self.shared.next_tenure(),
+            Arc::clone(&self.shared.clock),
+            self.shared.events.clone(),
+            Granted { claim: self.outcomes.claim(), token: grant.token, schedule: self.schedule, sent, plan },
+        );
         tenure.report_grant(now, now.saturating_since(self.began), self.asked);
-        match Lease::begin(&self.core, tenure, plan) {
+        match Lease::begin(&self.shared, tenure, plan) {
             Ok(lease) => {
                 self.outcomes.lock().claimed = true;
                 Asked::Granted(lease)
@@ -155,7 +158,7 @@ impl Attempt {
     }
 
     fn error(&self, message: &'static str) -> Error {
-        Error::new(ErrorKind::Unavailable, "acquire", message).in_store(self.core.capabilities.store)
+        Error::new(ErrorKind::Unavailable, "acquire", message).in_store(self.shared.capabilities.store)
     }
 }
 
@@ -167,7 +170,7 @@ impl Drop for Attempt {
 
 /// The outcomes of all calls of one attempt; some may arrive after it was given up.
 struct Outcomes {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     claim: Claim,
     attempt_timeout: Duration,
     progress: Mutex<Progress>,
@@ -187,10 +190,10 @@ struct Progress {
 }
 
 impl Outcomes {
-    fn new(core: &Arc<Core>, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
+    fn new(shared: &Arc<Shared>, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
         let claim = Claim::new(request.name.clone(), request.holder.clone(), request.grant);
         Arc::new(Self {
-            core: Arc::clone(core),
+            shared: Arc::clone(shared),
             claim,
             attempt_timeout: schedule.attempt_timeout,
             progress: Mutex::default(),
@@ -229,7 +232,7 @@ impl Outcomes {
             drop(progress);
             let request = ReleaseRequest::new(self.claim());
             let timeout = self.attempt_timeout;
-            self.core.release_in_background(PendingRelease { request, token: None, timeout });
+            self.shared.release_in_background(PendingRelease { request, token: None, timeout });
         }
     }
 

@@ -10,21 +10,21 @@ use std::{
 use tokio::sync::watch;
 
 /// Waits for the next value; gone after the last one.
-pub(crate) struct Latest<T>(Option<Pin<Box<Next<T>>>>);
+pub(super) struct Latest<T>(Option<Pin<Box<Next<T>>>>);
 
 type Next<T> = dyn Future<Output = (watch::Receiver<T>, bool)> + Send + Sync;
 
 impl<T: Clone + Send + Sync + 'static> Latest<T> {
     /// What the receiver has not seen yet, and what comes after.
-    pub(crate) fn new(receiver: watch::Receiver<T>) -> Self {
+    pub(super) fn new(receiver: watch::Receiver<T>) -> Self {
         Self(Some(Box::pin(changed(receiver))))
     }
 
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.0 = None;
     }
 
-    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let Some(next) = &mut self.0 else { return Poll::Ready(None) };
         let (mut receiver, has_changed) = ready!(next.as_mut().poll(context));
         if !has_changed {

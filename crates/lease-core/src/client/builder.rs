@@ -1,14 +1,13 @@
-//! How a client is set up.
+//! The builder of a client.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use crate::{
-    Clock, HolderId, LeaseClient, LeaseStore, Observer, SystemClock, core::Core, home::Home, observer::Events,
-};
+use super::shared::Shared;
+use crate::{Clock, HolderId, LeaseClient, LeaseStore, Observer, SystemClock, observer::Events, runtime::Runtime};
 
-/// A client that is being set up, from [`LeaseClient::builder`].
+/// Builds a [`LeaseClient`]; from [`LeaseClient::builder`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -25,7 +24,7 @@ use crate::{
 /// # }).unwrap();
 /// ```
 #[derive(Debug)]
-#[must_use = "nothing is done until it is built"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     store: Arc<dyn LeaseStore>,
     holder: Option<HolderId>,
@@ -36,7 +35,7 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    pub(crate) fn new(store: Arc<dyn LeaseStore>) -> Self {
+    pub(super) fn new(store: Arc<dyn LeaseStore>) -> Self {
         Self {
             store,
             holder: None,
@@ -47,39 +46,39 @@ impl ClientBuilder {
         }
     }
 
-    /// Who the client is to others. Default: [`HolderId::random`]. Two clients that are alive at a time must not share one.
+    /// Sets the holder id of the client. Default: [`HolderId::random`]. Two clients must not use the same id at the same time.
     pub fn holder(self, holder: HolderId) -> Self {
         Self { holder: Some(holder), ..self }
     }
 
-    /// The clock by which the client measures and waits: another one in tests and simulations. Default: [`SystemClock`].
+    /// Sets the clock by which the client measures and waits, for tests and simulations. Default: [`SystemClock`].
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Adds an observer, which sees all events of the client. There may be several.
+    /// Adds an observer of all events of the client. There may be several.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// How long [`LeaseClient::close`] gives scopes of exclusive work to end by themselves. Default: 5 seconds; zero is
-    /// allowed.
+    /// Sets how long [`LeaseClient::close`] waits for scopes of exclusive work to end by themselves. Default: 5 seconds. Zero
+    /// is allowed.
     pub fn close_grace(self, close_grace: Duration) -> Self {
         Self { close_grace, ..self }
     }
 
-    /// The runtime on which the client works: the one that lives longest. Default: the one on which it is built, or if that is
-    /// none, the one of its first call.
+    /// Sets the runtime on which the client works: the one that lives longest. Default: the runtime on which the client is
+    /// built; if it is built outside a runtime, that of its first call.
     pub fn runtime(self, runtime: Handle) -> Self {
         Self { runtime: Some(runtime), ..self }
     }
 
-    /// The client.
+    /// Builds the client.
     #[must_use]
     pub fn build(self) -> LeaseClient {
         let holder = self.holder.unwrap_or_else(HolderId::random);
-        let (events, home) = (Events::new(self.observers), Home::new(self.runtime));
-        LeaseClient::of(Core::new(self.store, holder, self.clock, home, events, self.close_grace))
+        let (events, runtime) = (Events::new(self.observers), Runtime::new(self.runtime));
+        LeaseClient::from_shared(Shared::new(self.store, holder, self.clock, runtime, events, self.close_grace))
     }
 }

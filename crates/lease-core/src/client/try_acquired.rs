@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{Lease, LeaseRecord};
+use super::lease::Lease;
+use crate::LeaseRecord;
 
 /// The outcome of [`LeaseClient::try_acquire`](crate::LeaseClient::try_acquire).
 ///

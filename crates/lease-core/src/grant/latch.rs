@@ -5,10 +5,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    Clock, LeaseState, LossReason, Moment,
-    sync::{AtomicU64, Mutex, MutexGuard, Ordering, watch},
-};
+use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, watch};
+use crate::{Clock, LeaseState, LossReason, Moment};
 
 /// The deadline of a lease that is lost: it has passed on any clock.
 const LOST: u64 = 0;

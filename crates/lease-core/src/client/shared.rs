@@ -13,15 +13,16 @@ use std::{
 use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
+use super::renewal::Renewals;
 use crate::{
-    Capabilities, Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LeaseRecord,
-    LeaseStore, LossReason, Moment, ReleaseRequest, Released, Result, WakeupRegistry, Wakeups,
-    batch::{Acquire, Answered, Crowd, Errand, Lanes, Owned, Release, Route, caught, unwinding},
-    home::{Home, ended},
+    Capabilities, Claim, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
+    Moment, Released, Result, WakeupRegistry, Wakeups,
+    batch::{
+        Acquire, Answered, Batcher, Context, Pacing, Release, Request, SpawnOnDrop, catch_panic, catch_panic_async,
+    },
+    grant::{PendingRelease, Tenure},
     observer::Events,
-    renewal::Renewals,
-    tenure::Tenure,
-    waiting::Waiting,
+    runtime::Runtime,
 };
 
 /// How often a release that failed is repeated in the background.
@@ -30,17 +31,16 @@ const RELEASE_REPEATS: u32 = 3;
 /// How long to wait for an answer to what belongs to no lease.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) struct Core {
-    pub(crate) store: Arc<dyn LeaseStore>,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) holder: HolderId,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) events: Events,
-    pub(crate) acquires: Lanes<Acquire>,
-    pub(crate) renewals: Renewals,
-    pub(crate) waiting: Waiting,
-    pub(crate) home: Home,
-    releases: Lanes<Release>,
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn LeaseStore>,
+    pub(super) capabilities: Capabilities,
+    pub(super) holder: HolderId,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Events,
+    pub(super) acquires: Batcher<Acquire>,
+    pub(super) renewals: Renewals,
+    pub(super) runtime: Runtime,
+    releases: Batcher<Release>,
     /// Where the store has no push: what this client has released itself, for those of it who wait.
     hints: Option<WakeupRegistry>,
     tenures: AtomicU64,
@@ -52,19 +52,9 @@ pub(crate) struct Core {
     releasing: watch::Sender<usize>,
 }
 
-/// What is to be said to the store of the end of a grant.
-#[derive(Debug, Clone)]
-pub(crate) struct PendingRelease {
-    pub(crate) request: ReleaseRequest,
-    /// Nothing for a grant that may have been made, and was never seen.
-    pub(crate) token: Option<FencingToken>,
-    /// How long it waits for the answer.
-    pub(crate) timeout: Duration,
-}
-
 /// The life of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub(super) enum Phase {
     Open,
     /// Nothing new is begun; scopes are asked to end.
     Closing,
@@ -73,31 +63,35 @@ pub(crate) enum Phase {
     Closed,
 }
 
-impl Core {
-    pub(crate) fn new(
+impl Shared {
+    pub(super) fn new(
         store: Arc<dyn LeaseStore>,
         holder: HolderId,
         clock: Arc<dyn Clock>,
-        home: Home,
+        runtime: Runtime,
         events: Events,
         close_grace: Duration,
     ) -> Self {
         let capabilities = store.capabilities();
         let calls_at_once = capabilities.calls_at_once;
         let hints = (!capabilities.push).then(WakeupRegistry::default);
-        let crowd = (calls_at_once <= 1).then(Arc::<Crowd>::default);
-        let route =
-            Route { store: Arc::clone(&store), clock: Arc::clone(&clock), home: home.clone(), calls_at_once, crowd };
+        let pacing = (calls_at_once <= 1).then(Arc::<Pacing>::default);
+        let context = Context {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            runtime: runtime.clone(),
+            calls_at_once,
+            pacing,
+        };
         Self {
             capabilities,
             hints,
             holder,
             events,
-            acquires: Lanes::new(route.clone()),
-            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock), home.clone()),
-            releases: Lanes::new(route),
-            home,
-            waiting: Waiting::default(),
+            acquires: Batcher::new(context.clone()),
+            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock), runtime.clone()),
+            releases: Batcher::new(context),
+            runtime,
             tenures: AtomicU64::new(0),
             store,
             clock,
@@ -109,46 +103,46 @@ impl Core {
     }
 
     /// Whether something new may be begun: the client is open, and the caller on a runtime.
-    pub(crate) fn enter(&self, operation: &'static str) -> Result<()> {
+    pub(super) fn enter(&self, operation: &'static str) -> Result<()> {
         if self.is_closed() {
-            return Err(closed(operation));
+            return Err(Error::closed(operation));
         }
-        self.home.enter(operation).map(drop)
+        self.runtime.enter(operation).map(drop)
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         *self.phase.borrow() > Phase::Open
     }
 
-    pub(crate) fn next_tenure(&self) -> u64 {
+    pub(super) fn next_tenure(&self) -> u64 {
         self.tenures.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Waits for this phase, or a later one.
-    pub(crate) async fn reached(&self, phase: Phase) {
+    pub(super) async fn reached(&self, phase: Phase) {
         // The sender lives as long as `self`.
         let _ = self.phase.subscribe().wait_for(|current| *current >= phase).await;
     }
 
     /// Releases and waits for the answer. Transient failures are repeated in the background.
-    pub(crate) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
+    pub(super) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
         let span = tracing::debug_span!("lease.release", name = %release.request.claim.name);
-        let errand = Errand::new(release.request.clone(), self.clock.now(), release.timeout);
-        let core = Arc::clone(self);
-        let done = move |answered: &Answered<Released>| core.released(release, RELEASE_REPEATS, 0, answered);
-        self.releases.submit(errand, done).instrument(span).await.result
+        let request = Request::new(release.request.clone(), self.clock.now(), release.timeout);
+        let shared = Arc::clone(self);
+        let done = move |answered: &Answered<Released>| shared.released(release, RELEASE_REPEATS, 0, answered);
+        self.releases.submit(request, done).instrument(span).await.result
     }
 
     /// Releases, best effort (S16).
-    pub(crate) fn release_in_background(self: &Arc<Self>, release: PendingRelease) {
+    pub(super) fn release_in_background(self: &Arc<Self>, release: PendingRelease) {
         self.release_repeatedly(release, RELEASE_REPEATS, 0);
     }
 
     fn release_repeatedly(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32) {
-        let errand = Errand::new(release.request.clone(), self.clock.now(), release.timeout).after_hanging(hung);
-        let (core, releasing) = (Arc::clone(self), Releasing::begin(self));
-        self.releases.enqueue(errand, move |answered| {
-            core.released(release, repeats, hung, &answered);
+        let request = Request::new(release.request.clone(), self.clock.now(), release.timeout).after_hanging(hung);
+        let (shared, releasing) = (Arc::clone(self), Releasing::begin(self));
+        self.releases.enqueue(request, move |answered| {
+            shared.released(release, repeats, hung, &answered);
             drop(releasing);
         });
     }
@@ -173,22 +167,22 @@ impl Core {
             self.release_repeatedly(release, repeats - 1, 1);
             return;
         }
-        let (core, hung) = (Arc::clone(self), hung + u32::from(answered.hung));
-        self.home.spawn(async move {
-            core.clock.sleep_until(core.clock.now() + release.timeout).await;
-            core.release_repeatedly(release, repeats - 1, hung);
+        let (shared, hung) = (Arc::clone(self), hung + u32::from(answered.hung));
+        self.runtime.spawn(async move {
+            shared.clock.sleep_until(shared.clock.now() + release.timeout).await;
+            shared.release_repeatedly(release, repeats - 1, hung);
         });
     }
 
     /// Hints about this name. A store that panics gives none: that costs time only (S20).
-    pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
+    pub(super) fn subscribe(&self, name: &LeaseName) -> Wakeups {
         if let Some(hints) = &self.hints {
             return hints.subscribe(name);
         }
-        unwinding("subscribe", || self.store.subscribe(name)).unwrap_or_else(|_| Wakeups::never())
+        catch_panic("subscribe", || self.store.subscribe(name)).unwrap_or_else(|_| Wakeups::never())
     }
 
-    pub(crate) async fn inspect(&self, name: LeaseName) -> Result<Option<LeaseRecord>> {
+    pub(super) async fn inspect(&self, name: LeaseName) -> Result<Option<LeaseRecord>> {
         let store = Arc::clone(&self.store);
         let span = tracing::debug_span!("lease.inspect", %name);
         self.in_time("inspect", async move { store.inspect(&name).await }).instrument(span).await
@@ -199,7 +193,7 @@ impl Core {
     /// # Cancel safety
     ///
     /// Dropping it does not cut the call, which the runtime finishes (S15).
-    pub(crate) async fn in_time<T: Send + 'static>(
+    pub(super) async fn in_time<T: Send + 'static>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T>> + Send + 'static,
@@ -209,22 +203,22 @@ impl Core {
             let error = |kind, message| Err(Error::new(kind, operation, message).in_store(store));
             tokio::select! {
                 biased;
-                outcome = caught(operation, call) => outcome.unwrap_or_else(|panic| error(ErrorKind::Internal, panic)),
+                outcome = catch_panic_async(operation, call) => outcome.unwrap_or_else(|panic| error(ErrorKind::Internal, panic)),
                 () = clock.sleep_until(clock.now() + CALL_TIMEOUT) => {
                     error(ErrorKind::Indeterminate, format!("no answer within {CALL_TIMEOUT:?}"))
                 }
             }
         };
-        if self.home.is_here() {
-            return Owned::new(call, &self.home).await;
+        if self.runtime.is_current() {
+            return SpawnOnDrop::new(call, &self.runtime).await;
         }
         let (sender, answer) = oneshot::channel();
-        self.home.spawn(async move {
+        self.runtime.spawn(async move {
             let _ = sender.send(call.await);
         });
         tokio::select! {
             biased;
-            answer = answer => answer.unwrap_or_else(|_| Err(ended(operation))),
+            answer = answer => answer.unwrap_or_else(|_| Err(Error::runtime_ended(operation))),
             () = self.clock.sleep_until(self.clock.now() + CALL_TIMEOUT * 2) => {
                 let message = "the runtime of this client does not run it: is it blocked, or not driven any more?";
                 Err(Error::new(ErrorKind::Indeterminate, operation, message))
@@ -233,14 +227,14 @@ impl Core {
     }
 
     /// Counts a scope of exclusive work for as long as the guard lives.
-    pub(crate) fn enter_scope(self: &Arc<Self>) -> Scope {
+    pub(super) fn enter_scope(self: &Arc<Self>) -> Scope {
         self.scopes.send_modify(|scopes| *scopes += 1);
         Scope(Arc::clone(self))
     }
 
     /// Begins to close if nobody has; completes when it is closed.
-    pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
-        self.home.enter("close")?;
+    pub(super) async fn close(self: &Arc<Self>) -> Result<()> {
+        self.runtime.enter("close")?;
         let first = self.phase.send_if_modified(|phase| {
             let first = *phase == Phase::Open;
             if first {
@@ -250,9 +244,9 @@ impl Core {
         });
         if first {
             // A task of its own, so that a caller who stops waiting does not stop the closing.
-            let (core, closed) = (Arc::clone(self), Closed(Arc::clone(self)));
-            self.home.spawn(async move {
-                core.drain_and_release().await;
+            let (shared, closed) = (Arc::clone(self), Closed(Arc::clone(self)));
+            self.runtime.spawn(async move {
+                shared.drain_and_release().await;
                 drop(closed);
             });
         }
@@ -301,7 +295,7 @@ impl Core {
 }
 
 /// A scope of exclusive work that has not ended.
-pub(crate) struct Scope(Arc<Core>);
+pub(super) struct Scope(Arc<Shared>);
 
 impl Drop for Scope {
     fn drop(&mut self) {
@@ -310,12 +304,12 @@ impl Drop for Scope {
 }
 
 /// A release under way in the background.
-struct Releasing(Arc<Core>);
+struct Releasing(Arc<Shared>);
 
 impl Releasing {
-    fn begin(core: &Arc<Core>) -> Self {
-        core.releasing.send_modify(|releasing| *releasing += 1);
-        Self(Arc::clone(core))
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.releasing.send_modify(|releasing| *releasing += 1);
+        Self(Arc::clone(shared))
     }
 }
 
@@ -326,7 +320,7 @@ impl Drop for Releasing {
 }
 
 /// Whatever happens to the closing, nobody waits for its end for ever.
-struct Closed(Arc<Core>);
+struct Closed(Arc<Shared>);
 
 impl Drop for Closed {
     fn drop(&mut self) {
@@ -334,13 +328,9 @@ impl Drop for Closed {
     }
 }
 
-pub(crate) fn closed(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, operation, "the client is closed: use another one")
-}
-
-impl fmt::Debug for Core {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
+        f.debug_struct("Shared")
             .field("store", &self.store)
             .field("holder", &self.holder)
             .field("phase", &*self.phase.borrow())

@@ -12,12 +12,11 @@ use std::{
 use futures_core::Stream;
 use tokio::sync::watch;
 
-use crate::{
-    ErrorKind, LeaseName, LeaseRecord, Result,
-    core::{Core, Phase, closed},
-    home::ended,
+use super::{
     latest::Latest,
+    shared::{Phase, Shared},
 };
+use crate::{Error, ErrorKind, LeaseName, LeaseRecord, Result};
 
 /// A look at least this often, behind the hints.
 const POLL: Duration = Duration::from_secs(2);
@@ -41,9 +40,9 @@ pub struct LeaseWatch {
 type State = Result<Option<LeaseRecord>>;
 
 impl LeaseWatch {
-    pub(crate) fn new(core: &Arc<Core>, name: LeaseName) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, name: LeaseName) -> Self {
         let (sender, receiver) = watch::channel(Ok(None));
-        core.home.spawn(look(Arc::clone(core), name, sender));
+        shared.runtime.spawn(look(Arc::clone(shared), name, sender));
         Self { states: Latest::new(receiver), has_ended: false }
     }
 
@@ -57,21 +56,21 @@ impl LeaseWatch {
     }
 }
 
-async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<State>) {
-    let mut wakeups = core.subscribe(&name);
+async fn look(shared: Arc<Shared>, name: LeaseName, states: watch::Sender<State>) {
+    let mut wakeups = shared.subscribe(&name);
     let mut last = None;
     loop {
         let state = tokio::select! {
             biased;
             () = states.closed() => return,
-            () = core.reached(Phase::Closing) => {
-                let _ = states.send(Err(closed("watch")));
+            () = shared.reached(Phase::Closing) => {
+                let _ = states.send(Err(Error::closed("watch")));
                 return;
             }
-            state = core.inspect(name.clone()) => state,
+            state = shared.inspect(name.clone()) => state,
         };
         let remaining = state.as_ref().ok().and_then(Option::as_ref).map(|record| record.remaining);
-        let wake_at = core.clock.now() + remaining.map_or(POLL, |remaining| remaining.clamp(SHORTEST_PAUSE, POLL));
+        let wake_at = shared.clock.now() + remaining.map_or(POLL, |remaining| remaining.clamp(SHORTEST_PAUSE, POLL));
         // What is left changes all the time; that is no news.
         let news = state
             .as_ref()
@@ -84,9 +83,9 @@ async fn look(core: Arc<Core>, name: LeaseName, states: watch::Sender<State>) {
         tokio::select! {
             biased;
             () = states.closed() => return,
-            () = core.reached(Phase::Closing) => {}
+            () = shared.reached(Phase::Closing) => {}
             () = wakeups.next() => {}
-            () = core.clock.sleep_until(wake_at) => {}
+            () = shared.clock.sleep_until(wake_at) => {}
         }
     }
 }
@@ -99,7 +98,7 @@ impl Stream for LeaseWatch {
         if let Poll::Ready(None) = state
             && !self.has_ended
         {
-            state = Poll::Ready(Some(Err(ended("watch"))));
+            state = Poll::Ready(Some(Err(Error::runtime_ended("watch"))));
         }
         self.has_ended |= matches!(&state, Poll::Ready(Some(Err(error))) if error.kind() == ErrorKind::Closed);
         state

@@ -12,48 +12,14 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    Claim, Clock, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LossReason, Metadata,
+    Claim, Clock, Error, FencingToken, HolderId, LeaseEvent, LeaseLost, LeaseName, LeaseState, LossReason, Metadata,
     MetadataUpdate, Moment, ReleaseRequest, RenewRequest,
-    core::{Core, PendingRelease},
-    latch::{Extended, Latch},
-    observer::Events,
-    schedule::{Plan, Schedule},
-};
-
-/// How a lease stands, as far as its holder knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LeaseState {
-    /// Held, and renewed as planned.
-    Held,
-    /// Still held, but a renewal failed, is unknown or is overdue. A warning, not a loss (L9).
-    Jeopardy {
-        /// The moment, on the client's clock, at which it is lost unless a renewal succeeds before.
-        until: Moment,
+    grant::{
+        latch::{Extended, Latch},
+        schedule::{Plan, Schedule},
     },
-    /// No longer held, for ever.
-    Lost(LossReason),
-}
-
-/// A lease was lost while it was needed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the lease {name} with token {token} is lost: {reason}")]
-#[non_exhaustive]
-pub struct LeaseLost {
-    /// The lease.
-    pub name: LeaseName,
-    /// The token of the grant that is lost.
-    pub token: FencingToken,
-    /// Why.
-    pub reason: LossReason,
-}
-
-impl From<LeaseLost> for Error {
-    fn from(lost: LeaseLost) -> Self {
-        let LeaseLost { name, token, reason } = &lost;
-        Self::new(ErrorKind::Lost, "hold", format!("{name} with token {token}: {reason}")).with_source(lost)
-    }
-}
+    observer::Events,
+};
 
 /// The state of one grant.
 pub(crate) struct Tenure {
@@ -74,6 +40,25 @@ pub(crate) struct Tenure {
     metadata: Mutex<MetadataChanges>,
 }
 
+/// What is known of a grant when its tenure begins.
+pub(crate) struct Granted {
+    pub(crate) claim: Claim,
+    pub(crate) token: FencingToken,
+    pub(crate) schedule: Schedule,
+    pub(crate) sent: Moment,
+    pub(crate) plan: Plan,
+}
+
+/// The release that ends a grant.
+#[derive(Debug, Clone)]
+pub(crate) struct PendingRelease {
+    pub(crate) request: ReleaseRequest,
+    /// `None` for a grant that may have been made without being seen.
+    pub(crate) token: Option<FencingToken>,
+    /// How long to wait for the answer.
+    pub(crate) timeout: Duration,
+}
+
 /// Changes of metadata that the store has not confirmed yet go with every renewal.
 #[derive(Default)]
 struct MetadataChanges {
@@ -82,24 +67,18 @@ struct MetadataChanges {
 }
 
 impl Tenure {
-    /// The tenure that a grant begins, counted from when its request was sent (S1).
-    pub(crate) fn new(
-        core: &Core,
-        claim: Claim,
-        token: FencingToken,
-        schedule: Schedule,
-        sent: Moment,
-        plan: Plan,
-    ) -> Self {
+    /// Creates the tenure of a grant, counted from when its request was sent (S1).
+    pub(crate) fn new(number: u64, clock: Arc<dyn Clock>, events: Events, granted: Granted) -> Self {
+        let Granted { claim, token, schedule, sent, plan } = granted;
         Self {
-            number: core.next_tenure(),
+            number,
             claim,
             token,
             schedule,
             began: sent,
-            clock: Arc::clone(&core.clock),
-            events: core.events.clone(),
-            latch: Latch::new(Arc::clone(&core.clock), schedule.tenure_ends(sent), plan.valid_until),
+            latch: Latch::new(Arc::clone(&clock), schedule.tenure_ends(sent), plan.valid_until),
+            clock,
+            events,
             scopes: AtomicUsize::new(0),
             is_told: AtomicBool::new(false),
             metadata: Mutex::default(),

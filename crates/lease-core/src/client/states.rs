@@ -9,7 +9,8 @@ use std::{
 use futures_core::Stream;
 use tokio::sync::watch;
 
-use crate::{LeaseState, latest::Latest};
+use super::latest::Latest;
+use crate::LeaseState;
 
 /// How a lease stands, from [`LeaseHandle::states`](crate::LeaseHandle::states): the current state first, then the latest one
 /// after each change. Whoever is slow misses what lies in between, never [`LeaseState::Lost`], which is the last one.
@@ -18,7 +19,7 @@ use crate::{LeaseState, latest::Latest};
 pub struct LeaseStates(Latest<LeaseState>);
 
 impl LeaseStates {
-    pub(crate) fn new(mut states: watch::Receiver<LeaseState>) -> Self {
+    pub(super) fn new(mut states: watch::Receiver<LeaseState>) -> Self {
         states.mark_changed();
         Self(Latest::new(states))
     }

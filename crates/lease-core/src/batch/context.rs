@@ -1,0 +1,18 @@
+//! What the queues of an operation share.
+
+use std::sync::Arc;
+
+use super::Pacing;
+use crate::{Clock, LeaseStore, runtime::Runtime};
+
+/// What the queues of an operation share.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: Runtime,
+    /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
+    pub(crate) calls_at_once: usize,
+    /// Present where the store takes one call at a time. Shared with the other operation of the same callers.
+    pub(crate) pacing: Option<Arc<Pacing>>,
+}

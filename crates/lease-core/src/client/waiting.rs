@@ -1,0 +1,379 @@
+//! Waiting for a name that another holder has.
+//!
+//! All callers of a client that want one name, as the same holder, stand in one line and are served in order. The caller that
+//! opens the line asks the store once, itself. After that one task, the contender, tries on behalf of the first waiter (L2). It
+//! is woken by the store's hints (S20), by the expiry of the lease, or by a poll.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
+
+use super::{
+    attempt::{Asked, Attempt},
+    lease::Lease,
+    shared::{Phase, Shared},
+};
+use crate::{
+    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, WaitOutcome, random::Jitter,
+};
+
+/// The interval of the poll that backs up the push: from this to twice this.
+const POLL: Duration = Duration::from_secs(1);
+/// Contenders try up to this much after the lease expires, so that not all of them try at once.
+const EXPIRY_JITTER: Duration = Duration::from_millis(25);
+
+/// The waiting lines of a client.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Mutex<HashMap<Key, VecDeque<Waiter>>>);
+
+/// The key of a line. The holder matters: a name may be reserved for one, and others must not stand in its way.
+type Key = (LeaseName, HolderId);
+
+struct Waiter {
+    attempt: Attempt,
+    reply: oneshot::Sender<Result<Lease>>,
+    observed: watch::Sender<Observed>,
+    /// The store's last answer to when the name may be free.
+    retry_after: Option<Duration>,
+}
+
+/// The last observation of a name, for the error of the wait limit. The limit does not pass before there is one (S19).
+#[derive(Debug, Default)]
+enum Observed {
+    /// The store has not answered yet.
+    #[default]
+    Nothing,
+    /// Other callers of this client wait for it.
+    Line,
+    Held,
+    Failed(Error),
+}
+
+/// Acquires a lease, waiting for it while another holder has it.
+pub(super) async fn acquire(
+    shared: &Arc<Shared>,
+    lines: &Arc<Lines>,
+    name: LeaseName,
+    options: LeaseOptions,
+) -> Result<Lease> {
+    let span = tracing::debug_span!("lease.acquire", %name);
+    acquire_within_limit(shared, lines, name, options).instrument(span).await
+}
+
+async fn acquire_within_limit(
+    shared: &Arc<Shared>,
+    lines: &Arc<Lines>,
+    name: LeaseName,
+    options: LeaseOptions,
+) -> Result<Lease> {
+    let limit = options.wait_limit;
+    let mut wait = Wait::new(shared, &name, &options);
+    let observed = watch::Sender::new(Observed::Nothing);
+    let mut observations = observed.subscribe();
+    let began = shared.clock.now();
+    let limit_passed = async {
+        match limit {
+            Some(limit) => {
+                // The first attempt is not cut short.
+                let _ = observations.wait_for(|observed| !matches!(observed, Observed::Nothing)).await;
+                shared.clock.sleep_until(began + limit).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let attempt = Attempt::new(shared, name.clone(), options);
+    let outcome = tokio::select! {
+        biased;
+        outcome = acquire_without_limit(shared, lines, attempt, &observed, &wait) => outcome,
+        () = shared.reached(Phase::Closing) => Err(Error::closed("acquire")),
+        () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), &observed.borrow())),
+    };
+    wait.outcome = match &outcome {
+        Ok(_) => WaitOutcome::Won,
+        Err(error) => match error.kind() {
+            ErrorKind::WaitLimit => WaitOutcome::LimitPassed,
+            ErrorKind::Closed => WaitOutcome::Closed,
+            kind => WaitOutcome::Failed(kind),
+        },
+    };
+    outcome
+}
+
+async fn acquire_without_limit(
+    shared: &Arc<Shared>,
+    lines: &Arc<Lines>,
+    mut attempt: Attempt,
+    observed: &watch::Sender<Observed>,
+    wait: &Wait<'_>,
+) -> Result<Lease> {
+    let key = (attempt.name().clone(), attempt.holder().clone());
+    let line = Line { shared: Arc::clone(shared), lines: Arc::clone(lines), key };
+    let mut retry_after = None;
+    let opening = Opening::begin(&line);
+    if opening.is_some() {
+        match attempt.ask().await {
+            Asked::Granted(lease) => return Ok(lease),
+            Asked::Held { retry_after: after, .. } => {
+                observed.send_replace(Observed::Held);
+                retry_after = after;
+            }
+            Asked::Failed(error) if !error.is_transient() => return Err(error),
+            Asked::Failed(error) => {
+                observed.send_replace(Observed::Failed(error));
+            }
+            Asked::Spent(error) => {
+                observed.send_replace(Observed::Failed(error));
+                attempt.begin_anew();
+            }
+        }
+    } else {
+        observed.send_replace(Observed::Line);
+    }
+    wait.begin();
+    let (reply, answer) = oneshot::channel();
+    let waiter = Waiter { attempt, reply, observed: observed.clone(), retry_after };
+    match opening {
+        Some(opening) => opening.stay(waiter),
+        None => line.join(waiter),
+    }
+    // The reply is dropped only with the contender, when the client's runtime ends.
+    answer.await.unwrap_or_else(|_| Err(Error::runtime_ended("acquire")))
+}
+
+fn wait_limit(name: &LeaseName, limit: Duration, observed: &Observed) -> Error {
+    let error = |message| Error::new(ErrorKind::WaitLimit, "acquire", message);
+    match observed {
+        Observed::Held => error(format!("{name} was still held by another holder after {limit:?}")),
+        Observed::Failed(cause) => {
+            error(format!("{name} was not acquired within {limit:?}: {cause}")).with_source(cause.clone())
+        }
+        Observed::Nothing | Observed::Line => error(format!(
+            "{name} was not acquired within {limit:?}: other callers of this client were waiting for it before"
+        )),
+    }
+}
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, VecDeque<Waiter>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the lines.
+#[derive(Clone)]
+struct Line {
+    shared: Arc<Shared>,
+    lines: Arc<Lines>,
+    key: Key,
+}
+
+impl Line {
+    /// Adds a waiter at the end. The first one starts the contender.
+    fn join(&self, waiter: Waiter) {
+        match self.lines.lock().entry(self.key.clone()) {
+            Entry::Occupied(mut line) => {
+                let line = line.get_mut();
+                if line.len() == line.capacity() {
+                    // Before the line grows, remove the waiters that were dropped.
+                    line.retain(|waiter| !waiter.reply.is_closed());
+                }
+                line.push_back(waiter);
+                return;
+            }
+            Entry::Vacant(line) => line.insert(VecDeque::from([waiter])),
+        };
+        self.start_contender(None);
+    }
+
+    fn start_contender(&self, wake_at: Option<Moment>) {
+        self.shared.runtime.spawn(Contender::new(self.clone(), wake_at).run());
+    }
+}
+
+/// The first attempt of the caller that opened a line. Later callers wait for its outcome.
+struct Opening {
+    line: Line,
+    is_over: bool,
+}
+
+impl Opening {
+    /// Opens the line, if there is none.
+    fn begin(line: &Line) -> Option<Self> {
+        match line.lines.lock().entry(line.key.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(vacant) => vacant.insert(VecDeque::new()),
+        };
+        Some(Self { line: line.clone(), is_over: false })
+    }
+
+    /// Puts its caller at the head of the line.
+    fn stay(mut self, waiter: Waiter) {
+        self.is_over = true;
+        self.line.lines.lock().entry(self.line.key.clone()).or_default().push_front(waiter);
+        self.line.start_contender(None);
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Granted, failed or dropped: the contender goes on at once for the callers in line, if there are any.
+        let mut lines = self.line.lines.lock();
+        if lines.get(&self.line.key).is_some_and(VecDeque::is_empty) {
+            lines.remove(&self.line.key);
+            return;
+        }
+        drop(lines);
+        self.line.start_contender(Some(self.line.shared.clock.now()));
+    }
+}
+
+/// The task that contends for one name on behalf of a line. A waiter that is dropped, or not polled, delays no other one.
+struct Contender {
+    line: Line,
+    /// Seeded by name and holder, so that contenders differ, and a simulation can be reproduced.
+    jitter: Jitter,
+    /// When the next attempt is due, for whichever waiter is first then: a waiter that is dropped takes neither the poll nor a
+    /// hint with it.
+    wake_at: Option<Moment>,
+    is_registered: bool,
+}
+
+impl Contender {
+    fn new(line: Line, wake_at: Option<Moment>) -> Self {
+        let jitter = Jitter::new(&line.key);
+        Self { line, jitter, wake_at, is_registered: true }
+    }
+
+    async fn run(mut self) {
+        // Before the first attempt, so that no release in between is missed.
+        let mut wakeups = self.line.shared.subscribe(&self.line.key.0);
+        while let Some(mut waiter) = self.next_waiter() {
+            let own = self.after(waiter.retry_after);
+            let mut wakes = self.wake_at.take().map_or(own, |at: Moment| at.min(own));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = waiter.reply.closed() => {
+                        self.wake_at = Some(wakes);
+                        break;
+                    }
+                    () = wakeups.next() => {}
+                    () = self.line.shared.clock.sleep_until(wakes) => {}
+                }
+                let asked = tokio::select! {
+                    biased;
+                    asked = waiter.attempt.ask() => asked,
+                    () = waiter.reply.closed() => {
+                        self.wake_at = Some(self.line.shared.clock.now());
+                        break;
+                    }
+                };
+                match asked {
+                    Asked::Granted(lease) => {
+                        // If the waiter was dropped at this very moment, the lease comes back and is released.
+                        let _ = waiter.reply.send(Ok(lease));
+                        break;
+                    }
+                    Asked::Held { retry_after, .. } => {
+                        waiter.observed.send_replace(Observed::Held);
+                        wakes = self.after(retry_after);
+                    }
+                    Asked::Failed(error) if !error.is_transient() => {
+                        let _ = waiter.reply.send(Err(error));
+                        break;
+                    }
+                    Asked::Failed(error) => {
+                        waiter.observed.send_replace(Observed::Failed(error));
+                        wakes = self.after(Some(waiter.attempt.attempt_timeout()));
+                    }
+                    Asked::Spent(error) => {
+                        waiter.observed.send_replace(Observed::Failed(error));
+                        waiter.attempt.begin_anew();
+                        wakes = self.after(Some(waiter.attempt.attempt_timeout()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the first waiter that was not dropped. Without one, the line is removed under the same lock: a later caller starts
+    /// another contender.
+    fn next_waiter(&mut self) -> Option<Waiter> {
+        let mut lines = self.line.lines.lock();
+        let line = lines.get_mut(&self.line.key)?;
+        while let Some(waiter) = line.pop_front() {
+            if !waiter.reply.is_closed() {
+                return Some(waiter);
+            }
+        }
+        lines.remove(&self.line.key);
+        self.is_registered = false;
+        None
+    }
+
+    /// Returns when to try again: at the next poll, or when the lease expires.
+    fn after(&mut self, retry_after: Option<Duration>) -> Moment {
+        let poll = POLL.mul_f64(1.0 + self.jitter.share());
+        let expiry = retry_after.map(|after| after.saturating_add(EXPIRY_JITTER.mul_f64(self.jitter.share())));
+        self.line.shared.clock.now() + expiry.map_or(poll, |expiry| expiry.min(poll))
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        // The runtime has ended. Dropping the waiters' replies notifies them; the lock is not held meanwhile.
+        let line = if self.is_registered { self.line.lines.lock().remove(&self.line.key) } else { None };
+        drop(line);
+    }
+}
+
+/// A wait, whose beginning and end are reported to observers, however it ends.
+struct Wait<'a> {
+    shared: &'a Shared,
+    name: &'a LeaseName,
+    holder: HolderId,
+    began: OnceLock<Moment>,
+    outcome: WaitOutcome,
+}
+
+impl<'a> Wait<'a> {
+    fn new(shared: &'a Shared, name: &'a LeaseName, options: &LeaseOptions) -> Self {
+        let holder = options.holder.as_ref().unwrap_or(&shared.holder).clone();
+        Self { shared, name, holder, began: OnceLock::new(), outcome: WaitOutcome::Dropped }
+    }
+
+    fn begin(&self) {
+        self.began.get_or_init(|| {
+            let Self { shared, name, holder, .. } = self;
+            shared.events.emit(|| LeaseEvent::WaitStarted { name: (*name).clone(), holder: holder.clone() });
+            shared.clock.now()
+        });
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let Some(began) = self.began.get() else { return };
+        self.shared.events.emit(|| LeaseEvent::WaitEnded {
+            name: self.name.clone(),
+            holder: self.holder.clone(),
+            waited: self.shared.clock.now().saturating_since(*began),
+            outcome: self.outcome,
+        });
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter").field("name", self.attempt.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+//! One grant: until when it is held, and when it is renewed.
+
+mod latch;
+mod schedule;
+mod state;
+mod sync;
+mod tenure;
+mod validate;
+
+pub(crate) use self::{
+    schedule::{Plan, Schedule, least_time},
+    tenure::{Granted, PendingRelease, Tenure},
+};
+pub use self::{state::LeaseState, validate::InvalidOptions};
