@@ -294,7 +294,7 @@ impl LeaseClient {
         Ok(LeaseWatch::new(&self.shared, name.into_lease_name()?))
     }
 
-    /// Ends the grant with this token, whoever holds it: an operation for administrators (S22). Returns
+    /// Ends the grant with this token, whichever holder has it: an operation for administrators (S22). Returns
     /// [`Released::NotHeld`] if that grant is not in force any more; a later grant of the name is never ended.
     ///
     /// # Errors

@@ -15,19 +15,19 @@ use std::{
 pub struct Moment(Duration);
 
 impl Moment {
-    /// The moment at which this much time has passed since the clock's origin.
+    /// Creates the moment at which this much time has passed since the clock's origin.
     #[must_use]
     pub const fn from_origin(elapsed: Duration) -> Self {
         Self(elapsed)
     }
 
-    /// The time since the clock's origin.
+    /// Returns the time since the clock's origin.
     #[must_use]
     pub const fn since_origin(self) -> Duration {
         self.0
     }
 
-    /// The time from an earlier moment to this one; zero when that moment is later.
+    /// Returns the time from an earlier moment to this one, or zero if that moment is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -37,7 +37,7 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
-    /// The moment this much later; at the end of time, the end of time.
+    /// Returns the moment this much later. Saturates at the largest moment.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }
@@ -46,27 +46,27 @@ impl Add<Duration> for Moment {
 impl Sub<Duration> for Moment {
     type Output = Self;
 
-    /// The moment this much earlier; at the origin, the origin.
+    /// Returns the moment this much earlier. Saturates at the origin.
     fn sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration))
     }
 }
 
-/// What a [`Clock`] returns to sleep on.
+/// The future of [`Clock::sleep_until`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A local clock that never goes back, and on which time spent suspended is time spent (S18).
+/// A local clock that never goes back, and that includes the time for which the machine was suspended (S18).
 ///
-/// Everything in this library that measures or waits asks its client's clock, so that tests can turn it.
+/// Everything in this library that measures or waits uses its client's clock, so that tests can control time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The moment that is now. Cheap, no I/O.
+    /// Returns the current moment. Cheap, without I/O.
     fn now(&self) -> Moment;
 
-    /// Completes once `deadline` has come by this clock. Called within a tokio runtime.
+    /// Waits until `deadline` by this clock. Called within a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops the waiting.
+    /// Cancel safe.
     fn sleep_until(&self, deadline: Moment) -> Sleep;
 }
 
@@ -81,11 +81,11 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The system's clock, including suspend: `CLOCK_BOOTTIME` on Linux, the continuous clock elsewhere.
+/// The system's clock, which includes the time of suspension: `CLOCK_BOOTTIME` on Linux, the continuous clock elsewhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// A sleeping timer looks at the clock at least this often, so that a suspend cannot delay it for longer (S5).
+/// A timer checks the clock at least this often, so that a suspension does not delay it for longer (S5).
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 impl Clock for SystemClock {
@@ -112,7 +112,7 @@ fn time_since_boot() -> Duration {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;
-    // On Apple systems this one goes on during suspend; std's `Instant` does not.
+    // On Apple systems this one goes on during a suspension; std's `Instant` does not.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const CLOCK: ClockId = ClockId::Monotonic;
 
@@ -120,21 +120,22 @@ fn time_since_boot() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Elsewhere (Windows) std's `Instant` goes on during suspend.
+/// Elsewhere (Windows) std's `Instant` goes on during a suspension.
 #[cfg(not(unix))]
 fn time_since_boot() -> Duration {
     static ORIGIN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
     ORIGIN.elapsed()
 }
 
-/// The clock of the tokio runtime, which a test can pause and advance. Not for production: it stops during suspend.
+/// The clock of the tokio runtime, which a test can pause and advance. Not for production: it stops while the machine is
+/// suspended.
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock {
     origin: tokio::time::Instant,
 }
 
 impl TokioClock {
-    /// A clock that begins now. Make it where it is used, within the runtime: a paused one has its own time.
+    /// Creates a clock whose origin is now. Create it within the runtime that uses it, because a paused runtime has its own time.
     #[must_use]
     pub fn new() -> Self {
         Self { origin: tokio::time::Instant::now() }

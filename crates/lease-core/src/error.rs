@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do next.
+//! The error of all operations.
 
 use std::{borrow::Cow, convert::Infallible, error::Error as StdError, fmt, sync::Arc};
 
@@ -7,10 +7,10 @@ use crate::value::{InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
 /// The result of an operation on leases.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failed operation, or one whose outcome is unknown. That a lease is held by somebody else is no error.
+/// The error of an operation that failed, or whose outcome is unknown. A lease that is held by another holder is not an error.
 ///
-/// [`Error::kind`] says what to do next; the message and the source say what happened. No error carries a secret.
-/// Cloning is cheap.
+/// [`Error::kind`] says what the caller can do. The message and the source say what happened. No error contains a secret. Cloning
+/// is cheap.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -23,56 +23,56 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What an error asks its receiver to do.
+/// The kind of an error, which says what the caller can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Not done; the store cannot be reached or cannot serve now. Try again.
+    /// The operation had no effect. The store cannot be reached, or cannot serve it now. Try again.
     Unavailable,
-    /// Perhaps done, perhaps not. Whoever repeats it must repeat it as the same attempt (S13).
+    /// The outcome is unknown. A repetition must be the same attempt, with the same nonce (S13).
     Indeterminate,
-    /// Not done, and never will be as it was asked. Correct the call or the configuration.
+    /// The operation had no effect, and its arguments or the configuration are invalid. Correct them.
     Invalid,
-    /// Not done; credentials or rights are missing. Correct those.
+    /// The operation had no effect, because credentials or permissions are missing. Correct them.
     Denied,
-    /// Not done; this store, or this version of it, cannot do it.
+    /// The operation had no effect, because this store, or this version of it, does not support it.
     Unsupported,
-    /// A defect in this library, a provider or a driver. Report it.
+    /// A defect in this library, a provider or a driver. The outcome is unknown. Report it.
     Internal,
-    /// The lease was still held by somebody else when the limit of waiting passed.
+    /// The wait limit passed before the lease could be acquired.
     WaitLimit,
-    /// The lease was lost while it was needed; see [`Error::lost`].
+    /// The lease was lost; see [`Error::lost`].
     Lost,
-    /// The client has been closed.
+    /// The client was closed, or its runtime has ended. Create a new client.
     Closed,
 }
 
 impl Error {
-    /// An error of this kind in this operation (`"acquire"`, `"migrate"`). The message says what is wrong and, where it
-    /// can be helped, what to do; it never has a secret in it.
+    /// Creates an error of this kind in this operation (`"acquire"`, `"migrate"`). The message says what is wrong and, where
+    /// possible, what to do. It must not contain secrets.
     #[must_use]
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner { kind, operation, store: None, message: message.into(), source: None }))
     }
 
-    /// The same error, naming the store in which it happened.
+    /// Sets the name of the store in which the error happened.
     #[must_use]
     pub fn in_store(self, store: &'static str) -> Self {
         self.with(|inner| inner.store = Some(store))
     }
 
-    /// The same error with its cause. The cause must not print secrets.
+    /// Sets the cause, which must not print secrets.
     #[must_use]
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.with(|inner| inner.source = Some(Arc::new(source)))
     }
 
-    /// The client is closed.
+    /// Creates the error of a call on a closed client.
     pub(crate) fn closed(operation: &'static str) -> Self {
         Self::new(ErrorKind::Closed, operation, "the client is closed: create a new one")
     }
 
-    /// The runtime of the client has ended.
+    /// Creates the error of a call on a client whose runtime has ended.
     pub(crate) fn runtime_ended(operation: &'static str) -> Self {
         let message = "the runtime of this client has ended: create the client on a runtime that lives longer";
         Self::new(ErrorKind::Closed, operation, message)
@@ -83,33 +83,31 @@ impl Error {
         self
     }
 
-    /// What to do next.
+    /// Returns the kind, which says what the caller can do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The operation that failed: `"acquire"`, `"renew"`, `"release"`, …
+    /// Returns the operation that failed: `"acquire"`, `"renew"`, `"release"`, …
     #[must_use]
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
-    /// The store in which it failed, if it was there.
+    /// Returns the name of the store in which it failed, or `None` if the store was not involved.
     #[must_use]
     pub fn store(&self) -> Option<&'static str> {
         self.0.store
     }
 
-    /// Returns which lease was lost, and why, for the kind [`Lost`](ErrorKind::Lost).
-    ///
-    /// Work under [`LeaseClient::run`](crate::LeaseClient::run) has errors of its own; this one tells a loss from them.
+    /// Returns which lease was lost, and why, if the kind is [`Lost`](ErrorKind::Lost). Otherwise returns `None`.
     #[must_use]
     pub fn lost(&self) -> Option<&LeaseLost> {
         self.source()?.downcast_ref()
     }
 
-    /// Whether the same call may succeed later: the kinds `Unavailable` and `Indeterminate`.
+    /// Returns whether the same call may succeed later: true for the kinds `Unavailable` and `Indeterminate`.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate)

@@ -1,9 +1,9 @@
-//! Distributed leases: some things must be done by one replica of a service at a time.
+//! Distributed leases, for work that only one replica of a service may do at a time.
 //!
-//! A *lease* is exclusive, time-limited ownership of a *name*. The *holder* is who owns it. A *grant* is one tenure, with a
-//! *fencing token* that is greater than all earlier ones of that name. A *store* keeps leases: `lease-memory`,
-//! `lease-postgres`, or a provider of your own. An application depends on this crate and one provider; changing the store
-//! changes the line that constructs it.
+//! A *lease* is exclusive, time-limited ownership of a *name*. Its *holder* is a client. A *grant* is one tenure of a lease; it
+//! has a *fencing token*, which is greater than all earlier ones of the same name. A *store* keeps leases: `lease-memory`,
+//! `lease-postgres`, `lease-redis`, `lease-etcd`, or a provider of your own. An application depends on this crate and on one
+//! provider. Changing the store changes the line that constructs it.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -14,13 +14,13 @@
 //! let client = LeaseClient::new(MemoryStore::new());
 //! let ttl = Duration::from_secs(30);
 //!
-//! // Once, if it is free:
+//! // Try once:
 //! if let Some(lease) = client.try_acquire("nightly-report", ttl).await?.acquired() {
 //!     // … renewed in the background, until:
 //!     lease.release().await?;
 //! }
 //!
-//! // A scope of exclusive work, waited for, cancelled at a loss, and drained before the release:
+//! // Wait for the lease, run work under it, drop the work if the lease is lost, and release the lease afterwards:
 //! let options = LeaseOptions::new(ttl).with_wait_limit(Duration::from_secs(10));
 //! let written = client
 //!     .run("migration", options, |lease| async move {
@@ -35,25 +35,30 @@
 //! # async fn write_with_fence(token: u64) -> u64 { token }
 //! ```
 //!
-//! # What a lease promises, and what not
+//! # What a lease promises, and what it does not
 //!
-//! At most one guard says [`is_held`](LeaseHandle::is_held) at any time, provided that this machine's clock rate is off by no
-//! more than [`clock_drift`](LeaseOptions::clock_drift), that the store keeps its own promises (see its [`Capabilities`]),
-//! and that nobody breaks a lease with [`Break::Now`]. A loss is signalled no later than the lease's deadline, whatever the
-//! store does: the deadline is counted from *before* the request left, and on a clock that goes on during suspend.
+//! At most one guard of a name returns true from [`is_held`](LeaseHandle::is_held) at any time, provided that
 //!
-//! It does **not** promise the mutual exclusion of *effects*. A process that is paused in the middle of a write wakes up after
-//! its deadline and finishes that write; a thread that blocks cannot be cancelled. For everything that must not happen
-//! twice, send the [`FencingToken`] with the write and let the resource refuse a smaller one than it has seen:
+//! * the clock rate of this machine differs from the store's by no more than [`clock_drift`](LeaseOptions::clock_drift),
+//! * the store keeps its promises (see its [`Capabilities`]), and
+//! * no administrator breaks a lease with [`Break::Now`].
+//!
+//! A loss is signalled no later than the lease's deadline, even if the store is unreachable: the deadline is counted from *before*
+//! the request was sent, on a clock that includes the time for which the machine is suspended.
+//!
+//! A lease does **not** promise mutual exclusion of *effects*. A process that is paused in the middle of a write resumes after its
+//! deadline and finishes that write. A thread that blocks cannot be cancelled. For everything that must not happen twice, send the
+//! [`FencingToken`] with the write, and let the resource reject a token that is smaller than one it has seen:
 //!
 //! ```sql
 //! UPDATE accounts SET balance = $1, fence = $2 WHERE id = $3 AND fence <= $2
 //! ```
 //!
-//! # An application that may block
+//! # Applications that may block their runtime
 //!
-//! A client works on one runtime (L10): the one on which it is built. If that is blocked for longer than the ttl, by a loop or a driver
-//! that waits in its thread, nobody renews, and its leases are lost. A runtime of its own, on which the store is made as well, goes on:
+//! A client works on one runtime (L10): the one on which it is built. If that runtime is blocked for longer than the ttl, by a
+//! long computation or a driver that blocks its thread, leases are not renewed and are lost. In such an application, give the
+//! client a runtime of its own, and construct the store there as well:
 //!
 //! ```
 //! # use lease_core::LeaseClient;
@@ -61,7 +66,7 @@
 //! # use std::time::Duration;
 //! let leases = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
 //! let client = leases.block_on(async {
-//!     // Connect to the store here, too.
+//!     // Connect to the store here as well.
 //!     LeaseClient::new(MemoryStore::new())
 //! });
 //!
@@ -78,14 +83,14 @@
 //!
 //! # Where to look
 //!
-//! * [`LeaseClient`] acquires; [`Lease`] is the guard, and [`LeaseHandle`] a view of it for other tasks; [`LeaseOptions`]
-//!   say what is wanted.
-//! * [`LeaseState`] is how a lease stands; [`LossReason`] why it was lost; [`Observer`] sees everything that happens.
-//! * [`Error`] and its [`ErrorKind`] say what to do next.
-//! * [`LeaseStore`] is for providers, which `lease-testkit` proves.
-//! * [`Clock`] is the only reader of time, so that tests can turn it.
+//! * [`LeaseClient`] acquires leases. [`Lease`] is the guard, [`LeaseHandle`] a view of it for other tasks, and [`LeaseOptions`]
+//!   are the settings of a lease.
+//! * [`LeaseState`] is the state of a lease, and [`LossReason`] why it was lost. [`Observer`] receives all events.
+//! * [`Error`] and its [`ErrorKind`] say what the caller can do.
+//! * [`LeaseStore`] is the trait for providers, which `lease-testkit` proves.
+//! * [`Clock`] is the only source of time, so that tests can control it.
 //!
-//! Rules cited as S1, L7 and so on are the numbered promises of the project, listed in its `SAFETY.md`.
+//! Rules cited as S1, L7 and so on are the numbered promises of the project, in its `SAFETY.md`.
 
 mod batch;
 mod client;

@@ -1,4 +1,4 @@
-//! What happens to leases, for metrics, traces and tests.
+//! Events of leases, for metrics, traces and tests.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -6,9 +6,10 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{Error, ErrorKind, FencingToken, HolderId, LeaseName, LossReason, Released, Result};
 
-/// Sees everything that happens to the leases of a client. Called where it happens: must be quick and must not block.
+/// Receives the events of a client's leases.
 ///
-/// All events also go to `tracing`, under the target `lease`.
+/// It is called in the task in which the event happens, so it must be quick and must not block. A panic is caught and logged.
+/// All events are also sent to `tracing`, with the target `lease`.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ use crate::{Error, ErrorKind, FencingToken, HolderId, LeaseName, LossReason, Rel
 /// }
 /// ```
 pub trait Observer: Debug + Send + Sync + 'static {
-    /// Something has happened.
+    /// Receives an event.
     fn observe(&self, event: &LeaseEvent);
 }
 
@@ -36,169 +37,170 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// Something that happened to a lease.
+/// An event of a lease.
 ///
-/// More fields and more events may come: match with `..`.
+/// Later versions may add events and fields: match with `..`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum LeaseEvent {
-    /// The store was asked for a lease.
+    /// An attempt to acquire a lease was answered by the store, or given up.
     #[non_exhaustive]
     Attempted {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who wants it.
+        /// The holder that requested it.
         holder: HolderId,
-        /// What came of it.
+        /// The outcome.
         outcome: AttemptOutcome,
-        /// From the request to its answer, or until it was given up.
+        /// The time from the request to its answer, or until it was given up.
         took: Duration,
     },
-    /// A lease is held now.
+    /// A lease was granted.
     #[non_exhaustive]
     Granted {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who holds it.
+        /// The holder.
         holder: HolderId,
-        /// Its token.
+        /// The fencing token.
         token: FencingToken,
-        /// How long it can be relied on.
+        /// How long it is valid without a renewal.
         valid_for: Duration,
-        /// From the call that asked for it.
+        /// The time since the caller requested it.
         waited: Duration,
-        /// How often the store was asked, this time included.
+        /// The number of attempts, this one included.
         attempts: u32,
     },
-    /// A lease was extended.
+    /// A lease was renewed.
     #[non_exhaustive]
     Renewed {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who holds it.
+        /// The holder.
         holder: HolderId,
-        /// Its token.
+        /// The fencing token.
         token: FencingToken,
-        /// How long it can be relied on.
+        /// How long it is valid without a renewal.
         valid_for: Duration,
-        /// From the request to its answer.
+        /// The time from the request to its answer.
         took: Duration,
     },
-    /// A renewal failed, or its outcome is unknown. It is tried again.
+    /// A renewal failed, or its outcome is unknown. It is repeated.
     #[non_exhaustive]
     RenewalFailed {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who holds it.
+        /// The holder.
         holder: HolderId,
-        /// Its token.
+        /// The fencing token.
         token: FencingToken,
-        /// What happened.
+        /// The error.
         error: Error,
     },
-    /// A renewal failed, is unknown or overdue: the lease will be lost unless one succeeds (L9).
+    /// A lease is in jeopardy: a renewal failed, is overdue, or its outcome is unknown. The lease will be lost unless a renewal
+    /// succeeds (L9). Reported once, until it has recovered.
     #[non_exhaustive]
     Jeopardy {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who holds it.
+        /// The holder.
         holder: HolderId,
-        /// Its token.
+        /// The fencing token.
         token: FencingToken,
-        /// How long it can still be relied on.
+        /// How long it is still valid.
         remaining: Duration,
-        /// What happened to the renewal.
+        /// The error of the renewal.
         error: Error,
     },
-    /// A lease is out of jeopardy (L9).
+    /// A lease is no longer in jeopardy (L9).
     #[non_exhaustive]
     Recovered {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who holds it.
+        /// The holder.
         holder: HolderId,
-        /// Its token.
+        /// The fencing token.
         token: FencingToken,
     },
-    /// A lease is no longer held. Once per grant (L6).
+    /// A lease is no longer held. Reported once per grant (L6).
     #[non_exhaustive]
     Lost {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who held it.
+        /// The holder.
         holder: HolderId,
-        /// Its token.
+        /// The fencing token.
         token: FencingToken,
-        /// Why.
+        /// The reason.
         reason: LossReason,
-        /// From the request that brought it.
+        /// The time since the request that brought the grant was sent.
         held_for: Duration,
     },
-    /// The store was asked to end a grant.
+    /// A release was answered by the store, or given up.
     #[non_exhaustive]
     Released {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who held it.
+        /// The holder.
         holder: HolderId,
-        /// Its token; nothing for a grant that was asked for and never seen.
+        /// The fencing token; `None` for a grant that was requested and never seen.
         token: Option<FencingToken>,
-        /// What came of it.
+        /// The outcome.
         outcome: Result<Released>,
-        /// From the request to its answer, or until it was given up.
+        /// The time from the request to its answer, or until it was given up.
         took: Duration,
     },
-    /// A task began to wait for a name that is held.
+    /// A caller began to wait for a name that is held.
     #[non_exhaustive]
     WaitStarted {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who waits.
+        /// The holder for which it waits.
         holder: HolderId,
     },
-    /// A task waits no longer.
+    /// A caller stopped waiting.
     #[non_exhaustive]
     WaitEnded {
-        /// The lease.
+        /// The name of the lease.
         name: LeaseName,
-        /// Who waited.
+        /// The holder for which it waited.
         holder: HolderId,
-        /// How long.
+        /// How long it waited.
         waited: Duration,
-        /// What came of it.
+        /// The outcome.
         outcome: WaitOutcome,
     },
 }
 
-/// What came of an attempt to get a lease.
+/// The outcome of an attempt to acquire a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AttemptOutcome {
-    /// It was granted.
+    /// The lease was granted.
     Granted,
-    /// Somebody else has it.
+    /// Another holder has the lease, or the name is blocked.
     Held,
-    /// It failed, or its outcome is unknown.
+    /// The attempt failed, or its outcome is unknown.
     Failed(ErrorKind),
 }
 
-/// What came of waiting for a lease.
+/// The outcome of waiting for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitOutcome {
-    /// The task has the lease.
+    /// The lease was acquired.
     Won,
     /// The [wait limit](crate::LeaseOptions::wait_limit) passed.
     LimitPassed,
-    /// The client closed.
+    /// The client was closed.
     Closed,
     /// The future was dropped.
     Dropped,
-    /// An error that waiting cannot mend.
+    /// An error occurred that waiting does not resolve.
     Failed(ErrorKind),
 }
 
-/// Hands every event to `tracing` and to the application's observers.
+/// Passes every event to `tracing` and to the application's observers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Events {
     observers: Arc<[Arc<dyn Observer>]>,
@@ -209,7 +211,7 @@ impl Events {
         Self { observers: observers.into() }
     }
 
-    /// Where nobody listens, the event is not even made.
+    /// Reports an event. Without any observer, the event is not even created.
     pub(crate) fn emit(&self, event: impl FnOnce() -> LeaseEvent) {
         if self.observers.is_empty() && LevelFilter::current() == LevelFilter::OFF {
             return;
@@ -217,7 +219,7 @@ impl Events {
         let event = event();
         trace(&event);
         for observer in &*self.observers {
-            // A defect in an observer must not take leases with it.
+            // A panic in an observer must not end the renewal task.
             let observed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer.observe(&event)));
             if observed.is_err() {
                 tracing::error!(target: "lease", ?event, "an observer panicked");
@@ -240,7 +242,7 @@ fn trace(event: &LeaseEvent) {
             debug!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), ?valid_for, ?took }, "renewed")
         }
         E::RenewalFailed { name, holder, token, error } => {
-            // The first one in a row is told by the jeopardy that it brings.
+            // The first failure in a row is logged as the jeopardy that it causes.
             debug!(target: "lease", { lease.name = %name, lease.holder = %holder, lease.token = token.get(), %error }, "renewal failed")
         }
         E::Jeopardy { name, holder, token, remaining, error } => {

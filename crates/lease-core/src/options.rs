@@ -1,13 +1,13 @@
-//! What is wanted of a lease.
+//! The options of a lease.
 
 use std::time::Duration;
 
 use crate::{HolderId, Metadata};
 
-/// What is wanted of a lease: plain data, to be written in code or read from configuration.
+/// The options of a lease: plain data, set in code or read from configuration.
 ///
-/// Only the ttl is required. Durations are read and written like `"30s"` or `"1m 30s"`. Everything is checked against the
-/// store when a lease is asked for (S23), or before by [`LeaseOptions::validate`].
+/// Only the ttl is required. In configuration, durations are written like `"30s"` or `"1m 30s"`. The options are checked against
+/// the store when a lease is requested (S23), or earlier by [`LeaseOptions::validate`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,59 +23,60 @@ use crate::{HolderId, Metadata};
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LeaseOptions {
-    /// How long the lease lasts without a renewal; how long the name stays blocked after a crash of its holder. Within the
-    /// store's limits; 10 to 60 seconds suit most work.
+    /// How long the lease lasts without a renewal. This is also how long the name stays blocked after its holder has crashed.
+    /// Within the store's limits; 10 to 60 seconds suit most work.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub ttl: Duration,
-    /// Who holds it. Default: the client's holder id. For several parts of one process that are different to others, as the
-    /// candidates of an election are; each of them waits in a line of its own.
+    /// The holder id. Default: that of the client. Set it for parts of one process that are holders of their own, such as the
+    /// candidates of an election. Callers with different holder ids wait independently of each other.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub holder: Option<HolderId>,
-    /// How long `acquire` waits for a name that somebody else holds, the first attempt included, which is not cut short. Default:
-    /// for ever.
+    /// How long `acquire` waits for a name that another holder has. The first attempt counts, but is not cut short. Default: no
+    /// limit.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub wait_limit: Option<Duration>,
-    /// What anybody may read of the holder.
+    /// The metadata of the lease.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Metadata::is_empty"))]
     pub metadata: Metadata,
-    /// How long the name stays blocked at least, counted from the grant, even if the lease is released before: so that a
-    /// job of 50 ms is not run again by a replica whose clock is 300 ms behind. Default: zero. A crashed holder blocks
-    /// the name for its ttl only.
+    /// The shortest time for which the name is blocked, counted from the grant, even if the lease is released before. It prevents
+    /// that a job of 50 ms is run again by a replica whose clock is 300 ms behind. Default: zero. A crashed holder blocks the name
+    /// for its ttl only.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Duration::is_zero"))]
     pub hold_at_least: Duration,
-    /// How long the lease is held at most, counted from the grant: a stuck holder is not renewed for ever. Default: no end.
+    /// The longest time for which the lease is held, counted from the grant, so that a stuck holder is not renewed for ever.
+    /// Default: no limit.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub max_tenure: Option<Duration>,
-    /// Who renews.
+    /// Whether the client renews the lease, or the application.
     #[cfg_attr(feature = "serde", serde(default))]
     pub renewal: Renewal,
     /// The time between two renewals. Default: a third of the ttl.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub renewal_interval: Option<Duration>,
-    /// How long one request waits for the store's answer. Default: a sixth of the ttl, at most 5 seconds.
+    /// The timeout of one request. Default: a sixth of the ttl, at most 5 seconds.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub attempt_timeout: Option<Duration>,
-    /// The largest relative error of this machine's clock rate against the store's. From 0 to below 0.5, default 0.01.
+    /// The largest relative error of this machine's clock rate against the store's. From 0 to below 0.5. Default: 0.01.
     #[cfg_attr(feature = "serde", serde(default = "default_clock_drift"))]
     pub clock_drift: f64,
-    /// How much earlier than the store the holder considers the lease lost (S1). At most a quarter of the ttl. Default: 1 %
-    /// of the ttl, at least 50 ms.
+    /// The safety margin: how much earlier than the store the holder considers the lease lost (S1). At most a quarter of the ttl.
+    /// Default: 1 % of the ttl, at least 50 ms.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub margin: Option<Duration>,
-    /// Whether a grant is announced by push to those who watch the name. Default: no.
+    /// Whether a grant is pushed to watchers of the name. Default: no.
     #[cfg_attr(feature = "serde", serde(default))]
     pub announce: bool,
 }
 
-/// Who renews a lease.
+/// How a lease is renewed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Renewal {
-    /// The client, in the background.
+    /// By the client, in the background.
     #[default]
     Automatic,
-    /// The application, by [`LeaseHandle::renew`](crate::LeaseHandle::renew).
+    /// By the application, with [`LeaseHandle::renew`](crate::LeaseHandle::renew).
     Manual,
 }
 
@@ -84,7 +85,7 @@ const fn default_clock_drift() -> f64 {
 }
 
 impl LeaseOptions {
-    /// The defaults, with this ttl.
+    /// Creates options with this ttl, and defaults for everything else.
     #[must_use]
     pub const fn new(ttl: Duration) -> Self {
         Self {
@@ -103,67 +104,67 @@ impl LeaseOptions {
         }
     }
 
-    /// With this holder instead of the client's.
+    /// Sets the holder id; see [`LeaseOptions::holder`].
     #[must_use]
     pub fn with_holder(self, holder: HolderId) -> Self {
         Self { holder: Some(holder), ..self }
     }
 
-    /// With a limit to waiting; see [`LeaseOptions::wait_limit`].
+    /// Sets how long to wait; see [`LeaseOptions::wait_limit`].
     #[must_use]
     pub fn with_wait_limit(self, wait_limit: Duration) -> Self {
         Self { wait_limit: Some(wait_limit), ..self }
     }
 
-    /// With metadata that anybody can read.
+    /// Sets the metadata; see [`LeaseOptions::metadata`].
     #[must_use]
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
     }
 
-    /// With a shortest time for which the name is blocked; see [`LeaseOptions::hold_at_least`].
+    /// Sets the shortest time for which the name is blocked; see [`LeaseOptions::hold_at_least`].
     #[must_use]
     pub fn with_hold_at_least(self, hold_at_least: Duration) -> Self {
         Self { hold_at_least, ..self }
     }
 
-    /// With a longest time for which the lease is held; see [`LeaseOptions::max_tenure`].
+    /// Sets the longest time for which the lease is held; see [`LeaseOptions::max_tenure`].
     #[must_use]
     pub fn with_max_tenure(self, max_tenure: Duration) -> Self {
         Self { max_tenure: Some(max_tenure), ..self }
     }
 
-    /// With renewal in the background or by hand.
+    /// Sets how the lease is renewed; see [`LeaseOptions::renewal`].
     #[must_use]
     pub fn with_renewal(self, renewal: Renewal) -> Self {
         Self { renewal, ..self }
     }
 
-    /// With this time between two renewals.
+    /// Sets the time between two renewals; see [`LeaseOptions::renewal_interval`].
     #[must_use]
     pub fn with_renewal_interval(self, renewal_interval: Duration) -> Self {
         Self { renewal_interval: Some(renewal_interval), ..self }
     }
 
-    /// With this time for one request.
+    /// Sets the timeout of one request; see [`LeaseOptions::attempt_timeout`].
     #[must_use]
     pub fn with_attempt_timeout(self, attempt_timeout: Duration) -> Self {
         Self { attempt_timeout: Some(attempt_timeout), ..self }
     }
 
-    /// With this assumed error of the clock's rate.
+    /// Sets the largest error of the clock's rate; see [`LeaseOptions::clock_drift`].
     #[must_use]
     pub fn with_clock_drift(self, clock_drift: f64) -> Self {
         Self { clock_drift, ..self }
     }
 
-    /// With this fixed safety margin.
+    /// Sets the safety margin; see [`LeaseOptions::margin`].
     #[must_use]
     pub fn with_margin(self, margin: Duration) -> Self {
         Self { margin: Some(margin), ..self }
     }
 
-    /// With or without an announcement of the grant.
+    /// Sets whether a grant is pushed to watchers; see [`LeaseOptions::announce`].
     #[must_use]
     pub fn with_announce(self, announce: bool) -> Self {
         Self { announce, ..self }

@@ -2,12 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Bytes from the system: unlike a generator of the process, it does not repeat itself after a fork, or in a copy of a virtual
-/// machine.
+/// Returns bytes from the system. Unlike those of a generator in the process, they do not repeat after a fork or in a copy of a
+/// virtual machine.
 ///
 /// # Panics
 ///
-/// When the system has none.
+/// Panics if the system provides none.
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     fill(&mut bytes);
@@ -35,7 +35,7 @@ fn fill(bytes: &mut [u8]) {
     getrandom::fill(bytes).unwrap_or_else(|error| panic!("the system gives no random numbers: {error}"));
 }
 
-/// Shares for jitter. The same seed gives the same ones, so that a simulation can be repeated.
+/// A sequence of fractions for jitter. The same seed gives the same sequence, so that a simulation can be reproduced.
 #[derive(Debug)]
 pub(crate) struct Jitter {
     seed: DefaultHasher,
@@ -48,7 +48,7 @@ impl Jitter {
         Self { seed: hasher }
     }
 
-    /// The next one, from 0 to 1.
+    /// Returns the next fraction, from 0 to 1.
     pub(crate) fn share(&mut self) -> f64 {
         self.seed.write_u8(0);
         self.seed.finish() as f64 / u64::MAX as f64

@@ -52,7 +52,7 @@ impl<R> Request<R> {
         Self { batch_limit, ..self }
     }
 
-    /// Says whether it was never sent before, so that the store cannot know its nonce yet.
+    /// Sets whether it was never sent before, so that its nonce cannot have reached the store.
     pub(crate) fn for_the_first_time(self, is_first: bool) -> Self {
         Self { is_first, ..self }
     }

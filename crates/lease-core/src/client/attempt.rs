@@ -1,4 +1,4 @@
-//! One attempt to get a lease: a nonce, and the duty to release what nobody claims.
+//! One attempt to acquire a lease. It releases a grant that no caller takes.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,7 +15,7 @@ use crate::{
     grant::{Granted, PendingRelease, Plan, Schedule, Tenure},
 };
 
-/// Asks for a lease once.
+/// Tries to acquire a lease once.
 pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
     let span = tracing::debug_span!("lease.try_acquire", %name);
     match Attempt::new(shared, name, options).ask().instrument(span).await {
@@ -25,35 +25,35 @@ pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: 
     }
 }
 
-/// One attempt to get a lease (S13). It may ask the store several times, always with the same nonce.
+/// One attempt to acquire a lease (S13). It may call the store several times, always with the same nonce.
 ///
-/// Dropped without a lease, it sees to it that no grant is left behind: as soon as none of its calls is under way any
-/// more, what may have been granted is released in the background (S15).
+/// If it is dropped without a lease, a grant that may have been made is released in the background, as soon as none of its calls
+/// is in flight (S15).
 pub(super) struct Attempt {
     shared: Arc<Shared>,
     request: AcquireRequest,
     schedule: Schedule,
     began: Moment,
-    /// How often the store was asked.
+    /// How often the store was called.
     asked: u32,
-    /// How many of its calls hung, one after the other.
+    /// How many of the calls hung, one after the other.
     hung: u32,
-    /// Whether the store may know its nonce.
+    /// Whether the nonce may have reached the store.
     was_sent: bool,
     outcomes: Arc<Outcomes>,
 }
 
-/// What came of asking the store.
+/// The outcome of a call of the store.
 pub(super) enum Asked {
     Granted(Lease),
-    /// Somebody else has it.
+    /// Another holder has the lease.
     Held {
         by: Option<LeaseRecord>,
         retry_after: Option<Duration>,
     },
-    /// Failed or unknown: the same attempt may be repeated.
+    /// The call failed, or its outcome is unknown. The same attempt may be repeated.
     Failed(Error),
-    /// This attempt has had its grant, which is of no use: only a new one can bring another.
+    /// This attempt had its grant, which cannot be used. Only a new attempt can bring another one.
     Spent(Error),
 }
 
@@ -93,7 +93,7 @@ impl Attempt {
         self.schedule.attempt_timeout
     }
 
-    /// Begins anew, after the old nonce is spent.
+    /// Begins a new attempt, after the grant of this one was spent.
     pub(super) fn begin_anew(&mut self) {
         self.request.grant = GrantId::random();
         self.was_sent = false;
@@ -101,11 +101,11 @@ impl Attempt {
         self.outcomes = Outcomes::new(&self.shared, &self.request, self.schedule);
     }
 
-    /// Asks the store once.
+    /// Calls the store once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it does not cut the call; drop the attempt as well, or ask again.
+    /// Dropping the future does not cut off the call. Drop the attempt as well, or ask again.
     pub(super) async fn ask(&mut self) -> Asked {
         let began = self.shared.clock.now();
         self.asked = self.asked.saturating_add(1);
@@ -113,7 +113,7 @@ impl Attempt {
             .after_hanging(self.hung)
             .for_the_first_time(!std::mem::replace(&mut self.was_sent, true));
         let outcomes = Arc::clone(&self.outcomes);
-        outcomes.lock().under_way += 1;
+        outcomes.lock().in_flight += 1;
         let asking = self.shared.acquires.submit(request, move |answered| outcomes.completed(&answered.result));
         let Answered { sent, result, hung } = asking.await;
         self.hung = if hung { self.hung + 1 } else { 0 };
@@ -132,10 +132,12 @@ impl Attempt {
         match result {
             Ok(Acquired::Granted(grant)) => match self.schedule.after_grant(sent, now, grant.remaining) {
                 Some(plan) => self.hold(grant, sent, now, plan),
-                None => Asked::Spent(self.error("the answer came when the grant could not be relied on any more (S1)")),
+                None => Asked::Spent(self.error("the answer arrived after the grant was no longer valid (S1)")),
             },
             Ok(Acquired::Held { by, retry_after }) => Asked::Held { by, retry_after },
-            Ok(Acquired::Spent) => Asked::Spent(self.error("an earlier grant to this attempt has ended unseen (S13)")),
+            Ok(Acquired::Spent) => {
+                Asked::Spent(self.error("an earlier grant of this attempt has ended without being seen (S13)"))
+            }
             Err(error) => Asked::Failed(error),
         }
     }
@@ -168,7 +170,7 @@ impl Drop for Attempt {
     }
 }
 
-/// The outcomes of all calls of one attempt; some may arrive after it was given up.
+/// The outcomes of all calls of one attempt. Some may arrive after the attempt was dropped.
 struct Outcomes {
     shared: Arc<Shared>,
     claim: Claim,
@@ -178,14 +180,14 @@ struct Outcomes {
 
 #[derive(Default)]
 struct Progress {
-    under_way: usize,
-    /// Something was granted, or nobody knows.
+    in_flight: usize,
+    /// Whether a grant was made, or may have been made.
     maybe_granted: bool,
     /// [`Grant::handle`], once it is known.
     handle: u64,
-    /// A guard has the duty to release it now.
+    /// Whether a guard has taken the grant, and releases it.
     claimed: bool,
-    /// Nobody waits for a grant any more.
+    /// Whether the attempt was dropped.
     abandoned: bool,
 }
 
@@ -206,7 +208,7 @@ impl Outcomes {
 
     fn completed(&self, result: &Result<Acquired>) {
         let mut progress = self.lock();
-        progress.under_way -= 1;
+        progress.in_flight -= 1;
         match result {
             Ok(Acquired::Granted(grant)) => {
                 progress.maybe_granted = true;
@@ -217,18 +219,18 @@ impl Outcomes {
                 progress.maybe_granted |= matches!(error.kind(), ErrorKind::Indeterminate | ErrorKind::Internal);
             }
         }
-        self.release_if_nobody_claims(progress);
+        self.release_if_unclaimed(progress);
     }
 
     fn abandon(&self) {
         let mut progress = self.lock();
         progress.abandoned = true;
-        self.release_if_nobody_claims(progress);
+        self.release_if_unclaimed(progress);
     }
 
-    fn release_if_nobody_claims(&self, mut progress: MutexGuard<'_, Progress>) {
+    fn release_if_unclaimed(&self, mut progress: MutexGuard<'_, Progress>) {
         let unclaimed = progress.abandoned && !progress.claimed;
-        if unclaimed && progress.under_way == 0 && std::mem::take(&mut progress.maybe_granted) {
+        if unclaimed && progress.in_flight == 0 && std::mem::take(&mut progress.maybe_granted) {
             drop(progress);
             let request = ReleaseRequest::new(self.claim());
             let timeout = self.attempt_timeout;

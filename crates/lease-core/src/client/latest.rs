@@ -1,4 +1,4 @@
-//! The values of a channel as a stream: whoever is slow misses what lies in between, never the last one.
+//! The values of a watch channel as a stream: a slow reader misses intermediate values, never the last one.
 
 use std::{
     fmt,
@@ -9,13 +9,13 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Waits for the next value; gone after the last one.
+/// The pending future of the next value; `None` after the last one.
 pub(super) struct Latest<T>(Option<Pin<Box<Next<T>>>>);
 
 type Next<T> = dyn Future<Output = (watch::Receiver<T>, bool)> + Send + Sync;
 
 impl<T: Clone + Send + Sync + 'static> Latest<T> {
-    /// What the receiver has not seen yet, and what comes after.
+    /// Creates a stream of the value that the receiver has not seen yet, and of all later ones.
     pub(super) fn new(receiver: watch::Receiver<T>) -> Self {
         Self(Some(Box::pin(changed(receiver))))
     }
@@ -37,7 +37,7 @@ impl<T: Clone + Send + Sync + 'static> Latest<T> {
     }
 }
 
-/// Whether there is one more, or nobody can send any more.
+/// Returns whether there is one more value. There is none after the sender was dropped.
 async fn changed<T>(mut receiver: watch::Receiver<T>) -> (watch::Receiver<T>, bool) {
     let has_changed = receiver.changed().await.is_ok();
     (receiver, has_changed)

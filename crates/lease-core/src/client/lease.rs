@@ -1,4 +1,4 @@
-//! The guard of a lease, and handles to it.
+//! The guard of a lease, and its handles.
 
 use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -9,21 +9,21 @@ use crate::{
     grant::{PendingRelease, Plan, Tenure},
 };
 
-/// A lease that is held, until it is lost or this guard goes.
+/// The guard of a lease: the lease is held until it is lost or the guard is dropped.
 ///
-/// It is renewed in the background. [`Lease::release`] frees it and says whether that worked; dropping the guard does the
-/// same in the background, best effort (S16); [`Lease::abandon`] lets it run out. Everything that can be asked of it is on
-/// [`LeaseHandle`], to which it dereferences.
+/// The client renews it in the background. [`Lease::release`] ends it and returns the outcome; dropping the guard releases it in
+/// the background, best effort (S16); [`Lease::abandon`] lets it expire. All other methods are those of [`LeaseHandle`], to which
+/// the guard dereferences.
 ///
-/// Two guards are two owners, also within one process (S14).
+/// Two guards are two owners, even within one process (S14).
 #[must_use = "a lease is released as soon as its guard is dropped"]
 pub struct Lease {
     handle: LeaseHandle,
-    /// Its end has been latched, and the store is told by somebody else.
+    /// Whether the end of the lease has been latched already.
     finished: bool,
 }
 
-/// A view of a lease for any task that works under it. It does not keep the lease: only the guard does.
+/// A view of a lease, for tasks that work under it. It does not keep the lease: only the guard does.
 #[derive(Clone)]
 pub struct LeaseHandle {
     tenure: Arc<Tenure>,
@@ -40,47 +40,46 @@ impl Lease {
         Ok(Self { handle, finished: false })
     }
 
-    /// A handle for other tasks.
+    /// Returns a handle for other tasks.
     #[must_use]
     pub fn handle(&self) -> LeaseHandle {
         self.handle.clone()
     }
 
-    /// Ends the lease and tells the store; the checked path. From the call on it is not held any more, whatever comes of it
-    /// (S12). [`Released::NotHeld`] means that it was over already.
+    /// Releases the lease and returns the outcome. The lease is no longer held from the call on, whatever the outcome is (S12).
+    /// Returns [`Released::NotHeld`] if the grant had ended before.
     ///
-    /// With [`hold_at_least`](crate::LeaseOptions::hold_at_least) the name stays blocked for what is left of that time.
+    /// With [`hold_at_least`](crate::LeaseOptions::hold_at_least), the name stays blocked for the rest of that time.
     ///
     /// # Errors
     ///
-    /// When the store could not be told within one attempt timeout, or nobody knows whether it was. It is tried again in
-    /// the background a few times; the lease runs out after its ttl at the latest.
+    /// When the store does not confirm the release within one attempt timeout. The release is then repeated a few times in the
+    /// background; the lease expires after its ttl at the latest.
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the lease is released in the background.
+    /// If the future is dropped, the lease is released in the background.
     pub fn release(self) -> impl Future<Output = Result<Released>> + Send {
         self.end(None)
     }
 
-    /// Releases the lease in favour of one holder: for the time `reserved` nobody else can acquire it. An orderly
-    /// hand-over; if the successor does not come, everybody else may have it after that time, the store's largest ttl at the
-    /// most.
+    /// Releases the lease and reserves the name for `successor`: for the time `reserved`, no other holder can acquire it. If the
+    /// successor does not acquire it, the name is free after that time, which is limited to the store's largest ttl.
     ///
     /// # Errors
     ///
-    /// As [`Lease::release`].
+    /// As for [`Lease::release`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Lease::release`].
+    /// As for [`Lease::release`].
     pub fn hand_over(self, successor: HolderId, reserved: Duration) -> impl Future<Output = Result<Released>> + Send {
         let longest = self.shared.capabilities.max_ttl;
         self.end(Some((successor, reserved.min(longest))))
     }
 
-    /// Lets the lease run out: it is not held any more from now on, but the store is not told, and the name stays blocked
-    /// for what is left of the ttl. For work that may still have effects.
+    /// Lets the lease expire: it is no longer held from now on, but it is not released, so that the name stays blocked for the
+    /// rest of the ttl. For work that may still have effects.
     pub fn abandon(mut self) {
         self.finish(None);
     }
@@ -91,8 +90,7 @@ impl Lease {
         async move { unsent.send().await }
     }
 
-    /// Latches the end before the store is told (S12), and takes the lease from the renewal task. What is left to do is
-    /// to send the request, if there is one.
+    /// Latches the end before the release is sent (S12), and ends the renewals. Returns the release to send, if one is needed.
     fn finish(&mut self, successor: Option<(HolderId, Duration)>) -> Option<PendingRelease> {
         self.finished = true;
         let release = self.tenure.end(LossReason::Released, successor);
@@ -101,7 +99,7 @@ impl Lease {
     }
 }
 
-/// The duty to tell the store of an end.
+/// A release that is sent in the background if its caller is dropped.
 struct Unsent {
     shared: Arc<Shared>,
     release: Option<PendingRelease>,
@@ -144,56 +142,55 @@ impl Deref for Lease {
 }
 
 impl LeaseHandle {
-    /// The name of the lease.
+    /// Returns the name of the lease.
     #[must_use]
     pub fn name(&self) -> &LeaseName {
         self.tenure.name()
     }
 
-    /// Who holds it.
+    /// Returns the holder.
     #[must_use]
     pub fn holder(&self) -> &HolderId {
         &self.tenure.claim.holder
     }
 
-    /// The fencing token of this grant: send it with every write that the lease protects.
+    /// Returns the fencing token of this grant. Send it with every write that the lease protects.
     #[must_use]
     pub fn token(&self) -> FencingToken {
         self.tenure.token
     }
 
-    /// Whether the lease is held: at most one guard says so at any time (see the crate's page for what that rests on). Local,
-    /// no I/O. Once false it stays false (S4).
+    /// Returns whether the lease is held. At most one guard of a name returns true at any time; the crate's page says under which
+    /// conditions. Local, without I/O. Once false, it stays false (S4).
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.tenure.is_held()
     }
 
-    /// For how long the lease can still be relied on without a renewal; zero once it is lost. Local, no I/O.
+    /// Returns for how long the lease is valid without a renewal; zero once it is lost. Local, without I/O.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.tenure.remaining()
     }
 
-    /// Until when, on the client's clock, the lease can be relied on without a renewal (S1); the clock's origin once it is
-    /// lost.
+    /// Returns until when, on the client's clock, the lease is valid without a renewal (S1); the clock's origin once it is lost.
     #[must_use]
     pub fn valid_until(&self) -> Moment {
         self.tenure.valid_until()
     }
 
-    /// How the lease stands.
+    /// Returns the state of the lease.
     #[must_use]
     pub fn state(&self) -> LeaseState {
         self.tenure.state()
     }
 
-    /// How the lease stands, to be watched. The last state is always [`LeaseState::Lost`].
+    /// Returns the states of the lease as a stream. The last one is always [`LeaseState::Lost`].
     pub fn states(&self) -> LeaseStates {
         LeaseStates::new(self.tenure.states())
     }
 
-    /// Completes when the lease is lost or released, no later than its deadline (S5).
+    /// Waits until the lease is lost or released. Completes no later than the deadline of the lease (S5).
     ///
     /// # Cancel safety
     ///
@@ -202,17 +199,17 @@ impl LeaseHandle {
         self.tenure.lost().await.reason
     }
 
-    /// Runs `work` for as long as the lease is held. The clock is asked before every poll of the work, so that it stops even
-    /// if the timers of a blocked runtime are late (S5). Work that blocks its thread cannot be stopped: let it check
-    /// [`LeaseHandle::is_held`], and send the token.
+    /// Runs `work` for as long as the lease is held. The deadline is checked before every poll of the work, so that the work stops
+    /// even if the timers of a blocked runtime are late (S5). Work that blocks its thread cannot be dropped: it should check
+    /// [`LeaseHandle::is_held`], and send the token with its writes.
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] as soon as the lease is lost; the work is dropped.
+    /// [`LeaseLost`] as soon as the lease is lost. The work is dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the work.
+    /// Dropping the future drops the work.
     pub async fn while_held<F: Future>(&self, work: F) -> Result<F::Output, LeaseLost> {
         let mut lost = pin!(self.tenure.lost());
         let mut work = pin!(work);
@@ -228,46 +225,46 @@ impl LeaseHandle {
         .await
     }
 
-    /// Renews now. For [`Renewal::Manual`](crate::Renewal::Manual); otherwise the client does it by itself.
+    /// Renews the lease now. Needed with [`Renewal::Manual`](crate::Renewal::Manual) only.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lease is lost, or turns out to be. After any other error it is
-    /// still held until its old deadline, and the call may be repeated (S8).
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the lease is lost. After any other error the lease is still held until its
+    /// previous deadline, and the call may be repeated (S8).
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the renewal is finished in the background, and its answer counts.
+    /// Once polled, the renewal is finished in the background, and takes effect.
     pub async fn renew(&self) -> Result<()> {
         self.shared.runtime.enter("renew")?;
         self.shared.renewals.renew(&self.tenure).await
     }
 
-    /// Replaces the metadata that anybody can read.
+    /// Replaces the metadata of the lease.
     ///
     /// # Errors
     ///
-    /// As [`LeaseHandle::renew`], with which it goes to the store. After an error other than a loss the change goes along with
-    /// every renewal until one succeeds.
+    /// As for [`LeaseHandle::renew`], which carries the change to the store. After an error other than a loss, every renewal
+    /// carries it until one succeeds.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the change is made sooner or later.
+    /// Once polled, the change is carried by the next successful renewal.
     pub async fn set_metadata(&self, metadata: Metadata) -> Result<()> {
         self.shared.runtime.enter("set metadata")?;
         self.tenure.change_metadata(metadata);
         self.shared.renewals.renew(&self.tenure).await
     }
 
-    /// Begins a scope of exclusive work, which ends when the guard is dropped: until then, but no longer than the lease lasts,
-    /// [`LeaseClient::close`](crate::LeaseClient::close) does not release the lease (S17).
+    /// Begins a scope of exclusive work. Until the returned guard is dropped, [`LeaseClient::close`](crate::LeaseClient::close)
+    /// does not release the lease, but at most lets it expire (S17).
     #[must_use]
     pub fn scope(&self) -> WorkScope {
         self.tenure.enter_scope();
         WorkScope { tenure: Arc::clone(&self.tenure), _scope: self.shared.enter_scope() }
     }
 
-    /// Completes when the client begins to close: exclusive work should come to its end.
+    /// Waits until the client begins to close. Exclusive work should then end.
     ///
     /// # Cancel safety
     ///

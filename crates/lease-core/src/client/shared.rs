@@ -1,4 +1,4 @@
-//! What all clones of a client, its leases and its background work share.
+//! The state that all clones of a client, its leases and its background tasks share.
 
 use std::{
     fmt,
@@ -25,10 +25,10 @@ use crate::{
     runtime::Runtime,
 };
 
-/// How often a release that failed is repeated in the background.
+/// How often a failed release is repeated in the background.
 const RELEASE_REPEATS: u32 = 3;
 
-/// How long to wait for an answer to what belongs to no lease.
+/// The timeout of store calls that belong to no lease.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Shared {
@@ -41,24 +41,24 @@ pub(super) struct Shared {
     pub(super) renewals: Renewals,
     pub(super) runtime: Runtime,
     releases: Batcher<Release>,
-    /// Where the store has no push: what this client has released itself, for those of it who wait.
+    /// Without push of the store: hints about the client's own releases, for its own waiters.
     hints: Option<WakeupRegistry>,
     tenures: AtomicU64,
     phase: watch::Sender<Phase>,
-    /// How many scopes of exclusive work there are.
+    /// The number of scopes of exclusive work.
     scopes: watch::Sender<usize>,
     close_grace: Duration,
-    /// How many releases are under way in the background.
+    /// The number of releases in flight in the background.
     releasing: watch::Sender<usize>,
 }
 
-/// The life of a client.
+/// The phase of a client's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Open,
-    /// Nothing new is begun; scopes are asked to end.
+    /// Nothing new is begun. Scopes should end.
     Closing,
-    /// Scopes end now.
+    /// Scopes are cut off.
     Cut,
     Closed,
 }
@@ -102,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Whether something new may be begun: the client is open, and the caller on a runtime.
+    /// Checks that the client is open and that the caller is on a runtime.
     pub(super) fn enter(&self, operation: &'static str) -> Result<()> {
         if self.is_closed() {
             return Err(Error::closed(operation));
@@ -118,7 +118,7 @@ impl Shared {
         self.tenures.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits for this phase, or a later one.
+    /// Waits for this phase or a later one.
     pub(super) async fn reached(&self, phase: Phase) {
         // The sender lives as long as `self`.
         let _ = self.phase.subscribe().wait_for(|current| *current >= phase).await;
@@ -163,7 +163,7 @@ impl Shared {
             return;
         }
         if answered.hung && hung == 0 {
-            // Another one of its call may be to blame: once more at once, in smaller company (L7).
+            // Another request of the same call may be the cause: repeat it at once, in a smaller batch (L7).
             self.release_repeatedly(release, repeats - 1, 1);
             return;
         }
@@ -174,7 +174,7 @@ impl Shared {
         });
     }
 
-    /// Hints about this name. A store that panics gives none: that costs time only (S20).
+    /// Subscribes to hints about this name. If the store panics there are none, which costs time only (S20).
     pub(super) fn subscribe(&self, name: &LeaseName) -> Wakeups {
         if let Some(hints) = &self.hints {
             return hints.subscribe(name);
@@ -188,11 +188,11 @@ impl Shared {
         self.in_time("inspect", async move { store.inspect(&name).await }).instrument(span).await
     }
 
-    /// Waits for a call of the store that belongs to no lease, within a fixed time.
+    /// Awaits a store call that belongs to no lease, with a fixed timeout.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it does not cut the call, which the runtime finishes (S15).
+    /// Dropping the future does not cut off the call: the client's runtime finishes it (S15).
     pub(super) async fn in_time<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -220,19 +220,19 @@ impl Shared {
             biased;
             answer = answer => answer.unwrap_or_else(|_| Err(Error::runtime_ended(operation))),
             () = self.clock.sleep_until(self.clock.now() + CALL_TIMEOUT * 2) => {
-                let message = "the runtime of this client does not run it: is it blocked, or not driven any more?";
+                let message = "the runtime of this client did not run the call: check whether it is blocked, or no longer driven";
                 Err(Error::new(ErrorKind::Indeterminate, operation, message))
             }
         }
     }
 
-    /// Counts a scope of exclusive work for as long as the guard lives.
+    /// Counts a scope of exclusive work for as long as the returned value lives.
     pub(super) fn enter_scope(self: &Arc<Self>) -> Scope {
         self.scopes.send_modify(|scopes| *scopes += 1);
         Scope(Arc::clone(self))
     }
 
-    /// Begins to close if nobody has; completes when it is closed.
+    /// Begins to close, if that has not begun. Completes when the client is closed.
     pub(super) async fn close(self: &Arc<Self>) -> Result<()> {
         self.runtime.enter("close")?;
         let first = self.phase.send_if_modified(|phase| {
@@ -243,7 +243,7 @@ impl Shared {
             first
         });
         if first {
-            // A task of its own, so that a caller who stops waiting does not stop the closing.
+            // A task of its own, so that the closing goes on if the caller stops waiting.
             let (shared, closed) = (Arc::clone(self), Closed(Arc::clone(self)));
             self.runtime.spawn(async move {
                 shared.drain_and_release().await;
@@ -254,13 +254,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Scopes get the grace to end by themselves; then they are cut, and are waited for until their leases have run out at
-    /// the latest, since they are not renewed any more (S17). What is left is latched and released.
+    /// Gives scopes the grace to end by themselves. Then cuts them off, stops renewing, and waits for them until their leases have
+    /// expired at the latest (S17). Finally ends and releases all leases.
     async fn drain_and_release(self: &Arc<Self>) {
         self.scopes_ended(self.clock.now() + self.close_grace).await;
         self.phase.send_replace(Phase::Cut);
         let last_deadline = self.renewals.stop_renewing();
-        // What no scope holds need not wait for those that some do.
+        // Leases without a scope need not wait for those with one.
         self.end_and_release(self.renewals.take_unscoped());
         self.scopes_ended(last_deadline).await;
         self.end_and_release(self.renewals.end());
@@ -270,7 +270,7 @@ impl Shared {
     fn end_and_release(self: &Arc<Self>, tenures: Vec<Arc<Tenure>>) {
         for tenure in tenures {
             if tenure.is_scoped() {
-                // Its work has not ended: it runs out (S17).
+                // Its work has not ended: the lease expires (S17).
                 tenure.lose(LossReason::ClientGone);
             } else if let Some(release) = tenure.end(LossReason::ClientGone, None) {
                 self.release_in_background(release);
@@ -278,7 +278,7 @@ impl Shared {
         }
     }
 
-    /// Those of guards that were dropped before, too. Each has its own time.
+    /// Waits for all releases in flight, including those of guards that were dropped before. Each has its own timeout.
     async fn releases_ended(&self) {
         // The sender lives as long as `self`.
         let _ = self.releasing.subscribe().wait_for(|releasing| *releasing == 0).await;
@@ -303,7 +303,7 @@ impl Drop for Scope {
     }
 }
 
-/// A release under way in the background.
+/// A release in flight in the background.
 struct Releasing(Arc<Shared>);
 
 impl Releasing {
@@ -319,7 +319,7 @@ impl Drop for Releasing {
     }
 }
 
-/// Whatever happens to the closing, nobody waits for its end for ever.
+/// Marks the client as closed when it is dropped, even if the closing panics.
 struct Closed(Arc<Shared>);
 
 impl Drop for Closed {

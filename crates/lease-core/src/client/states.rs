@@ -1,4 +1,4 @@
-//! Watching how a lease stands, by its holder.
+//! The states of a lease as a stream, for its holder.
 
 use std::{
     future::poll_fn,
@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::latest::Latest;
 use crate::LeaseState;
 
-/// How a lease stands, from [`LeaseHandle::states`](crate::LeaseHandle::states): the current state first, then the latest one
-/// after each change. Whoever is slow misses what lies in between, never [`LeaseState::Lost`], which is the last one.
+/// The states of a lease, from [`LeaseHandle::states`](crate::LeaseHandle::states): the current state first, then the latest one
+/// after each change. A slow reader misses intermediate states, never [`LeaseState::Lost`], which is the last one.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct LeaseStates(Latest<LeaseState>);
@@ -24,7 +24,7 @@ impl LeaseStates {
         Self(Latest::new(states))
     }
 
-    /// The next state; nothing after the last one.
+    /// Waits for the next state. Returns `None` after the last one.
     ///
     /// # Cancel safety
     ///

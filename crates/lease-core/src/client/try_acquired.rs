@@ -1,4 +1,4 @@
-//! What came of a try.
+//! The outcome of a single attempt.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::LeaseRecord;
 /// # let client = LeaseClient::new(lease_memory::MemoryStore::new());
 /// # let ttl = Duration::from_secs(30);
 /// match client.try_acquire("nightly-report", ttl).await? {
-///     TryAcquired::Acquired(lease) => println!("it is ours, with token {}", lease.token()),
-///     TryAcquired::Held { by: Some(record), .. } => println!("{} has it", record.holder),
-///     _ => println!("somebody else has it"),
+///     TryAcquired::Acquired(lease) => println!("acquired with token {}", lease.token()),
+///     TryAcquired::Held { by: Some(record), .. } => println!("held by {}", record.holder),
+///     _ => println!("held by another holder"),
 /// }
 /// # Ok::<(), lease_core::Error>(())
 /// # }).unwrap();
@@ -25,20 +25,20 @@ use crate::LeaseRecord;
 #[must_use = "a lease is released as soon as its guard is dropped"]
 #[non_exhaustive]
 pub enum TryAcquired {
-    /// The lease is the caller's.
+    /// The caller holds the lease.
     Acquired(Lease),
-    /// Somebody else has it, or the name is blocked.
+    /// Another holder has the lease, or the name is blocked.
     #[non_exhaustive]
     Held {
-        /// The record that is in force, where the store says so.
+        /// The lease that is in force, where the store reports it.
         by: Option<LeaseRecord>,
-        /// After which time the name may be free, where the store can say.
+        /// After which time the name may be free, where the store reports it.
         retry_after: Option<Duration>,
     },
 }
 
 impl TryAcquired {
-    /// Returns the lease, or `None` if somebody else has it.
+    /// Returns the lease, or `None` if another holder has it.
     #[must_use = "a lease is released as soon as its guard is dropped"]
     pub fn acquired(self) -> Option<Lease> {
         match self {
@@ -47,7 +47,7 @@ impl TryAcquired {
         }
     }
 
-    /// Returns whether the lease is the caller's.
+    /// Returns whether the caller holds the lease.
     #[must_use]
     pub fn is_acquired(&self) -> bool {
         matches!(self, Self::Acquired(_))

@@ -1,4 +1,4 @@
-//! Watching who holds a lease.
+//! The holders of a lease as a stream, for observers.
 
 use std::{
     fmt,
@@ -18,22 +18,21 @@ use super::{
 };
 use crate::{Error, ErrorKind, LeaseName, LeaseRecord, Result};
 
-/// A look at least this often, behind the hints.
+/// The longest time between two reads of the record; hints come in between.
 const POLL: Duration = Duration::from_secs(2);
 
-/// But no more often, whatever the store says is left.
+/// The shortest time between two reads, whatever the store reports as remaining.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Who holds a lease, from [`LeaseClient::watch`](crate::LeaseClient::watch): the current state first, then the latest one
-/// after each change of holder, token or metadata. Whoever is slow misses what lies in between, never the last state.
-/// Trouble with the store is an item, not an end (S19).
+/// The record of a lease, from [`LeaseClient::watch`](crate::LeaseClient::watch): the current one first, then the latest one
+/// after each change of holder, token or metadata; `None` while the name is free. A slow reader misses intermediate records,
+/// never the last one. A failure of the store is an item, not the end of the stream (S19).
 ///
-/// Releases are told by push where the store has it; grants only if they were made with
-/// [`announce`](crate::LeaseOptions::announce). Everything else is noticed within 2 seconds, or when the holder's time is
-/// over.
+/// Releases are noticed by push, where the store has push. Grants are noticed by push if they were made with
+/// [`announce`](crate::LeaseOptions::announce). All other changes are noticed within 2 seconds, or when the lease expires.
 pub struct LeaseWatch {
     states: Latest<State>,
-    /// Whether the end was told.
+    /// Whether the error that ends the stream was returned.
     has_ended: bool,
 }
 
@@ -46,7 +45,7 @@ impl LeaseWatch {
         Self { states: Latest::new(receiver), has_ended: false }
     }
 
-    /// The next state; nothing after the client was closed, or its runtime has ended, which is told by an error before.
+    /// Waits for the next record. When the client is closed or its runtime has ended, returns an error, and then `None`.
     ///
     /// # Cancel safety
     ///
@@ -71,7 +70,7 @@ async fn look(shared: Arc<Shared>, name: LeaseName, states: watch::Sender<State>
         };
         let remaining = state.as_ref().ok().and_then(Option::as_ref).map(|record| record.remaining);
         let wake_at = shared.clock.now() + remaining.map_or(POLL, |remaining| remaining.clamp(SHORTEST_PAUSE, POLL));
-        // What is left changes all the time; that is no news.
+        // The remaining time changes with every read; that is no news.
         let news = state
             .as_ref()
             .map_err(|error| error.kind())

@@ -1,4 +1,4 @@
-//! Whether a lease is held: its deadline and its state, which change together.
+//! The latch: the deadline and the state of a lease, which change together.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -8,37 +8,37 @@ use std::{
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, watch};
 use crate::{Clock, LeaseState, LossReason, Moment};
 
-/// The deadline of a lease that is lost: it has passed on any clock.
+/// The deadline of a lost lease, which has passed on any clock.
 const LOST: u64 = 0;
 
-/// The deadline is read without a lock; it is written only by a [change](Latch::change), under the lock that `state` has,
-/// so that what is latched lost stays lost (S4), whoever comes first.
+/// The deadline is read without a lock. It is written only by a [change](Latch::change), under the lock of `state`, so that a
+/// latched loss is final (S4), in whatever order threads arrive.
 ///
-/// Who latches the loss is told so by a call of `report`, without a lock: once per latch (L6).
+/// The thread that latches the loss calls `report`, without holding the lock: once per latch (L6).
 pub(crate) struct Latch {
     clock: Arc<dyn Clock>,
-    /// When the longest tenure is over, if there is one.
+    /// When the maximum tenure ends, if there is one.
     tenure_ends: Option<Moment>,
     /// [`Moment`] in nanoseconds, or [`LOST`].
     deadline: AtomicU64,
     state: Mutex<State>,
 }
 
-/// The channel is made for the first who watches: most leases nobody does, and it is larger than all else that they are.
+/// The channel is created for the first watcher: most leases have none, and it is larger than the rest of the lease.
 enum State {
     Unwatched(LeaseState),
     Watched(watch::Sender<LeaseState>),
 }
 
-/// What came of an extension.
+/// The outcome of an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extended {
-    /// It is held for longer now.
+    /// The deadline was moved.
     Held {
-        /// It was in jeopardy (L9).
+        /// Whether the lease was in jeopardy (L9).
         recovered: bool,
     },
-    /// It was lost before: nothing revives it (S4).
+    /// The lease was lost before, and stays lost (S4).
     Lost,
 }
 
@@ -48,7 +48,7 @@ impl Latch {
         Self { clock, tenure_ends, deadline, state }
     }
 
-    /// Whether the lease is held. False from the deadline on, for ever (S4).
+    /// Returns whether the lease is held. False from the deadline on, for ever (S4).
     pub(crate) fn is_held(&self, report: impl FnOnce(LossReason)) -> bool {
         let deadline = self.deadline.load(Ordering::Acquire);
         deadline != LOST && (nanoseconds(self.clock.now()) < deadline || !self.expire(report))
@@ -100,7 +100,7 @@ impl Latch {
         extended
     }
 
-    /// Says that it may be lost at its deadline (L9); until when it is held, if that is news.
+    /// Marks the lease as in jeopardy (L9). Returns until when it is held, or `None` if it was marked before or is lost.
     pub(crate) fn endanger(&self) -> Option<Moment> {
         let mut news = None;
         self.change(|state| {
@@ -114,7 +114,7 @@ impl Latch {
         news
     }
 
-    /// Latches the expiry, unless the deadline has been moved in the meantime. True if the lease is lost.
+    /// Latches the expiry, unless the deadline has been moved in the meantime. Returns true if the lease is lost.
     fn expire(&self, report: impl FnOnce(LossReason)) -> bool {
         let expired = |deadline| {
             let now = self.clock.now();
@@ -142,14 +142,14 @@ impl Latch {
         }
     }
 
-    /// Changes the deadline and the state, and tells who watches if `change` says so.
+    /// Changes the deadline and the state, and notifies watchers if `change` returns true.
     fn change(&self, change: impl FnOnce(&mut LeaseState) -> bool) {
         let sender = match &mut *self.lock() {
             State::Unwatched(state) => {
                 change(state);
                 return;
             }
-            // It has a lock of its own, which is not held while watchers are woken.
+            // The channel has its own lock, which is not held while watchers are woken.
             State::Watched(sender) => sender.clone(),
         };
         sender.send_if_modified(change);

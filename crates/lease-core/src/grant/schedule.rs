@@ -1,16 +1,16 @@
-//! The arithmetic of a tenure: until when it can be relied on, when to renew, how long to wait for an answer.
+//! The arithmetic of a tenure: until when it is valid, when to renew it, and how long to wait for an answer.
 //!
-//! No clock, task or store in here.
+//! It uses no clock, no task and no store.
 
 use std::time::Duration;
 
 use crate::{LeaseOptions, Moment, Renewal};
 
-/// What a round trip to a store nearby takes, with its commit.
+/// The duration of a round trip to a nearby store, with its commit.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
 
-/// With less time left than this, a request with this timeout is not sent any more: its answer could not come, and its outcome
-/// would be unknown for nothing.
+/// Returns the least time that must be left to send a request with this timeout. With less, its answer could not arrive in time,
+/// and its outcome would be unknown.
 pub(crate) fn least_time(timeout: Duration) -> Duration {
     ROUND_TRIP.min(timeout / 4)
 }
@@ -19,10 +19,10 @@ pub(crate) fn least_time(timeout: Duration) -> Duration {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Schedule {
     pub(crate) ttl: Duration,
-    /// The time between two renewals; without automatic renewal it has no effect.
+    /// The time between two automatic renewals.
     pub(crate) interval: Duration,
     pub(crate) attempt_timeout: Duration,
-    /// How long the name is blocked at least, counted from the grant.
+    /// The shortest time for which the name is blocked, counted from the grant.
     pub(crate) hold_at_least: Duration,
     automatic: bool,
     clock_drift: f64,
@@ -30,12 +30,12 @@ pub(crate) struct Schedule {
     max_tenure: Option<Duration>,
 }
 
-/// What is next for a tenure that is held.
+/// The next steps of a tenure that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Until when the tenure can be relied on (S1).
+    /// Until when the tenure is valid (S1).
     pub(crate) valid_until: Moment,
-    /// When to renew, if at all before that.
+    /// When to renew it, if it is to be renewed.
     pub(crate) renew_at: Option<Moment>,
 }
 
@@ -53,40 +53,40 @@ impl Schedule {
         }
     }
 
-    /// How long a holder may rely on what the store says is left: `T·(1−ρ) − m` (S1).
+    /// Returns how long a holder may rely on a grant of which `remaining` is left at the store: `T·(1−ρ) − m` (S1).
     pub(crate) fn validity(&self, remaining: Duration) -> Duration {
         let margin = self.margin.unwrap_or(Duration::from_millis(50).max(remaining / 100)).min(remaining / 4);
         remaining.mul_f64(1.0 - self.clock_drift).saturating_sub(margin)
     }
 
-    /// The first plan of a tenure; nothing if the answer came too late to be of use (S1).
+    /// Returns the first plan of a tenure, or `None` if the answer arrived too late (S1).
     pub(crate) fn after_grant(&self, sent: Moment, now: Moment, remaining: Duration) -> Option<Plan> {
         let plan = self.plan(sent, sent, remaining);
         (now < plan.valid_until).then_some(plan)
     }
 
-    /// The plan after a renewal that was `sent` then. A deadline never moves back (S8): the answer to an older request
-    /// may arrive after that to a newer one.
+    /// Returns the plan after a renewal that was sent at `sent`. A deadline never moves back (S8), because the answer to an older
+    /// request may arrive after that to a newer one.
     pub(crate) fn after_renewal(&self, began: Moment, current: Moment, sent: Moment, remaining: Duration) -> Plan {
         let plan = self.plan(began, sent, remaining);
         Plan { valid_until: plan.valid_until.max(current), ..plan }
     }
 
-    /// When to try again after a renewal that failed: often enough for many attempts before the deadline.
+    /// Returns when to repeat a failed renewal: often enough for many attempts before the deadline.
     pub(crate) fn retry_at(&self, now: Moment, valid_until: Moment) -> Moment {
         const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
         let left = valid_until.saturating_since(now);
         now + (left / 8).clamp(SHORTEST_PAUSE.min(left), self.attempt_timeout.max(SHORTEST_PAUSE))
     }
 
-    /// How long to wait for the answer to a request that is sent now: so long that another attempt fits before the
-    /// deadline (S24). Nothing when no answer could come in time.
+    /// Returns the timeout of a request that is sent now, such that another attempt fits before the deadline (S24). Returns `None`
+    /// if no answer could arrive in time.
     pub(crate) fn timeout(&self, now: Moment, valid_until: Moment) -> Option<Duration> {
         let timeout = self.attempt_timeout.min(valid_until.saturating_since(now) / 2);
         (timeout >= least_time(self.attempt_timeout)).then_some(timeout)
     }
 
-    /// When the longest tenure is over, if there is one.
+    /// Returns when the maximum tenure ends, if there is one.
     pub(crate) fn tenure_ends(&self, began: Moment) -> Option<Moment> {
         self.max_tenure.map(|tenure| began + tenure)
     }
@@ -94,7 +94,7 @@ impl Schedule {
     fn plan(&self, began: Moment, sent: Moment, remaining: Duration) -> Plan {
         let relied_on = sent + self.validity(remaining);
         let end = self.tenure_ends(began).unwrap_or(relied_on);
-        // A store that did not grant the whole ttl leaves less time between renewals, too.
+        // If the store granted less than the ttl, the interval is shortened in proportion.
         let interval = if remaining < self.ttl {
             self.interval.min(self.ttl).mul_f64(remaining.div_duration_f64(self.ttl))
         } else {

@@ -1,4 +1,4 @@
-//! What the [latch](crate::latch) is made of. A test puts other types in their place, to see every interleaving.
+//! The primitives of the [latch](super::latch). A test replaces them, to explore every interleaving.
 
 pub(crate) use std::sync::{
     Mutex, MutexGuard,

@@ -1,4 +1,4 @@
-//! The state of one grant, shared by its guard, its handles and the renewal task.
+//! One grant, shared by its guard, its handles and the renewal task.
 
 use std::{
     fmt,
@@ -21,21 +21,21 @@ use crate::{
     observer::Events,
 };
 
-/// The state of one grant.
+/// One grant that a client holds or has held.
 pub(crate) struct Tenure {
-    /// Counts the tenures of a client.
+    /// The number of the tenure within its client.
     pub(crate) number: u64,
     pub(crate) claim: Claim,
     pub(crate) token: FencingToken,
     pub(crate) schedule: Schedule,
-    /// Just before the request was sent that brought the grant.
+    /// Just before the request that brought the grant was sent.
     pub(crate) began: Moment,
     clock: Arc<dyn Clock>,
     events: Events,
     latch: Latch,
     /// How many scopes of exclusive work hold it.
     scopes: AtomicUsize,
-    /// Whether somebody has the duty to tell the store of the end.
+    /// Whether a release has been handed out to be sent.
     is_told: AtomicBool,
     metadata: Mutex<MetadataChanges>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct PendingRelease {
     pub(crate) timeout: Duration,
 }
 
-/// Changes of metadata that the store has not confirmed yet go with every renewal.
+/// Changes of metadata that the store has not confirmed yet. Every renewal carries them.
 #[derive(Default)]
 struct MetadataChanges {
     revision: u64,
@@ -85,7 +85,7 @@ impl Tenure {
         }
     }
 
-    /// Reports the grant, so many attempts and so much time after it was asked for.
+    /// Reports the grant, with the number of attempts and the time since it was requested.
     pub(crate) fn report_grant(&self, now: Moment, waited: Duration, attempts: u32) {
         self.events.emit(|| {
             let (name, holder, token) = self.identity();
@@ -98,7 +98,7 @@ impl Tenure {
         &self.claim.name
     }
 
-    /// A scope of exclusive work holds it: nobody else may release it before that has ended (S17).
+    /// Counts a scope of exclusive work, before whose end the lease is not released by the client (S17).
     pub(crate) fn enter_scope(&self) {
         self.scopes.fetch_add(1, Ordering::AcqRel);
     }
@@ -111,7 +111,7 @@ impl Tenure {
         self.scopes.load(Ordering::Acquire) > 0
     }
 
-    /// Whether the lease is held. False from the deadline on, for ever (S4).
+    /// Returns whether the lease is held. False from the deadline on, for ever (S4).
     pub(crate) fn is_held(&self) -> bool {
         self.latch.is_held(|reason| self.report(reason))
     }
@@ -134,7 +134,7 @@ impl Tenure {
         self.latch.subscribe()
     }
 
-    /// The loss, if it is lost.
+    /// Returns the loss, if the lease is lost.
     pub(crate) fn loss(&self) -> Option<LeaseLost> {
         if self.is_held() {
             return None;
@@ -145,7 +145,7 @@ impl Tenure {
         }
     }
 
-    /// Waits for the loss, on a timer of its own: whatever the store and the renewal task do, it is told in time (S5).
+    /// Waits for the loss, on a timer of its own, so that it is noticed in time whatever the store and the renewal task do (S5).
     pub(crate) async fn lost(&self) -> LeaseLost {
         let mut states = self.latch.subscribe();
         loop {
@@ -165,7 +165,7 @@ impl Tenure {
         self.latch.lose(reason, |reason| self.report(reason));
     }
 
-    /// Moves the deadline after a successful renewal. False if the lease is lost: nothing revives it (S4).
+    /// Moves the deadline after a successful renewal. Returns false if the lease is lost, which is final (S4).
     pub(crate) fn extend(&self, plan: Plan, sent: Moment, revision: Option<u64>) -> bool {
         if let Some(revision) = revision {
             let mut changes = self.changes();
@@ -188,7 +188,7 @@ impl Tenure {
         true
     }
 
-    /// A renewal failed or is overdue (L9).
+    /// Marks and reports the jeopardy after a renewal that failed or is overdue (L9).
     pub(crate) fn in_jeopardy(&self, error: Error) {
         if !self.is_held() {
             return;
@@ -207,7 +207,7 @@ impl Tenure {
         }
     }
 
-    /// New metadata, to go with the next renewals until one succeeds.
+    /// Sets new metadata, which the next renewals carry until one succeeds.
     pub(crate) fn change_metadata(&self, metadata: Metadata) {
         let mut changes = self.changes();
         changes.revision += 1;
@@ -219,15 +219,15 @@ impl Tenure {
         RenewRequest::new(self.claim.clone(), self.schedule.ttl).with_metadata(metadata)
     }
 
-    /// Latches the end of the tenure, before anything is said to the store (S12). What is to be said, unless the store
-    /// has said that the name is not ours any more, or was told before.
+    /// Latches the end of the tenure, before the store is called (S12). Returns the release to send; `None` if the store reported
+    /// the end of the grant itself, or if a release was handed out before.
     pub(crate) fn end(&self, reason: LossReason, successor: Option<(HolderId, Duration)>) -> Option<PendingRelease> {
         self.lose(reason);
-        let is_known = matches!(
+        let is_reported = matches!(
             self.state(),
             LeaseState::Lost(LossReason::TakenOver { .. } | LossReason::Gone | LossReason::Broken)
         );
-        if is_known || self.is_told.swap(true, Ordering::AcqRel) {
+        if is_reported || self.is_told.swap(true, Ordering::AcqRel) {
             return None;
         }
         let hold_for = match self.schedule.hold_at_least {
@@ -242,7 +242,7 @@ impl Tenure {
         Some(PendingRelease { request, token: Some(self.token), timeout: self.schedule.attempt_timeout })
     }
 
-    /// Once per grant (L6): the latch sees to it.
+    /// Reports the loss. The latch calls it once per grant (L6).
     fn report(&self, reason: LossReason) {
         self.events.emit(|| {
             let (name, holder, token) = self.identity();

@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::{Capabilities, Error, ErrorKind, LeaseOptions, Renewal, grant::schedule::Schedule};
 
 impl LeaseOptions {
-    /// Checks the options against what a store can do (S23).
+    /// Checks the options against the capabilities of a store (S23).
     ///
     /// # Errors
     ///
-    /// [`InvalidOptions`], which says what to change.
+    /// [`InvalidOptions`], whose message says what to change.
     pub fn validate(&self, store: &Capabilities) -> Result<(), InvalidOptions> {
         let schedule = Schedule::new(self);
         let (min_ttl, max_ttl) = (store.min_ttl, store.max_ttl);
@@ -43,33 +43,31 @@ impl LeaseOptions {
     }
 }
 
-/// Why options cannot be kept (S23).
+/// The error of options that a store cannot satisfy (S23).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOptions {
     /// The store cannot grant this ttl.
-    #[error(
-        "a ttl of {ttl:?} cannot be kept by {store}, whose leases last from {min:?} to {max:?}: choose one in between"
-    )]
+    #[error("a ttl of {ttl:?} is outside the limits of {store}, which are {min:?} and {max:?}: choose one in between")]
     Ttl {
-        /// What was asked for.
+        /// The value that was set.
         ttl: Duration,
-        /// The store's smallest.
+        /// The store's smallest ttl.
         min: Duration,
-        /// The store's largest.
+        /// The store's largest ttl.
         max: Duration,
         /// The store's name.
         store: &'static str,
     },
-    /// The store cannot block a name for so long.
+    /// The store cannot block a name for this long.
     #[error("hold_at_least of {hold_at_least:?} is longer than the store's largest ttl, {max:?}: shorten it")]
     HoldAtLeast {
-        /// What was asked for.
+        /// The value that was set.
         hold_at_least: Duration,
         /// The store's largest ttl.
         max: Duration,
     },
-    /// It must be longer than zero.
+    /// A duration is zero that must be longer.
     #[error("{option} must be longer than zero: leave it out for the default")]
     Zero {
         /// The option's name.
@@ -78,7 +76,7 @@ pub enum InvalidOptions {
     /// The clock drift is out of range.
     #[error("clock_drift is a fraction from 0 to below 0.5, not {clock_drift}: 0.01 stands for 1 %")]
     ClockDrift {
-        /// What was asked for.
+        /// The value that was set.
         clock_drift: f64,
     },
     /// The margin is too large.
@@ -87,17 +85,17 @@ pub enum InvalidOptions {
         /// The largest margin with this ttl.
         max: Duration,
     },
-    /// One failed renewal would lose the lease.
+    /// The timings leave no time for a second attempt: one failed renewal would lose the lease.
     #[error(
-        "a renewal every {interval:?} and {timeout:?} for an attempt leave no time for a second attempt in the {validity:?} for \
-         which a grant can be relied on: shorten renewal_interval or attempt_timeout, or raise the ttl"
+        "a renewal every {interval:?} with a timeout of {timeout:?} leaves no time for a second attempt in the {validity:?} for \
+         which a grant is valid: shorten renewal_interval or attempt_timeout, or raise the ttl"
     )]
     TooTight {
         /// The time between two renewals.
         interval: Duration,
-        /// The time for one attempt.
+        /// The timeout of one attempt.
         timeout: Duration,
-        /// How long a grant can be relied on.
+        /// How long a grant is valid.
         validity: Duration,
     },
 }
@@ -124,8 +122,8 @@ mod tests {
         let table = [
             (good.clone(), ""),
             (LeaseOptions::new(SECOND), ""),
-            (LeaseOptions::new(Duration::ZERO), "from 1s to 3600s"),
-            (LeaseOptions::new(SECOND * 3601), "from 1s to 3600s"),
+            (LeaseOptions::new(Duration::ZERO), "1s and 3600s"),
+            (LeaseOptions::new(SECOND * 3601), "1s and 3600s"),
             (good.clone().with_hold_at_least(SECOND * 3601), "shorten it"),
             (good.clone().with_max_tenure(Duration::ZERO), "max_tenure must be longer than zero"),
             (good.clone().with_attempt_timeout(Duration::ZERO), "attempt_timeout must be longer than zero"),

@@ -1,45 +1,45 @@
-//! What a store can do and what it promises.
+//! The capabilities of a store.
 
 use std::time::Duration;
 
-/// What a store can do. Tests are chosen by it.
+/// What a store can do, and what it promises. The conformance suite selects its cases by this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Capabilities {
     /// The store's name, lower case: `"postgres"`.
     pub store: &'static str,
-    /// The smallest ttl that is granted as it was asked for.
+    /// The smallest ttl.
     pub min_ttl: Duration,
     /// The largest ttl.
     pub max_ttl: Duration,
-    /// A ttl is rounded up to a multiple of this.
+    /// The granularity of a ttl: it is rounded up to a multiple of this.
     pub ttl_granularity: Duration,
-    /// Whose clock judges expiry.
+    /// Which clock decides whether a lease has expired.
     pub expiry_judge: ExpiryJudge,
-    /// What the rising of tokens survives.
+    /// The events after which tokens still rise.
     pub tokens_survive: TokensSurvive,
-    /// Whether a grant, and a renewal, that was acknowledged is still there after its server has crashed and come back: on a
-    /// server that is set up as the store's page says.
+    /// Whether acknowledged grants and renewals survive a crash and restart of the server, if the server is configured as the
+    /// provider's documentation says.
     pub grants_survive_crash: bool,
-    /// Whether waiters are told of a release by push, rather than by polling alone.
+    /// Whether a release is pushed to waiters, rather than noticed by polling only.
     pub push: bool,
-    /// Whether a client that has held a lease for a second is told by push, rather than at its next renewal, that a grant of
-    /// its own was broken or its record removed.
+    /// Whether a holder is notified by push that its grant was broken or its record removed, rather than at its next renewal. It
+    /// applies to clients that have held a lease for a second.
     pub push_to_holders: bool,
-    /// Whether the last grant is remembered after its end, so that a delayed duplicate of its request grants nothing (S13).
+    /// Whether the last grant is recorded beyond its end, so that a delayed duplicate of its request grants nothing (S13).
     pub remembers_last_grant: bool,
-    /// How many calls of [`acquire`](crate::LeaseStore::acquire), and as many of [`release`](crate::LeaseStore::release), a
-    /// client has under way at a time when many are waiting. Several where calls follow each other on one connection, so that
-    /// the server works on one while the client works on another; one where calls would hinder each other, and larger ones are
-    /// worth more. 0 counts as 1.
+    /// How many calls of [`acquire`](crate::LeaseStore::acquire) a client has in flight under load, and as many of
+    /// [`release`](crate::LeaseStore::release). More than one suits a store whose calls are pipelined on one connection: the
+    /// server processes one call while the client prepares another. One suits a store where concurrent calls slow each other
+    /// down, and larger batches are faster. 0 counts as 1.
     pub calls_at_once: usize,
 }
 
 impl Capabilities {
-    /// What a store with this name, lower case, can do at the least: ttls from a second to a year, by milliseconds; a server's
-    /// wall clock judges; tokens rise over release and expiry only; a crash may lose grants; nothing is told by push, the last
-    /// grant is not remembered, and there is one call at a time.
+    /// Creates the capabilities of a minimal store with this name, in lower case: ttls from one second to one year, in steps of
+    /// a millisecond; expiry by the server's wall clock; tokens that rise over release and expiry only; grants that a crash may
+    /// lose; no push; no record of the last grant; and one call at a time.
     #[must_use]
     pub const fn new(store: &'static str) -> Self {
         Self {
@@ -57,101 +57,101 @@ impl Capabilities {
         }
     }
 
-    /// With these limits of a ttl, and the steps in which it is kept.
+    /// Sets the smallest and the largest ttl, and its granularity.
     #[must_use]
     pub const fn with_ttl(self, min_ttl: Duration, max_ttl: Duration, ttl_granularity: Duration) -> Self {
         Self { min_ttl, max_ttl, ttl_granularity, ..self }
     }
 
-    /// With this judge of expiry.
+    /// Sets which clock decides whether a lease has expired.
     #[must_use]
     pub const fn with_expiry_judge(self, expiry_judge: ExpiryJudge) -> Self {
         Self { expiry_judge, ..self }
     }
 
-    /// With tokens that keep rising over this.
+    /// Sets the events after which tokens still rise.
     #[must_use]
     pub const fn with_tokens_survive(self, tokens_survive: TokensSurvive) -> Self {
         Self { tokens_survive, ..self }
     }
 
-    /// With grants that survive a crash of the server, or not.
+    /// Sets whether acknowledged grants survive a crash of the server.
     #[must_use]
     pub const fn with_grants_survive_crash(self, grants_survive_crash: bool) -> Self {
         Self { grants_survive_crash, ..self }
     }
 
-    /// With or without push to waiters.
+    /// Sets whether releases are pushed to waiters.
     #[must_use]
     pub const fn with_push(self, push: bool) -> Self {
         Self { push, ..self }
     }
 
-    /// With or without push to holders.
+    /// Sets whether the early end of a grant is pushed to its holder.
     #[must_use]
     pub const fn with_push_to_holders(self, push_to_holders: bool) -> Self {
         Self { push_to_holders, ..self }
     }
 
-    /// With or without the memory of the last grant.
+    /// Sets whether the last grant is recorded beyond its end.
     #[must_use]
     pub const fn with_remembers_last_grant(self, remembers_last_grant: bool) -> Self {
         Self { remembers_last_grant, ..self }
     }
 
-    /// With so many calls at a time.
+    /// Sets the number of concurrent calls.
     #[must_use]
     pub const fn with_calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
     }
 }
 
-/// Whose clock judges whether a lease has expired (S3).
+/// The clock that decides whether a lease has expired (S3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ExpiryJudge {
-    /// The wall clock of the store's server: a jump of it moves expiry.
+    /// The wall clock of the store's server. If it jumps, expiry moves.
     ServerWallClock,
-    /// A clock of the store that does not jump.
+    /// A monotonic clock of the store's server.
     ServerMonotonicClock,
-    /// The clock of this process, which is all of the store.
+    /// The clock of this process, for a store inside the process.
     Process,
 }
 
-/// What fencing tokens keep rising over (S9). All stores keep them rising over release and expiry.
+/// The events after which fencing tokens still rise (S9). With every store they rise after a release and after an expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TokensSurvive {
-    /// The removal of the lease's record, by a purge or by hand.
+    /// The record of the lease is removed, by a purge or by hand.
     pub removal: bool,
-    /// A restart of the store.
+    /// The store is restarted.
     pub restart: bool,
-    /// A fail-over that loses acknowledged writes, or an older backup put back.
+    /// A fail-over loses acknowledged writes, or an older backup is restored.
     pub data_loss: bool,
 }
 
 impl TokensSurvive {
-    /// Release and expiry only.
+    /// Creates the minimum: tokens rise after release and expiry only.
     #[must_use]
     pub const fn new() -> Self {
         Self { removal: false, restart: false, data_loss: false }
     }
 
-    /// The removal of the lease's record as well.
+    /// Adds the removal of the lease's record.
     #[must_use]
     pub const fn removal(self) -> Self {
         Self { removal: true, ..self }
     }
 
-    /// A restart of the store as well.
+    /// Adds a restart of the store.
     #[must_use]
     pub const fn restart(self) -> Self {
         Self { restart: true, ..self }
     }
 
-    /// A fail-over that loses acknowledged writes, or an older backup put back, as well.
+    /// Adds a fail-over that loses acknowledged writes, and the restoration of an older backup.
     #[must_use]
     pub const fn data_loss(self) -> Self {
         Self { data_loss: true, ..self }

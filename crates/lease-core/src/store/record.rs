@@ -4,31 +4,31 @@ use std::time::{Duration, SystemTime};
 
 use crate::{FencingToken, HolderId, LeaseName, Metadata};
 
-/// A lease in force, as anybody can see it.
+/// A lease that is in force, as the store reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeaseRecord {
-    /// The lease.
+    /// The name of the lease.
     pub name: LeaseName,
-    /// Who holds it; while it is blocked after a release, who did.
+    /// The holder; the last holder, if the name is only blocked after a release.
     pub holder: HolderId,
-    /// The token of the grant.
+    /// The fencing token of the grant.
     pub token: FencingToken,
-    /// When it was granted, by the store's wall clock. For people; nothing is decided by it (S3).
+    /// When it was granted, by the store's wall clock. For display only; no decision depends on it (S3).
     pub acquired_at: SystemTime,
-    /// How long it lasts from a grant or renewal on.
+    /// How long it lasts without a renewal.
     pub ttl: Duration,
-    /// What was left of it when the store looked.
+    /// How much of it remained when the store read the record.
     pub remaining: Duration,
-    /// What the holder says about itself.
+    /// The metadata that the holder stored with it.
     pub metadata: Metadata,
-    /// Its holder has released it, and the name is merely blocked for what remains: by
+    /// Whether its holder has released it, and the name is only blocked for the remaining time: by
     /// [`hold_at_least`](crate::LeaseOptions::hold_at_least), or by a hand-over.
     pub released: bool,
 }
 
 impl LeaseRecord {
-    /// A record without metadata, of a lease that was granted at the beginning of 1970 and is not released.
+    /// Creates a record without metadata, not released, and acquired at the Unix epoch.
     #[must_use]
     pub const fn new(
         name: LeaseName,
@@ -49,25 +49,25 @@ impl LeaseRecord {
         }
     }
 
-    /// Granted at this time.
+    /// Sets when it was granted.
     #[must_use]
     pub fn with_acquired_at(self, acquired_at: SystemTime) -> Self {
         Self { acquired_at, ..self }
     }
 
-    /// With so much left.
+    /// Sets the remaining time.
     #[must_use]
     pub fn with_remaining(self, remaining: Duration) -> Self {
         Self { remaining, ..self }
     }
 
-    /// With this metadata.
+    /// Sets the metadata.
     #[must_use]
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
     }
 
-    /// Released, and merely blocked, or not.
+    /// Sets whether its holder has released it.
     #[must_use]
     pub fn with_released(self, released: bool) -> Self {
         Self { released, ..self }

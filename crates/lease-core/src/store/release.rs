@@ -1,35 +1,35 @@
-//! Asking for the end of a grant, and what a store answers.
+//! The request that ends a grant, and its outcome.
 
 use std::time::Duration;
 
 use crate::{Claim, HolderId};
 
-/// Asks for the end of a grant.
+/// A request to end a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReleaseRequest {
-    /// Whose grant.
+    /// The grant to end.
     pub claim: Claim,
     /// How long the name stays blocked after the release; zero frees it at once.
     pub hold_for: Duration,
-    /// Who may acquire it during that time all the same.
+    /// The holder that may acquire the name while it is blocked.
     pub reserved_for: Option<HolderId>,
 }
 
 impl ReleaseRequest {
-    /// A release that frees the name at once.
+    /// Creates a request that frees the name at once.
     #[must_use]
     pub const fn new(claim: Claim) -> Self {
         Self { claim, hold_for: Duration::ZERO, reserved_for: None }
     }
 
-    /// With the name blocked for this time.
+    /// Sets how long the name stays blocked.
     #[must_use]
     pub fn with_hold_for(self, hold_for: Duration) -> Self {
         Self { hold_for, ..self }
     }
 
-    /// With the name reserved for this holder while it is blocked.
+    /// Sets the holder that may acquire the name while it is blocked.
     #[must_use]
     pub fn with_reserved_for(self, reserved_for: impl Into<Option<HolderId>>) -> Self {
         Self { reserved_for: reserved_for.into(), ..self }
@@ -40,18 +40,18 @@ impl ReleaseRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Released {
-    /// The grant has been ended by this call.
+    /// This call ended the grant.
     Freed,
-    /// The grant was not in force any more; nothing was changed.
+    /// The grant was no longer in force. Nothing was changed.
     NotHeld,
 }
 
-/// How an administrator ends somebody's grant (S22). Exhaustive: a provider must know every way.
+/// How an administrator ends a grant of any holder (S22). Exhaustive: a provider implements every way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
-    /// Refuses further renewals, and leaves the name blocked for what is left of the grant. Exclusion holds.
+    /// Rejects further renewals, and leaves the name blocked for the rest of the grant. Mutual exclusion is kept.
     AfterExpiry,
-    /// Frees the name at once. Exclusion is given up: until it is told, at its next renewal at the latest, the old holder
-    /// believes that it holds the lease, and only the fencing token protects.
+    /// Frees the name at once. Mutual exclusion is given up: the old holder considers the lease held until its next renewal, and
+    /// until then only the fencing token protects.
     Now,
 }

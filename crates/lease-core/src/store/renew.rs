@@ -1,53 +1,53 @@
-//! Asking for an extension, and what a store answers.
+//! The request that extends a grant, and its outcome.
 
 use std::time::Duration;
 
 use crate::{Claim, LossReason, Metadata};
 
-/// Asks for an extension.
+/// A request to extend a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RenewRequest {
-    /// Whose grant.
+    /// The grant to extend.
     pub claim: Claim,
-    /// The grant's ttl.
+    /// The ttl, counted from now.
     pub ttl: Duration,
-    /// New metadata. The store keeps it if its revision is higher than the one it has.
+    /// New metadata. The store replaces its metadata if this revision is higher.
     pub metadata: Option<MetadataUpdate>,
 }
 
 impl RenewRequest {
-    /// A renewal without new metadata.
+    /// Creates a request without new metadata.
     #[must_use]
     pub const fn new(claim: Claim, ttl: Duration) -> Self {
         Self { claim, ttl, metadata: None }
     }
 
-    /// With this ttl.
+    /// Sets the ttl.
     #[must_use]
     pub fn with_ttl(self, ttl: Duration) -> Self {
         Self { ttl, ..self }
     }
 
-    /// With new metadata.
+    /// Sets new metadata.
     #[must_use]
     pub fn with_metadata(self, metadata: impl Into<Option<MetadataUpdate>>) -> Self {
         Self { metadata: metadata.into(), ..self }
     }
 }
 
-/// Metadata that replaces what a lease has, unless that is newer.
+/// Metadata that replaces that of a lease, unless the latter is newer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MetadataUpdate {
-    /// Counts the changes within one grant, from 1.
+    /// The number of the change within one grant, from 1.
     pub revision: u64,
-    /// All of the new metadata.
+    /// The complete new metadata.
     pub metadata: Metadata,
 }
 
 impl MetadataUpdate {
-    /// The change with this number, from 1.
+    /// Creates an update with this revision, which is at least 1.
     #[must_use]
     pub const fn new(revision: u64, metadata: Metadata) -> Self {
         Self { revision, metadata }
@@ -58,11 +58,11 @@ impl MetadataUpdate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Renewed {
-    /// The grant goes on.
+    /// The grant was extended.
     Extended {
-        /// What is left of it, at the least, counted from the moment when the call of the store began (S8).
+        /// The least time that remains of it, counted from when the store call began (S8).
         remaining: Duration,
     },
-    /// The grant is over, as far as the store knows for this reason.
+    /// The grant is no longer in force, for this reason as far as the store can tell.
     Lost(LossReason),
 }

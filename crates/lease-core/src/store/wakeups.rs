@@ -12,15 +12,15 @@ use crate::LeaseName;
 
 /// A subscription to hints that a name may have changed, from [`LeaseStore::subscribe`](crate::LeaseStore::subscribe).
 ///
-/// A hint never grants anything (S20): it says that an attempt, or a look, may be worth it now. Hints that were not
-/// waited for are folded into one. Dropping it ends the subscription.
+/// A hint never grants anything (S20): it says that it may be worth trying to acquire the name, or reading its record, now.
+/// Hints that arrive while nothing waits for them are merged into one. Dropping the value ends the subscription.
 pub struct Wakeups {
     hint: Arc<Notify>,
     registration: Option<(WakeupRegistry, LeaseName)>,
 }
 
 impl Wakeups {
-    /// For stores without push: no hint ever comes, and waiters poll.
+    /// Creates a subscription without hints, for stores without push. Waiters poll.
     #[must_use]
     pub fn never() -> Self {
         Self { hint: Arc::default(), registration: None }
@@ -50,15 +50,15 @@ impl fmt::Debug for Wakeups {
     }
 }
 
-/// Who waits for hints, by name: for providers, so that one subscription or connection serves all waiters.
+/// The subscribers to hints, by name. A provider owns one, so that one connection serves all waiters of a process.
 #[derive(Clone, Default)]
 pub struct WakeupRegistry {
     subscribers: Arc<Mutex<BTreeMap<LeaseName, Vec<Arc<Notify>>>>>,
 }
 
 impl WakeupRegistry {
-    /// Subscribes to hints for this name. No hint is given yet: follow up with [`WakeupRegistry::wake`] as soon as the
-    /// subscription stands.
+    /// Subscribes to hints for this name. Gives no hint yet: the provider calls [`WakeupRegistry::wake`] as soon as its own
+    /// subscription to the server is active.
     #[must_use]
     pub fn subscribe(&self, name: &LeaseName) -> Wakeups {
         let hint = Arc::new(Notify::new());
@@ -66,21 +66,21 @@ impl WakeupRegistry {
         Wakeups { hint, registration: Some((self.clone(), name.clone())) }
     }
 
-    /// Hints to all subscribers of this name.
+    /// Sends a hint to all subscribers of this name.
     pub fn wake(&self, name: &LeaseName) {
         for hint in self.lock().get(name).into_iter().flatten() {
             hint.notify_one();
         }
     }
 
-    /// Hints to all subscribers: after a reconnect, when hints may have been missed.
+    /// Sends a hint to all subscribers. For a reconnect, when hints may have been missed.
     pub fn wake_all(&self) {
         for hint in self.lock().values().flatten() {
             hint.notify_one();
         }
     }
 
-    /// Whether nobody waits for hints.
+    /// Returns whether there are no subscribers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()

@@ -1,14 +1,13 @@
-//! Who holds a lease.
+//! The id of a holder.
 
 use std::{env, fmt, process, str::FromStr, sync::Arc};
 
 use crate::random;
 
-/// Who holds a lease: 1 to 255 bytes of text without control characters, readable by anybody who inspects it.
+/// The id of a holder of leases: 1 to 255 bytes of text without control characters. Everyone who can read the store sees it.
 ///
-/// By default every client makes its own, from the host's name, the process id and a random part
-/// ([`HolderId::random`]), so that two replicas never share one by accident. Ownership does not rest on it: a grant is
-/// owned by its holder *and* its nonce (S14). Cloning is cheap.
+/// By default every client uses [`HolderId::random`], so that two replicas never share an id by accident. Ownership does not
+/// depend on the id alone: a grant is owned by its holder *and* its nonce (S14). Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -21,11 +20,11 @@ impl HolderId {
     /// The largest length of a holder id, in bytes.
     pub const MAX_BYTES: usize = 255;
 
-    /// A holder id of the application's own, for example the name of a pod.
+    /// Parses a holder id, for example the name of a pod.
     ///
     /// # Errors
     ///
-    /// [`InvalidHolderId`] when it is empty, too long, or has control characters.
+    /// [`InvalidHolderId`] if it is empty, too long, or has control characters.
     pub fn new(id: impl AsRef<str>) -> Result<Self, InvalidHolderId> {
         let id = id.as_ref();
         if id.is_empty() {
@@ -40,33 +39,33 @@ impl HolderId {
         }
     }
 
-    /// A holder id that no other client has: `host-pid-random`.
+    /// Creates a unique holder id of the form `host-pid-random`.
     ///
     /// # Panics
     ///
-    /// When the system gives no random numbers.
+    /// Panics if the system provides no random numbers.
     #[must_use]
     pub fn random() -> Self {
         let host: String = host_name().chars().filter(|character| !character.is_control()).take(50).collect();
         Self(format!("{host}-{}-{:016x}", process::id(), u64::from_ne_bytes(random::bytes())).into())
     }
 
-    /// The holder id that an environment variable gives, for example `POD_NAME`.
+    /// Reads a holder id from an environment variable, for example `POD_NAME`.
     ///
     /// # Errors
     ///
-    /// [`InvalidHolderId`] when the variable is not set, is no Unicode, or is no holder id.
+    /// [`InvalidHolderId`] if the variable is not set, is not Unicode, or is not a valid holder id.
     pub fn from_env(variable: &str) -> Result<Self, InvalidHolderId> {
         Self::new(env::var(variable).map_err(|_| InvalidHolderId::Environment { variable: variable.to_owned() })?)
     }
 
-    /// A holder id as a store has it. Other software may have written it, so it is not checked: for providers.
+    /// Creates a holder id from a store's record, for providers. It is not checked, because other software may have written it.
     #[must_use]
     pub fn from_store(id: &str) -> Self {
         Self(id.into())
     }
 
-    /// The holder id as text.
+    /// Returns the holder id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -83,29 +82,29 @@ fn host_name() -> String {
     env::var("COMPUTERNAME").unwrap_or_else(|_| "host".to_owned())
 }
 
-/// Why a text is no [`HolderId`].
+/// The error of a text that is not a valid [`HolderId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHolderId {
-    /// There is nothing in it.
-    #[error("a holder id must not be empty")]
+    /// The text is empty.
+    #[error("a holder id must not be empty: use HolderId::random() for a unique one")]
     Empty,
-    /// It is longer than [`HolderId::MAX_BYTES`].
-    #[error("a holder id has at most {max} bytes, this one has {bytes}", max = HolderId::MAX_BYTES)]
+    /// The text is longer than [`HolderId::MAX_BYTES`].
+    #[error("a holder id has at most {max} bytes, and this one has {bytes}: shorten it", max = HolderId::MAX_BYTES)]
     TooLong {
-        /// Its length.
+        /// The length of the text.
         bytes: usize,
     },
-    /// It cannot be shown to a person.
-    #[error("a holder id must not have control characters, this one has {character:?}")]
+    /// The text has a control character.
+    #[error("a holder id must not have control characters, and this one has {character:?}: remove or encode it")]
     ControlCharacter {
         /// The first such character.
         character: char,
     },
-    /// The environment does not give one.
-    #[error("the environment variable {variable} is not set to a text: set it, or use HolderId::random()")]
+    /// The environment variable is not set, or is not Unicode.
+    #[error("the environment variable {variable} is not set to a Unicode text: set it, or use HolderId::random()")]
     Environment {
-        /// The variable that was asked for.
+        /// The name of the variable.
         variable: String,
     },
 }

@@ -1,11 +1,11 @@
-//! What a holder says about itself.
+//! Metadata of a lease.
 
 use std::collections::BTreeMap;
 
-/// A small map of text that anybody who inspects a lease can read: a leader's address, a version.
+/// A small map of text that is stored with a lease: a leader's address, a version.
 ///
-/// At most [`Metadata::MAX_BYTES`] for all keys and values together, and no control characters in them. It is stored
-/// with the lease and is no place for secrets.
+/// All keys and values together have at most [`Metadata::MAX_BYTES`], and no control characters. Everyone who can inspect the
+/// lease can read them, so they must not contain secrets.
 ///
 /// ```
 /// use lease_core::Metadata;
@@ -26,17 +26,17 @@ impl Metadata {
     /// The largest size of all keys and values together, in bytes.
     pub const MAX_BYTES: usize = 4096;
 
-    /// No entries.
+    /// Creates metadata without entries.
     #[must_use]
     pub const fn empty() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Checks and keeps these entries; of equal keys the last one stays.
+    /// Creates metadata from entries. Of equal keys, the last one is kept.
     ///
     /// # Errors
     ///
-    /// [`InvalidMetadata`] when they are too large or have control characters.
+    /// [`InvalidMetadata`] if the entries are too large or have control characters.
     pub fn new<K: Into<String>, V: Into<String>>(
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, InvalidMetadata> {
@@ -52,41 +52,41 @@ impl Metadata {
         }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
-    /// All entries, in the order of their keys.
+    /// Returns all entries, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Whether there are no entries.
+    /// Returns whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Why a map is no [`Metadata`].
+/// The error of entries that are not valid [`Metadata`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMetadata {
-    /// More than [`Metadata::MAX_BYTES`].
+    /// The entries are larger than [`Metadata::MAX_BYTES`].
     #[error(
-        "metadata has at most {max} bytes in all keys and values, this has {bytes}: keep a reference to it instead",
+        "metadata has at most {max} bytes in all keys and values, and this has {bytes}: store a reference to the data instead",
         max = Metadata::MAX_BYTES
     )]
     TooLarge {
-        /// Its size.
+        /// The size of all keys and values.
         bytes: usize,
     },
-    /// Not every store can hold them, and they cannot be shown to a person.
-    #[error("metadata must not have control characters, the entry {key:?} has one: encode it")]
+    /// An entry has a control character, which not every store accepts.
+    #[error("metadata must not have control characters, and the entry {key:?} has one: encode it")]
     ControlCharacter {
-        /// The first such entry.
+        /// The key of the first such entry.
         key: String,
     },
 }

@@ -36,7 +36,7 @@ impl LeaseName {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] when it is empty, too long, or has a byte that is not printable ASCII or is a space.
+    /// [`InvalidName`] if it is empty, too long, or has a character that is not printable ASCII, or is a space.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
         let name = name.as_ref();
         if name.is_empty() {
@@ -51,20 +51,20 @@ impl LeaseName {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What can be the name of a lease: a [`LeaseName`], or text, which is checked. Sealed.
+/// A [`LeaseName`], or text that is parsed as one. Methods that take a name accept any of these types. Sealed.
 pub trait IntoLeaseName: sealed::Sealed {
     /// Returns the name.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`], as [`LeaseName::new`].
+    /// [`InvalidName`], as for [`LeaseName::new`].
     fn into_lease_name(self) -> Result<LeaseName, InvalidName>;
 }
 
@@ -99,27 +99,27 @@ names! {
     };
 }
 
-/// Why a text is no [`LeaseName`].
+/// The error of a text that is not a valid [`LeaseName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
-    /// There is nothing in it.
+    /// The text is empty.
     #[error("a lease name must not be empty")]
     Empty,
-    /// It is longer than [`LeaseName::MAX_BYTES`].
-    #[error("a lease name has at most {max} bytes, this one has {bytes}: shorten or hash it", max = LeaseName::MAX_BYTES)]
+    /// The text is longer than [`LeaseName::MAX_BYTES`].
+    #[error("a lease name has at most {max} bytes, and this one has {bytes}: shorten or hash it", max = LeaseName::MAX_BYTES)]
     TooLong {
-        /// Its length.
+        /// The length of the text.
         bytes: usize,
     },
-    /// A character that not every store can hold.
+    /// The text has a character that not every store accepts.
     #[error(
-        "a lease name is printable ASCII without spaces, this one has {character:?} at byte {at}: replace or encode it"
+        "a lease name is printable ASCII without spaces, and this one has {character:?} at byte {at}: replace or encode it"
     )]
     Character {
         /// The first such character.
         character: char,
-        /// Where it is, in bytes.
+        /// Its position, in bytes.
         at: usize,
     },
 }

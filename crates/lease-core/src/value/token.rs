@@ -4,17 +4,17 @@ use std::{fmt, num::NonZeroU64};
 
 use crate::random;
 
-/// A number that is greater for every new grant of a name, whoever gets it (S9).
+/// A number that grows with every grant of a name, whichever holder gets it (S9).
 ///
-/// Send it along with every write that the lease protects, and let the resource refuse a token that is smaller than
-/// one it has already seen. That is the only protection against a holder that was paused and wakes up too late.
-/// Tokens of different names cannot be compared.
+/// Send it with every write that the lease protects, and let the resource reject a token that is smaller than one it has
+/// already seen. Only this protects against a holder that was paused and resumes after its lease expired. Tokens of different
+/// names are not comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
-    /// The token with this number, or nothing for zero, which is never granted.
+    /// Creates a token from its number. Returns `None` for zero, which is never granted.
     #[must_use]
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
@@ -23,7 +23,7 @@ impl FencingToken {
         }
     }
 
-    /// The token's number, at least 1.
+    /// Returns the number of the token, at least 1.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()
@@ -36,31 +36,31 @@ impl fmt::Display for FencingToken {
     }
 }
 
-/// The nonce of one attempt to get a lease, chosen by the caller (S13).
+/// The nonce of one attempt to acquire a lease, chosen by the caller (S13).
 ///
-/// The same nonce stands for the same attempt: repeated after an unknown outcome it meets its own grant, and once that
-/// grant has ended it grants nothing more. Only providers and their tests handle it.
+/// Requests with the same nonce are the same attempt. When one is repeated after an unknown outcome, the store answers with
+/// the grant that it already made, or with nothing if that grant has ended. Only providers and their tests use this type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantId(u128);
 
 impl GrantId {
-    /// A nonce that no other attempt has.
+    /// Creates a unique nonce.
     ///
     /// # Panics
     ///
-    /// When the system gives no random numbers.
+    /// Panics if the system provides no random numbers.
     #[must_use]
     pub fn random() -> Self {
         Self(u128::from_ne_bytes(random::bytes()))
     }
 
-    /// The nonce with these bits.
+    /// Creates a nonce from its bits.
     #[must_use]
     pub const fn from_u128(bits: u128) -> Self {
         Self(bits)
     }
 
-    /// The bits of the nonce.
+    /// Returns the bits of the nonce.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0
