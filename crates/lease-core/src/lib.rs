@@ -118,3 +118,8 @@ pub use value::{
     FencingToken, GrantId, HolderId, IntoLeaseName, InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost,
     LeaseName, LossReason, Metadata,
 };
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -64,3 +64,8 @@ pub use leader::{ChangeKind, Leader, LeadershipChange};
 pub use options::{CandidateOptions, ElectionOptions, InvalidElection};
 pub use registration::CandidateInfo;
 pub use term::Term;
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -133,3 +133,8 @@ pub use store::EtcdStore;
 
 /// The store's name in errors and capabilities.
 const STORE: &str = "etcd";
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

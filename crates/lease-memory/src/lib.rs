@@ -35,3 +35,8 @@ mod record;
 mod store;
 
 pub use store::MemoryStore;
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -182,3 +182,8 @@ pub use store::PostgresStore;
 
 /// The store's name in errors and capabilities.
 const STORE: &str = "postgres";
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

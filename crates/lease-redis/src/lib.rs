@@ -150,3 +150,8 @@ pub use store::RedisStore;
 
 /// The store's name in errors and capabilities.
 const STORE: &str = "redis";
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

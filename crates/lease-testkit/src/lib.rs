@@ -105,3 +105,8 @@ pub use operation::Operation;
 pub use recording::{Call, Outcome, Progress, RecordingStore};
 pub use seeded_rng::SeededRng;
 pub use skewed_clock::SkewedClock;
+
+// The code of the README is tested with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
