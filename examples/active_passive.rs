@@ -1,5 +1,13 @@
-//! A primary and a standby. The primary reports that it is unwell: it steps down in order, the standby takes over, and gives
-//! the work back when the primary, which is preferred, is well again.
+//! A primary and a standby with health and priorities.
+//!
+//! The primary reports poor health and steps down in order; the standby takes over. When the primary is healthy again, the standby gives
+//! the leadership back, because the primary has the higher priority.
+//!
+//! Look for: "primary finishes what it began" comes before "standby serves", and the terms rise.
+//!
+//! ```console
+//! cargo run --example active_passive
+//! ```
 
 use std::time::Duration;
 
@@ -7,26 +15,27 @@ use anyhow::Result;
 use clap::Parser;
 use lease_core::HolderId;
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Health};
-use lease_examples::{Arguments, pause};
+use lease_examples::Arguments;
+use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let primary = serve(&arguments, "primary", 1).await?;
-    pause(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(500)).await;
     let standby = serve(&arguments, "standby", 0).await?;
-    pause(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
 
     println!("the disk of the primary fills up");
     primary.set_health(Health::with_score(0.4).with_detail("disk", "98 % full"))?;
-    pause(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(2)).await;
     for candidate in primary.election().candidates().await? {
         println!("  {}: health {}, leads: {}", candidate.id, candidate.health.score(), candidate.is_leader);
     }
 
     println!("the disk of the primary is cleaned");
     primary.set_health(Health::healthy())?;
-    pause(Duration::from_secs(4)).await;
+    sleep(Duration::from_secs(4)).await;
 
     standby.stop().await?;
     primary.stop().await?;

@@ -1,28 +1,30 @@
-//! Three candidates for one lease. The holder is frozen for longer than its lease lasts; the next one crashes; the next one
-//! hands over cleanly. Every change is a line: seconds since the start, who, what, and the fencing token.
+//! Three candidates for one lease. The holder is frozen for longer than its ttl; the next one crashes; the next one hands over.
+//!
+//! Look for: each line has the seconds since the start, who, and what. Tokens rise. The frozen candidate reports its loss as soon as it runs
+//! again, and by then another one holds the lease. After the crash the lease is free when its ttl is over, after the hand-over at once.
 //!
 //! ```console
 //! cargo run --example failover
 //! cargo run --example failover --features postgres -- --store postgres://user:password@host/database
 //! ```
 //!
-//! Each candidate has a thread and a runtime of its own, like a process: so it can be frozen as a whole.
+//! Each candidate has a thread and a runtime of its own, so that it can be frozen as a whole, like a process.
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use lease_core::{Clock, FencingToken, LeaseHandle, LossReason, Moment, SystemClock};
+use lease_core::{FencingToken, LeaseHandle, LossReason};
 use lease_examples::Arguments;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 const NAME: &str = "examples/failover";
 const TTL: Duration = Duration::from_secs(2);
-/// What the whole course may take at the most.
+/// How long a change of the holder may take at most.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is done to a holder.
@@ -52,7 +54,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let (changes, report) = channel();
     let candidates = ["alpha", "beta", "gamma"].map(|name| Candidate::start(name, &arguments, &changes));
-    let mut course = Course { began: SystemClock.now(), holder: None, tokens: Vec::new() };
+    let mut course = Course { began: Instant::now(), holder: None, tokens: Vec::new() };
     for order in [Order::Freeze, Order::Crash, Order::HandOver] {
         let holder = course.next_holder(&report)?;
         thread::sleep(TTL / 4);
@@ -65,18 +67,18 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The course of events, which checks them as they come.
+/// The course of events. It checks each of them.
 struct Course {
-    began: Moment,
+    began: Instant,
     holder: Option<LeaseHandle>,
     tokens: Vec<FencingToken>,
 }
 
 impl Course {
-    /// Prints what happens until somebody holds the lease, and says who.
+    /// Prints what happens until a candidate holds the lease. Returns its name.
     fn next_holder(&mut self, report: &Receiver<(&'static str, Change)>) -> Result<&'static str> {
         loop {
-            let (who, change) = report.recv_timeout(PATIENCE).context("nobody acquired the lease in time")?;
+            let (who, change) = report.recv_timeout(PATIENCE).context("no candidate acquired the lease in time")?;
             let what = match change {
                 Change::Holds(lease) => {
                     self.check(&lease)?;
@@ -89,14 +91,14 @@ impl Course {
                 Change::Frozen => format!("is frozen for {:?}, the lease lasts {TTL:?}", TTL * 2),
                 Change::Crashed => "crashes".to_owned(),
                 Change::HandsOver => "hands over".to_owned(),
-                Change::Lost(reason) => format!("knows that it has lost the lease: {reason}"),
+                Change::Lost(reason) => format!("has lost the lease: {reason}"),
                 Change::Failed(error) => return Err(error.context(who)),
             };
             self.print(who, &what);
         }
     }
 
-    /// At most one holder at any time, and a greater token every time.
+    /// Fails if two candidates hold the lease at once, or if the token has not risen.
     fn check(&self, lease: &LeaseHandle) -> Result<()> {
         ensure!(self.holder.as_ref().is_none_or(|old| !old.is_held()), "two candidates hold the lease");
         ensure!(self.tokens.last().is_none_or(|last| *last < lease.token()), "the token did not rise");
@@ -104,7 +106,7 @@ impl Course {
     }
 
     fn print(&self, who: &str, what: &str) {
-        println!("{:6.2} s  {who:5}  {what}", SystemClock.now().saturating_since(self.began).as_secs_f64());
+        println!("{:6.2} s  {who:5}  {what}", self.began.elapsed().as_secs_f64());
     }
 }
 
@@ -125,7 +127,7 @@ impl Candidate {
     }
 }
 
-/// A candidate's life. That it ends with the whole runtime is the crash.
+/// Contends for the lease until it is ordered to crash: it then returns, and its runtime ends with everything on it.
 async fn contend(
     arguments: &Arguments,
     mut orders: mpsc::Receiver<Order>,
@@ -158,8 +160,8 @@ async fn contend(
             Some(Order::HandOver) => {
                 report(Change::HandsOver);
                 lease.release().await?;
-                // Whoever hands over lets others go first.
-                SystemClock.sleep_until(SystemClock.now() + TTL).await;
+                // The others go first.
+                sleep(TTL).await;
             }
             None => return Ok(()),
         }

@@ -1,5 +1,13 @@
-//! What no lease can prevent, and what does: a writer is paused in the middle of a write, wakes up when somebody else
-//! has the lease, and finishes what it began. The resource refuses it by its token.
+//! What a lease cannot prevent, and what does.
+//!
+//! A writer is paused in the middle of a write. Its lease expires, another writer takes over, and then the first one completes its write.
+//! The resource refuses that write, because its fencing token is smaller than the largest that it has seen.
+//!
+//! Look for: the last write, "late", is refused.
+//!
+//! ```console
+//! cargo run --example fenced_writes
+//! ```
 
 use std::{sync::Mutex, time::Duration};
 
@@ -29,7 +37,7 @@ impl Resource {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let resource = Resource::default();
-    // Not renewed, as if this process were paused from here on.
+    // The lease is not renewed, as if this process were paused from here on.
     let ttl = LeaseOptions::new(Duration::from_secs(2)).with_renewal(Renewal::Manual);
 
     let paused = arguments

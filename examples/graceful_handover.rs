@@ -1,4 +1,10 @@
-//! A deployment: the old version hands its leadership to the new one by name, after its work has come to an end.
+//! A deployment: the old version hands its leadership to the new one by name, after its work has ended.
+//!
+//! Look for: version 1.0 finishes before version 2.0 leads, and version 0.9, which has waited for longer, is passed over.
+//!
+//! ```console
+//! cargo run --example graceful_handover
+//! ```
 
 use std::time::Duration;
 
@@ -6,21 +12,22 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use lease_core::{HolderId, Metadata};
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions};
-use lease_examples::{Arguments, pause};
+use lease_examples::Arguments;
+use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let old = start(&arguments, "1.0").await?;
-    pause(Duration::from_secs(1)).await;
-    // Somebody else waits, too; the hand-over passes it by.
+    sleep(Duration::from_secs(1)).await;
+    // Another candidate waits, too. The hand-over does not go to it.
     let _bystander = start(&arguments, "0.9").await?;
     let new = start(&arguments, "2.0").await?;
-    pause(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
 
     println!("version 1.0 hands over to version 2.0");
     old.hand_over_to(new.id().clone()).await?;
-    pause(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(500)).await;
     let leader = new.current_leader().await?.context("nobody leads")?;
     println!("the leader is version {}, term {}", leader.metadata.get("version").unwrap_or("?"), leader.term);
     old.stop().await?;
@@ -40,8 +47,8 @@ async fn start(arguments: &Arguments, version: &'static str) -> Result<Candidate
             .lead(async |term| {
                 println!("version {version} leads, term {}", term.token());
                 term.draining().await;
-                // Within the grace of the election.
-                pause(Duration::from_millis(300)).await;
+                // Clean-up work, within the grace period of the election.
+                sleep(Duration::from_millis(300)).await;
                 println!("version {version} has finished");
             })
             .await;

@@ -1,8 +1,13 @@
-//! Replicas elect a leader; the leader does what only one of them may do; every few seconds it steps down for the others.
+//! Replicas elect a leader, the leader does what only one of them may do, and every two seconds it gives the others a turn.
+//!
+//! It ends after `--seconds`, or at Ctrl-C: each candidate then gives up its leadership in order, so that nobody waits for it to expire.
+//!
+//! Look for: a term begins only after the previous leader's has ended, terms rise, and the observer sees each change.
 //!
 //! ```console
 //! cargo run --example leader_election
-//! cargo run --example leader_election --features postgres -- --store postgres://… --replicas 1 --seconds 60   # in several terminals
+//! # In several terminals, one replica in each:
+//! cargo run --example leader_election --features postgres -- --store postgres://… --replicas 1 --seconds 60
 //! ```
 
 use std::time::Duration;
@@ -11,7 +16,8 @@ use anyhow::Result;
 use clap::Parser;
 use lease_core::HolderId;
 use lease_election::{CandidateOptions, Election, ElectionOptions, LeadershipStream, Term};
-use lease_examples::{Arguments, pause};
+use lease_examples::Arguments;
+use tokio::{signal::ctrl_c, time::sleep};
 use tokio_stream::StreamExt;
 
 #[derive(Parser)]
@@ -50,19 +56,22 @@ async fn main() -> Result<()> {
         tokio::spawn(async move { working.lead(dispatch).await });
         candidates.push(candidate);
     }
-    pause(Duration::from_secs(setting.seconds)).await;
+    tokio::select! {
+        () = sleep(Duration::from_secs(setting.seconds)) => {}
+        signal = ctrl_c() => signal?,
+    }
     for candidate in candidates {
         candidate.stop().await?;
     }
     Ok(())
 }
 
-/// What only the leader does. It is dropped when the leadership is lost, and told when it is about to end.
+/// What only the leader does. It is dropped when the leadership is lost; `draining` completes when the leader is about to step down.
 async fn dispatch(term: Term) {
     println!("{} leads, term {}", term.lease().holder(), term.token());
-    // When the work ends, the leadership is given up, and somebody else has a turn.
+    // When the work ends, the candidate gives up its leadership, and another one has a turn.
     tokio::select! {
-        () = pause(Duration::from_secs(2)) => {}
+        () = sleep(Duration::from_secs(2)) => {}
         () = term.draining() => println!("{} winds up", term.lease().holder()),
     }
 }

@@ -1,7 +1,13 @@
 //! Six shards over three replicas, spread evenly: each shard is an election of its own, in which one replica is preferred.
-//! When a replica goes, the others take its shards; when it comes back, it gets them again.
 //!
-//! All elections of a replica share one client, and so one renewal task.
+//! When a replica stops, the others take its shards; when it comes back, it gets them again. All elections of a replica share one client,
+//! and so one renewal task.
+//!
+//! Look for: two shards per replica at first, none of them without a leader after replica 0 has gone, and the first picture again at the end.
+//!
+//! ```console
+//! cargo run --example sharded_workers
+//! ```
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,7 +15,8 @@ use anyhow::Result;
 use clap::Parser;
 use lease_core::{HolderId, LeaseClient};
 use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions};
-use lease_examples::{Arguments, pause};
+use lease_examples::Arguments;
+use tokio::time::sleep;
 
 const SHARDS: usize = 6;
 const REPLICAS: usize = 3;
@@ -21,19 +28,19 @@ async fn main() -> Result<()> {
     for number in 0..REPLICAS {
         replicas.push(replica(arguments.client().await?, number)?);
     }
-    pause(Duration::from_secs(4)).await;
+    sleep(Duration::from_secs(4)).await;
     show("all replicas are there", &replicas);
 
     for candidate in &replicas[0] {
         candidate.stop().await?;
     }
-    pause(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     show("replica 0 has gone", &replicas);
 
     for candidate in &replicas[0] {
         candidate.start()?;
     }
-    pause(Duration::from_secs(4)).await;
+    sleep(Duration::from_secs(4)).await;
     show("replica 0 is back", &replicas);
 
     for candidate in replicas.iter().flatten() {
@@ -42,7 +49,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A candidate for every shard; preferred for those whose turn it is.
+/// Starts a candidate for every shard, preferred in every third one.
 fn replica(client: LeaseClient, number: usize) -> Result<Vec<Candidate>> {
     let id = HolderId::new(format!("replica-{number}"))?;
     let mut candidates = Vec::new();

@@ -1,13 +1,10 @@
-//! What all examples share: the choice of the store, and pauses.
+//! What all examples share: the choice of the store.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use lease_core::{Clock, LeaseClient, LeaseStore, SystemClock};
+use lease_core::{LeaseClient, LeaseStore};
 use lease_memory::MemoryStore;
 
 /// The arguments of every example.
@@ -21,22 +18,17 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// A client as a process of its own would have it: its own connections, its own holder id.
+    /// Returns a client as another process would have it, with its own connections and its own holder id.
     ///
     /// # Errors
     ///
-    /// When the store is not known, not built in, or cannot be reached.
+    /// When the store is unknown, not built in, or cannot be reached.
     pub async fn client(&self) -> Result<LeaseClient> {
         Ok(LeaseClient::new(open(&self.store).await?))
     }
 }
 
-/// Waits this long.
-pub async fn pause(duration: Duration) {
-    SystemClock.sleep_until(SystemClock.now() + duration).await;
-}
-
-/// All that is opened as `memory:` is one store, as if it were on a server.
+/// All clients of `memory:` share one store, as they share a server.
 static MEMORY: LazyLock<MemoryStore> = LazyLock::new(MemoryStore::new);
 
 async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
@@ -45,7 +37,7 @@ async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
         "postgres" | "postgresql" => postgres(url).await,
         scheme if scheme.starts_with("redis") || scheme.starts_with("valkey") => redis(url).await,
         "etcd" => etcd(url).await,
-        scheme => bail!("no store is known by {scheme:?}: use memory:, postgres://…, redis://… or etcd://…"),
+        scheme => bail!("no store has the scheme {scheme:?}: use memory:, postgres://…, redis://… or etcd://…"),
     }
 }
 
