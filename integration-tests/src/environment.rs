@@ -4,42 +4,30 @@ use std::env;
 
 use url::Url;
 
-use crate::ServerError;
+use crate::{Etcd, Postgres, Redis, ServerError};
 
 /// Lists servers that must be there: `LEASE_TEST_REQUIRE=postgres,redis,etcd`.
 const REQUIRE: &str = "LEASE_TEST_REQUIRE";
 
-/// A server that the environment promises to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Required {
-    /// PostgreSQL.
-    Postgres,
-    /// Redis or Valkey.
-    Redis,
-    /// etcd.
-    Etcd,
-}
-
-/// The servers that `LEASE_TEST_REQUIRE` lists, separated by commas.
+/// Finds or starts each server that `LEASE_TEST_REQUIRE` lists, separated by commas.
 ///
 /// # Errors
 ///
-/// When it lists a server that nobody knows.
-pub fn required_servers() -> Result<Vec<Required>, ServerError> {
-    parse_required(&env::var(REQUIRE).unwrap_or_default())
+/// When one is not to be had, or the list has one that this crate does not know.
+pub async fn required_servers_are_there() -> Result<(), ServerError> {
+    are_there(&env::var(REQUIRE).unwrap_or_default()).await
 }
 
-fn parse_required(list: &str) -> Result<Vec<Required>, ServerError> {
-    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
-        .map(|name| match name {
-            "postgres" => Ok(Required::Postgres),
-            "redis" => Ok(Required::Redis),
-            "etcd" => Ok(Required::Etcd),
-            _ => Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}; known are: postgres, redis, etcd"))),
-        })
-        .collect()
+async fn are_there(list: &str) -> Result<(), ServerError> {
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match name {
+            "postgres" => drop(Postgres::try_shared().await?),
+            "redis" => drop(Redis::try_shared().await?),
+            "etcd" => drop(Etcd::try_shared().await?),
+            _ => return Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}, which nobody knows"))),
+        }
+    }
+    Ok(())
 }
 
 /// The URL in this variable, if there is one.
@@ -58,11 +46,10 @@ pub(crate) fn server_url(variable: &str) -> Result<Option<Url>, ServerError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_misspelt_server_is_an_error() {
-        assert_eq!(parse_required("").unwrap(), []);
-        assert_eq!(parse_required(" postgres ,").unwrap(), [Required::Postgres]);
-        let error = parse_required("postgres,postgress").unwrap_err().to_string();
+    #[tokio::test]
+    async fn a_misspelt_server_is_an_error() {
+        are_there("").await.unwrap();
+        let error = are_there(" postgress ,").await.unwrap_err().to_string();
         assert!(error.contains("\"postgress\""), "{error}");
     }
 }

@@ -5,10 +5,7 @@ mod health;
 mod local;
 mod peers;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::net::SocketAddr;
 
 use tokio::sync::OnceCell;
 
@@ -16,7 +13,7 @@ pub use self::cluster::EtcdCluster;
 use crate::{
     Framing, ServerError,
     container::Image,
-    local_server::LocalServer,
+    local_server::{LocalServer, Program},
     server::{Kind, Server, blocking},
 };
 
@@ -42,17 +39,16 @@ impl Kind for EtcdKind {
         &SHARED
     }
 
-    fn idle() -> &'static Mutex<Vec<Arc<Etcd>>> {
-        static IDLE: Mutex<Vec<Arc<Etcd>>> = Mutex::new(Vec::new());
-        &IDLE
-    }
-
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
         local::settings_as_arguments(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {
         local::start(under, arguments)
+    }
+
+    fn program(command: Vec<String>, port: u16) -> Program {
+        local::program(command, port)
     }
 
     fn image(arguments: Vec<String>) -> Image {

@@ -1,16 +1,13 @@
 //! A server on the test bench of `lease-testkit`.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lease_core::{LeaseName, LeaseStore};
 use lease_testkit::{Harm, Harness, Hold, MixedUp};
 
 use crate::{
-    Direction, Exchange, Proxy,
+    Direction, Exchange, Proxy, pool,
     server::{Kind, Server},
 };
 
@@ -57,7 +54,7 @@ pub trait Provider: Send + Sync + Sized + 'static {
 /// A case does harm to its server, so it has one to itself; those that passed leave theirs to the next.
 #[derive(Debug)]
 pub struct ServerHarness<P: Provider> {
-    server: Arc<Server<P::Kind>>,
+    server: Server<P::Kind>,
     network: Proxy,
     provider: P,
 }
@@ -69,14 +66,13 @@ impl<P: Provider> ServerHarness<P> {
     ///
     /// When there is no server to be had, with a message that says what to set or to install.
     pub async fn start() -> Self {
-        let idle = P::Kind::idle().lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let server = match idle {
+        let server = match pool::take(P::SETTINGS, 1).and_then(|mut servers| servers.pop()) {
             Some(server) => server,
             // One that can be harmed, also where the environment names another.
-            None => Arc::new(match Server::start_with_own_clock(P::SETTINGS).await {
+            None => match Server::start_with_own_clock(P::SETTINGS).await {
                 Ok(server) => server,
                 Err(_) => Server::try_start(P::SETTINGS).await.unwrap_or_else(|error| panic!("{error}")),
-            }),
+            },
         };
         let address = server.address().unwrap_or_else(|error| panic!("{error}"));
         let network = Proxy::start(address).await.unwrap_or_else(|error| panic!("no proxy: {error}"));
@@ -189,7 +185,6 @@ impl<P: Provider> Harness for ServerHarness<P> {
     }
 
     async fn stop(&self) {
-        let idle: &Mutex<Vec<_>> = P::Kind::idle();
-        idle.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.server));
+        pool::give(P::SETTINGS, std::slice::from_ref(&self.server));
     }
 }

@@ -1,22 +1,30 @@
 //! What outlives the test process: a scratch directory, the server in it, and whoever clears both away.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, ErrorKind, Write},
-    os::unix::process::CommandExt,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use crate::{ServerError, account::Account, processes::Process};
+use crate::{ServerError, account::Account, deadline::poll_until, processes::Process};
+
+/// How long the guardian may take to clear everything away, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A scratch directory with a guardian process. The guardian (a shell script, `keeper.sh`) starts commands there, and
 /// clears everything away once this process closes its end of the pipe: when this value is dropped, or when this process
 /// ends in whichever way, SIGKILL included.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    guardian: Child,
-    requests: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    guardian: u32,
+    /// The guardian, if this process has started it.
+    child: Option<Child>,
+    /// Nothing once it was given to the next test process.
+    requests: Option<File>,
+    answers: BufReader<File>,
     directory: PathBuf,
 }
 
@@ -40,14 +48,46 @@ impl Keeper {
             // What is sent to the test's process group (Ctrl-C, a test runner's time limit) must not end the guardian.
             .process_group(0);
         account.run(&mut command);
-        let mut guardian = command.spawn().map_err(|error| ServerError::failed("cannot start sh", error))?;
-        let (Some(requests), Some(answers)) = (guardian.stdin.take(), guardian.stdout.take()) else {
+        let mut child = command.spawn().map_err(|error| ServerError::failed("cannot start sh", error))?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(ServerError::Failed("sh has no pipes".into()));
         };
-        let requests = Some(requests);
-        let mut keeper = Self { guardian, requests, answers: BufReader::new(answers), directory: PathBuf::new() };
+        let mut keeper = Self {
+            guardian: child.id(),
+            child: Some(child),
+            requests: Some(OwnedFd::from(requests).into()),
+            answers: BufReader::new(OwnedFd::from(answers).into()),
+            directory: PathBuf::new(),
+        };
         keeper.directory = keeper.answer()?.into();
         Ok(keeper)
+    }
+
+    /// Takes over what another process has [given](Self::give).
+    pub(crate) fn take(guardian: u32, directory: PathBuf) -> Result<Self, ServerError> {
+        let failed = |error| ServerError::failed("the pipes of a server's guardian", error);
+        // Opening a pipe waits for its other end.
+        if !Process::list()?.iter().any(|process| process.id() == guardian) {
+            return Err(ServerError::Failed("the guardian of the server has ended".into()));
+        }
+        let requests = File::options().write(true).open(directory.join("requests")).map_err(failed)?;
+        let answers = BufReader::new(File::open(directory.join("answers")).map_err(failed)?);
+        let mut keeper = Self { guardian, child: None, requests: Some(requests), answers, directory };
+        keeper.request("taken", &[])?;
+        Ok(keeper)
+    }
+
+    /// Leaves directory and server to the next process that [takes](Self::take) them. Until then nothing clears them away but an
+    /// `end` that is written to the guardian's pipe.
+    pub(crate) fn give(&mut self) -> Result<(), ServerError> {
+        self.request("idle", &[])?;
+        self.requests = None;
+        Ok(())
+    }
+
+    /// The process id of the guardian.
+    pub(crate) fn id(&self) -> u32 {
+        self.guardian
     }
 
     /// The scratch directory: the working directory of all commands, and gone after the end.
@@ -79,8 +119,8 @@ impl Keeper {
 
     /// The living processes of the server, parents first.
     pub(crate) fn processes(&self) -> Result<Vec<Process>, ServerError> {
-        // The guardian cannot be mistaken: its id stays its own until this process waits for it.
-        Process::all_below(self.guardian.id())
+        // The guardian cannot be mistaken: it lives until this process closes the pipe.
+        Process::all_below(self.guardian)
     }
 
     /// The last lines of what the commands have printed, for error messages.
@@ -117,9 +157,14 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.requests = None;
+        if self.requests.take().is_none() {
+            return;
+        }
         // Bounded: the script asks the server to end, and kills it after a few seconds. Waiting keeps servers from piling up.
-        let _ = self.guardian.wait();
+        let _ = match &mut self.child {
+            Some(guardian) => guardian.wait().map(drop).map_err(|error| ServerError::failed("sh", error)),
+            None => poll_until("the directory is gone", PATIENCE, || !self.directory.exists()),
+        };
     }
 }
 
@@ -130,10 +175,7 @@ fn quote(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::deadline::poll_until;
 
     fn keeper() -> Keeper {
         Keeper::new(Account::current(), "TERM").unwrap()
@@ -168,6 +210,33 @@ mod tests {
             let is_gone = || !Process::list().unwrap().iter().any(|other| other.id() == process.id());
             poll_until(&format!("{process:?} is gone"), Duration::from_secs(5), is_gone).unwrap();
         }
+    }
+
+    #[test]
+    fn another_process_takes_over_what_one_gives_and_it_ends_with_that() {
+        let mut first = keeper();
+        let (guardian, directory) = (first.id(), first.directory().to_owned());
+        first.start(&["sleep", "1000"]).unwrap();
+        for _ in 0..3 {
+            first.give().unwrap();
+            drop(first);
+            first = Keeper::take(guardian, directory.clone()).unwrap();
+            first.run(&["touch", "taken"]).unwrap();
+            assert_eq!(first.processes().unwrap().len(), 1);
+        }
+        drop(first);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn what_is_given_ends_at_a_word() {
+        let mut keeper = keeper();
+        let directory = keeper.directory().to_owned();
+        keeper.give().unwrap();
+        drop(keeper);
+        assert!(directory.exists());
+        File::options().write(true).open(directory.join("requests")).unwrap().write_all(b"end\n").unwrap();
+        poll_until("the directory is gone", PATIENCE, || !directory.exists()).unwrap();
     }
 
     #[test]

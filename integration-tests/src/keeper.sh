@@ -1,8 +1,10 @@
-# Keeps one scratch directory, and the server that lives in it, for one test process.
+# Keeps one scratch directory, and the server that lives in it, for one test process after the other.
 #
 # The test process writes requests to the standard input, a line each, and reads an answer to each, a line too. When the
 # input ends, everything is cleared away: it ends when the test process closes it, exits, crashes or is killed with
 # SIGKILL. That is why this is a process of its own.
+#
+# Between two test processes it reads requests from a pipe in its directory, whose end it holds itself.
 #
 # usage: sh -c "$(cat keeper.sh)" keeper STOP_SIGNAL
 
@@ -73,6 +75,18 @@ while read -r request rest; do
     finally) # a command to run when all is over
         finally=$rest
         echo "ok"
+        ;;
+    idle) # no test process's any more, until one asks by these pipes
+        [ -p requests ] || mkfifo -m 600 requests answers
+        echo "ok"
+        exec <>requests 1<>answers
+        ;;
+    taken) # by the test process that has opened the pipes: the input ends with it
+        exec <requests
+        echo "ok"
+        ;;
+    end) # of the run
+        break
         ;;
     *) echo "error no such request: $request" ;;
     esac

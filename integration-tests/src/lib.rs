@@ -46,6 +46,7 @@ mod harness;
 mod keeper;
 mod local_server;
 mod patience;
+mod pool;
 mod ports;
 mod postgres;
 mod processes;
@@ -56,7 +57,7 @@ mod wall_clock;
 
 pub use blocked::a_blocked_application_keeps_its_leases;
 pub use certificates::Certificates;
-pub use environment::{Required, required_servers};
+pub use environment::required_servers_are_there;
 pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster, EtcdKind};
 pub use exchange::{Exchange, Frame, Framing};

@@ -1,7 +1,9 @@
 //! A server process of this machine, which can be harmed.
 
 use std::{
+    fmt::{self, Display},
     path::{Path, PathBuf},
+    str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,7 +25,7 @@ pub struct LocalServer {
 
 /// How a server is run.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub struct Program {
     /// In the server's scratch directory.
     pub(crate) command: Vec<String>,
     /// Where it listens, on the loopback interface.
@@ -37,6 +39,54 @@ pub(crate) struct Program {
     pub(crate) after_kill: fn(&Path),
 }
 
+/// What another process must know of a server, or of a directory alone, to take it over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) directory: PathBuf,
+    pub(crate) keeper: u32,
+    pub(crate) port: u16,
+    /// The file of its wall clock, if it has one of its own.
+    pub(crate) clock: Option<PathBuf>,
+    pub(crate) command: Vec<String>,
+}
+
+impl Record {
+    /// Of a directory without a server, which is given to the next process.
+    pub(crate) fn of_directory(mut keeper: Keeper) -> Result<Self, ServerError> {
+        keeper.give()?;
+        Ok(Self { directory: keeper.directory().to_owned(), keeper: keeper.id(), ..Self::default() })
+    }
+}
+
+impl Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "directory={}\nkeeper={}\nport={}", self.directory.display(), self.keeper, self.port)?;
+        self.clock.iter().try_for_each(|clock| writeln!(f, "clock={}", clock.display()))?;
+        self.command.iter().try_for_each(|word| writeln!(f, "word={word}"))?;
+        writeln!(f)
+    }
+}
+
+impl FromStr for Record {
+    type Err = ServerError;
+
+    fn from_str(text: &str) -> Result<Self, ServerError> {
+        let mut record = Self::default();
+        for line in text.trim_end().lines() {
+            let no_number = |error| ServerError::failed(line, error);
+            match line.split_once('=') {
+                Some(("directory", path)) => record.directory = path.into(),
+                Some(("keeper", id)) => record.keeper = id.parse().map_err(no_number)?,
+                Some(("port", port)) => record.port = port.parse().map_err(no_number)?,
+                Some(("clock", path)) => record.clock = Some(path.into()),
+                Some(("word", word)) => record.command.push(word.to_owned()),
+                _ => return Err(ServerError::Failed(format!("what is {line:?} in the record of a server?"))),
+            }
+        }
+        Ok(record)
+    }
+}
+
 impl LocalServer {
     /// Starts a server in the keeper's directory, and returns once it is ready.
     pub(crate) fn start(keeper: Keeper, program: Program) -> Result<Self, ServerError> {
@@ -44,6 +94,29 @@ impl LocalServer {
         let server = Self { keeper: Mutex::new(keeper), program, directory };
         server.launch(&mut server.keeper())?;
         Ok(server)
+    }
+
+    /// Takes over a running server that another process has [given](Self::give).
+    pub(crate) fn take(keeper: u32, directory: PathBuf, program: Program) -> Result<Self, ServerError> {
+        let keeper = Keeper::take(keeper, directory.clone())?;
+        if keeper.processes()?.is_empty() {
+            return Err(ServerError::Failed("the server has ended".into()));
+        }
+        Ok(Self { keeper: Mutex::new(keeper), program, directory })
+    }
+
+    /// Leaves the server, as it runs, to another process. This value can do nothing to it any more.
+    pub(crate) fn give(&self) -> Result<Record, ServerError> {
+        let mut keeper = self.keeper();
+        keeper.give()?;
+        let Program { command, port, .. } = &self.program;
+        Ok(Record {
+            directory: self.directory.clone(),
+            keeper: keeper.id(),
+            port: *port,
+            clock: None,
+            command: command.clone(),
+        })
     }
 
     /// Where it listens, on the loopback interface.
@@ -154,4 +227,22 @@ fn ended(keeper: &Keeper) -> Result<(), ServerError> {
     poll_until("all processes of the server have ended", PATIENCE, || {
         keeper.processes().is_ok_and(|processes| processes.is_empty())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record = Record {
+            directory: "/tmp/a directory".into(),
+            keeper: 42,
+            port: 10_240,
+            clock: Some("/tmp/clock=1".into()),
+            command: ["env", "LD_PRELOAD=x", "a server", "-c", "fsync=off", ""].map(str::to_owned).to_vec(),
+        };
+        assert_eq!(record.to_string().parse::<Record>().unwrap(), record);
+        assert!("nothing".parse::<Record>().is_err());
+    }
 }

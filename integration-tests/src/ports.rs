@@ -9,14 +9,14 @@ use std::{
 
 use rand::RngExt;
 
-use crate::ServerError;
+use crate::{ServerError, pool};
 
 /// Below what Linux (from 32768 on) and others give to outgoing connections. A server that restarts finds its port free
 /// again: no client's connection took it, not even one that tried to reach the server and met itself.
 const PORTS: Range<u16> = 10_240..30_000;
 
-/// What this process was given so far. A port that is given once stays its owner's: a server that starts later, or was
-/// killed and starts again, does not find another test's server there.
+/// What this process was given so far; the pool knows of other processes of the run. A port that is given once stays its owner's: a
+/// server that starts later, or was killed and starts again, does not find another test's server there.
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// Starts something on a free port. Between the search for one and its use, another process may take it: a failure with
@@ -42,7 +42,9 @@ pub(crate) fn free_port() -> Result<u16, ServerError> {
     for _ in 0..1000 {
         let port = rand::rng().random_range(PORTS);
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) => return Ok(port),
+            Ok(_) if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) && pool::claims_port(port) => {
+                return Ok(port);
+            }
             Ok(_) => {}
             Err(error) => last_error = Some(error),
         }

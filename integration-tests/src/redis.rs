@@ -6,10 +6,7 @@ mod local;
 mod raw;
 mod sentinel;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::net::SocketAddr;
 
 use tokio::sync::OnceCell;
 
@@ -17,7 +14,7 @@ pub use self::{cluster::RedisCluster, raw::Reply, sentinel::RedisSentinel};
 use crate::{
     Framing, ServerError,
     container::Image,
-    local_server::LocalServer,
+    local_server::{LocalServer, Program},
     server::{Kind, Server, blocking},
 };
 
@@ -42,17 +39,16 @@ impl Kind for RedisKind {
         &SHARED
     }
 
-    fn idle() -> &'static Mutex<Vec<Arc<Redis>>> {
-        static IDLE: Mutex<Vec<Arc<Redis>>> = Mutex::new(Vec::new());
-        &IDLE
-    }
-
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
         local::settings_as_arguments(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {
         local::start(under, arguments)
+    }
+
+    fn program(command: Vec<String>, port: u16) -> Program {
+        local::program(command, port)
     }
 
     fn image(arguments: Vec<String>) -> Image {

@@ -4,7 +4,7 @@ use std::{
     fmt::Debug,
     marker::PhantomData,
     net::{SocketAddr, TcpStream},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +16,8 @@ use crate::{
     container::{Container, Image},
     deadline::poll_until,
     environment::server_url,
-    local_server::LocalServer,
+    local_server::{LocalServer, Program, Record},
+    pool,
 };
 
 /// A real server of some kind. It ends with this value, or with the test process.
@@ -48,11 +49,8 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     /// How the answers that it sends are told from each other; nothing where they have numbers.
     const FRAMING: Option<Framing>;
 
-    /// The server that all tests of this process share.
+    /// Where this process keeps the server that all tests share.
     fn shared() -> &'static OnceCell<Server<Self>>;
-
-    /// Servers that have served a test and wait for the next.
-    fn idle() -> &'static Mutex<Vec<Arc<Server<Self>>>>;
 
     /// Settings of the server as arguments of its command.
     fn arguments(settings: &[(&str, &str)]) -> Vec<String>;
@@ -60,6 +58,9 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     /// Starts a server of this machine, by a command that is put in front of it, if there is one;
     /// [`ServerError::NoServer`] when none is installed. Blocks.
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError>;
+
+    /// How a server of this machine is run, by a command that contains this port.
+    fn program(command: Vec<String>, port: u16) -> Program;
 
     /// What to run in a container.
     fn image(arguments: Vec<String>) -> Image;
@@ -71,7 +72,7 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     fn serves(address: SocketAddr) -> bool;
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Origin {
     /// Named by the environment.
     Given,
@@ -80,7 +81,8 @@ enum Origin {
 }
 
 impl<K: Kind> Server<K> {
-    /// The server that all tests of this process share; started by the first who asks. It refuses to be harmed.
+    /// The server that all tests of this process, or of the whole run, share; started by the first who asks. It refuses to be
+    /// harmed.
     ///
     /// # Panics
     ///
@@ -95,7 +97,18 @@ impl<K: Kind> Server<K> {
     ///
     /// When there is none to be had.
     pub async fn try_shared() -> Result<&'static Self, ServerError> {
-        K::shared().get_or_try_init(async || Ok(Self { is_shared: true, ..Self::try_start(&[]).await? })).await
+        K::shared().get_or_try_init(async || Ok(Self { is_shared: true, ..Self::start_shared().await? })).await
+    }
+
+    async fn start_shared() -> Result<Self, ServerError> {
+        if server_url(K::VARIABLE)?.is_none() {
+            match blocking(|| pool::shared::<K>().transpose()).await {
+                Ok(None) | Err(ServerError::NoServer(_)) => {}
+                Ok(Some(port)) => return Self::on_port(port, Origin::Given),
+                Err(error) => return Err(error),
+            }
+        }
+        Self::try_start(&[]).await
     }
 
     /// A server of one's own, which can be harmed; unless the environment names one.
@@ -153,6 +166,10 @@ impl<K: Kind> Server<K> {
     async fn start_under(command: Vec<String>, settings: &[(&str, &str)]) -> Result<Self, ServerError> {
         let arguments = K::arguments(settings);
         let server = blocking(move || K::start(&command, &arguments)).await?;
+        Self::local(server)
+    }
+
+    pub(crate) fn local(server: LocalServer) -> Result<Self, ServerError> {
         Self::on_port(server.port(), Origin::Local(Arc::new(server)))
     }
 
@@ -169,6 +186,29 @@ impl<K: Kind> Server<K> {
         let clock = WallClock::new().await?;
         let server = Self::start_with_clock(settings, &clock).await?;
         Ok(Self { wall_clock: Some(clock), ..server })
+    }
+
+    /// Takes over a server that another process has [given](Self::give).
+    pub(crate) fn take(record: Record) -> Result<Self, ServerError> {
+        let Record { directory, keeper, port, clock, command } = record;
+        let server = LocalServer::take(keeper, directory, K::program(command, port))?;
+        let wall_clock = clock.map(WallClock::at).transpose()?;
+        Ok(Self { wall_clock, ..Self::local(server)? })
+    }
+
+    /// Leaves the server, as it runs, to another process; it must be one of this machine.
+    pub(crate) fn give(&self) -> Result<Record, ServerError> {
+        let Origin::Local(server) = &self.origin else {
+            return Err(ServerError::Failed("it ends with this process".into()));
+        };
+        Ok(Record { clock: self.wall_clock.as_ref().map(|clock| clock.file().to_owned()), ..server.give()? })
+    }
+
+    /// The same server once more: it ends with the last of these values.
+    pub(crate) fn handle(&self) -> Self {
+        let Self { url, origin, is_shared, wall_clock, kind } = self;
+        let (url, origin, wall_clock) = (url.clone(), origin.clone(), wall_clock.clone());
+        Self { url, origin, is_shared: *is_shared, wall_clock, kind: *kind }
     }
 
     /// A server in a container, even where there is a binary: to test that way.

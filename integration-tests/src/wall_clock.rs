@@ -3,18 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::{ServerError, account::Account, keeper::Keeper, server::blocking};
+use crate::{ServerError, account::Account, keeper::Keeper, pool, server::blocking};
 
 /// A wall clock that can be shifted under the processes that were started with it, and under no others. Their monotonic
 /// clocks go on as they are. It works for programs that ask the C library what time it is: Rust's standard library, Redis,
 /// PostgreSQL; not for those written in Go.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct WallClock {
     library: PathBuf,
     /// By how many nanoseconds it is shifted. Mapped by the processes.
@@ -33,11 +30,20 @@ impl WallClock {
 
     fn make() -> Result<Self, ServerError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let directory = directory()?;
-        let shift = directory.join(format!("shift-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
-        let clock = Self { library: directory.join("wall_clock.so"), shift };
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let clock = Self::at(directory()?.join(format!("shift-{}-{number}", std::process::id())))?;
         clock.shift(0)?;
         Ok(clock)
+    }
+
+    /// The clock that another process has made.
+    pub(crate) fn at(shift: PathBuf) -> Result<Self, ServerError> {
+        Ok(Self { library: directory()?.join("wall_clock.so"), shift })
+    }
+
+    /// What tells it from other clocks.
+    pub(crate) fn file(&self) -> &Path {
+        &self.shift
     }
 
     /// Shows so many nanoseconds more than the right time from now on, or fewer.
@@ -65,25 +71,15 @@ impl WallClock {
     }
 }
 
-impl Drop for WallClock {
-    fn drop(&mut self) {
-        // Whoever has mapped it keeps it.
-        let _ = fs::remove_file(&self.shift);
-    }
-}
-
-/// Where the library is, compiled by the first who asks; gone with this process.
+/// Where the library is, compiled by the first who asks, and the files of the clocks.
 fn directory() -> Result<PathBuf, ServerError> {
-    static LIBRARY: Mutex<Option<Keeper>> = Mutex::new(None);
-    let mut library = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(keeper) = &*library {
-        return Ok(keeper.directory().to_owned());
-    }
-    let mut keeper = Keeper::new(Account::current(), "TERM")?;
-    fs::write(keeper.directory().join("wall_clock.c"), include_str!("wall_clock.c"))
-        .map_err(|error| ServerError::failed("the source of the wall clock", error))?;
-    keeper.run(&["cc", "-shared", "-fPIC", "-O2", "-o", "wall_clock.so", "wall_clock.c"])?;
-    // Servers may run in other accounts.
-    keeper.run(&["chmod", "-R", "a+rX", "."])?;
-    Ok(library.insert(keeper).directory().to_owned())
+    pool::directory("wall-clock", || {
+        let mut keeper = Keeper::new(Account::current(), "TERM")?;
+        fs::write(keeper.directory().join("wall_clock.c"), include_str!("wall_clock.c"))
+            .map_err(|error| ServerError::failed("the source of the wall clock", error))?;
+        keeper.run(&["cc", "-shared", "-fPIC", "-O2", "-o", "wall_clock.so", "wall_clock.c"])?;
+        // Servers may run in other accounts.
+        keeper.run(&["chmod", "-R", "a+rX", "."])?;
+        Ok(keeper)
+    })
 }

@@ -94,10 +94,10 @@ async fn a_leader_that_is_cut_off_or_killed_leads_no_more() {
     cluster.cut_off(first).await.unwrap();
     let second = another_leader(&cluster, first).await;
     cluster.heal();
-    cluster.kill(second).await.unwrap();
+    cluster.member(second).kill().await.unwrap();
     another_leader(&cluster, second).await;
     // It returns once the member serves again.
-    cluster.start_again(second).await.unwrap();
+    cluster.member(second).start_again().await.unwrap();
 }
 
 async fn another_leader(cluster: &EtcdCluster, before: usize) -> usize {

@@ -10,20 +10,13 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{Etcd, Postgres, Redis, Required, ServerError, required_servers};
+use integration_tests::{Postgres, ServerError, required_servers_are_there};
 use lease_core::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 #[tokio::test]
 async fn whatever_the_environment_promises_is_there() {
-    for required in required_servers().unwrap() {
-        match required {
-            Required::Postgres => drop(Postgres::shared().await.url()),
-            Required::Redis => drop(Redis::shared().await.url()),
-            Required::Etcd => drop(Etcd::shared().await.url()),
-            other => panic!("no test knows how to start {other:?}"),
-        }
-    }
+    required_servers_are_there().await.unwrap();
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn leader_change() {
                 }
             };
             let claims = acquire(&store, 100).await;
-            cluster.kill(leader).await.unwrap();
+            cluster.member(leader).kill().await.unwrap();
             began = now();
             loop {
                 // Core gives up attempts as well.
@@ -88,7 +88,7 @@ async fn leader_change() {
             let client = Client::connect([&urls[1]], None).await.unwrap();
             let leases = grant_one_by_one(&client, 100).await;
             let mut streams = open(&client, &leases).await;
-            cluster.kill(leader).await.unwrap();
+            cluster.member(leader).kill().await.unwrap();
             began = now();
             loop {
                 // A stream may be open and silent: what has no answer in a second is opened anew.
@@ -105,7 +105,7 @@ async fn leader_change() {
             "{scheme}: {:?} from the death of the leader to a round of 100 renewals",
             now().saturating_since(began)
         );
-        cluster.start_again(leader).await.unwrap();
+        cluster.member(leader).start_again().await.unwrap();
     }
 }
 

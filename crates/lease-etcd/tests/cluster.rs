@@ -95,9 +95,9 @@ async fn a_killed_leader_stops_nobody_for_long() {
     let contest = Contest::start(&cluster, &options()).await;
     contest.goes_on().await;
     let leader = cluster.leader().await.unwrap();
-    cluster.kill(leader).await.unwrap();
+    cluster.member(leader).kill().await.unwrap();
     contest.goes_on().await;
-    cluster.start_again(leader).await.unwrap();
+    cluster.member(leader).start_again().await.unwrap();
     contest.goes_on().await;
     println!("{} grants", contest.finish().await);
 }
@@ -108,9 +108,9 @@ async fn a_frozen_leader_stops_nobody_for_long() {
     let contest = Contest::start(&cluster, &options()).await;
     contest.goes_on().await;
     let leader = cluster.leader().await.unwrap();
-    cluster.freeze(leader).await.unwrap();
+    cluster.member(leader).freeze().await.unwrap();
     contest.goes_on().await;
-    cluster.thaw(leader).await.unwrap();
+    cluster.member(leader).thaw().await.unwrap();
     contest.goes_on().await;
     println!("{} grants", contest.finish().await);
 }
@@ -130,13 +130,17 @@ async fn a_lease_outlives_the_member_of_its_client() {
         // Whichever is in use by now, all but the leader are harmed in turn.
         for harmed in [member, (leader + 2) % 3] {
             if is_frozen {
-                cluster.freeze(harmed).await.unwrap()
+                cluster.member(harmed).freeze().await.unwrap()
             } else {
-                cluster.kill(harmed).await.unwrap()
+                cluster.member(harmed).kill().await.unwrap()
             }
             pass(ttl + ttl / 2).await;
             assert!(lease.is_held(), "lost: {:?}", lease.state());
-            if is_frozen { cluster.thaw(harmed).await.unwrap() } else { cluster.start_again(harmed).await.unwrap() }
+            if is_frozen {
+                cluster.member(harmed).thaw().await.unwrap()
+            } else {
+                cluster.member(harmed).start_again().await.unwrap()
+            }
         }
         lease.release().await.unwrap();
     }
@@ -234,7 +238,7 @@ async fn l01_a_take_over_after_a_crash_takes_the_ttl_and_a_leader_change_starts_
         let bound = if is_leader_killed {
             pass(TTL / 2).await;
             let leader = cluster.leader().await.unwrap();
-            cluster.kill(leader).await.unwrap();
+            cluster.member(leader).kill().await.unwrap();
             TTL + TTL / 2 + LATE
         } else {
             TTL + Duration::from_secs(2)

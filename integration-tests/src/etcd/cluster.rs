@@ -5,13 +5,18 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
+    Etcd,
     health::get,
     local::{Membership, TAKEN, start_member},
     peers::{CutOff, PeerProxy},
 };
-use crate::{ServerError, local_server::LocalServer, ports::free_port, server::blocking};
+use crate::{
+    ServerError,
+    ports::free_port,
+    server::{Server, blocking},
+};
 
-/// Three members of this machine, of which some can be harmed. It ends with this value, or with the test process.
+/// Three members of this machine, which can be harmed one by one. It ends with this value, or with the test process.
 #[derive(Debug)]
 pub struct EtcdCluster {
     members: Vec<Member>,
@@ -21,7 +26,7 @@ pub struct EtcdCluster {
 
 #[derive(Debug)]
 struct Member {
-    server: Arc<LocalServer>,
+    server: Etcd,
     peer_port: u16,
 }
 
@@ -70,7 +75,7 @@ impl EtcdCluster {
         let starting = memberships.into_iter().map(|membership| {
             let membership = Membership { cluster: all.join(","), ..membership };
             tokio::spawn(blocking(move || {
-                let server = Arc::new(start_member(&membership, &[], &[])?);
+                let server = Server::local(start_member(&membership, &[], &[])?)?;
                 Ok(Member { server, peer_port: membership.peer_port })
             }))
         });
@@ -85,17 +90,26 @@ impl EtcdCluster {
     /// The client URLs of all members.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        (0..self.members.len()).map(|member| format!("http://{}", self.address(member))).collect()
+        self.members.iter().map(|member| member.server.url().to_owned()).collect()
     }
 
-    /// Where a member listens for clients.
+    /// A member, to be harmed.
     ///
     /// # Panics
     ///
     /// When there is no such member; they count from 0.
     #[must_use]
-    pub fn address(&self, member: usize) -> SocketAddr {
-        ([127, 0, 0, 1], self.members[member].server.port()).into()
+    pub fn member(&self, member: usize) -> &Etcd {
+        &self.members[member].server
+    }
+
+    /// Where the members listen for clients.
+    ///
+    /// # Errors
+    ///
+    /// See [`Server::address`].
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, ServerError> {
+        self.members.iter().map(|member| member.server.address()).collect()
     }
 
     /// Who leads at the moment, as one of the members sees it.
@@ -104,7 +118,7 @@ impl EtcdCluster {
     ///
     /// When none of them knows of a leader.
     pub async fn leader(&self) -> Result<usize, ServerError> {
-        let addresses: Vec<_> = (0..self.members.len()).map(|member| self.address(member)).collect();
+        let addresses = self.addresses()?;
         blocking(move || {
             let leads = |address: &SocketAddr| {
                 let metrics = get(*address, "/metrics").unwrap_or_default();
@@ -115,53 +129,14 @@ impl EtcdCluster {
         .await
     }
 
-    /// Stops a member where it is: connections stay open, nothing answers.
-    ///
-    /// # Errors
-    ///
-    /// When it is not running.
-    pub async fn freeze(&self, member: usize) -> Result<(), ServerError> {
-        let server = Arc::clone(&self.members[member].server);
-        blocking(move || server.freeze()).await
-    }
-
-    /// Lets a frozen member go on.
-    ///
-    /// # Errors
-    ///
-    /// When its processes cannot be listed.
-    pub async fn thaw(&self, member: usize) -> Result<(), ServerError> {
-        let server = Arc::clone(&self.members[member].server);
-        blocking(move || server.thaw()).await
-    }
-
-    /// Kills a member, as a crash does.
-    ///
-    /// # Errors
-    ///
-    /// When its processes cannot be listed.
-    pub async fn kill(&self, member: usize) -> Result<(), ServerError> {
-        let server = Arc::clone(&self.members[member].server);
-        blocking(move || server.kill()).await
-    }
-
-    /// Starts a killed member again, with its data, and returns when it serves.
-    ///
-    /// # Errors
-    ///
-    /// When it is running already, or does not find the others.
-    pub async fn start_again(&self, member: usize) -> Result<(), ServerError> {
-        let server = Arc::clone(&self.members[member].server);
-        blocking(move || server.start_again()).await
-    }
-
     /// Cuts a member off from the others; clients still reach it. One at a time.
     ///
     /// # Errors
     ///
     /// When it does not say who it is.
     pub async fn cut_off(&self, member: usize) -> Result<(), ServerError> {
-        let (address, port) = (self.address(member), self.members[member].peer_port);
+        let Member { server, peer_port } = &self.members[member];
+        let (address, port) = (server.address()?, *peer_port);
         let id = blocking(move || {
             let metrics = get(address, "/metrics").unwrap_or_default();
             id_in(&metrics).ok_or_else(|| ServerError::Failed(format!("the member at {address} does not say its id")))

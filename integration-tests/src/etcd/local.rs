@@ -73,7 +73,11 @@ pub(super) fn start_member(
         ("logger", "zap"),
     ]));
     command.extend_from_slice(settings);
-    LocalServer::start(keeper, Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} })
+    LocalServer::start(keeper, program(command, port))
+}
+
+pub(super) fn program(command: Vec<String>, port: u16) -> Program {
+    Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} }
 }
 
 /// `--name=value` for each.

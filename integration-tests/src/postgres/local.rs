@@ -3,10 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use rustix::process::Signal;
@@ -16,6 +12,7 @@ use crate::{
     account::Account,
     keeper::Keeper,
     local_server::{LocalServer, Program},
+    pool,
     ports::on_a_free_port,
     processes::Process,
 };
@@ -67,10 +64,13 @@ fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<Local
         ];
         command.extend(settings_as_arguments(&defaults));
         command.extend_from_slice(settings);
-        // "Fast" shutdown: ends sessions, writes a checkpoint, and waits until replicas have all.
-        let stop = Signal::INT;
-        LocalServer::start(keeper, Program { command, port, is_ready, stop, after_kill: remove_shared_memory })
+        LocalServer::start(keeper, program(command, port))
     })
+}
+
+pub(super) fn program(command: Vec<String>, port: u16) -> Program {
+    // "Fast" shutdown: ends sessions, writes a checkpoint, and waits until replicas have all.
+    Program { command, port, is_ready, stop: Signal::INT, after_kill: remove_shared_memory }
 }
 
 /// `-c name=value` for each.
@@ -108,14 +108,14 @@ fn remove_shared_memory(directory: &Path) {
     }
 }
 
-/// Makes a fresh `data`. Most test processes have one server, which gets one of its own; if there is a second, a template
-/// is made for that and all later ones: copying is faster than making.
+/// Makes a fresh `data`, a copy of a template: copying is faster than making.
 fn make_data_directory(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {
-    static FIRST: AtomicBool = AtomicBool::new(true);
-    if FIRST.swap(false, Ordering::SeqCst) {
-        return run_initdb(keeper, binaries);
-    }
-    keeper.run(&["cp", "-R", "-p", path(&template(binaries)?)?, "data"])
+    let template = pool::directory("template-postgres", || {
+        let mut keeper = new_keeper()?;
+        run_initdb(&mut keeper, binaries)?;
+        Ok(keeper)
+    })?;
+    keeper.run(&["cp", "-R", "-p", path(&template.join("data"))?, "data"])
 }
 
 /// Makes `data` a copy of what the server at this port has, which wants to be kept up to date from there.
@@ -123,17 +123,6 @@ fn copy_data_directory(keeper: &mut Keeper, binaries: &Path, port: u16) -> Resul
     let (copy, port) = (tool(binaries, "pg_basebackup"), port.to_string());
     let from = [path(&copy)?, "-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
     keeper.run(&[&from[..], &["-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync"]].concat())
-}
-
-fn template(binaries: &Path) -> Result<PathBuf, ServerError> {
-    static TEMPLATE: Mutex<Option<Keeper>> = Mutex::new(None);
-    let mut template = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(keeper) = &*template {
-        return Ok(keeper.directory().join("data"));
-    }
-    let mut keeper = new_keeper()?;
-    run_initdb(&mut keeper, binaries)?;
-    Ok(template.insert(keeper).directory().join("data"))
 }
 
 fn run_initdb(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {

@@ -5,9 +5,18 @@ use std::time::Duration;
 use lease_core::{Clock, SystemClock};
 
 use super::{Redis, Reply};
-use crate::{Proxy, ServerError};
+use crate::{Proxy, ServerError, pool};
 
 const SLOTS: usize = 16384;
+
+/// What the servers of every Cluster have.
+const SETTINGS: [(&str, &str); 5] = [
+    ("cluster-enabled", "yes"),
+    ("cluster-config-file", "nodes.conf"),
+    ("cluster-node-timeout", "2000"),
+    ("appendonly", "yes"),
+    ("appendfsync", "always"),
+];
 
 /// How long it may take until all of them know something, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,15 +45,8 @@ impl RedisCluster {
     ///
     /// When there is no binary, or the Cluster does not come to be.
     pub async fn start_with(count: usize, settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        let own = [
-            ("cluster-enabled", "yes"),
-            ("cluster-config-file", "nodes.conf"),
-            ("cluster-node-timeout", "2000"),
-            ("appendonly", "yes"),
-            ("appendfsync", "always"),
-        ];
         let settings =
-            own.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            SETTINGS.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut cluster = Self { nodes: Vec::new(), settings };
         for _ in 0..count {
             let node = cluster.start_node().await?;
@@ -64,6 +66,25 @@ impl RedisCluster {
         }
         cluster.settled().await?;
         Ok(cluster)
+    }
+
+    /// One that has served a test, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// As with [`start`](Self::start).
+    pub async fn take_or_start(count: usize) -> Result<Self, ServerError> {
+        match pool::take(&SETTINGS, count) {
+            Some(nodes) => {
+                Ok(Self { nodes, settings: SETTINGS.map(|(name, value)| (name.into(), value.into())).into() })
+            }
+            None => Self::start(count).await,
+        }
+    }
+
+    /// Leaves a Cluster, which must be in good order and have no more settings than all, to the next test.
+    pub fn give(&self) {
+        pool::give(&SETTINGS, &self.nodes);
     }
 
     async fn start_node(&self) -> Result<Redis, ServerError> {

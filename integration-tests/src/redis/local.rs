@@ -62,7 +62,11 @@ pub(super) fn start_sentinel(settings: &str) -> Result<LocalServer, ServerError>
 }
 
 fn launch(keeper: Keeper, command: Vec<String>, port: u16) -> Result<LocalServer, ServerError> {
-    LocalServer::start(keeper, Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} })
+    LocalServer::start(keeper, program(command, port))
+}
+
+pub(super) fn program(command: Vec<String>, port: u16) -> Program {
+    Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} }
 }
 
 /// `--name value` for each.

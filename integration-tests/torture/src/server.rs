@@ -61,7 +61,7 @@ impl Server {
             // Its servers say where they are.
             Self::RedisCluster(_) => Vec::new(),
             Self::Etcd(server) => vec![server.address()?],
-            Self::EtcdCluster(members) => (0..members.urls().len()).map(|member| members.address(member)).collect(),
+            Self::EtcdCluster(members) => members.addresses()?,
         })
     }
 
@@ -142,8 +142,8 @@ impl Server {
             (_, Self::EtcdCluster(members)) => {
                 let leader = leader_of(members).await?;
                 match fault {
-                    Fault::LeaderKilled => members.kill(leader).await?,
-                    Fault::LeaderFrozen => members.freeze(leader).await?,
+                    Fault::LeaderKilled => members.member(leader).kill().await?,
+                    Fault::LeaderFrozen => members.member(leader).freeze().await?,
                     Fault::LeaderIsolated => members.cut_off(leader).await?,
                     _ => bail!("{fault} is nothing for a cluster"),
                 }
@@ -168,8 +168,8 @@ impl Server {
             (_, Self::Postgres(server)) => server.start_again().await?,
             (_, Self::Redis(server)) => server.start_again().await?,
             (_, Self::Etcd(server)) => server.start_again().await?,
-            (Fault::LeaderKilled, Self::EtcdCluster(members)) => members.start_again(member).await?,
-            (Fault::LeaderFrozen, Self::EtcdCluster(members)) => members.thaw(member).await?,
+            (Fault::LeaderKilled, Self::EtcdCluster(members)) => members.member(member).start_again().await?,
+            (Fault::LeaderFrozen, Self::EtcdCluster(members)) => members.member(member).thaw().await?,
             (_, Self::EtcdCluster(members)) => members.heal(),
             (_, Self::RedisSentinel(servers)) => servers.heal(),
             // The old primary does not come back.
