@@ -4,7 +4,7 @@
 default:
     @just --list
 
-# Install whatever servers and tools are missing, and run all tests.
+# Install whatever servers and tools are missing, and run all tests; `just test -p lease-redis` for those of one package.
 test *arguments:
     ./integration-tests/run {{arguments}}
 
@@ -20,9 +20,9 @@ test-containers:
 torture *arguments:
     cargo run --package torture -- run {{arguments}}
 
-# The torture test again and again with other seeds, for hours, until something is wrong.
-soak *arguments:
-    cargo run --package torture -- run --soak 8h {{arguments}}
+# The torture test again and again with other seeds, for so long, or until something is wrong: `just soak 60m --store redis`.
+soak duration="8h" *arguments:
+    cargo run --package torture -- run --soak {{duration}} {{arguments}}
 
 # Defects that the conformance suite must find, one after the other; an hour or two. `just mutants redis/` for some of them.
 mutants *arguments:
@@ -40,7 +40,6 @@ bench *arguments:
 # Lints, as strict as in CI.
 lint:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
-    cargo clippy --workspace --all-features --test '*_full' -- -D warnings
 
 # Format everything.
 format:

@@ -1,8 +1,6 @@
 //! The conformance suite where statements are not prepared: each call is one message that holds a whole transaction.
 
-mod harness;
-
-use harness::{Configuration, Table};
+use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 use lease_postgres::PostgresStoreOptions;
 

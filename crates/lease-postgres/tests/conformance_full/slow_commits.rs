@@ -1,8 +1,6 @@
 //! The conformance suite where a commit takes its time, as on a slow disk or with a standby far away: rows are locked meanwhile.
 
-mod harness;
-
-use harness::{Configuration, Table};
+use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 
 /// Whatever is written to the disk waits for ten milliseconds before that, whoever else is at work.

@@ -1,10 +1,8 @@
 //! The conformance suite where the store is made from a pool of the application.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod harness;
-
+use crate::harness::{Configuration, Table};
 use async_trait::async_trait;
-use harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 use sqlx::PgPool;

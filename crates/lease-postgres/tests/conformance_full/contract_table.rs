@@ -1,8 +1,6 @@
 //! The conformance suite on a table that other software has made: of other types, and in an order that is not that of bytes.
 
-mod harness;
-
-use harness::{Configuration, Table};
+use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 
 /// The columns of the contract, as other software may have declared them.

@@ -1,8 +1,6 @@
 //! The conformance suite where nobody listens, and waiters poll.
 
-mod harness;
-
-use harness::{Configuration, Table};
+use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 use lease_postgres::PostgresStoreOptions;
 
