@@ -5,6 +5,7 @@ mod builder;
 mod latest;
 mod lease;
 mod renewal;
+mod retrying;
 mod shared;
 mod states;
 mod try_acquired;
@@ -19,6 +20,7 @@ use tracing::Instrument;
 pub use self::{
     builder::ClientBuilder,
     lease::{Lease, LeaseHandle, WorkScope},
+    retrying::RetryError,
     states::LeaseStates,
     try_acquired::TryAcquired,
     watch::LeaseWatch,

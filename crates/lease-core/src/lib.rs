@@ -100,16 +100,20 @@ mod grant;
 mod observer;
 mod options;
 mod random;
+mod retry;
 mod runtime;
 mod store;
 mod value;
 
-pub use client::{ClientBuilder, Lease, LeaseClient, LeaseHandle, LeaseStates, LeaseWatch, TryAcquired, WorkScope};
+pub use client::{
+    ClientBuilder, Lease, LeaseClient, LeaseHandle, LeaseStates, LeaseWatch, RetryError, TryAcquired, WorkScope,
+};
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Error, ErrorKind, Result};
 pub use grant::{InvalidOptions, LeaseState};
 pub use observer::{AttemptOutcome, LeaseEvent, Observer, WaitOutcome};
 pub use options::{LeaseOptions, Renewal};
+pub use retry::Retry;
 pub use store::{
     AcquireRequest, Acquired, Break, Capabilities, Claim, ExpiryJudge, Grant, LeaseRecord, LeaseStore, MetadataUpdate,
     ReleaseRequest, Released, RenewRequest, Renewed, Revocations, TokensSurvive, WakeupRegistry, Wakeups,

@@ -26,8 +26,8 @@ pub struct Lease {
 /// A view of a lease, for tasks that work under it. It does not keep the lease: only the guard does.
 #[derive(Clone)]
 pub struct LeaseHandle {
-    tenure: Arc<Tenure>,
-    shared: Arc<Shared>,
+    pub(super) tenure: Arc<Tenure>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Lease {
