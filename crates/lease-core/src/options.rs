@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{HolderId, Metadata};
+use crate::{HolderId, Metadata, Retry};
 
 /// The options of a lease: plain data, set in code or read from configuration.
 ///
@@ -35,6 +35,11 @@ pub struct LeaseOptions {
     /// limit.
     #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none"))]
     pub wait_limit: Option<Duration>,
+    /// How `acquire` goes on while the store fails: the pauses between failed attempts, and the number of failures in a row after
+    /// which it returns the last error. Its `attempt_timeout` has no effect here; see [`LeaseOptions::attempt_timeout`]. Default:
+    /// attempts at intervals of one attempt timeout, without a limit.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub retry: Option<Retry>,
     /// The metadata of the lease.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Metadata::is_empty"))]
     pub metadata: Metadata,
@@ -92,6 +97,7 @@ impl LeaseOptions {
             ttl,
             holder: None,
             wait_limit: None,
+            retry: None,
             metadata: Metadata::empty(),
             hold_at_least: Duration::ZERO,
             max_tenure: None,
@@ -114,6 +120,12 @@ impl LeaseOptions {
     #[must_use]
     pub fn with_wait_limit(self, wait_limit: Duration) -> Self {
         Self { wait_limit: Some(wait_limit), ..self }
+    }
+
+    /// Sets how to go on while the store fails; see [`LeaseOptions::retry`].
+    #[must_use]
+    pub fn with_retry(self, retry: Retry) -> Self {
+        Self { retry: Some(retry), ..self }
     }
 
     /// Sets the metadata; see [`LeaseOptions::metadata`].

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use lease_core::{Clock, ErrorKind, Lease, LeaseClient, LeaseOptions, Result, SystemClock, TokioClock};
+use lease_core::{Clock, ErrorKind, Lease, LeaseClient, LeaseOptions, Result, Retry, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
 use support::{TTL, TroubledStore, builder, pass, settle, within};
 use tokio::task::JoinHandle;
@@ -195,4 +195,20 @@ async fn l01_without_push_the_waiters_of_one_client_are_woken_by_its_own_release
         assert!(took <= longest, "{took:?}");
         won.release().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_policy_paces_and_limits_the_attempts_while_the_store_fails() {
+    // A hint would end a pause early.
+    let store = TroubledStore::new().without_push();
+    let client = support::client(&store);
+    // Its calls never come back: each attempt fails after its timeout, a sixth of the ttl.
+    let retry = Retry::new(3).with_delays(SECOND * 20, SECOND * 60).with_jitter(0.0);
+    let began = client.clock().now();
+    let error = client.acquire("hang", LeaseOptions::new(TTL).with_retry(retry)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate);
+    let took = client.clock().now().saturating_since(began);
+    assert_eq!(store.calls("acquire").len(), 3);
+    let expected = TTL / 6 * 3 + SECOND * 20 + SECOND * 40;
+    assert!(took >= expected && took < expected + SECOND, "{took:?} instead of {expected:?}");
 }

@@ -1,6 +1,7 @@
 //! One attempt to acquire a lease. It releases a grant that no caller takes.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -87,6 +88,14 @@ impl Attempt {
 
     pub(super) fn holder(&self) -> &HolderId {
         &self.request.holder
+    }
+
+    /// Returns a number that differs between attempts, for jitter. Derived from the holder and the name, so that a simulation can
+    /// be reproduced.
+    pub(super) fn seed(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.name(), self.holder()).hash(&mut hasher);
+        hasher.finish()
     }
 
     pub(super) fn attempt_timeout(&self) -> Duration {

@@ -20,7 +20,7 @@ use super::{
     shared::{Phase, Shared},
 };
 use crate::{
-    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, WaitOutcome, random::Jitter,
+    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, Retry, WaitOutcome, random::Jitter,
 };
 
 /// The interval of the poll that backs up the push: from this to twice this.
@@ -39,8 +39,37 @@ struct Waiter {
     attempt: Attempt,
     reply: oneshot::Sender<Result<Lease>>,
     observed: watch::Sender<Observed>,
-    /// The store's last answer to when the name may be free.
-    retry_after: Option<Duration>,
+    /// Before the next attempt.
+    pause: Pause,
+    failures: Failures,
+}
+
+/// The pause before the next attempt. A hint ends it early.
+enum Pause {
+    /// Until the name may be free, as far as the store reports it, but no longer than the poll.
+    UpTo(Option<Duration>),
+    /// As the caller's policy says.
+    Exactly(Duration),
+}
+
+/// The failed attempts of a waiter, one after the other.
+#[derive(Default)]
+struct Failures {
+    policy: Option<Retry>,
+    count: u32,
+}
+
+impl Failures {
+    /// Counts a failure. Returns the pause before the next attempt, or the error if there is no other one.
+    fn add(&mut self, error: Error, attempt: &Attempt) -> Result<(Pause, Error)> {
+        self.count = self.count.saturating_add(1);
+        match &self.policy {
+            _ if !error.is_transient() => Err(error),
+            Some(policy) if !policy.has_another(self.count) => Err(error),
+            Some(policy) => Ok((Pause::Exactly(policy.delay(self.count, attempt.seed())), error)),
+            None => Ok((Pause::UpTo(Some(attempt.attempt_timeout())), error)),
+        }
+    }
 }
 
 /// The last observation of a name, for the error of the wait limit. The limit does not pass before there is one (S19).
@@ -87,10 +116,11 @@ async fn acquire_within_limit(
             None => std::future::pending().await,
         }
     };
+    let failures = Failures { policy: options.retry, count: 0 };
     let attempt = Attempt::new(shared, name.clone(), options);
     let outcome = tokio::select! {
         biased;
-        outcome = acquire_without_limit(shared, lines, attempt, &observed, &wait) => outcome,
+        outcome = acquire_without_limit(shared, lines, attempt, failures, &observed, &wait) => outcome,
         () = shared.reached(Phase::Closing) => Err(Error::closed("acquire")),
         () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), &observed.borrow())),
     };
@@ -109,23 +139,25 @@ async fn acquire_without_limit(
     shared: &Arc<Shared>,
     lines: &Arc<Lines>,
     mut attempt: Attempt,
+    mut failures: Failures,
     observed: &watch::Sender<Observed>,
     wait: &Wait<'_>,
 ) -> Result<Lease> {
     let key = (attempt.name().clone(), attempt.holder().clone());
     let line = Line { shared: Arc::clone(shared), lines: Arc::clone(lines), key };
-    let mut retry_after = None;
+    let mut pause = Pause::UpTo(None);
     let opening = Opening::begin(&line);
     if opening.is_some() {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
-            Asked::Held { retry_after: after, .. } => {
+            Asked::Held { retry_after, .. } => {
                 observed.send_replace(Observed::Held);
-                retry_after = after;
+                pause = Pause::UpTo(retry_after);
             }
-            Asked::Failed(error) if !error.is_transient() => return Err(error),
             Asked::Failed(error) => {
+                let (until_next, error) = failures.add(error, &attempt)?;
                 observed.send_replace(Observed::Failed(error));
+                pause = until_next;
             }
             Asked::Spent(error) => {
                 observed.send_replace(Observed::Failed(error));
@@ -137,7 +169,7 @@ async fn acquire_without_limit(
     }
     wait.begin();
     let (reply, answer) = oneshot::channel();
-    let waiter = Waiter { attempt, reply, observed: observed.clone(), retry_after };
+    let waiter = Waiter { attempt, reply, observed: observed.clone(), pause, failures };
     match opening {
         Some(opening) => opening.stay(waiter),
         None => line.join(waiter),
@@ -257,7 +289,7 @@ impl Contender {
         // Before the first attempt, so that no release in between is missed.
         let mut wakeups = self.line.shared.subscribe(&self.line.key.0);
         while let Some(mut waiter) = self.next_waiter() {
-            let own = self.after(waiter.retry_after);
+            let own = self.after(&waiter.pause);
             let mut wakes = self.wake_at.take().map_or(own, |at: Moment| at.min(own));
             loop {
                 tokio::select! {
@@ -284,21 +316,24 @@ impl Contender {
                         break;
                     }
                     Asked::Held { retry_after, .. } => {
+                        waiter.failures.count = 0;
                         waiter.observed.send_replace(Observed::Held);
-                        wakes = self.after(retry_after);
+                        wakes = self.after(&Pause::UpTo(retry_after));
                     }
-                    Asked::Failed(error) if !error.is_transient() => {
-                        let _ = waiter.reply.send(Err(error));
-                        break;
-                    }
-                    Asked::Failed(error) => {
-                        waiter.observed.send_replace(Observed::Failed(error));
-                        wakes = self.after(Some(waiter.attempt.attempt_timeout()));
-                    }
+                    Asked::Failed(error) => match waiter.failures.add(error, &waiter.attempt) {
+                        Ok((pause, error)) => {
+                            waiter.observed.send_replace(Observed::Failed(error));
+                            wakes = self.after(&pause);
+                        }
+                        Err(error) => {
+                            let _ = waiter.reply.send(Err(error));
+                            break;
+                        }
+                    },
                     Asked::Spent(error) => {
                         waiter.observed.send_replace(Observed::Failed(error));
                         waiter.attempt.begin_anew();
-                        wakes = self.after(Some(waiter.attempt.attempt_timeout()));
+                        wakes = self.after(&Pause::UpTo(Some(waiter.attempt.attempt_timeout())));
                     }
                 }
             }
@@ -320,11 +355,15 @@ impl Contender {
         None
     }
 
-    /// Returns when to try again: at the next poll, or when the lease expires.
-    fn after(&mut self, retry_after: Option<Duration>) -> Moment {
+    /// Returns when to try again.
+    fn after(&mut self, pause: &Pause) -> Moment {
         let poll = POLL.mul_f64(1.0 + self.jitter.share());
-        let expiry = retry_after.map(|after| after.saturating_add(EXPIRY_JITTER.mul_f64(self.jitter.share())));
-        self.line.shared.clock.now() + expiry.map_or(poll, |expiry| expiry.min(poll))
+        let pause = match pause {
+            Pause::Exactly(pause) => *pause,
+            Pause::UpTo(None) => poll,
+            Pause::UpTo(Some(free)) => free.saturating_add(EXPIRY_JITTER.mul_f64(self.jitter.share())).min(poll),
+        };
+        self.line.shared.clock.now() + pause
     }
 }
 
