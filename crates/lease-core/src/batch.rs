@@ -5,6 +5,7 @@
 
 mod batcher;
 mod catch_panic;
+mod contact;
 mod context;
 mod operation;
 mod pacing;
@@ -15,6 +16,7 @@ mod spawn_on_drop;
 pub(crate) use self::{
     batcher::Batcher,
     catch_panic::{catch_panic, catch_panic_async},
+    contact::Contact,
     context::Context,
     operation::{Acquire, Release, Renew},
     pacing::Pacing,

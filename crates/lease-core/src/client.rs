@@ -2,6 +2,7 @@
 
 mod attempt;
 mod builder;
+mod health;
 mod latest;
 mod lease;
 mod renewal;
@@ -19,6 +20,7 @@ use tracing::Instrument;
 
 pub use self::{
     builder::ClientBuilder,
+    health::{ClientHealth, Trouble},
     lease::{Lease, LeaseHandle, WorkScope},
     retrying::RetryError,
     states::LeaseStates,
@@ -252,6 +254,12 @@ impl LeaseClient {
             outcome
         };
         running.instrument(span).await
+    }
+
+    /// Returns the health of this client, for the probes of an orchestrator. Local, without I/O.
+    #[must_use]
+    pub fn health(&self) -> ClientHealth {
+        ClientHealth::of(&self.shared)
     }
 
     /// Returns the lease of this name that is in force, or `None` if the name is free.

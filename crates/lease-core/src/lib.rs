@@ -106,7 +106,8 @@ mod store;
 mod value;
 
 pub use client::{
-    ClientBuilder, Lease, LeaseClient, LeaseHandle, LeaseStates, LeaseWatch, RetryError, TryAcquired, WorkScope,
+    ClientBuilder, ClientHealth, Lease, LeaseClient, LeaseHandle, LeaseStates, LeaseWatch, RetryError, Trouble,
+    TryAcquired, WorkScope,
 };
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Error, ErrorKind, Result};

@@ -166,6 +166,7 @@ impl<O: Operation> Queue<O> {
     /// Calls the store. Returns one result per request, whatever the store does.
     async fn call(&self, requests: &[O::Request], give_up_at: Moment) -> Called<O::Answer> {
         let sent = self.context.clock.now();
+        self.context.contact.called(sent);
         let all = |error: Error| requests.iter().map(|_| Err(error.clone())).collect();
         tokio::select! {
             biased;
@@ -179,6 +180,7 @@ impl<O: Operation> Queue<O> {
                     }
                     Err(panic) => all(self.error(ErrorKind::Internal, panic)),
                 };
+                self.context.contact.returned(&results);
                 Called { sent, results, hung: false }
             }
             // Within a future of its own: a call that is answered at once needs no timer.

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use super::shared::{Phase, Scope, Shared};
+use super::shared::{Phase, ScopeOf, Shared};
 use crate::{
     FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LeaseStates, LossReason, Metadata, Moment, Released,
     Result,
@@ -260,8 +260,7 @@ impl LeaseHandle {
     /// does not release the lease, but at most lets it expire (S17).
     #[must_use]
     pub fn scope(&self) -> WorkScope {
-        self.tenure.enter_scope();
-        WorkScope { tenure: Arc::clone(&self.tenure), _scope: self.shared.enter_scope() }
+        WorkScope(self.shared.enter_scope_of(&self.tenure))
     }
 
     /// Waits until the client begins to close. Exclusive work should then end.
@@ -275,20 +274,11 @@ impl LeaseHandle {
 }
 
 /// A scope of exclusive work under a lease, from [`LeaseHandle::scope`].
-pub struct WorkScope {
-    tenure: Arc<Tenure>,
-    _scope: Scope,
-}
-
-impl Drop for WorkScope {
-    fn drop(&mut self) {
-        self.tenure.leave_scope();
-    }
-}
+pub struct WorkScope(ScopeOf);
 
 impl fmt::Debug for WorkScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WorkScope").field(&self.tenure).finish()
+        f.debug_tuple("WorkScope").field(&self.0.tenure).finish()
     }
 }
 

@@ -17,7 +17,7 @@ use tracing::Instrument;
 use self::timer_queue::{Step, TimerQueue, first_of};
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Batcher, Context, Renew, Request, catch_panic},
+    batch::{Answered, Batcher, Contact, Context, Renew, Request, catch_panic},
     grant::{Plan, Tenure},
     runtime::Runtime,
     store::Subscriber,
@@ -73,12 +73,18 @@ enum Phase {
 }
 
 impl Renewals {
-    pub(super) fn new(store: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, runtime: Runtime) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn LeaseStore>,
+        clock: Arc<dyn Clock>,
+        runtime: Runtime,
+        contact: Arc<Contact>,
+    ) -> Self {
         // Renewals are not urgent: the fewer calls the better.
         let batcher = Batcher::new(Context {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             runtime: runtime.clone(),
+            contact,
             calls_at_once: 1,
             pacing: None,
         });
@@ -132,6 +138,20 @@ impl Renewals {
             Ok(_) => Err(tenure.lost().await.into()),
             Err(error) => tenure.loss().map_or(Err(error), |lost| Err(lost.into())),
         }
+    }
+
+    /// Returns for how long the task has not done what is due, if that is longer than twice the shortest interval of a lease. It is
+    /// never so while nothing is due.
+    pub(super) fn overdue(&self, now: Moment) -> Option<Duration> {
+        let state = self.0.lock();
+        let overdue = now.saturating_since(state.timers.first()?);
+        let shortest = state.timers.tenures().map(|tenure| tenure.schedule.interval).min()?;
+        (overdue > shortest * 2).then_some(overdue)
+    }
+
+    /// Returns all tenures.
+    pub(super) fn tenures(&self) -> Vec<Arc<Tenure>> {
+        self.0.lock().timers.tenures().map(Arc::clone).collect()
     }
 
     /// Stops renewing: all leases expire. Returns the latest deadline of a lease that a scope holds.

@@ -1,10 +1,11 @@
 //! The state that all clones of a client, its leases and its background tasks share.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,7 +19,8 @@ use crate::{
     Capabilities, Claim, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
     Moment, Released, Result, WakeupRegistry, Wakeups,
     batch::{
-        Acquire, Answered, Batcher, Context, Pacing, Release, Request, SpawnOnDrop, catch_panic, catch_panic_async,
+        Acquire, Answered, Batcher, Contact, Context, Pacing, Release, Request, SpawnOnDrop, catch_panic,
+        catch_panic_async,
     },
     grant::{PendingRelease, Tenure},
     observer::Events,
@@ -40,6 +42,7 @@ pub(super) struct Shared {
     pub(super) acquires: Batcher<Acquire>,
     pub(super) renewals: Renewals,
     pub(super) runtime: Runtime,
+    pub(super) contact: Arc<Contact>,
     releases: Batcher<Release>,
     /// Without push of the store: hints about the client's own releases, for its own waiters.
     hints: Option<WakeupRegistry>,
@@ -47,6 +50,8 @@ pub(super) struct Shared {
     phase: watch::Sender<Phase>,
     /// The number of scopes of exclusive work.
     scopes: watch::Sender<usize>,
+    /// The tenures under which there are scopes, by number, and how many.
+    scoped: Mutex<BTreeMap<u64, (Arc<Tenure>, usize)>>,
     close_grace: Duration,
     /// The number of releases in flight in the background.
     releasing: watch::Sender<usize>,
@@ -76,20 +81,23 @@ impl Shared {
         let calls_at_once = capabilities.calls_at_once;
         let hints = (!capabilities.push).then(WakeupRegistry::default);
         let pacing = (calls_at_once <= 1).then(Arc::<Pacing>::default);
+        let contact = Arc::<Contact>::default();
         let context = Context {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             runtime: runtime.clone(),
+            contact: Arc::clone(&contact),
             calls_at_once,
             pacing,
         };
         Self {
             capabilities,
+            contact: Arc::clone(&contact),
             hints,
             holder,
             events,
             acquires: Batcher::new(context.clone()),
-            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock), runtime.clone()),
+            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&clock), runtime.clone(), Arc::clone(&contact)),
             releases: Batcher::new(context),
             runtime,
             tenures: AtomicU64::new(0),
@@ -97,6 +105,7 @@ impl Shared {
             clock,
             phase: watch::Sender::new(Phase::Open),
             scopes: watch::Sender::new(0),
+            scoped: Mutex::default(),
             close_grace,
             releasing: watch::Sender::new(0),
         }
@@ -198,16 +207,19 @@ impl Shared {
         operation: &'static str,
         call: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (clock, store) = (Arc::clone(&self.clock), self.capabilities.store);
+        let (clock, store, contact) = (Arc::clone(&self.clock), self.capabilities.store, Arc::clone(&self.contact));
         let call = async move {
+            contact.called(clock.now());
             let error = |kind, message| Err(Error::new(kind, operation, message).in_store(store));
-            tokio::select! {
+            let result = tokio::select! {
                 biased;
                 outcome = catch_panic_async(operation, call) => outcome.unwrap_or_else(|panic| error(ErrorKind::Internal, panic)),
                 () = clock.sleep_until(clock.now() + CALL_TIMEOUT) => {
                     error(ErrorKind::Indeterminate, format!("no answer within {CALL_TIMEOUT:?}"))
                 }
-            }
+            };
+            contact.returned([&result]);
+            result
         };
         if self.runtime.is_current() {
             return SpawnOnDrop::new(call, &self.runtime).await;
@@ -230,6 +242,22 @@ impl Shared {
     pub(super) fn enter_scope(self: &Arc<Self>) -> Scope {
         self.scopes.send_modify(|scopes| *scopes += 1);
         Scope(Arc::clone(self))
+    }
+
+    /// Counts a scope of exclusive work under this tenure, for as long as the returned value lives.
+    pub(super) fn enter_scope_of(self: &Arc<Self>, tenure: &Arc<Tenure>) -> ScopeOf {
+        tenure.enter_scope();
+        self.lock_scoped().entry(tenure.number).or_insert_with(|| (Arc::clone(tenure), 0)).1 += 1;
+        ScopeOf { tenure: Arc::clone(tenure), scope: self.enter_scope() }
+    }
+
+    /// Returns the tenures under which there are scopes.
+    pub(super) fn scoped(&self) -> Vec<Arc<Tenure>> {
+        self.lock_scoped().values().map(|(tenure, _)| Arc::clone(tenure)).collect()
+    }
+
+    fn lock_scoped(&self) -> MutexGuard<'_, BTreeMap<u64, (Arc<Tenure>, usize)>> {
+        self.scoped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to close, if that has not begun. Completes when the client is closed.
@@ -300,6 +328,25 @@ pub(super) struct Scope(Arc<Shared>);
 impl Drop for Scope {
     fn drop(&mut self) {
         self.0.scopes.send_modify(|scopes| *scopes -= 1);
+    }
+}
+
+/// A scope of exclusive work under a tenure that has not ended.
+pub(super) struct ScopeOf {
+    pub(super) tenure: Arc<Tenure>,
+    scope: Scope,
+}
+
+impl Drop for ScopeOf {
+    fn drop(&mut self) {
+        self.tenure.leave_scope();
+        let mut scoped = self.scope.0.lock_scoped();
+        if let Some((_, count)) = scoped.get_mut(&self.tenure.number) {
+            *count -= 1;
+            if *count == 0 {
+                scoped.remove(&self.tenure.number);
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -38,6 +38,7 @@ pub(crate) struct Tenure {
     /// Whether a release has been handed out to be sent.
     is_told: AtomicBool,
     metadata: Mutex<MetadataChanges>,
+    lost_at: OnceLock<Moment>,
 }
 
 /// What is known of a grant when its tenure begins.
@@ -82,6 +83,7 @@ impl Tenure {
             scopes: AtomicUsize::new(0),
             is_told: AtomicBool::new(false),
             metadata: Mutex::default(),
+            lost_at: OnceLock::new(),
         }
     }
 
@@ -242,8 +244,15 @@ impl Tenure {
         Some(PendingRelease { request, token: Some(self.token), timeout: self.schedule.attempt_timeout })
     }
 
+    /// Returns when the loss was latched, if the lease is lost.
+    pub(crate) fn lost_at(&self) -> Option<Moment> {
+        self.is_held();
+        self.lost_at.get().copied()
+    }
+
     /// Reports the loss. The latch calls it once per grant (L6).
     fn report(&self, reason: LossReason) {
+        self.lost_at.get_or_init(|| self.clock.now());
         self.events.emit(|| {
             let (name, holder, token) = self.identity();
             let held_for = self.clock.now().saturating_since(self.began);
