@@ -2,7 +2,7 @@
 //!
 //! It ends after `--seconds`, or at Ctrl-C: each candidate then gives up its leadership in order, so that nobody waits for it to expire.
 //!
-//! Look for: a term begins only after the previous leader's has ended, terms rise, and the observer sees each change.
+//! Look for: a term begins only after the previous leader's has ended, terms rise, and the observer prints who leads.
 //!
 //! ```console
 //! cargo run --example leader_election
