@@ -28,13 +28,16 @@ impl Leader {
 
 /// A change of leadership, as one candidate or observer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LeadershipChange {
     /// This candidate leads now, with this term.
+    #[non_exhaustive]
     Acquired {
         /// The fencing token.
         term: FencingToken,
     },
     /// This candidate leads no more.
+    #[non_exhaustive]
     Lost {
         /// The term that is over.
         term: FencingToken,
@@ -42,6 +45,7 @@ pub enum LeadershipChange {
         reason: LossReason,
     },
     /// The group has another leader, or none, or the leader says something else about itself.
+    #[non_exhaustive]
     Changed {
         /// Who led before; nobody at the beginning of a stream.
         old: Option<Leader>,
@@ -52,6 +56,7 @@ pub enum LeadershipChange {
 
 /// The kinds of [`LeadershipChange`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ChangeKind {
     /// [`LeadershipChange::Acquired`].
     Acquired,

@@ -33,7 +33,7 @@ async fn l05_terms_do_not_go_down_after_the_own_victory() {
     loop {
         tokio::select! {
             change = changes.next() => match change.unwrap().unwrap() {
-                LeadershipChange::Acquired { term } => note(term.get()),
+                LeadershipChange::Acquired { term, .. } => note(term.get()),
                 LeadershipChange::Changed { new: Some(leader), .. } => note(leader.term.get()),
                 _ => {}
             },
@@ -48,7 +48,7 @@ async fn while_leader_is_one_term() {
     let group = Group::new();
     let one = group.join("one", CandidateOptions::new()).await;
     let mut terms = pin!(one.candidate.changes().unwrap().while_leader());
-    let Some(Ok(LeadershipChange::Acquired { term })) = terms.next().await else { panic!("it leads") };
+    let Some(Ok(LeadershipChange::Acquired { term, .. })) = terms.next().await else { panic!("it leads") };
     one.candidate.step_down(Duration::from_millis(100)).await.unwrap();
     group.until(|| one.candidate.leadership().is_some_and(|next| next.token() > term)).await;
     while let Some(change) = terms.next().await {

@@ -60,6 +60,7 @@ struct Schedule {
 
 /// What becomes of the hints of a [`ChaosStore`] (S20). Decided when somebody subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Hints {
     /// They arrive.
     Delivered,

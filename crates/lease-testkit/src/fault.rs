@@ -8,6 +8,7 @@ use crate::{Operation, SeededRng};
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// It reaches the store late. [`Duration::MAX`]: never, and the caller never hears of it.
     DelayRequest(Duration),

@@ -143,6 +143,7 @@ pub trait MixedUp: Send + Sync {
 /// Whether a fault was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub enum Harm {
     /// It was.
     Done,

@@ -10,6 +10,7 @@ use lease_core::{FencingToken, HolderId, LeaseName, Moment};
 
 /// One grant, as its holder saw it. Its moments are of one clock that all holders of a history share, the test's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tenure {
     /// The lease.
     pub name: LeaseName,
@@ -39,8 +40,10 @@ pub struct OpenTenure {
 
 /// What must never be in a history. Each names the two tenures.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Violation {
     /// Two holders believed to hold one name at the same time.
+    #[non_exhaustive]
     Overlap {
         /// The one that began first.
         first: Tenure,
@@ -50,6 +53,7 @@ pub enum Violation {
         by: Duration,
     },
     /// Two grants of a name had the same token (S9).
+    #[non_exhaustive]
     TokenRepeated {
         /// The earlier grant.
         first: Tenure,
@@ -57,6 +61,7 @@ pub enum Violation {
         second: Tenure,
     },
     /// A later grant of a name had a smaller token (S9).
+    #[non_exhaustive]
     TokenFell {
         /// The earlier grant.
         first: Tenure,

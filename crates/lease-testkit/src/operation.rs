@@ -2,6 +2,7 @@
 
 /// What a [`LeaseStore`](lease_core::LeaseStore) is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Operation {
     /// [`LeaseStore::acquire`](lease_core::LeaseStore::acquire)
     Acquire,

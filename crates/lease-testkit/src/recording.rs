@@ -12,6 +12,7 @@ use crate::Operation;
 
 /// One call of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// What was asked.
     pub operation: Operation,
@@ -23,6 +24,7 @@ pub struct Call {
 
 /// How far a call has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// There is no answer yet.
     UnderWay,
@@ -34,6 +36,7 @@ pub enum Progress {
 
 /// One answer of a store, in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Acquired, with this token.
     Granted(FencingToken),

@@ -12,7 +12,7 @@ use super::{Check, Violation, grants::Grant, recording::Recording};
 pub(super) fn check(recording: &Recording) -> Vec<Violation> {
     let check_of = |unsound: &Unsound| match unsound {
         Unsound::Overlap { .. } => Check::Exclusion,
-        Unsound::TokenRepeated { .. } | Unsound::TokenFell { .. } => Check::Tokens,
+        _ => Check::Tokens,
     };
     unsound(recording).iter().map(|unsound| check_of(unsound).violated(unsound.to_string())).collect()
 }
@@ -36,7 +36,7 @@ pub(crate) fn unsound(recording: &Recording) -> Vec<Unsound> {
                 greater.any(|first| is_earlier(first, second, recording.case.ttl))
             })
         }
-        Unsound::Overlap { .. } | Unsound::TokenRepeated { .. } => true,
+        _ => true,
     });
     unsound
 }

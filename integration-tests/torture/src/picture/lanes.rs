@@ -187,7 +187,7 @@ impl<'a> Lanes<'a> {
     fn overlaps(&self) -> Markup {
         let mut boxes = Vec::new();
         for unsound in exclusion::unsound(self.scene.recording) {
-            let Violation::Overlap { first, second, by } = unsound else { continue };
+            let Violation::Overlap { first, second, by, .. } = unsound else { continue };
             let since_began = second.from.since_origin().as_nanos() as u64;
             let from = self.scene.recording.began + since_began;
             let Some((x, width)) = self.scene.frame.span(from, from + by.as_nanos() as u64) else { continue };
