@@ -1,6 +1,6 @@
--- One attempt to get each of many leases, each by itself, as acquire_one.sql. One row a name: granted when `version` is there, else
--- what stands in its way. No row: the name was changed meanwhile.
--- arrays: $1 names, $2 holders, $3 nonces, $4 ttls in microseconds, $5 metadata
+-- Tries to acquire many leases, each by itself, as acquire_one.sql does for one. Returns a row per name: granted if it has a
+-- `version`, otherwise refused, with the state of the lease. Returns no row for a name that changed meanwhile.
+-- Arrays: $1 names, $2 holders, $3 nonces, $4 ttls in microseconds, $5 metadata
 with settings as materialized (
     {settings}
 ),
@@ -28,15 +28,15 @@ granted as (
         r.grant_id, {us of r.now}, null, r.ttl_us, r.metadata::jsonb, 0, null
     from (
         select o.*, clock_timestamp() as now
-        -- Rows are locked in the order of their names, by everybody: no deadlocks.
+        -- All statements lock rows in the order of the names: no deadlocks.
         from (
             select * from request where lease_name not in (select lease_name from seen) order by lease_name collate "C"
         ) as o
     ) as r
     {take_over}
 ),
--- The conflict has locked these rows already. Locking them again shows their newest state, where a plain look would show
--- the state at the beginning of the statement.
+-- The conflict has locked these rows already. Locking them again reads their newest state; a plain select would read the state at
+-- the beginning of the statement.
 missed as materialized (
     select {state}
     from (

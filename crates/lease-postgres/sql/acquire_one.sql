@@ -1,6 +1,6 @@
--- One attempt to get one lease. One row: granted when `version` is there, else what stands in its way. No row: it was changed
--- meanwhile; look.sql tells.
--- Whoever loses neither locks the row nor writes (L2): a lease must not be lost by being wanted.
+-- Tries to acquire one lease. Returns a row: granted if it has a `version`, otherwise refused, with the state of the lease.
+-- Returns no row if the lease changed meanwhile; look.sql then reads its state.
+-- A refused attempt neither locks the row nor writes (L2): attempts of others must not cost the holder its lease.
 -- $1 name, $2 holder, $3 nonce, $4 ttl in microseconds, $5 metadata
 with settings as materialized (
     {settings}

@@ -1,4 +1,4 @@
--- Who has a lock on the table, or upgrades it, in words; nothing when nobody does any more.
+-- Describes the sessions that have locked the table, or are upgrading it; null if there are none any more.
 -- $1 the quoted name of the table
 select string_agg(
     'pid ' || b.pid::text || ' (' || coalesce(nullif(b.application_name, ''), 'no name') || ', user ' || coalesce(b.usename::text, '?') || ', '
@@ -12,7 +12,7 @@ from (
     where k.granted and a.pid <> pg_catalog.pg_backend_pid()
         and (
             k.relation = pg_catalog.to_regclass($1::text)::oid
-            -- the lock that upgrades take first, as `migrate_on` names it
+            -- the lock that upgrades take first, in store/migrate.rs
             or k.locktype = 'advisory' and k.objsubid = 1::int2 and k.database = a.datid
                 and (k.classid::int8 << 32 | k.objid::int8) = pg_catalog.hashtextextended('lease-postgres migrate ' || $1::text, 0::int8)
         )

@@ -1,6 +1,6 @@
--- Ends the grant of ours with this token, whoever owns it (S22). A row: done.
--- As in renew_one.sql, the expiry is judged after the wait for the row. The version is left alone, so that the fence of a
--- transaction is not in its way.
+-- Ends the grant of this library with this token, for any holder (S22). Returns a row if it did.
+-- As in renew_one.sql, the expiry is judged after the wait for the row. The version is not changed, so that the fence of a
+-- transaction does not block it.
 -- $1 name, $2 token, $3 whether to free the name at once
 with settings as materialized (
     {settings}
@@ -16,7 +16,7 @@ broken as (
         grant_ended = 'broken',
         reserved_for = null
     where l.grant_version = l.version and greatest(l.version, 1) = $2::int8 and l.expires_at_utc > clock_timestamp()
-        -- A name that is merely blocked, after a release or another break, can be freed, but there is no grant left to refuse.
+        -- After a release or another break, a name may still be blocked. It can be freed, but there is no grant to end.
         and ($3::bool or l.grant_ended is null)
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )

@@ -1,5 +1,5 @@
--- Ends the grant of other software with this token (S22). A row: done.
--- It gets a new version, so that a renewal of it that names the version fails.
+-- Ends the grant of other software with this token (S22). Returns a row if it did.
+-- The row gets a new version, so that a renewal that compares the version fails.
 -- $1 name, $2 token, $3 whether to free the name at once
 with settings as materialized (
     {settings}

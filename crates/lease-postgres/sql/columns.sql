@@ -1,4 +1,4 @@
--- The columns of the table; no row when there is no such table.
+-- Returns the columns of the table; no row if there is no such table.
 -- $1 schema, $2 table
 select a.attname::text as name, pg_catalog.format_type(a.atttypid, null) as type
 from pg_catalog.pg_attribute as a

@@ -1,7 +1,7 @@
 -- The first five columns are a contract with other services, which may use the table without this library.
--- The others are this library's own, and nullable, because those services do not fill them.
--- Names are compared byte by byte, hence the collation. There is no index on the expiry, and there is room on each page, so
--- that every renewal stays on its page (a HOT update) and touches no index.
+-- The others belong to this library. They are nullable, because those services do not fill them.
+-- The collation compares names byte by byte. There is no index on the expiry, and there is free space on each page, so that a
+-- renewal stays on its page and changes no index (a HOT update).
 create table if not exists {table} (
     lease_name text collate "C" primary key,
     holder_id text not null,
@@ -26,15 +26,15 @@ alter table {table} set (
     autovacuum_vacuum_cost_delay = 0
 );
 
-comment on column {table}.lease_name is 'What is leased. Contract.';
-comment on column {table}.holder_id is 'Who holds or held it. Contract.';
-comment on column {table}.version is 'The fencing token of the grant: rises with every grant. Contract.';
+comment on column {table}.lease_name is 'The name of the lease. Contract.';
+comment on column {table}.holder_id is 'The current or last holder. Contract.';
+comment on column {table}.version is 'The fencing token of the grant; rises with every grant. Contract.';
 comment on column {table}.acquired_at_utc is 'When it was granted. Contract.';
-comment on column {table}.expires_at_utc is 'Until when it is held or blocked, unless renewed. Contract.';
-comment on column {table}.grant_id is 'The nonce of the last grant; kept after its end.';
-comment on column {table}.grant_version is 'The version that these columns belong to; another version was granted by other software.';
-comment on column {table}.grant_ended is 'null while the grant is in force or has run out; else released or broken.';
-comment on column {table}.ttl_us is 'How long the grant lasts from a renewal on, in microseconds.';
-comment on column {table}.metadata is 'What the holder says about itself.';
-comment on column {table}.metadata_revision is 'Counts the changes of the metadata within a grant.';
-comment on column {table}.reserved_for is 'Who may acquire it before it expires, after a hand-over.';
+comment on column {table}.expires_at_utc is 'When the grant, or the block after its end, expires unless renewed. Contract.';
+comment on column {table}.grant_id is 'The nonce of the last grant, kept after its end.';
+comment on column {table}.grant_version is 'The version of the last grant of this library; if it differs from version, other software made the last grant.';
+comment on column {table}.grant_ended is 'How the grant was ended: released or broken; null while it is in force, and after it has expired.';
+comment on column {table}.ttl_us is 'The ttl of the grant, in microseconds.';
+comment on column {table}.metadata is 'The metadata of the holder.';
+comment on column {table}.metadata_revision is 'The number of changes of the metadata within the grant.';
+comment on column {table}.reserved_for is 'The holder that may acquire the lease before it expires, after a hand-over.';

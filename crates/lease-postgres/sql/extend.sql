@@ -1,5 +1,5 @@
--- The rest of every renewal, from the conflict on. No column of an index changes, least of all the version: a renewal passes beside
--- the fences of transactions.
+-- The end of every renewal, from the conflict on. It changes no column of an index, least of all the version, so that the fences
+-- of transactions do not block it.
 on conflict (lease_name) do update set
     expires_at_utc = greatest(l.expires_at_utc, clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond'),
     metadata = case when excluded.metadata_revision > coalesce(l.metadata_revision, 0) then excluded.metadata else l.metadata end,

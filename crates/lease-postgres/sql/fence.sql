@@ -1,8 +1,8 @@
--- Locks the row of a grant in force against everybody who would take it over or remove it. A row with true twice: it is held, and stays so
--- until the transaction ends.
+-- Locks the row of a grant in force against a take-over or a removal. Returns a row. If both of its columns are true, the lease is
+-- held, and stays so until the transaction ends.
 -- The row is locked first and judged afterwards.
--- Renewals pass beside the lock, because they change no column of a unique index; whoever changes the version does. Hence `is_kept`:
--- only such an index makes the lock worth anything.
+-- The lock does not block renewals, because they change no column of a unique index. A take-over changes the version; only a
+-- unique index with the version (`is_kept`) makes the lock block it.
 -- $1 name, $2 token
 select
     l.is_in_force and l.expires_at_utc > clock_timestamp() as is_held,

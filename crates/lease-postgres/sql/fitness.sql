@@ -1,4 +1,4 @@
--- What a table must not be if it is to keep the rules. No row when there is no such table.
+-- Returns the properties that decide whether a table can keep the rules; no row if there is no such table.
 -- $1 schema, $2 table
 select
     c.relkind::text as kind,

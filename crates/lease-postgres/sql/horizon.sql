@@ -1,4 +1,4 @@
--- Who keeps the server from tidying up, the oldest first; `age` counts transactions.
+-- What keeps the server from removing old versions of rows, the oldest first; `age` counts transactions.
 select greatest(age(backend_xmin), age(backend_xid)) as age, 'session of ' || coalesce(application_name, '') as what,
     pid::text as who, state, now() - xact_start as since
 from pg_stat_activity

@@ -1,3 +1,3 @@
--- By it a renewal passes beside the fence of a transaction, and a take-over does not: see fence.sql. It holds no name twice that the key does not
--- hold twice, also while two services insert a new name at the same time; hence four columns.
+-- Because of this index, the fence of a transaction blocks a take-over but no renewal: see fence.sql. It has four columns so that
+-- it adds no constraint to that of the primary key, even while two services insert the same new name.
 create unique index if not exists {channel} on {table} (lease_name collate "C", version, acquired_at_utc, holder_id collate "C");

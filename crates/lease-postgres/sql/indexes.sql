@@ -1,5 +1,5 @@
--- What the unique indexes of the table are worth. One row: whether there is a key on the name alone, whether one of those is checked at once,
--- and whether the version is a column of one (see fence.sql).
+-- Returns one row about the unique indexes of the table: whether there is a key on the name alone, whether such a key is not
+-- deferrable, and whether an index has the version as a column (see fence.sql).
 -- $1 schema, $2 table
 select
     coalesce(bool_or(k.columns = 'lease_name'), false) as has_key,

@@ -1,5 +1,5 @@
--- A page of the leases in force. Names that other software wrote and this library cannot hold are passed over.
--- $1 prefix, $2 the end of its range or null, $3 the last name of the page before or null, $4 the size of the page
+-- Returns a page of the leases in force. Skips names of other software that this library does not allow.
+-- $1 prefix, $2 the end of its range or null, $3 the last name of the previous page or null, $4 the size of the page
 select {call}, {state}
 from {table} as l
 where l.lease_name::text collate "C" >= $1::text

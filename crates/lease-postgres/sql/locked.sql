@@ -1,5 +1,6 @@
--- Which of these names are being changed by somebody else right now, so that the others need not wait for them (L7).
--- A share lock meets those that change a row and those that lock it to do so, but no other look of this kind.
+-- Returns the positions of those names whose rows other transactions are changing, so that the other requests need not wait for
+-- them (L7). A share lock conflicts with transactions that change a row or lock it for a change, but not with another call of this
+-- statement.
 -- $1 names
 with request as materialized (
     select r.* from pg_catalog.unnest($1::text[]) with ordinality as r (lease_name, position)

@@ -1,4 +1,5 @@
--- The newest state of one name, in force or not. One row, also where the name has none: so the answer proves itself.
+-- Returns the newest state of one name, in force or not. Returns a row even for a name without one, so that the number of the call
+-- is in every answer.
 -- $1 name
 select {call}, s.*
 from (select) as asked

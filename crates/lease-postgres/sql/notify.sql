@@ -1,6 +1,6 @@
--- Hints that leases have changed. In a transaction of its own, after what it tells of was answered: at its commit it waits for every
--- other transaction of the cluster that notifies, and a hint may cost time, but nothing else (S20).
--- It has no need of the settings of a session.
+-- Notifies listeners that leases have changed. It is a transaction of its own, after the change was answered: its commit waits for
+-- every other transaction of the server that notifies, and a hint may cost time, but nothing else (S20).
+-- It does not rely on the settings of a session.
 -- $1 channel, $2 names
 with settings as materialized (
     select

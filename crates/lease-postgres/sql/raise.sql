@@ -1,9 +1,9 @@
--- Raises the tokens of fresh grants, before anybody was told of them. One row for each that is still in force.
--- The token of an inserted row is older than the row when the insert had to wait for somebody else, who may have granted a
--- higher one and deleted the row meanwhile (S9).
--- Should the answer be lost right here, a retry of the same attempt meets the grant with the lower token: two accidents in one
+-- Raises the tokens of new grants, before they are answered. Returns a row for each grant that is still in force.
+-- The token of an inserted row is older than the row if the insertion had to wait for another transaction, which may have granted
+-- a higher token and deleted the row meanwhile (S9).
+-- If the answer is lost here, a retry of the same attempt finds the grant with the lower token. That takes two accidents within a
 -- millisecond, on a name whose row was deleted.
--- arrays: $1 names, $2 holders, $3 nonces
+-- Arrays: $1 names, $2 holders, $3 nonces
 with settings as materialized (
     {settings}
 ),
@@ -13,7 +13,7 @@ request as materialized (
         unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as r (lease_name, holder_id, grant_id, position)
     where settings.lock is not null
 ),
--- As in renew_many.sql. The clock is read after the grants were inserted: all that was granted before is below it.
+-- As in renew_many.sql. The clock is read after the grants were inserted: it is above all earlier tokens.
 raised as (
     insert into {table} as l
         (lease_name, holder_id, version, acquired_at_utc, expires_at_utc, grant_id, grant_version, grant_ended)

@@ -1,5 +1,6 @@
--- Ends many grants, each by its owner. A row for each that was freed.
--- arrays: $1 names, $2 holders, $3 nonces, $4 microseconds to keep the name blocked, $5 for whom it is reserved meanwhile
+-- Releases many grants, each by its owner. Returns a row for each name that was freed.
+-- Arrays: $1 names, $2 holders, $3 nonces, $4 microseconds for which the name stays blocked, $5 holders for which it is reserved
+-- meanwhile
 with settings as materialized (
     select
         pg_catalog.set_config('synchronous_commit', 'off', true) as commit,
@@ -30,6 +31,6 @@ freed as (
         and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )
-select {call}, r.position, {is_heard}
+select {call}, r.position, {has_listeners}
 from freed as l
 join request as r on r.lease_name = l.lease_name

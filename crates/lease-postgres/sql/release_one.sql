@@ -1,6 +1,8 @@
--- Ends one grant, by its owner. A row: freed. As in renew_one.sql, the expiry is judged after the wait for the row.
--- The commit need not reach the disk: a release that is lost costs a wait for the ttl, a grant that is lost would cost safety.
--- $1 name, $2 holder, $3 nonce, $4 microseconds to keep the name blocked, $5 for whom it is reserved meanwhile, $6 how long to wait
+-- Releases one grant, by its owner. Returns a row if the name was freed. As in renew_one.sql, the expiry is judged after the wait
+-- for the row. The commit need not reach the disk: a lost release costs a wait for the ttl, a lost grant would cost safety.
+-- $1 name, $2 holder, $3 nonce, $4 microseconds for which the name stays blocked, $5 the holder for which it is reserved
+-- meanwhile,
+-- $6 how long to wait for the row
 with settings as materialized (
     select
         pg_catalog.set_config('synchronous_commit', 'off', true) as commit,
@@ -15,7 +17,7 @@ freed as (
     where q.lease_name::text = $1::text and settings.lock is not null
     on conflict (lease_name) do update set
         expires_at_utc = clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond',
-        -- The nonce and the token stay: S13, S11.
+        -- The nonce and the token are kept: S13, S11.
         grant_ended = 'released',
         reserved_for = excluded.reserved_for,
         metadata = null,
@@ -24,4 +26,4 @@ freed as (
         and l.grant_ended is null and l.expires_at_utc > clock_timestamp()
     returning case when l.xmax <> 0 then l.lease_name::text end as lease_name
 )
-select {call}, l.lease_name, {is_heard} from freed as l where l.lease_name is not null
+select {call}, l.lease_name, {has_listeners} from freed as l where l.lease_name is not null

@@ -1,6 +1,6 @@
--- Extends many grants, each by itself. One row a name: extended when `extended_us` is there, else lost, for what the row says;
--- without a state the name is gone.
--- arrays: $1 names, $2 holders, $3 nonces, $4 ttls in microseconds, $5 revisions of the metadata or null, $6 metadata
+-- Renews many grants, each by itself. Returns a row per name: extended if it has `extended_us`, otherwise lost, with the state of
+-- the lease; without a state the row was removed.
+-- Arrays: $1 names, $2 holders, $3 nonces, $4 ttls in microseconds, $5 revisions of the metadata or null, $6 metadata
 with settings as materialized (
     {settings}
 ),
@@ -11,7 +11,7 @@ request as materialized (
             with ordinality as r (lease_name, holder_id, grant_id, ttl_us, revision, metadata, position)
     where settings.lock is not null
 ),
--- As in renew_one.sql. An update from a list would not keep the order of the list, and deadlock.
+-- As in renew_one.sql. An update from a list would not keep the order of the list, and could deadlock.
 extended as (
     insert into {table} as l
         (lease_name, holder_id, version, acquired_at_utc, expires_at_utc,

@@ -1,5 +1,6 @@
--- What a statement sets for its own transaction: how long it waits for a row that somebody else has locked, and that its commit is
--- on the disk before it is answered, whatever the role or the server says. It comes first: the rows of a statement are made from it.
+-- The settings of a statement's own transaction: how long it waits for a row that another transaction has locked, and that its
+-- commit is on disk before it is answered, whatever the role or the server is set to. They are applied first, because the rows of
+-- a statement are joined to this one.
 select
     pg_catalog.set_config('lock_timeout', {lock_timeout}, true) as lock,
     pg_catalog.set_config(

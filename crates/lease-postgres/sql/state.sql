@@ -1,5 +1,5 @@
--- What the library reads of a row `l`. Other software writes rows too, so every value is forced into its range:
--- a version below 1 is shown as 1, infinite and ancient times are clamped.
+-- The columns that the library reads of a row `l`. Other software writes rows as well, so every value is forced into its range: a
+-- version below 1 is read as 1, and infinite and ancient times are clamped.
 l.lease_name::text as lease_name,
 l.holder_id::text as holder_id,
 greatest(l.version, 1) as token,

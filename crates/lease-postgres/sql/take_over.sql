@@ -1,8 +1,8 @@
--- The rest of every acquire, from the conflict on: takes over what is free, and says what became of it.
--- The alias `l` is the locked, newest row; `excluded` is the proposed one, and never says what is.
+-- The end of every acquire, from the conflict on: takes over a name that is free, and returns the outcome.
+-- The alias `l` is the locked, newest row; `excluded` is only the proposed one.
 on conflict (lease_name) do update set
     holder_id = excluded.holder_id,
-    -- S9, S10: above the last one, and above every one from before a loss of the row
+    -- S9, S10: above the last token, and above every token from before a loss of the row
     version = greatest(l.version + 1, excluded.version),
     acquired_at_utc = excluded.acquired_at_utc,
     expires_at_utc = clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond',
@@ -20,5 +20,5 @@ where (l.expires_at_utc <= clock_timestamp()
 returning
     l.lease_name::text as lease_name,
     l.version,
-    -- How old the token of an inserted row is: see raise.sql.
+    -- The age of the token of an inserted row: see raise.sql.
     case when l.xmax = 0 then {us of clock_timestamp() - l.acquired_at_utc} end as lag_us

@@ -12,175 +12,171 @@
 //!
 //! let client = LeaseClient::new(store);
 //! if let Some(lease) = client.try_acquire("nightly-report", Duration::from_secs(30)).await?.acquired() {
-//!     println!("mine, with the token {}", lease.token());
+//!     println!("acquired, with the token {}", lease.token());
 //!     lease.release().await?;
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Where the application has a pool, [`PostgresStore::with_pool`] connects to the same place. Everything that can be configured is
-//! in [`PostgresStoreOptions`].
+//! If the application has a pool, [`PostgresStore::with_pool`] connects to the same server. [`PostgresStoreOptions`] has all
+//! options.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! * **One row a name**, `public.app_runtime_leases` by default, whose first five columns are a contract with other services:
-//!   `lease_name`, `holder_id`, `version`, `acquired_at_utc`, `expires_at_utc`. A service that knows only these (inserts a row,
-//!   takes over an expired one with `version + 1`, deletes its row on release) contends correctly with this library.
-//! * **One statement an operation**, for one lease or for hundreds: a transaction by itself, judged on the newest, locked state of
-//!   the row, by the server's `clock_timestamp()` (S3, S7). A statement waits for a row that somebody else keeps locked for 50 ms, and
-//!   for all of its rows together for a second; then the others go on without those that are locked, which are `Unavailable` (L7). A
-//!   renewal, or a release, that goes alone waits for a second.
-//! * **Being wanted costs nothing**: who is refused has only looked, without a lock and without a write.
-//! * **Connections of its own.** No statement of the application is on them, so that an answer is never one from inside of a
-//!   transaction that is not committed. What a session rests on is set by the store, whatever the role, the database or the URL says:
-//!   `read committed`, read-write, the two bounds, no plans that read the whole table, and no schema in the search path but
-//!   `pg_catalog`. A trigger of yours on the table has to name its schemas.
-//! * **Answers that prove themselves** (S25): each row has the number of its call. One that a driver or a pooler gave to the wrong
-//!   call is not believed, and its connection ends.
-//! * **A table that can keep the rules**: an ordinary one whose rows outlive a crash, whose names differ by every byte and whose five
-//!   columns are `not null`. Anything else is refused by [`PostgresStore::migrate`] and at the first use. Rows that a row-level
-//!   policy hides from the user are an error: they are never taken for free names (S19).
-//! * **Fencing tokens** are the `version`: higher than the last one, and than every one from before by the server's clock in
-//!   microseconds (S9, S10). So they keep rising when rows are purged, deleted by other services or by hand, restored from
-//!   an older backup, or lost in a fail-over; only a clock that was set back *and* a lost row repeat one.
-//! * **The last grant is remembered** in its row after its end, so that a delayed duplicate of its request grants nothing
-//!   (S13). A service that deletes the row forgets it.
-//! * **Waiters are woken** by `NOTIFY` after a release, over one connection for each runtime that waits, which reconnects. What is
-//!   missed while it is away costs the time of a poll. The notification is a transaction of its own, after the answer: at its commit it waits for all
-//!   others of the server that notify, in any database. There is none where nobody listens: whoever does shares an advisory lock, the
-//!   number of the channel, which a release tries. Software of yours that listens must share it, too.
-//! * **Every call ends**: a silent connection is given up 5 s after the statement must be over by itself, which is a second, 5 s for a
-//!   page of a listing, 30 s for a stretch of a purge and a minute for an upgrade of the table.
-//! * **A release need not reach the disk** before it is answered: if the server crashes at that moment, the lease ends with
-//!   its ttl. Grants and renewals do, also where `synchronous_commit` is `off`; all other values of it count.
-//! * **Mutual exclusion for data in the same database** with [`PostgresStore::commit_fenced`], where the table has the index for it
+//! * **One row per name**, in the table `public.app_runtime_leases` by default. Its first five columns are a contract with other
+//!   services: `lease_name`, `holder_id`, `version`, `acquired_at_utc`, `expires_at_utc`. A service that uses only these (inserts
+//!   a row, takes over an expired one with `version + 1`, deletes its row on release) contends correctly with this library.
+//! * **One statement per operation**, for one lease or for hundreds. It is a transaction of its own, and is judged on the newest,
+//!   locked state of the row, by the server's `clock_timestamp()` (S3, S7). It waits at most 50 ms for a row that another
+//!   transaction has locked, and at most a second for all of its rows. The leases of locked rows then fail with `Unavailable`, and
+//!   all others go on (L7). A renewal or a release that is sent alone waits for a second.
+//! * **A refused attempt only reads.** It neither locks nor writes, so a contended lease is renewed as any other (L2).
+//! * **Connections of its own.** The application cannot run statements on them, so an answer never comes from inside an
+//!   uncommitted transaction. The store sets what its sessions rely on, and overrides the role, the database and the URL: `read
+//!   committed`, read-write, the two bounds above, no plans that read the whole table, and only `pg_catalog` in the search path. A
+//!   trigger of yours on the table must therefore qualify names with their schemas.
+//! * **Answers are verified** (S25): each row has the number of its call. The answer to another call, which a driver or a pooler
+//!   may deliver by mistake, is rejected, and its connection is closed.
+//! * **The table is verified.** It must be an ordinary, logged table, whose names are compared byte by byte and whose five columns
+//!   are `not null`. [`PostgresStore::migrate`] and the first acquire refuse any other. Rows that a row-level policy hides from
+//!   the user are an error; they are never taken for free names (S19).
+//! * **Fencing tokens** are the `version`. A token is greater than the last one, and than the server's clock in microseconds at
+//!   every earlier grant (S9, S10). Tokens therefore keep rising when rows are purged, deleted by other software, restored from an
+//!   older backup, or lost in a fail-over. Only a clock that was set back *and* a lost row together repeat a token.
+//! * **The last grant is remembered** in its row after its end, so that a delayed duplicate of its request grants nothing (S13). A
+//!   service that deletes the row removes that memory.
+//! * **Waiters are woken** by `NOTIFY` after a release, over one connection per runtime that waits. A notification that is missed,
+//!   while that connection reconnects, costs the time of a poll. The notification is a transaction of its own, sent after the
+//!   answer, because its commit waits for all other transactions of the server that notify, in any database. It is omitted if
+//!   there is no listener: each listener shares an advisory lock, and a release tries that lock. Its key is the hexadecimal number
+//!   in the name of the channel, as a signed 64-bit number. If your own software listens, it must share that lock as well.
+//! * **Every call ends.** A statement ends by itself after a second; after 5 s for a page of a listing, 30 s for a batch of a
+//!   purge, and a minute for an upgrade of the table. If there is no answer 5 s later, the connection is closed.
+//! * **Grants and renewals are on disk** before they are answered, even if `synchronous_commit` is `off`; all its other values are
+//!   respected. A release need not be: if the server crashes at that moment, the lease ends with its ttl.
+//! * **Mutual exclusion for data in the same database** with [`PostgresStore::commit_fenced`], if the table has the index for it
 //!   ([`PostgresStoreOptions::fences`]).
 //!
-//! # What it does not promise
+//! # Limits
 //!
-//! * Exclusion of *effects* elsewhere: send the token with the write. See [`lease_core`]'s page.
-//! * That a jump of the server's **wall clock** does no harm: it moves every expiry. Tokens still order who came when.
-//! * That an **asynchronous replica**, promoted, knows the last grants: somebody else may be granted a lease whose holder still believes
-//!   in it, until its deadline. Tokens still rise, as far as the servers' clocks agree. Use synchronous replication.
-//! * That a grant whose wait for a synchronous standby is **cancelled** is on the standby. The server then answers as if it were, with
+//! The following is not guaranteed:
+//!
+//! * Exclusion of *effects* outside the database: send the token with the write, as the page of [`lease_core`] shows.
+//! * Exclusion while the server's **wall clock** jumps: a jump moves every expiry. Tokens still order the grants.
+//! * Exclusion after the promotion of an **asynchronous replica**. It may lack the last grants, and then grants a lease that its
+//!   old holder still uses, until that holder's deadline. Tokens still rise, as far as the clocks of the servers agree. Use
+//!   synchronous replication.
+//! * That a grant is on the synchronous standby if its wait for it was **cancelled**: the server then answers as if it were, with
 //!   a mere warning. Do not cancel statements that wait for `SyncRep`, least of all before a fail-over.
-//! * That other services respect a break (S22) of their own grants: one that takes over whatever has its own holder id may take the
-//!   name again at once.
+//! * That other services respect a break (S22) of their own grants: a service that takes over every row with its own holder id may
+//!   take over the name again at once.
 //!
-//! # What an operator types
+//! # Queries for operators
 //!
 //! ```sql
-//! -- who holds what
+//! -- the leases in force
 //! select lease_name, holder_id, version, expires_at_utc - clock_timestamp() as remaining, grant_ended, metadata
 //! from app_runtime_leases where expires_at_utc > clock_timestamp() order by lease_name;
 //! ```
 //!
-//! Somebody keeps the table locked, or new sessions out: `pg_stat_activity` and `pg_blocking_pids(pid)` say who. The sessions of this
-//! library are called `lease-postgres` there, unless the URL has an `application_name`.
+//! * **A locked table, or no free sessions**: `pg_stat_activity` and `pg_blocking_pids(pid)` show which sessions cause it. The
+//!   sessions of this library have the `application_name` `lease-postgres`, unless the URL sets another one.
+//! * **To end a grant**, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease). By hand, without exclusion until
+//!   the next renewal of the old holder: `update app_runtime_leases set expires_at_utc = clock_timestamp(), grant_ended = 'broken'
+//!   where lease_name = '…' and version = …`.
+//! * **A version that is too high**: other software may have written a version that is ahead of the clock, which all later tokens
+//!   of that name then follow, or the largest one, after which the name cannot be granted. Set it lower by hand, while the lease
+//!   is not held, and reset every resource that refuses older tokens of that name.
+//! * **A table of other services without `collate "C"`** on `lease_name`: each page of a listing and each batch of a purge sorts
+//!   the whole table. If an upgrade of the system's C library changes its order, rebuild the key at once (`reindex`): a name that
+//!   is not found in it would be inserted a second time.
 //!
-//! On a table of other services whose `lease_name` is not collated `"C"`, each page of a listing and each stretch of a purge sorts
-//! the whole table; and where its order changes with the system's C library, the key has to be built anew (`reindex`) at once: a name
-//! that is not found in it would be inserted a second time.
+//! # Sessions
 //!
-//! Other software may have written a version that is ahead of the clock, which all later tokens of that name then follow, or one at
-//! the end of its range, after which nobody is granted the name. Set it lower by hand, while nobody holds the lease, and reset whatever
-//! refuses older tokens of that name.
+//! A store has at most [`max_connections`](PostgresStoreOptions::max_connections) sessions for calls, 8 by default. They include
+//! the sessions of abandoned calls, until their statements end, usually after a second. In addition there is one session for
+//! `LISTEN` on each runtime that waits, and, for a moment, one for `NOTIFY`. A connection that was idle for 50 s is closed.
+//! Several runtimes may use one store; each connection is used only on the runtime on which it was opened.
 //!
-//! To end a grant, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease). By hand, and giving exclusion up until the old holder's next
-//! renewal: `update app_runtime_leases set expires_at_utc = clock_timestamp(), grant_ended = 'broken' where lease_name = '…'
-//! and version = …`.
-//!
-//! # How many sessions
-//!
-//! A store has at most [`max_connections`](PostgresStoreOptions::max_connections) sessions for calls (8 by default), those counted whose
-//! call was abandoned: each statement ends by itself, after a second as a rule, and until then its session keeps its place. Beside them
-//! there is one for `LISTEN` on each runtime that waits, and for moments one for `NOTIFY`. What rests for 50 s is closed. Several runtimes
-//! may share a store, or have it one after the other: a connection is used on no other one than that on which it was made.
-//!
-//! | a process | sessions |
+//! | A process | Sessions |
 //! |---|---|
-//! | that tries, holds and renews | 1 |
+//! | that acquires, holds and renews | 1 |
 //! | that waits, or is a candidate of an election | 2, and 3 in its first minute |
-//! | with many tasks at once, or before a table that is locked | up to `max_connections` + 2 |
+//! | with many concurrent tasks, or while the table is locked | up to `max_connections` + 2 |
 //!
-//! So N replicas need between 2 N and 10 N sessions below the server's `max_connections` less its reserved ones and those of others: 20
-//! idle candidates had 59 in the first minute and 40 afterwards. A fleet for which that is too much sets
-//! [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls go in batches, and few of them at a
-//! time. Where the server has no room for another session (53300), those that are there go on: what is held is renewed.
+//! N replicas thus need between 2 N and 10 N sessions below the `max_connections` of the server, without its reserved ones. Twenty
+//! idle candidates had 59 in the first minute and 40 afterwards. If that is too much, set
+//! [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls are batched, and few are made at a time. If the
+//! server has no room for another session (53300), the existing ones are used, and held leases are renewed.
 //!
-//! # How it grows
+//! # Growth
 //!
-//! One row for each name that was ever leased, of about 400 bytes with its index, and its metadata. Rows of names that do not come back are
-//! removed by [`PostgresStore::purge`]. Renewals leave versions of their row behind on its page (HOT updates, no index is touched), which
-//! the server tidies up by itself; do not switch autovacuum off for this table.
+//! There is one row for each name that was ever leased: about 400 bytes with its index, plus its metadata.
+//! [`PostgresStore::purge`] removes the rows of names that are not used any more. A renewal leaves an old version of its row on
+//! the same page (a HOT update, which changes no index). The server removes old versions by itself; do not switch autovacuum off
+//! for this table.
 //!
-//! It cannot while anybody has an **old snapshot**: a dump that takes hours, a session idle in transaction, a replication slot that nobody
-//! reads. Each acquire, renewal and release then leaves a version behind that the next ones of this name go through: after 10 000
-//! pairs a name took 4 ms for an acquire and a release instead of 1.7 ms, after 28 000 it took 7.7 ms, while the renewals of 2 000 other leases
-//! noticed nothing. All is well at once when the old snapshot is gone.
-//! After eight hours a call for 256 leases that are renewed takes about 0.2 s more. Who it is says this query, to a superuser or a member
-//! of `pg_monitor`:
+//! It cannot remove them while there is an **old snapshot**: a dump that takes hours, a session idle in transaction, a replication
+//! slot without a reader. Each acquire, renewal and release then adds a version that the next operations on this name read: an
+//! acquire with its release took 1.7 ms at first, 4 ms after 10 000 pairs, and 7.7 ms after 28 000, while the renewals of 2 000
+//! other leases were not slower. After eight hours, a renewal of 256 leases takes about 0.2 s longer. The delay ends with the old
+//! snapshot. This query, by a superuser or a member of `pg_monitor`, shows its cause:
 //!
 //! ```sql
 #![doc = include_str!("../sql/horizon.sql")]
 //! ```
 //!
-//! # What a fail-over does
+//! # Fail-over
 //!
-//! Connections break, and calls fail until the server's name leads to the new primary; a server that says it is a replica is left, and
-//! the next call resolves the name anew. A call whose answer was lost is of unknown outcome, and repeated as the same attempt (S13). A lease
-//! is lost if that takes longer than what is left of it, as a rule two thirds of its ttl or more; otherwise it goes on with its token. What an
-//! asynchronous replica has not received is forgotten: see above.
+//! Connections break, and calls fail until the server's name leads to the new primary. If a server reports that it is a replica,
+//! its connection is closed, and the next call resolves the name again. A call whose answer was lost has an unknown outcome, and
+//! is repeated as the same attempt (S13). A lease is lost if the fail-over takes longer than the rest of its validity, usually at
+//! least two thirds of its ttl; otherwise it goes on with the same token. An asynchronous replica may lack grants: see
+//! [Limits](#limits).
 //!
-//! In the log, under the target `lease`: `in jeopardy` (warn) for each lease whose renewal failed, once, with the reason; then
-//! `out of jeopardy` (info) or `lost` (warn). Under `lease_postgres`: `waiters poll until notifications are back` (warn), each time
-//! that listening failed. The reasons are such as `cannot be reached`, `is on a replica or read-only` (SQLSTATE 25006),
-//! `terminating connection due to administrator command` (57P01), `the database system is starting up`, or `shutting down` (57P03).
+//! The log shows, under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then
+//! `out of jeopardy` (info) or `lost` (warn). Under `lease_postgres`: `no notifications: waiters poll` (warn), each time that
+//! listening failed. Typical reasons are `cannot be reached`, `is on a replica or read-only` (SQLSTATE 25006), `terminating
+//! connection due to administrator command` (57P01), and `the database system is starting up` or `shutting down` (57P03).
 //!
 //! # Poolers
 //!
-//! A pooler that refuses or ignores the settings of a session, as `PgBouncer` does, is found out. Each call through it is one message of
-//! the simple protocol that holds a whole transaction with its settings: one round trip, which a pooler in transaction mode carries as
-//! well (tried with `PgBouncer` 1.18 as it is installed, in all of its modes). Nobody listens through it: waiters poll, though releases
-//! notify those who listen elsewhere. Its pool must have room for what the section above says. The same form serves
-//! where [prepared statements](PostgresStoreOptions::prepared_statements) are off.
+//! The store detects a pooler that refuses or ignores the settings of a session, as `PgBouncer` does. Each call is then one
+//! message of the simple protocol, with a whole transaction and its settings in it: one round trip, which a pooler in transaction
+//! mode carries as well (tested with `PgBouncer` 1.18 as it is installed, in all of its modes). The store cannot listen through
+//! the pooler, so its waiters poll; its releases still notify listeners elsewhere. The pool of the pooler must have room for the
+//! [sessions](#sessions). If [prepared statements](PostgresStoreOptions::prepared_statements) are off, calls have the same form.
 //!
-//! `pgpool` may send a plain look at a lease to a replica that lags behind: it shows an old holder then, but grants nothing. Switch
-//! load balancing off for the user of the leases.
+//! `pgpool` may send a read of a lease to a replica that lags behind. It then shows an old holder, but grants nothing. Switch load
+//! balancing off for the user of the leases.
 //!
-//! # Rights
+//! # Privileges
 //!
-//! `usage` on the schema; `select`, `insert` and `update` on the table; `delete` for [`PostgresStore::purge`]; the rights of its owner for
-//! [`PostgresStore::migrate`] where there is something to do. The user of a transaction that is fenced needs `select` and `update` on
-//! the table, too, because it locks the row of its lease.
+//! * For leases: `usage` on the schema; `select`, `insert` and `update` on the table.
+//! * For [`PostgresStore::purge`]: `delete` on the table.
+//! * For [`PostgresStore::migrate`], if there is something to do: those of the owner.
+//! * For the user of a fenced transaction: `select` and `update` on the table, because the transaction locks the row of its lease.
 
-mod acquire;
-mod admin;
-mod announcer;
 mod batch;
-mod connections;
-mod connector;
 mod error;
-mod fence;
-mod listener;
+mod failure;
+mod notification;
+mod operation;
 mod options;
-mod pool;
-mod release;
-mod renew;
-mod row;
-mod schema;
-mod statement;
-mod statements;
+mod server;
+mod shared;
+mod sql;
+mod sqlstate;
 mod store;
-mod url;
+mod timeout;
 
 pub use options::PostgresStoreOptions;
-/// The driver, whose pools and transactions stand in signatures of this crate.
+/// The driver: its pools and transactions are part of the signatures of this crate.
 pub use sqlx;
 pub use store::PostgresStore;
 
-/// The store's name in errors and capabilities.
+/// The name of the store in errors and capabilities.
 const STORE: &str = "postgres";
 
 // The code of the README is tested with the documentation.

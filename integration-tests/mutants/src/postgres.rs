@@ -8,7 +8,7 @@ use crate::Mutant;
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an answer to another call is believed (S25)",
-        file: "crates/lease-postgres/src/statement.rs",
+        file: "crates/lease-postgres/src/sql/statement.rs",
         from: "!self.has_call || rows",
         to: "true || rows",
     },
@@ -68,7 +68,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "a nonce that was spent is tried again (S13)",
-        file: "crates/lease-postgres/src/row.rs",
+        file: "crates/lease-postgres/src/sql/row.rs",
         from: "false => Acquired::Spent,",
         to: "false => return None,",
     },
@@ -110,25 +110,25 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         what: "an insert that has waited keeps its old token (S9)",
-        file: "crates/lease-postgres/src/acquire.rs",
+        file: "crates/lease-postgres/src/operation/acquire.rs",
         from: "lag > OLD_TOKEN_US",
         to: "lag > i64::MAX - OLD_TOKEN_US",
     },
     Mutant {
         what: "what was perhaps done is said not to be (S13)",
-        file: "crates/lease-postgres/src/error.rs",
+        file: "crates/lease-postgres/src/failure.rs",
         from: "(Sent::Perhaps, Access::Write) => ErrorKind::Indeterminate,",
         to: "(Sent::Perhaps, Access::Write) => ErrorKind::Unavailable,",
     },
     Mutant {
         what: "more than the ttl is left after a renewal (S1)",
-        file: "crates/lease-postgres/src/renew.rs",
+        file: "crates/lease-postgres/src/operation/renew.rs",
         from: ".max(request.ttl).min(longest)",
         to: ".max(request.ttl).max(longest)",
     },
     Mutant {
         what: "more than the ttl is left for a repeated request (S1)",
-        file: "crates/lease-postgres/src/row.rs",
+        file: "crates/lease-postgres/src/sql/row.rs",
         from: "self.remaining.min(request.ttl)",
         to: "self.remaining.max(request.ttl / 100)",
     },

@@ -1,6 +1,6 @@
-//! A statement in its two forms: prepared, with its parameters beside it, and as a message that holds everything.
+//! A statement in its two forms: prepared, with its parameters beside it, and as one message with everything in it.
 
-use std::{borrow::Cow, iter, time::Duration};
+use std::{borrow::Cow, iter, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Postgres, Row, SqlSafeStr, SqlStr,
@@ -9,28 +9,29 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::{connections::Access, connector};
+use super::session;
+use crate::failure::Access;
 
-/// What stands in a text for the number of the call.
+/// The placeholder for the number of the call.
 const CALL: &str = "{call}";
 
 /// How long a statement may take on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bound {
-    /// As the settings of the session say.
+pub(crate) enum StatementTimeout {
+    /// That of the session.
     Usual,
-    /// A page of a listing.
+    /// For a page of a listing.
     Page,
-    /// A stretch of a purge.
-    Stretch,
+    /// For a batch of a purge.
+    PurgeBatch,
 }
 
-impl Bound {
-    pub(crate) const fn longest(self) -> Duration {
+impl StatementTimeout {
+    pub(crate) const fn duration(self) -> Duration {
         Duration::from_secs(match self {
             Self::Usual => 1,
             Self::Page => 5,
-            Self::Stretch => 30,
+            Self::PurgeBatch => 30,
         })
     }
 }
@@ -39,10 +40,10 @@ impl Bound {
 #[derive(Debug)]
 pub(crate) struct Statement {
     text: SqlStr,
-    /// What stands before each parameter, with its number, counted from 0; and the rest.
-    pieces: Vec<(String, usize)>,
+    /// The text before each parameter, with the parameter's number, counted from 0.
+    segments: Vec<(String, usize)>,
     rest: String,
-    /// How many parameters it has, without the number of the call, if that is its last one.
+    /// The number of parameters, without the number of the call, which is an additional last one.
     parameters: usize,
     has_call: bool,
 }
@@ -60,8 +61,9 @@ pub(crate) enum Value<'a> {
 }
 
 impl Statement {
-    /// A text with parameters (`$1`). With `{call}`, each row of the answer has the number of the call. `complete` fills in what is none: it comes after the parameters have been found, so that
-    /// nothing in it is taken for one.
+    /// Creates a statement from a text with parameters (`$1`). With `{call}` in it, each row of the answer has the number of the
+    /// call. `complete` fills in what is not a parameter. It is applied after the parameters have been found, so that nothing in
+    /// its output is taken for one.
     pub(crate) fn new(source: &str, complete: impl Fn(&str) -> String) -> Self {
         let parameters = iter::successors(split_at_parameter(source), |(_, _, rest)| split_at_parameter(rest))
             .map(|(_, number, _)| number + 1)
@@ -69,36 +71,32 @@ impl Statement {
             .unwrap_or(0);
         let has_call = source.contains(CALL);
         let source = source.replace(CALL, &format!("${}::int8 as call", parameters + 1));
-        let mut pieces = Vec::new();
+        let mut segments = Vec::new();
         let mut rest = source.as_str();
         let mut text = String::new();
         while let Some((before, number, after)) = split_at_parameter(rest) {
             let before = complete(before);
             text.push_str(&format!("{before}${}", number + 1));
-            pieces.push((before, number));
+            segments.push((before, number));
             rest = after;
         }
         let rest = complete(rest);
         text.push_str(&rest);
-        // Nothing in it comes from outside but the table, and that is quoted. Shared, so that a clone is cheap.
-        Self {
-            text: AssertSqlSafe(std::sync::Arc::<str>::from(text)).into_sql_str(),
-            pieces,
-            rest,
-            parameters,
-            has_call,
-        }
+        // Safe: only the name of the table comes from outside, and it is quoted. Shared, so that a clone is cheap.
+        let text = AssertSqlSafe(Arc::<str>::from(text)).into_sql_str();
+        Self { text, segments, rest, parameters, has_call }
     }
 
     pub(crate) fn text(&self) -> &SqlStr {
         &self.text
     }
 
-    /// Whether an answer belongs to this call. One without rows says nothing of it.
+    /// Returns whether an answer belongs to this call. An answer without rows proves nothing.
     pub(crate) fn is_answer(&self, call: i64, rows: &[PgRow]) -> bool {
         !self.has_call || rows.iter().all(|row| row.try_get("call").ok() == Some(call))
     }
 
+    /// Returns the prepared form.
     pub(crate) fn query(&self, values: &[Value<'_>], call: i64) -> Query<'static, Postgres, PgArguments> {
         let query = values.iter().fold(sqlx::query(self.text.clone()), |query, value| match value {
             Value::Text(text) => query.bind(text.as_deref()),
@@ -112,31 +110,31 @@ impl Statement {
         if self.has_call { query.bind(call) } else { query }
     }
 
-    /// A transaction by itself, as one message of the simple protocol. Any pooler carries it, and it brings along all settings.
-    pub(crate) fn message(&self, access: Access, bound: Bound, values: &[Value<'_>], call: i64) -> String {
+    /// Returns a whole transaction as one message of the simple protocol, with all settings of a session. Any pooler carries it.
+    pub(crate) fn message(&self, access: Access, timeout: StatementTimeout, values: &[Value<'_>], call: i64) -> String {
         let mut message = "begin isolation level read committed".to_owned();
         if access == Access::Write {
             message.push_str(" read write");
         }
         message.push_str("; ");
-        message.push_str(&connector::local_settings());
-        if bound != Bound::Usual {
-            message.push_str(&format!("set local statement_timeout = '{}s'; ", bound.longest().as_secs()));
+        message.push_str(&session::local_settings());
+        if timeout != StatementTimeout::Usual {
+            message.push_str(&format!("set local statement_timeout = '{}s'; ", timeout.duration().as_secs()));
         }
         self.write(&mut message, values, call);
         message.push_str("; commit");
         message
     }
 
-    /// The statement alone, with its values.
-    pub(crate) fn complete(&self, values: &[Value<'_>]) -> String {
+    /// Returns the statement with its values in the text, without a transaction around it.
+    pub(crate) fn to_sql(&self, values: &[Value<'_>]) -> String {
         let mut text = String::new();
         self.write(&mut text, values, 0);
         text
     }
 
     fn write(&self, out: &mut String, values: &[Value<'_>], call: i64) {
-        for (before, number) in &self.pieces {
+        for (before, number) in &self.segments {
             out.push_str(before);
             match values.get(*number) {
                 Some(value) => value.write_literal(out),
@@ -148,7 +146,7 @@ impl Statement {
     }
 }
 
-/// What stands before the first parameter, its number from 0, and what stands behind it.
+/// Returns the text before the first parameter, the parameter's number from 0, and the text after it.
 fn split_at_parameter(text: &str) -> Option<(&str, usize, &str)> {
     text.match_indices('$').find_map(|(at, _)| {
         let digits = text[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
@@ -172,14 +170,14 @@ impl Value<'_> {
     }
 }
 
-/// In the form whose escapes mean the same whatever `standard_conforming_strings` says.
+/// Writes the form whose escapes mean the same under every `standard_conforming_strings`.
 fn write_text(out: &mut String, text: Option<&str>) {
     match text {
         Some(text) => {
             out.push_str("E'");
             for character in text.chars() {
                 match character {
-                    // The message would end there; the server refuses what follows.
+                    // A NUL would end the message; the server refuses its escape.
                     '\0' => out.push_str("\\x00"),
                     '\'' | '\\' => out.extend([character, character]),
                     _ => out.push(character),
@@ -193,7 +191,7 @@ fn write_text(out: &mut String, text: Option<&str>) {
 
 fn write_number(out: &mut String, number: Option<i64>) {
     match number {
-        // In quotes: the smallest number has no literal of its own, and a sign could become an operator.
+        // In quotes: the smallest number has no literal, and a sign could become an operator.
         Some(number) => out.push_str(&format!("'{number}'::int8")),
         None => out.push_str("null::int8"),
     }
@@ -297,14 +295,14 @@ mod tests {
     use super::*;
 
     fn body(statement: &Statement, values: &[Value<'_>]) -> String {
-        let message = statement.message(Access::Read, Bound::Usual, values, 7);
+        let message = statement.message(Access::Read, StatementTimeout::Usual, values, 7);
         message.split("'UTC'; ").nth(1).unwrap().strip_suffix("; commit").unwrap().to_owned()
     }
 
     #[test]
-    fn the_usual_bound_is_that_of_the_session() {
-        let seconds = Bound::Usual.longest().as_secs();
-        assert!(connector::local_settings().contains(&format!("set local statement_timeout = '{seconds}s'; ")));
+    fn the_usual_timeout_is_that_of_the_session() {
+        let seconds = StatementTimeout::Usual.duration().as_secs();
+        assert!(session::local_settings().contains(&format!("set local statement_timeout = '{seconds}s'; ")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Getting leases.
+//! Acquires leases.
 
 use std::time::Duration;
 
@@ -6,69 +6,78 @@ use lease_core::{AcquireRequest, Acquired, Error, ErrorKind, Grant, Result};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    batch::{Answers, Operation, Patience, place},
-    connections::{Access, Failure},
-    error::here,
-    row::{State, in_microseconds, metadata_text, token_from, uuid},
-    store::{Inner, MAX_TTL, MIN_TTL},
+    batch::{Answers, LockWait, Operation},
+    error::store_error,
+    failure::{Access, Failure},
+    shared::Shared,
+    sql::{State, in_microseconds, metadata_text, position, token_from, uuid},
 };
 
-/// How often a name that changes while it is looked at is tried within one call.
+/// The smallest ttl: the round trips of a renewal must fit in it.
+pub(crate) const MIN_TTL: Duration = Duration::from_millis(10);
+
+/// The largest ttl.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How often one call tries a name that changes at the same time.
 const ATTEMPTS: usize = 3;
 
-/// A token that was this old, in microseconds, when its row was inserted may be below one that was granted meanwhile: see
-/// `sql/raise.sql`. Without a wait it takes a fraction of that.
+/// The age, in microseconds at the insertion of its row, from which a token may be below one that was granted meanwhile: see
+/// `sql/raise.sql`. An insertion that does not wait takes a fraction of it.
 const OLD_TOKEN_US: i64 = 200;
 
-pub(crate) struct Acquire<'a>(pub(crate) &'a Inner);
+/// The most names in an error message.
+const MAX_NAMES_IN_MESSAGE: usize = 3;
+
+pub(crate) struct Acquire<'a>(pub(crate) &'a Shared);
 
 impl Operation for Acquire<'_> {
     const NAME: &'static str = "acquire";
     type Request = AcquireRequest;
     type Answer = Acquired;
 
-    async fn one(&self, request: &AcquireRequest, _patience: Patience) -> Result<Acquired> {
+    async fn one(&self, request: &AcquireRequest, _wait: LockWait) -> Result<Acquired> {
         check_ttl(request.ttl)?;
         for _ in 0..ATTEMPTS {
-            let answer = self.attempt(request).await.map_err(|failure| self.0.error(Self::NAME, failure))?;
-            match answer {
-                Step::Granted(granted) => {
+            let outcome = self.attempt(request).await.map_err(|failure| self.0.error(Self::NAME, failure))?;
+            match outcome {
+                Outcome::Granted(granted) => {
                     let mut answers = vec![(0, Ok(Acquired::Spent))];
                     self.confirm(&[request], vec![(0, granted)], &mut answers).await;
                     return answers.swap_remove(0).1;
                 }
-                Step::Refused(answer) => return Ok(answer),
-                Step::Again => {}
+                Outcome::Refused(answer) => return Ok(answer),
+                Outcome::Changed => {}
             }
         }
-        // It changed hands each time: somebody has it, but who cannot be said.
+        // It changed hands during each attempt, so it is held; the current holder is unknown.
         Ok(Acquired::Held { by: None, retry_after: None })
     }
 
     async fn many(&self, requests: &[&AcquireRequest]) -> Result<Answers<Acquired>, Failure> {
-        // What does not fit is not sent; the plain form says why.
-        let (places, fit): (Vec<usize>, Vec<&AcquireRequest>) =
+        // Requests with a bad ttl are left without an answer: `one` then returns the error.
+        let (indexes, valid): (Vec<usize>, Vec<&AcquireRequest>) =
             requests.iter().enumerate().filter(|(_, request)| check_ttl(request.ttl).is_ok()).unzip();
         let values = [
-            fit.iter().map(|request| request.name.as_str()).collect(),
-            fit.iter().map(|request| request.holder.as_str()).collect(),
-            fit.iter().map(|request| uuid(request.grant)).collect(),
-            fit.iter().map(|request| in_microseconds(request.ttl)).collect(),
-            fit.iter().map(|request| metadata_text(&request.metadata)).collect(),
+            valid.iter().map(|request| request.name.as_str()).collect(),
+            valid.iter().map(|request| request.holder.as_str()).collect(),
+            valid.iter().map(|request| uuid(request.grant)).collect(),
+            valid.iter().map(|request| in_microseconds(request.ttl)).collect(),
+            valid.iter().map(|request| metadata_text(&request.metadata)).collect(),
         ];
         let rows = self.0.connections().run(Access::Write, &self.0.statements().acquire_many, &values).await?;
         let mut answers = Vec::with_capacity(requests.len());
         let mut granted = Vec::new();
         for row in rows {
-            let at = place(&row)?;
-            match Step::read(&row, fit[at]).map_err(Failure::unreadable)? {
-                Step::Granted(grant) => {
-                    // Where it stays, it is over already.
-                    answers.push((places[at], Ok(Acquired::Spent)));
+            let at = position(&row)?;
+            match Outcome::read(&row, valid[at]).map_err(Failure::unreadable)? {
+                Outcome::Granted(grant) => {
+                    // Replaced below, unless the grant has ended meanwhile.
+                    answers.push((indexes[at], Ok(Acquired::Spent)));
                     granted.push((answers.len() - 1, grant));
                 }
-                Step::Refused(answer) => answers.push((places[at], Ok(answer))),
-                Step::Again => {}
+                Outcome::Refused(answer) => answers.push((indexes[at], Ok(answer))),
+                Outcome::Changed => {}
             }
         }
         self.confirm(requests, granted, &mut answers).await;
@@ -77,7 +86,7 @@ impl Operation for Acquire<'_> {
 }
 
 impl Acquire<'_> {
-    async fn attempt(&self, request: &AcquireRequest) -> Result<Step, Failure> {
+    async fn attempt(&self, request: &AcquireRequest) -> Result<Outcome, Failure> {
         let values = [
             request.name.as_str().into(),
             request.holder.as_str().into(),
@@ -87,24 +96,25 @@ impl Acquire<'_> {
         ];
         match self.0.connections().run(Access::Write, &self.0.statements().acquire_one, &values).await {
             Ok(rows) => match rows.first() {
-                Some(row) => Step::read(row, request).map_err(Failure::unreadable),
+                Some(row) => Outcome::read(row, request).map_err(Failure::unreadable),
                 None => self.look(request).await,
             },
-            // Somebody has the row locked. If it is held anyway, that is the answer; else it is not known who will have it.
+            // Another transaction has locked the row. If the lease is held anyway, that is the answer; otherwise the next holder
+            // is unknown.
             Err(failure) if failure.is_locked() => match self.look(request).await? {
-                Step::Again => Err(failure),
-                answered => Ok(answered),
+                Outcome::Changed => Err(failure),
+                outcome => Ok(outcome),
             },
             Err(failure) => Err(failure),
         }
     }
 
-    async fn look(&self, request: &AcquireRequest) -> Result<Step, Failure> {
-        Ok(Step::of(self.0.look(&request.name).await?.as_ref(), request))
+    async fn look(&self, request: &AcquireRequest) -> Result<Outcome, Failure> {
+        Ok(Outcome::of(self.0.look(&request.name).await?.as_ref(), request))
     }
 
-    /// Answers those that were granted, with tokens that are surely above all before (S9). `granted` says where each answer
-    /// goes; all that are to be raised are raised by one statement, after the other answers are there.
+    /// Answers the requests that were granted, with tokens that are surely above all earlier ones (S9). `granted` has the index of
+    /// each answer. All tokens that must be raised are raised by one statement, after the other grants were answered.
     async fn confirm(
         &self,
         requests: &[&AcquireRequest],
@@ -126,7 +136,7 @@ impl Acquire<'_> {
         }
         let raised: Vec<&AcquireRequest> = old.iter().map(|at| requests[answers[*at].0]).collect();
         let versions = match self.raise(&raised).await {
-            // One that is locked by other software must not cost the others.
+            // A row that other software has locked must not fail the others.
             Err(failure) if failure.is_locked() && raised.len() > 1 => {
                 let mut versions = Vec::with_capacity(raised.len());
                 for request in &raised {
@@ -135,7 +145,7 @@ impl Acquire<'_> {
                 versions
             }
             Err(failure) => {
-                let error = self.unsure(&raised, failure);
+                let error = self.unconfirmed(&raised, failure);
                 old.iter().for_each(|at| answers[*at].1 = Err(error.clone()));
                 return;
             }
@@ -144,9 +154,9 @@ impl Acquire<'_> {
         for ((at, request), version) in old.into_iter().zip(raised).zip(versions) {
             answers[at].1 = match version {
                 Ok(Some(version)) => self.grant(version, request),
-                // It is over already.
+                // The grant has ended meanwhile.
                 Ok(None) => Ok(Acquired::Spent),
-                Err(failure) => Err(self.unsure(&[request], failure)),
+                Err(failure) => Err(self.unconfirmed(&[request], failure)),
             };
             if matches!(answers[at].1, Ok(Acquired::Granted(_))) {
                 self.announce(request);
@@ -156,17 +166,19 @@ impl Acquire<'_> {
 
     fn grant(&self, version: i64, request: &AcquireRequest) -> Result<Acquired> {
         let token = token_from(version).map_err(|error| self.0.error(Self::NAME, Failure::unreadable(error)))?;
-        // The expiry was counted from a moment after the call began, so at least the ttl is left, counted from then (S1).
+        // The server counted the ttl from a moment after the call began: at least the ttl remains, counted from that beginning
+        // (S1).
         Ok(Acquired::Granted(Grant::new(token, request.ttl).with_handle(token.get())))
     }
 
+    /// Notifies of a grant, if the request wants it.
     fn announce(&self, request: &AcquireRequest) {
         if request.announce {
-            self.0.announce([&request.name]);
+            self.0.notify([&request.name]);
         }
     }
 
-    /// The new version of each grant; nothing for one that is over.
+    /// Raises the tokens of grants. Returns the new version of each, or `None` for a grant that has ended.
     async fn raise(&self, requests: &[&AcquireRequest]) -> Result<Vec<Option<i64>>, Failure> {
         let values = [
             requests.iter().map(|request| request.name.as_str()).collect(),
@@ -176,34 +188,39 @@ impl Acquire<'_> {
         let rows = self.0.connections().run(Access::Write, &self.0.statements().raise, &values).await?;
         let mut versions = vec![None; requests.len()];
         for row in rows {
-            versions[place(&row)?] = Some(row.try_get("version").map_err(Failure::unreadable)?);
+            versions[position(&row)?] = Some(row.try_get("version").map_err(Failure::unreadable)?);
         }
         Ok(versions)
     }
 
-    /// Whatever went wrong, the grants themselves are there.
-    fn unsure(&self, requests: &[&AcquireRequest], failure: Failure) -> Error {
-        let names: Vec<_> = requests.iter().map(|request| request.name.as_str()).take(3).collect();
-        let message = format!("the token of {} could not be made sure of", names.join(", "));
-        here(ErrorKind::Indeterminate, Self::NAME, message).with_source(failure.source)
+    /// Returns the error for grants that exist, but whose tokens could not be raised.
+    fn unconfirmed(&self, requests: &[&AcquireRequest], failure: Failure) -> Error {
+        let names: Vec<_> = requests.iter().map(|request| request.name.as_str()).take(MAX_NAMES_IN_MESSAGE).collect();
+        let more = requests.len() - names.len();
+        let others = if more > 0 { format!(" and {more} others") } else { String::new() };
+        let message = format!(
+            "{}{others} may have been granted: the fencing token could not be raised after a delayed insertion",
+            names.join(", ")
+        );
+        store_error(ErrorKind::Indeterminate, Self::NAME, message).with_source(failure.source)
     }
 }
 
-/// What a statement said of one request.
-enum Step {
+/// The outcome of a statement for one request.
+enum Outcome {
     Granted(Granted),
     Refused(Acquired),
-    /// Nothing stands in its way, or nothing any more.
-    Again,
+    /// The name was free, or has become free meanwhile.
+    Changed,
 }
 
 struct Granted {
     version: i64,
-    /// For an inserted row, the time from the reading of its clock to its insertion.
+    /// For an inserted row: the time from the reading of the clock to the insertion.
     lag_us: Option<i64>,
 }
 
-impl Step {
+impl Outcome {
     fn read(row: &PgRow, request: &AcquireRequest) -> Result<Self, sqlx::Error> {
         match row.try_get("version")? {
             Some(version) => Ok(Self::Granted(Granted { version, lag_us: row.try_get("lag_us")? })),
@@ -212,7 +229,7 @@ impl Step {
     }
 
     fn of(state: Option<&State>, request: &AcquireRequest) -> Self {
-        state.and_then(|state| state.answer(request)).map_or(Self::Again, Self::Refused)
+        state.and_then(|state| state.answer(request)).map_or(Self::Changed, Self::Refused)
     }
 }
 
@@ -220,6 +237,6 @@ fn check_ttl(ttl: Duration) -> Result<()> {
     if (MIN_TTL..=MAX_TTL).contains(&ttl) {
         return Ok(());
     }
-    let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?} here, this one is {ttl:?}");
-    Err(here(ErrorKind::Invalid, Acquire::NAME, message))
+    let message = format!("the ttl must be between {MIN_TTL:?} and {MAX_TTL:?}; it is {ttl:?}");
+    Err(store_error(ErrorKind::Invalid, Acquire::NAME, message))
 }

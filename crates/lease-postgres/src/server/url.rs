@@ -1,5 +1,5 @@
-//! URLs of a server, read as libpq reads them. What asks for something that cannot be had is refused: the driver would ignore it,
-//! and write it into the log with its value.
+//! Parses the URL of a server, as libpq does. Parameters that cannot be fulfilled are refused: the driver would ignore them, and
+//! log them with their values.
 
 use std::{fs, str::FromStr};
 
@@ -8,8 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 const FORM: &str = "write postgres://user:password@host:port/database?sslmode=…, with the special characters of the user and \
                     the password percent-encoded";
 
-/// What the driver reads. `options[…]` beside these.
-const KNOWN: [&str; 18] = [
+/// The parameters that the driver supports, besides `options[…]`.
+const SUPPORTED: [&str; 18] = [
     "application_name",
     "dbname",
     "host",
@@ -30,11 +30,11 @@ const KNOWN: [&str; 18] = [
     "user",
 ];
 
-/// Files, which are looked for at once: one that is missing is no outage.
+/// Parameters that name files. A missing file is reported at once, because it is not an outage of the server.
 const FILES: [&str; 7] = ["ssl-ca", "ssl-cert", "ssl-key", "ssl-root-cert", "sslcert", "sslkey", "sslrootcert"];
 
-/// What asks for no more than there is anyway. The store writes, so it needs a primary itself.
-const HARMLESS: [(&str, &[&str]); 6] = [
+/// Parameters with values that are fulfilled anyway. The store writes, so it needs a primary in any case.
+const FULFILLED: [(&str, &[&str]); 6] = [
     ("channel_binding", &["disable", "prefer"]),
     ("client_encoding", &["auto", "utf8", "UTF8"]),
     ("gssencmode", &["disable", "prefer"]),
@@ -43,45 +43,45 @@ const HARMLESS: [(&str, &[&str]); 6] = [
     ("target_session_attrs", &["any", "primary", "read-write"]),
 ];
 
-/// What it says, or why it is refused. Nothing of it is repeated but names of parameters: it has the password in it.
+/// Returns the connection options of a URL, or the message why it is refused. The message contains only names of parameters,
+/// because the URL contains the password.
 pub(crate) fn parse(url: &str) -> Result<PgConnectOptions, String> {
-    let unreadable = || format!("the URL of the server cannot be read: {FORM}");
-    let (scheme, rest) = url.split_once("://").ok_or_else(unreadable)?;
+    let malformed = || format!("the URL of the server is malformed: {FORM}");
+    let (scheme, rest) = url.split_once("://").ok_or_else(malformed)?;
     if !matches!(scheme, "postgres" | "postgresql") {
-        return Err(unreadable());
+        return Err(malformed());
     }
-    // An unencoded `/`, `?` or `#` in the password ends the host too early; the rest of the password would be taken for
+    // An unencoded `/`, `?` or `#` in the password ends the authority too early; the rest of the password would be taken for
     // parameters.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     if !authority.contains('@') && rest.contains('@') {
-        return Err(unreadable());
+        return Err(malformed());
     }
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
     let mut kept = Vec::new();
     let mut verifies_by_system = false;
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').ok_or_else(unreadable)?;
+        let (name, value) = parameter.split_once('=').ok_or_else(malformed)?;
         if (name, value) == ("sslrootcert", "system") {
             verifies_by_system = true;
-        } else if let Some((_, values)) = HARMLESS.iter().find(|(harmless, _)| *harmless == name) {
+        } else if let Some((_, values)) = FULFILLED.iter().find(|(fulfilled, _)| *fulfilled == name) {
             if !values.contains(&value) {
                 return Err(format!(
-                    "this cannot be had with {name} as it is in the URL: leave it out, or use {}",
+                    "the value of the URL parameter {name} is not supported: omit the parameter, or use {}",
                     values.join(", ")
                 ));
             }
-        } else if KNOWN.contains(&name) || name.starts_with("options%5B") || name.starts_with("options[") {
+        } else if SUPPORTED.contains(&name) || name.starts_with("options%5B") || name.starts_with("options[") {
             kept.push(parameter);
         } else if name == "connect_timeout" {
             return Err(
-                "connect_timeout is not read from the URL: use PostgresStoreOptions::with_connect_timeout".to_owned()
+                "the URL parameter connect_timeout is not supported: use PostgresStoreOptions::with_connect_timeout"
+                    .to_owned(),
             );
         } else if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
-            return Err(format!(
-                "the parameter {name} of the URL is not known: it would be ignored. Leave it out, or correct it"
-            ));
+            return Err(format!("the URL parameter {name} is not supported: omit or correct it"));
         } else {
-            return Err(unreadable());
+            return Err(malformed());
         }
     }
     let has = |name: &str| kept.iter().any(|parameter| parameter.split('=').next() == Some(name));
@@ -89,15 +89,15 @@ pub(crate) fn parse(url: &str) -> Result<PgConnectOptions, String> {
     let authority_host = authority.rsplit('@').next().unwrap_or_default();
     if authority_host.contains(',') || hosts().any(|hosts| hosts.contains(',') || hosts.contains("%2C")) {
         return Err(
-            "the URL names several hosts: name one that is always the primary, as a virtual address or a DNS name"
+            "the URL names several hosts: name one that always leads to the primary, such as a virtual address or a DNS name"
                 .to_owned(),
         );
     }
     if has("hostaddr") && (has("host") || !authority_host.is_empty()) {
-        return Err("hostaddr beside a host is not known to the driver: name the host alone".to_owned());
+        return Err("the driver does not support hostaddr together with a host: name the host alone".to_owned());
     }
-    let without = if kept.is_empty() { place.to_owned() } else { format!("{place}?{}", kept.join("&")) };
-    let mut options = PgConnectOptions::from_str(&without).map_err(|_| unreadable())?;
+    let supported = if kept.is_empty() { place.to_owned() } else { format!("{place}?{}", kept.join("&")) };
+    let mut options = PgConnectOptions::from_str(&supported).map_err(|_| malformed())?;
     if let Some(address) = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let address = address.to_owned();
         options = options.host(&address);
@@ -107,19 +107,19 @@ pub(crate) fn parse(url: &str) -> Result<PgConnectOptions, String> {
             && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
         {
             return Err(
-                "sslrootcert=system needs sslmode=verify-full: everything weaker would verify nothing".to_owned()
+                "sslrootcert=system requires sslmode=verify-full: a weaker mode would verify nothing".to_owned()
             );
         }
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
     for parameter in &kept {
         let Some((name, path)) = parameter.split_once('=').filter(|(name, _)| FILES.contains(name)) else { continue };
-        // A certificate may stand there itself; what is encoded is left to the driver.
+        // The value may be the certificate itself; encoded values are left to the driver.
         if !path.contains(['%', '+', '\n'])
             && !path.starts_with("-----BEGIN")
             && let Err(error) = fs::metadata(path)
         {
-            return Err(format!("the file of {name} cannot be read: {error}"));
+            return Err(format!("the file of the URL parameter {name} cannot be read: {error}"));
         }
     }
     Ok(options)
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_had_is_refused_by_name_and_its_value_is_not_repeated() {
+    fn what_cannot_be_fulfilled_is_refused_by_name_and_its_value_is_not_repeated() {
         for (parameters, words) in [
             ("pasword=hunter2", "pasword"),
             ("connect_timeout=3", "with_connect_timeout"),

@@ -1,4 +1,4 @@
-//! A row of the table as a statement saw it, and what it means to a request.
+//! A row of the table, as a statement read it, and its meaning for a request.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +9,8 @@ use lease_core::{
 use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
 
+use crate::failure::Failure;
+
 /// The columns of `sql/state.sql`.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
@@ -17,17 +19,17 @@ pub(crate) struct State {
     token: FencingToken,
     acquired_at: SystemTime,
     ttl: Duration,
-    /// Zero when it has expired.
+    /// Zero if it has expired.
     remaining: Duration,
     metadata: Option<String>,
     grant: Option<GrantId>,
-    /// Whether this library granted what is in force; else other software did, and the columns of ours are stale.
+    /// Whether this library made the last grant. Otherwise other software did, and the columns of this library are stale.
     is_ours: bool,
     ended: Option<Ended>,
     reserved_for: Option<HolderId>,
 }
 
-/// How a grant of ours was ended before its time.
+/// How a grant of this library was ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Released,
@@ -35,7 +37,7 @@ enum Ended {
 }
 
 impl State {
-    /// The state in a row; nothing where the row has none, because it was joined to nothing.
+    /// Reads the state in a row. Returns `None` if the row has none, as from an outer join.
     pub(crate) fn read(row: &PgRow) -> Result<Option<Self>, sqlx::Error> {
         let Some(name) = row.try_get::<Option<String>, _>("lease_name")? else {
             return Ok(None);
@@ -44,7 +46,6 @@ impl State {
         Ok(Some(Self {
             name,
             holder: HolderId::from_store(row.try_get("holder_id")?),
-            // The statement says at least 1.
             token: token_from(token)?,
             acquired_at: SystemTime::UNIX_EPOCH + microseconds(row.try_get("acquired_us")?),
             ttl: microseconds(row.try_get("ttl_us")?),
@@ -60,7 +61,8 @@ impl State {
         }))
     }
 
-    /// What stands in the way of a request; nothing when nothing does any more, so that it may be tried again.
+    /// Returns the answer to a request that was not granted, or `None` if the name is free by now: the request is then tried
+    /// again.
     pub(crate) fn answer(&self, request: &AcquireRequest) -> Option<Acquired> {
         if self.grant == Some(request.grant) {
             return Some(match self.is_grant_in_force() {
@@ -74,7 +76,7 @@ impl State {
         (!self.remaining.is_zero() && !is_reserved_for_it).then(|| self.held())
     }
 
-    /// Why a claim does not hold; nothing when, by what was seen, it does.
+    /// Returns why a claim is not in force, or `None` if it is.
     pub(crate) fn loss(&self, claim: &Claim) -> Option<LossReason> {
         if !(self.is_ours && self.grant == Some(claim.grant) && self.holder == claim.holder) {
             return Some(LossReason::taken_over(self.holder.clone(), self.token));
@@ -87,7 +89,8 @@ impl State {
         }
     }
 
-    /// The lease in force; nothing when it has expired, or when its name is none of this library's.
+    /// Returns the lease in force, or `None` if it has expired, or if other software wrote a name that this library does not
+    /// allow.
     pub(crate) fn record(&self) -> Option<LeaseRecord> {
         if self.remaining.is_zero() {
             return None;
@@ -110,7 +113,7 @@ impl State {
         Acquired::Held { by: self.record(), retry_after: Some(self.remaining) }
     }
 
-    /// Never more than the ttl is left: what goes beyond it comes from a clock that was set back (S1).
+    /// At most the ttl remains: a longer time comes from a clock that was set back (S1).
     fn grant_of(&self, request: &AcquireRequest) -> Grant {
         Grant::new(self.token, self.remaining.min(request.ttl)).with_handle(self.token.get())
     }
@@ -119,24 +122,29 @@ impl State {
         self.is_ours && self.ended.is_none() && !self.remaining.is_zero()
     }
 
-    /// What other software wrote there is not shown as the holder's: neither its own kind of metadata, nor what is left of a
-    /// grant of ours that it took over.
+    /// Returns the metadata of the holder. Empty for a grant of other software: the column has its own kind of metadata, or that
+    /// of an earlier grant.
     fn metadata(&self) -> Metadata {
         let text = self.metadata.as_deref().filter(|_| self.is_ours);
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 }
 
+/// Returns the token of a version.
 pub(crate) fn token_from(version: i64) -> Result<FencingToken, sqlx::Error> {
-    u64::try_from(version).ok().and_then(FencingToken::new).ok_or_else(|| sqlx::Error::Decode("a token below 1".into()))
+    u64::try_from(version)
+        .ok()
+        .and_then(FencingToken::new)
+        .ok_or_else(|| sqlx::Error::Decode("the version is below 1".into()))
 }
 
-/// Microseconds as a duration; below zero, none.
+/// Returns a duration of so many microseconds; zero if the count is negative.
 pub(crate) fn microseconds(count: i64) -> Duration {
     Duration::from_micros(u64::try_from(count).unwrap_or(0))
 }
 
-/// A duration in microseconds, rounded up, as a ttl is; at most a hundred years, so that the server can count with it.
+/// Returns a duration in microseconds: rounded up, as a ttl must be, and at most a hundred years, with which the server can
+/// calculate.
 pub(crate) fn in_microseconds(duration: Duration) -> i64 {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     i64::try_from(duration.min(CENTURY).as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)
@@ -146,9 +154,16 @@ pub(crate) fn uuid(grant: GrantId) -> Uuid {
     Uuid::from_u128(grant.as_u128())
 }
 
-/// As the column has it: nothing, where there is nothing to say.
+/// Returns the value of the column: null for empty metadata.
 pub(crate) fn metadata_text(metadata: &Metadata) -> Option<String> {
     if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() }
+}
+
+/// Returns the index of the row's request among the requests of its statement.
+pub(crate) fn position(row: &PgRow) -> Result<usize, Failure> {
+    let position: i64 = row.try_get("position").map_err(Failure::unreadable)?;
+    // The server counts from 1.
+    usize::try_from(position - 1).map_err(|error| Failure::unreadable(sqlx::Error::Decode(error.into())))
 }
 
 #[cfg(test)]

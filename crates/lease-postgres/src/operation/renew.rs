@@ -1,24 +1,24 @@
-//! Extending leases.
+//! Renews leases.
 
 use lease_core::{ErrorKind, LossReason, RenewRequest, Renewed, Result};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    batch::{Answers, Operation, Patience, place},
-    connections::{Access, Failure},
-    error::here,
-    row::{State, in_microseconds, metadata_text, microseconds, uuid},
-    store::Inner,
+    batch::{Answers, LockWait, Operation},
+    error::store_error,
+    failure::{Access, Failure},
+    shared::Shared,
+    sql::{State, in_microseconds, lock_timeout, metadata_text, microseconds, position, uuid},
 };
 
-pub(crate) struct Renew<'a>(pub(crate) &'a Inner);
+pub(crate) struct Renew<'a>(pub(crate) &'a Shared);
 
 impl Operation for Renew<'_> {
     const NAME: &'static str = "renew";
     type Request = RenewRequest;
     type Answer = Renewed;
 
-    async fn one(&self, request: &RenewRequest, patience: Patience) -> Result<Renewed> {
+    async fn one(&self, request: &RenewRequest, wait: LockWait) -> Result<Renewed> {
         let error = |failure: Failure| self.0.error(Self::NAME, failure);
         let values = [
             request.claim.name.as_str().into(),
@@ -27,7 +27,7 @@ impl Operation for Renew<'_> {
             in_microseconds(request.ttl).into(),
             revision(request).into(),
             metadata(request).into(),
-            patience.lock_timeout().into(),
+            lock_timeout(wait).into(),
         ];
         let rows =
             self.0.connections().run(Access::Write, &self.0.statements().renew_one, &values).await.map_err(error)?;
@@ -53,7 +53,7 @@ impl Operation for Renew<'_> {
         let rows = self.0.connections().run(Access::Write, &self.0.statements().renew_many, &values).await?;
         let mut answers = Vec::with_capacity(rows.len());
         for row in rows {
-            let at = place(&row)?;
+            let at = position(&row)?;
             let request = requests[at];
             let answer = match extended(&row, request)? {
                 Some(answer) => Ok(answer),
@@ -65,8 +65,9 @@ impl Operation for Renew<'_> {
     }
 }
 
-/// At least the ttl, counted from before the call (S8); more, when more was left and it was not shortened (S7). Never more than the
-/// grant's ttl: what goes beyond it comes from a clock that was set back, and will not be true any more when that is set right.
+/// Reads the answer to a request that was extended; `None` if it was not. At least the ttl remains, counted from before the call
+/// (S8); more if more remained before, because a renewal never shortens (S7). At most the ttl of the grant: a longer time comes
+/// from a clock that was set back, and will not hold when that clock is corrected.
 fn extended(row: &PgRow, request: &RenewRequest) -> Result<Option<Renewed>, Failure> {
     let remaining: Option<i64> = row.try_get("extended_us").map_err(Failure::unreadable)?;
     let granted: Option<i64> = row.try_get("granted_us").map_err(Failure::unreadable)?;
@@ -76,16 +77,21 @@ fn extended(row: &PgRow, request: &RenewRequest) -> Result<Option<Renewed>, Fail
     }))
 }
 
+/// Returns why the lease is lost.
 fn lost(state: Option<&State>, request: &RenewRequest) -> Result<Renewed> {
     let Some(state) = state else { return Ok(Renewed::Lost(LossReason::Gone)) };
     match state.loss(&request.claim) {
         Some(reason) => Ok(Renewed::Lost(reason)),
-        // A grant cannot come back, so the row was not seen as it is. Not extended; ask again.
-        None => Err(here(ErrorKind::Unavailable, Renew::NAME, "the lease was changed while it was looked at")),
+        // A grant cannot return, so this state is newer than the statement. Nothing was extended: the renewal may be repeated.
+        None => Err(store_error(
+            ErrorKind::Unavailable,
+            Renew::NAME,
+            format!("{} was changed during the renewal", request.claim.name),
+        )),
     }
 }
 
-/// No revision: what is stored stays.
+/// Without a revision, the stored metadata stays.
 fn revision(request: &RenewRequest) -> Option<i64> {
     request.metadata.as_ref().map(|update| i64::try_from(update.revision).unwrap_or(i64::MAX))
 }

@@ -1,14 +1,23 @@
-//! The statements, built once per store: the texts of `sql/` with the table's name in them.
+//! The statements of a store: the texts of `sql/`, with the name of the table.
 
-use crate::{schema::Table, statement::Statement};
+use super::{statement::Statement, table::Table, template};
+use crate::batch::LockWait;
 
-/// How long a statement waits for a row that somebody else has locked. It then fails as a whole, with nothing done.
-pub(crate) const LOCK_TIMEOUT: &str = "50ms";
+/// How long a statement waits for a row that another transaction has locked. It then fails as a whole, with nothing done.
+const LOCK_TIMEOUT: &str = "50ms";
 
-/// The same for a statement that goes alone: it holds up no neighbour.
-pub(crate) const LOCK_TIMEOUT_ALONE: &str = "1s";
+/// The same, for a statement of one request that no other request waits for.
+const LOCK_TIMEOUT_ALONE: &str = "1s";
 
-/// One text an operation.
+/// Returns how long a statement of one request waits for a locked row.
+pub(crate) fn lock_timeout(wait: LockWait) -> &'static str {
+    match wait {
+        LockWait::Long => LOCK_TIMEOUT_ALONE,
+        LockWait::Short => LOCK_TIMEOUT,
+    }
+}
+
+/// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) acquire_one: Statement,
@@ -31,84 +40,41 @@ pub(crate) struct Statements {
 
 impl Statements {
     pub(crate) fn new(table: &Table) -> Self {
+        let build_with = |source: &str, lock_timeout: &str| {
+            Statement::new(&template::expand(source, lock_timeout), |text| template::name_table(text, table))
+        };
         let usual = format!("'{LOCK_TIMEOUT}'");
-        let build = |source: &str| Statement::new(&expand(source, &usual), |text| complete(text, table));
-        let renew_one = expand(include_str!("../sql/renew_one.sql"), "$7::text");
+        let build = |source: &str| build_with(source, &usual);
         Self {
-            acquire_one: build(include_str!("../sql/acquire_one.sql")),
-            acquire_many: build(include_str!("../sql/acquire_many.sql")),
-            raise: build(include_str!("../sql/raise.sql")),
-            look: build(include_str!("../sql/look.sql")),
-            list: build(include_str!("../sql/list.sql")),
-            renew_one: Statement::new(&renew_one, |text| complete(text, table)),
-            renew_many: build(include_str!("../sql/renew_many.sql")),
-            release_one: build(include_str!("../sql/release_one.sql")),
-            release_many: build(include_str!("../sql/release_many.sql")),
-            break_lease: build(include_str!("../sql/break.sql")),
-            break_foreign: build(include_str!("../sql/break_foreign.sql")),
-            locked: build(include_str!("../sql/locked.sql")),
-            fence: build(include_str!("../sql/fence.sql")),
-            purge: build(include_str!("../sql/purge.sql")),
-            notify: build(include_str!("../sql/notify.sql")),
-            fitness: build(include_str!("../sql/fitness.sql")),
+            acquire_one: build(include_str!("../../sql/acquire_one.sql")),
+            acquire_many: build(include_str!("../../sql/acquire_many.sql")),
+            raise: build(include_str!("../../sql/raise.sql")),
+            look: build(include_str!("../../sql/look.sql")),
+            list: build(include_str!("../../sql/list.sql")),
+            renew_one: build_with(include_str!("../../sql/renew_one.sql"), "$7::text"),
+            renew_many: build(include_str!("../../sql/renew_many.sql")),
+            release_one: build(include_str!("../../sql/release_one.sql")),
+            release_many: build(include_str!("../../sql/release_many.sql")),
+            break_lease: build(include_str!("../../sql/break.sql")),
+            break_foreign: build(include_str!("../../sql/break_foreign.sql")),
+            locked: build(include_str!("../../sql/locked.sql")),
+            fence: build(include_str!("../../sql/fence.sql")),
+            purge: build(include_str!("../../sql/purge.sql")),
+            notify: build(include_str!("../../sql/notify.sql")),
+            fitness: build(include_str!("../../sql/fitness.sql")),
         }
     }
-}
-
-/// A text of `sql/` without parameters.
-pub(crate) fn text(source: &str, table: &Table) -> String {
-    complete(&expand(source, ""), table)
-}
-
-/// Fills in what is the same for all tables.
-fn expand(source: &str, lock_timeout: &str) -> String {
-    let text = without_comments(source)
-        .replace("{settings}", part(include_str!("../sql/settings.sql")).as_str())
-        .replace("{state}", part(include_str!("../sql/state.sql")).as_str())
-        .replace("{take_over}", part(include_str!("../sql/take_over.sql")).as_str())
-        .replace("{extend}", part(include_str!("../sql/extend.sql")).as_str())
-        .replace("{is_heard}", part(include_str!("../sql/is_heard.sql")).as_str())
-        .replace("{extended}", part(include_str!("../sql/extended.sql")).as_str())
-        .replace("{lock_timeout}", lock_timeout);
-    in_microseconds(&text)
-}
-
-/// `{us of x}`: a moment since 1970, or an interval, in microseconds. The types are exact: where they are not, the server looks through
-/// the whole search path for an operator that fits better, and anybody may have put one there.
-fn in_microseconds(text: &str) -> String {
-    const BEGIN: &str = "{us of ";
-    let mut parts = text.split(BEGIN);
-    let mut complete = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (expression, rest) = part.split_once('}').unwrap_or((part, ""));
-        complete.push_str(&format!("(pg_catalog.date_part('epoch', {expression}) * 1000000::float8)::bigint{rest}"));
-    }
-    complete
-}
-
-/// The table comes last, so that nothing in its name is taken for a placeholder, and after the comments are gone, so that a line
-/// break in its name cannot end one.
-fn complete(text: &str, table: &Table) -> String {
-    let listeners = table.listeners().to_string();
-    text.replace("{channel}", &table.channel()).replace("{listeners}", &listeners).replace("{table}", table.quoted())
-}
-
-fn part(source: &str) -> String {
-    without_comments(source).trim_end().to_owned()
-}
-
-fn without_comments(source: &str) -> String {
-    source.lines().filter(|line| !line.trim_start().starts_with("--")).flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::ddl;
 
     #[test]
     fn no_placeholder_and_no_comment_is_left() {
         let table = Table::new("public", "app_runtime_leases").unwrap().with_fences(true);
-        let all = format!("{:?} {}", Statements::new(&table), table.ddl());
+        let all = format!("{:?} {}", Statements::new(&table), ddl(&table));
         for placeholder in [
             "{table}",
             "{state}",
@@ -117,20 +83,13 @@ mod tests {
             "{extend",
             "{us of",
             "{channel}",
-            "{listeners}",
-            "{is_heard}",
+            "{listener_lock}",
+            "{has_listeners}",
             "{lock_timeout}",
             "--",
         ] {
             assert!(!all.contains(placeholder), "{placeholder} in {all}");
         }
-    }
-
-    #[test]
-    fn the_name_of_the_table_is_never_read_as_text_of_ours() {
-        let table = Table::new("{state}", "x\n; drop table y; -- {channel} $1").unwrap();
-        let look = text("-- about it\nselect from {table}\n", &table);
-        assert_eq!(look, "select from \"{state}\".\"x\n; drop table y; -- {channel} $1\"\n");
     }
 
     /// For every operator that pg_catalog lacks for a pair of types, and for functions that it has for other types only: one of
@@ -167,7 +126,7 @@ mod tests {
     async fn no_operator_and_no_function_of_others_is_used() {
         use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-        use crate::statement::Value;
+        use crate::sql::Value;
 
         let server = integration_tests::Postgres::shared().await;
         let database = format!("hostile_{}", lease_core::GrantId::random());
@@ -181,7 +140,7 @@ mod tests {
             "create table public.leases (lease_name varchar collate \"C\" primary key, holder_id varchar not null,
              version bigint not null, acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null)";
         let rights = format!("create role {role} login; grant all on public.leases to {role}");
-        for text in [contract, &table.ddl(), &rights, HOSTILE] {
+        for text in [contract, &ddl(&table), &rights, HOSTILE] {
             sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut admin).await.unwrap();
         }
         let user = url.replace("postgres://postgres@", &format!("postgres://{role}@"));

@@ -1,4 +1,4 @@
-//! One `LISTEN` for all who wait on a runtime.
+//! Listens for hints, on one connection for all waiters of a runtime.
 
 use std::{
     sync::{
@@ -18,48 +18,52 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::connector::{Connector, are_settings_applied, is_refused_setting};
+use crate::{
+    server::Connector,
+    sql::{are_settings_applied, is_refused_setting},
+    timeout::within,
+};
 
-/// How long to wait before connecting again; doubled each time up to the longest.
+/// How long to wait before connecting again; doubled each time, up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
-/// A connection on which nothing came for this long is tried: it may have died without a sign.
+/// A connection without a notification for this long is tested, because it may have died unnoticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long connecting, or a heartbeat, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Hands notifications to those who wait for them.
+/// Passes notifications on to waiters.
 ///
-/// A task that the first subscription of a runtime starts keeps a connection, and ends with the store. A runtime that idles holds
-/// up no waiter of another one (L10). Through a pooler nobody listens. What is missed costs waiters time, never safety (S20):
-/// they poll, too.
+/// The first subscription on a runtime starts a task that keeps a connection and ends with the store. A runtime that is not driven
+/// holds up no waiter of another one (L10). There is no task where a pooler is before the server. A missed notification costs
+/// waiters time, never safety, because they poll as well (S20).
 #[derive(Debug)]
 pub(crate) struct Listener {
     connector: Arc<Connector>,
     channel: String,
-    /// The advisory lock that says that somebody listens.
+    /// The key of the advisory lock that each listener shares.
     lock: i64,
     tasks: Mutex<Vec<Task>>,
 }
 
-/// For the waiters of one runtime, or of none yet.
+/// The task for the waiters of one runtime. It has not started, or has ended, without a handle that runs.
 #[derive(Debug)]
 struct Task {
     runtime: Option<runtime::Id>,
-    listening: Listening,
+    subscription: Subscription,
     handle: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Clone)]
-struct Listening {
+struct Subscription {
     connector: Arc<Connector>,
     channel: String,
     lock: i64,
     registry: WakeupRegistry,
-    /// Whether the channel is listened to at this moment.
-    stands: Arc<AtomicBool>,
+    /// Whether notifications arrive now.
+    is_established: Arc<AtomicBool>,
 }
 
 impl Listener {
@@ -67,33 +71,37 @@ impl Listener {
         Self { connector, channel, lock, tasks: Mutex::default() }
     }
 
-    /// Outside a runtime nobody can wait: then it stands as soon as there is one.
+    /// Subscribes to hints for a name. Outside a runtime, no task is started: the next subscription within one starts it.
     pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
         let runtime = Handle::try_current().ok();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let task = self.task(&mut tasks, runtime.as_ref().map(Handle::id));
-        let wakeups = task.listening.registry.subscribe(name);
+        let wakeups = task.subscription.registry.subscribe(name);
         if let Some(runtime) = runtime.filter(|_| task.has_ended() && !self.connector.is_behind_pooler()) {
             task.runtime = Some(runtime.id());
-            task.handle = Some(runtime.spawn(task.listening.clone().run()));
+            task.handle = Some(runtime.spawn(task.subscription.clone().run()));
         }
-        // In this order: either it stands, or the one who makes it stand finds the subscription.
-        if task.listening.stands.load(Ordering::SeqCst) {
-            task.listening.registry.wake(name);
+        // After the registration: either the subscription is established here, or the task that establishes it wakes this waiter.
+        if task.subscription.is_established.load(Ordering::SeqCst) {
+            task.subscription.registry.wake(name);
         }
         wakeups
     }
 
-    /// The one of this runtime, or one whose runtime has ended.
+    /// Returns the task of this runtime, or one that has ended.
     fn task<'a>(&self, tasks: &'a mut Vec<Task>, here: Option<runtime::Id>) -> &'a mut Task {
-        tasks.retain(|task| !task.has_ended() || !task.listening.registry.is_empty());
+        tasks.retain(|task| !task.has_ended() || !task.subscription.registry.is_empty());
         let is_here = |task: &Task| !task.has_ended() && here.is_none_or(|here| task.runtime == Some(here));
         let at = tasks.iter().position(is_here).or_else(|| tasks.iter().position(Task::has_ended));
         let at = at.unwrap_or_else(|| {
-            let (connector, channel, lock) = (Arc::clone(&self.connector), self.channel.clone(), self.lock);
-            let listening =
-                Listening { connector, channel, lock, registry: WakeupRegistry::default(), stands: Arc::default() };
-            tasks.push(Task { runtime: None, listening, handle: None });
+            let subscription = Subscription {
+                connector: Arc::clone(&self.connector),
+                channel: self.channel.clone(),
+                lock: self.lock,
+                registry: WakeupRegistry::default(),
+                is_established: Arc::default(),
+            };
+            tasks.push(Task { runtime: None, subscription, handle: None });
             tasks.len() - 1
         });
         &mut tasks[at]
@@ -114,8 +122,8 @@ impl Drop for Task {
     }
 }
 
-impl Listening {
-    /// Listens until there turns out to be a pooler, connecting again as often as it takes.
+impl Subscription {
+    /// Listens, and connects again whenever the connection is lost. Ends if there turns out to be a pooler.
     async fn run(self) {
         let clock = SystemClock;
         let mut backoff = FIRST_BACKOFF;
@@ -123,7 +131,8 @@ impl Listening {
             match self.listen(&mut backoff).await {
                 Err(error) if is_refused_setting(&error) => self.connector.found_pooler(),
                 Err(error) => {
-                    tracing::warn!(%error, channel = self.channel, "waiters poll until notifications are back");
+                    let retry_after = backoff;
+                    tracing::warn!(%error, channel = self.channel, ?retry_after, "no notifications: waiters poll");
                 }
                 Ok(()) => {}
             }
@@ -136,31 +145,32 @@ impl Listening {
     async fn listen(&self, backoff: &mut Duration) -> Result<(), sqlx::Error> {
         let own = PgPoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(self.connector.options().clone());
         let mut listener = PgListener::connect_with(&own).await?;
-        // What happens while it is away is not seen afterwards, so it must not come back unnoticed.
+        // Notifications of the time without a connection are lost, so a reconnect must not go unnoticed.
         listener.eager_reconnect(false);
         if !in_time(are_settings_applied(&mut listener)).await? {
             self.connector.found_pooler();
             return Ok(());
         }
-        // In this order: whoever released before this could be told has committed when everybody looks, below.
-        let listeners = format!("select pg_catalog.pg_advisory_lock_shared('{}'::int8)", self.lock);
-        in_time(listener.execute(AssertSqlSafe(listeners))).await?;
+        // Before `LISTEN`: a release that did not see this lock, and sent no hint, has committed before all waiters are woken
+        // below.
+        let lock = format!("select pg_catalog.pg_advisory_lock_shared('{}'::int8)", self.lock);
+        in_time(listener.execute(AssertSqlSafe(lock))).await?;
         in_time(listener.listen(&self.channel)).await?;
 
-        let _standing = Standing::set(&self.stands);
+        let _established = Established::set(&self.is_established);
         *backoff = FIRST_BACKOFF;
-        // Hints may have been missed before.
+        // Notifications may have been missed.
         self.registry.wake_all();
         let clock = SystemClock;
         loop {
             tokio::select! {
                 message = listener.try_recv() => match message? {
-                    Some(message) => self.hint(message.payload()),
+                    Some(message) => self.wake(message.payload()),
                     None => return Ok(()),
                 },
                 () = clock.sleep_until(clock.now() + HEARTBEAT) => {
@@ -170,8 +180,8 @@ impl Listening {
         }
     }
 
-    /// The payload is a name. Anything else comes from other software: somebody may have meant anybody.
-    fn hint(&self, payload: &str) {
+    /// Wakes the waiters of the name in a notification. A payload that is not a name comes from other software, and wakes all.
+    fn wake(&self, payload: &str) {
         match LeaseName::new(payload) {
             Ok(name) => self.registry.wake(&name),
             Err(_) => self.registry.wake_all(),
@@ -180,24 +190,20 @@ impl Listening {
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    let clock = SystemClock;
-    tokio::select! {
-        outcome = work => outcome,
-        () = clock.sleep_until(clock.now() + PATIENCE) => Err(sqlx::Error::PoolTimedOut),
+    within(TIMEOUT, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Marks a subscription as established until it is dropped, even if the task is aborted.
+struct Established<'a>(&'a AtomicBool);
+
+impl<'a> Established<'a> {
+    fn set(is_established: &'a AtomicBool) -> Self {
+        is_established.store(true, Ordering::SeqCst);
+        Self(is_established)
     }
 }
 
-/// Says that the channel is listened to, until it is dropped: also when the task is cut short.
-struct Standing<'a>(&'a AtomicBool);
-
-impl<'a> Standing<'a> {
-    fn set(stands: &'a AtomicBool) -> Self {
-        stands.store(true, Ordering::SeqCst);
-        Self(stands)
-    }
-}
-
-impl Drop for Standing<'_> {
+impl Drop for Established<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }
