@@ -9,9 +9,9 @@ use crate::{
     buckets::Bucket,
     error::{Access, Cure, Failure},
     handle,
-    names::{Left, Remaining},
-    record::{Entry, Record, Seen},
-    store::Inner,
+    record::{Entry, Found, Record},
+    remaining::{Remaining, TimeLeft},
+    shared::Shared,
     transactions::Step,
 };
 
@@ -32,7 +32,7 @@ enum Progress {
     Done(Result<Acquired>),
 }
 
-impl Inner {
+impl Shared {
     pub(crate) async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
         let began = self.connections.clock().now();
         let mut progress: Vec<_> = requests
@@ -76,7 +76,7 @@ impl Inner {
     /// Looks once more at what was the own grant, on an etcd lease that is gone.
     async fn own_again(&self, request: &AcquireRequest, began: Moment) -> Result<Acquired> {
         for _ in 0..ROUNDS {
-            let seen = self.look_at(OPERATION, &request.name).await.map_err(|failure| failure.error)?;
+            let seen = self.read_one(OPERATION, &request.name).await.map_err(|failure| failure.error)?;
             let progress = match Progress::after(request, seen) {
                 Progress::TryFree | Progress::TryReserved(_) => return Ok(Acquired::Spent),
                 progress => progress,
@@ -101,7 +101,7 @@ impl Inner {
         let looks: Vec<usize> =
             (0..requests.len()).filter(|&index| progress[index].is_to_be_tried() && was_held(index)).collect();
         let names: Vec<_> = looks.iter().map(|&index| &requests[index].name).collect();
-        let seen = self.look(OPERATION, &names).await;
+        let seen = self.read(OPERATION, &names).await;
         for (index, seen) in looks.into_iter().zip(seen) {
             progress[index] = match seen {
                 Ok(seen) => Progress::after(&requests[index], seen),
@@ -137,7 +137,7 @@ impl Inner {
                     let token = u64::try_from(outcome.revision).unwrap_or_default();
                     Progress::Done(granted(request, token, bucket.remaining(began)))
                 }
-                Ok(outcome) => match self.seen(OPERATION, Access::Write, &request.name, &outcome) {
+                Ok(outcome) => match self.found(OPERATION, Access::Write, &request.name, &outcome) {
                     Ok(seen) => Progress::after(request, seen),
                     Err(failure) => Progress::Done(Err(failure.error)),
                 },
@@ -174,7 +174,7 @@ impl Inner {
 
 impl Progress {
     /// What a look tells this request.
-    fn after(request: &AcquireRequest, seen: Seen) -> Self {
+    fn after(request: &AcquireRequest, seen: Found) -> Self {
         match (seen.grant, seen.block) {
             (Some(grant), _) => {
                 let is_own = |record: &Record| record.belongs_to(&request.holder, request.grant);
@@ -220,7 +220,7 @@ fn granted(request: &AcquireRequest, token: u64, remaining: Duration) -> Result<
 }
 
 /// Who has it is told only with what is left of it.
-fn held(request: &AcquireRequest, entry: &Entry, left: Option<Left>) -> Acquired {
+fn held(request: &AcquireRequest, entry: &Entry, left: Option<TimeLeft>) -> Acquired {
     let by = left.and_then(|left| entry.as_lease(&request.name, left));
     Acquired::Held { retry_after: by.as_ref().map(|by| by.remaining), by }
 }

@@ -8,8 +8,8 @@ use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Release
 use crate::{
     error::{Access, Cure, Failure, here},
     keys::Role,
-    record::{Entry, How, Seen},
-    store::Inner,
+    record::{Entry, Found, How},
+    shared::Shared,
     transactions::Step,
 };
 
@@ -19,12 +19,12 @@ const PAGE: i64 = 256;
 /// How often a break is tried whose key is renewed meanwhile.
 const ROUNDS: usize = 8;
 
-impl Inner {
+impl Shared {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
         const OPERATION: &str = "inspect";
         let began = self.connections.clock().now();
         for _ in 0..ROUNDS {
-            let seen = self.look_at(OPERATION, name).await.map_err(|failure| failure.error)?;
+            let seen = self.read_one(OPERATION, name).await.map_err(|failure| failure.error)?;
             let Some(entry) = seen.grant.or(seen.block) else { return Ok(None) };
             let mut remaining = self.remaining(OPERATION, [entry.lease], began).await;
             let left = remaining.remove(&entry.lease).transpose().map_err(|failure| failure.error)?;
@@ -118,7 +118,7 @@ impl Inner {
     }
 
     async fn try_break_now(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
-        let Seen { grant, block } = self.look_at("break", name).await?;
+        let Found { grant, block } = self.read_one("break", name).await?;
         let of_token = |entry: &Entry| entry.token == token.get();
         let (key, entry) = match (grant.filter(of_token), block.filter(of_token)) {
             (Some(grant), _) => (self.keys.grant(name), grant),
@@ -135,7 +135,7 @@ impl Inner {
     /// The grant's key goes, and with it every right to renew, release or fence (S22). A block takes its place on the same
     /// etcd lease, for what is left of it.
     async fn try_break_after_expiry(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
-        let Some(entry) = self.look_at("break", name).await?.grant.filter(|entry| entry.token == token.get()) else {
+        let Some(entry) = self.read_one("break", name).await?.grant.filter(|entry| entry.token == token.get()) else {
             return Ok(Some(Released::NotHeld));
         };
         let (Some(record), true) = (&entry.record, entry.lease != 0) else {

@@ -219,9 +219,9 @@ mod tests {
         let later = next_id(Duration::from_secs(2));
         assert!(short.is_sorted() && short.is_sorted_by_key(|(_, sent)| *sent));
         assert!(short[2] < later && later.0 < long && short[0].0 > 0);
-        let (longest, _) = next_id(crate::store::MAX_TTL);
+        let (longest, _) = next_id(crate::limits::MAX_TTL);
         assert!(longest > long);
-        assert_eq!((seconds_of(long), seconds_of(longest)), (3, crate::store::MAX_TTL.as_secs()));
+        assert_eq!((seconds_of(long), seconds_of(longest)), (3, crate::limits::MAX_TTL.as_secs()));
     }
 
     #[test]

@@ -7,20 +7,15 @@ use std::{
 };
 
 use etcd_client::Client;
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use futures::{FutureExt, future::BoxFuture};
 use lease_core::{Clock, ErrorKind, Moment};
-use tokio::{
-    runtime::{self, Handle},
-    sync::watch,
-};
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    connecting::{Driver, Endpoints, Making, Unmade, no_runtime},
+    connector::{Connector, Endpoints, no_runtime},
     error::{Access, Cure, Failure, classify, timed_out},
     history::History,
+    slots::{SharedConnect, Slot, Slots},
 };
 
 /// One connection at a time, to one member of the cluster at a time.
@@ -36,7 +31,7 @@ pub(crate) struct Connections {
     source: Source,
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
-    state: Arc<Mutex<State>>,
+    slots: Arc<Mutex<Slots>>,
     /// The number of the connection that was left last, for streams that may be dead with it.
     left: watch::Sender<u64>,
     history: History,
@@ -53,128 +48,12 @@ pub(crate) enum Source {
     Endpoints(Arc<Endpoints>),
 }
 
-/// The connections, one for each runtime: one that lives by the tasks of a runtime is not relied on by another, since
-/// nobody may be running them any more.
-#[derive(Default)]
-pub(crate) struct State {
-    /// Where the next connection goes.
-    endpoint: usize,
-    last_number: u64,
-    lanes: Vec<Lane>,
-}
-
-/// The connection of one runtime.
-struct Lane {
-    runtime: runtime::Id,
-    number: u64,
-    endpoint: usize,
-    /// Being made, or made.
-    client: Option<Shared<BoxFuture<'static, Result<Client, Failure>>>>,
-    driver: Option<Driver>,
-    has_login: bool,
-    /// How many logins were forgotten.
-    login: u64,
-    /// How often connecting has failed in a row, why, and when it may be tried again.
-    failures: u32,
-    last_failure: Option<Failure>,
-    not_before: Option<Moment>,
-}
-
-impl Lane {
-    fn is_being_made(&self) -> bool {
-        self.client.as_ref().is_some_and(|client| client.peek().is_none())
-    }
-}
-
-/// The runtime that has not called for the longest time loses its connection where there are more.
-const MOST_RUNTIMES: usize = 64;
-
 /// What calls are made on.
 #[derive(Clone)]
 struct Connection {
     number: u64,
     login: u64,
     client: Client,
-}
-
-impl State {
-    pub(crate) fn starting_at(endpoint: usize) -> Self {
-        Self { endpoint, ..Self::default() }
-    }
-
-    /// A connection stands.
-    pub(crate) fn made(&mut self, runtime: runtime::Id, number: u64, driver: Driver) {
-        if let Some(lane) = self.lane(runtime, number) {
-            (lane.failures, lane.last_failure, lane.not_before) = (0, None, None);
-            (lane.driver, lane.has_login) = (Some(driver), true);
-        }
-    }
-
-    /// A connection could not be made: the next one goes to the next endpoint, and not before the moment that is chosen by
-    /// the number of failures.
-    pub(crate) fn not_made(
-        &mut self,
-        runtime: runtime::Id,
-        number: u64,
-        unmade: Unmade,
-        not_before: impl Fn(u32) -> Moment,
-    ) {
-        if let Some(lane) = self.lane(runtime, number) {
-            lane.not_before = Some(not_before(lane.failures));
-            lane.failures += 1;
-            lane.last_failure = Some(unmade.failure);
-            lane.driver = unmade.driver;
-            lane.client = None;
-        }
-        self.leave(number);
-    }
-
-    fn lane(&mut self, runtime: runtime::Id, number: u64) -> Option<&mut Lane> {
-        self.lanes.iter_mut().find(|lane| lane.runtime == runtime && lane.number == number)
-    }
-
-    /// Uses the connection with this number for nothing more. Returns its endpoint, if it was in use.
-    fn leave(&mut self, number: u64) -> Option<usize> {
-        let lane = self.lanes.iter_mut().find(|lane| lane.number == number)?;
-        if lane.is_being_made() {
-            // A login on it is under way: that will tell.
-            return None;
-        }
-        self.last_number += 1;
-        lane.number = self.last_number;
-        lane.client = None;
-        if lane.endpoint == self.endpoint {
-            self.endpoint += 1;
-        }
-        Some(lane.endpoint)
-    }
-
-    /// The place of this runtime's connection: the last one.
-    fn place(&mut self, runtime: runtime::Id) -> &mut Lane {
-        match self.lanes.iter().position(|lane| lane.runtime == runtime) {
-            Some(place) => self.lanes[place..].rotate_left(1),
-            None => {
-                if self.lanes.len() == MOST_RUNTIMES {
-                    self.lanes.remove(0);
-                }
-                self.last_number += 1;
-                self.lanes.push(Lane {
-                    runtime,
-                    number: self.last_number,
-                    endpoint: self.endpoint,
-                    client: None,
-                    driver: None,
-                    has_login: false,
-                    login: 0,
-                    failures: 0,
-                    last_failure: None,
-                    not_before: None,
-                });
-            }
-        }
-        let last = self.lanes.len() - 1;
-        &mut self.lanes[last]
-    }
 }
 
 impl Connections {
@@ -184,8 +63,8 @@ impl Connections {
             // So that not all processes with the same list are on one member, and move together.
             Source::Endpoints(endpoints) => rand::random_range(0..endpoints.urls.len().max(1)),
         };
-        let state = Arc::new(Mutex::new(State::starting_at(endpoint)));
-        Self { source, clock, request_timeout, state, left: watch::Sender::new(0), history: History::default() }
+        let slots = Arc::new(Mutex::new(Slots::starting_at(endpoint)));
+        Self { source, clock, request_timeout, slots, left: watch::Sender::new(0), history: History::default() }
     }
 
     /// Makes a call. One that surely was not done is tried on every endpoint once, as far as the time goes.
@@ -280,62 +159,57 @@ impl Connections {
         };
         let runtime = Handle::try_current().map_err(|_| no_runtime())?;
         let (number, login, client) = {
-            let mut state = self.lock();
-            let endpoint = state.endpoint;
-            let lane = state.place(runtime.id());
-            match &lane.client {
-                Some(client) if !matches!(client.peek(), Some(Err(_))) => (lane.number, lane.login, client.clone()),
+            let mut slots = self.lock();
+            let endpoint = slots.endpoint;
+            let slot = slots.slot_of(runtime.id());
+            match &slot.client {
+                Some(client) if !matches!(client.peek(), Some(Err(_))) => (slot.number, slot.login, client.clone()),
                 _ => {
                     // A login alone is made where the connection is.
-                    if !lane.driver.as_ref().is_some_and(|driver| driver.is_attached_to(lane.number)) {
-                        lane.endpoint = endpoint;
+                    if !slot.driver.as_ref().is_some_and(|driver| driver.is_attached_to(slot.number)) {
+                        slot.endpoint = endpoint;
                     }
-                    let client = self.make(Arc::clone(endpoints), lane, &runtime);
-                    (lane.number, lane.login, lane.client.insert(client).clone())
+                    let client = self.connect(Arc::clone(endpoints), slot, &runtime);
+                    (slot.number, slot.login, slot.client.insert(client).clone())
                 }
             }
         };
         Ok(Connection { number, login, client: client.await? })
     }
 
-    fn make(
-        &self,
-        endpoints: Arc<Endpoints>,
-        lane: &Lane,
-        runtime: &Handle,
-    ) -> Shared<BoxFuture<'static, Result<Client, Failure>>> {
-        let making = Making {
+    fn connect(&self, endpoints: Arc<Endpoints>, slot: &Slot, runtime: &Handle) -> SharedConnect {
+        let connector = Connector {
             endpoints,
             clock: Arc::clone(&self.clock),
-            state: Arc::clone(&self.state),
-            runtime: lane.runtime,
-            number: lane.number,
-            endpoint: lane.endpoint,
-            driver: lane.driver.clone(),
-            has_login: lane.has_login,
-            not_before: lane.not_before,
+            slots: Arc::clone(&self.slots),
+            runtime: slot.runtime,
+            number: slot.number,
+            endpoint: slot.endpoint,
+            driver: slot.driver.clone(),
+            has_login: slot.has_login,
+            not_before: slot.not_before,
         };
-        let task = runtime.spawn(making.run());
+        let task = runtime.spawn(connector.run());
         async move { task.await.unwrap_or_else(|_| Err(no_runtime())) }.boxed().shared()
     }
 
     /// No connection stands yet: if the last one could not be made, that is why.
     fn not_connected(&self, operation: &'static str) -> Failure {
         let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-        let state = self.lock();
-        let lane = state.lanes.iter().find(|lane| Some(lane.runtime) == runtime);
-        lane.and_then(|lane| lane.last_failure.clone()).unwrap_or_else(|| timed_out(operation, Access::Read))
+        let slots = self.lock();
+        let slot = slots.slots.iter().find(|slot| Some(slot.runtime) == runtime);
+        slot.and_then(|slot| slot.last_failure.clone()).unwrap_or_else(|| timed_out(operation, Access::Read))
     }
 
     /// The server does not know the token of this login any more: the next call logs in anew.
     fn forget_login(&self, number: u64, login: u64) {
-        let mut state = self.lock();
-        if let Some(lane) = state.lanes.iter_mut().find(|lane| (lane.number, lane.login) == (number, login))
-            && !lane.is_being_made()
+        let mut slots = self.lock();
+        if let Some(slot) = slots.slots.iter_mut().find(|slot| (slot.number, slot.login) == (number, login))
+            && !slot.is_connecting()
         {
-            lane.login += 1;
-            lane.has_login = false;
-            lane.client = None;
+            slot.login += 1;
+            slot.has_login = false;
+            slot.client = None;
         }
     }
 
@@ -352,7 +226,7 @@ impl Connections {
 
     /// Whether this connection was not left.
     pub(crate) fn is_in_use(&self, number: u64) -> bool {
-        matches!(self.source, Source::Given(_)) || self.lock().lanes.iter().any(|lane| lane.number == number)
+        matches!(self.source, Source::Given(_)) || self.lock().slots.iter().any(|slot| slot.number == number)
     }
 
     /// The number of the connection that was left last: it changes whenever one is.
@@ -364,9 +238,9 @@ impl Connections {
     pub(crate) fn endpoint(&self) -> Option<&str> {
         let Source::Endpoints(endpoints) = &self.source else { return None };
         let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-        let state = self.lock();
-        let lane = state.lanes.iter().find(|lane| Some(lane.runtime) == runtime && lane.client.is_some());
-        let endpoint = lane.map_or(state.endpoint, |lane| lane.endpoint);
+        let slots = self.lock();
+        let slot = slots.slots.iter().find(|slot| Some(slot.runtime) == runtime && slot.client.is_some());
+        let endpoint = slot.map_or(slots.endpoint, |slot| slot.endpoint);
         Some(&endpoints.urls[endpoint % endpoints.urls.len()])
     }
 
@@ -389,8 +263,8 @@ impl Connections {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn timed_out(operation: &'static str, access: Access) -> Failure {
 }
 
 /// An answer that is not one to what was asked: it is not believed, and its connection is left (S25).
-pub(crate) fn not_the_answer(operation: &'static str, access: Access) -> Failure {
+pub(crate) fn wrong_answer(operation: &'static str, access: Access) -> Failure {
     let error = here(access.unanswered(), operation, "etcd's answer is not one to what was asked");
     Failure { error, cure: Cure::Reconnect }
 }

@@ -1,20 +1,23 @@
-//! How long leases may last.
+//! The limits of how long leases last.
 
 use std::time::Duration;
 
 use lease_core::{Error, ErrorKind};
 
-use crate::{error::here, store::MAX_TTL};
+use crate::error::{Cure, Failure, here};
 
-/// Whole seconds, and no fewer than the server grants.
+/// The largest ttl.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The ttls that can be granted: whole seconds, from the minimum of the servers up to [`MAX_TTL`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// What the server grants where a second is asked for.
+    /// The ttl that the servers grant where one second is requested.
     pub(crate) min_ttl: Duration,
 }
 
 impl Limits {
-    /// The ttl, if it is one that can be granted.
+    /// Returns the ttl, if it can be granted.
     pub(crate) fn check(&self, operation: &'static str, ttl: Duration) -> Result<Duration, Error> {
         if ttl.is_zero() {
             return Err(here(ErrorKind::Invalid, operation, "a ttl must be greater than zero"));
@@ -22,21 +25,17 @@ impl Limits {
         self.check_hold(operation, ttl).map_err(|failure| failure.error)
     }
 
-    /// The time for which a name shall stay blocked, if that can be.
-    pub(crate) fn check_hold(
-        &self,
-        operation: &'static str,
-        hold: Duration,
-    ) -> Result<Duration, crate::error::Failure> {
+    /// Returns the time for which a name is to stay blocked, if an etcd lease can last that long.
+    pub(crate) fn check_hold(&self, operation: &'static str, hold: Duration) -> Result<Duration, Failure> {
         if hold <= MAX_TTL {
             return Ok(hold);
         }
-        let message = format!("{hold:?} is too long: etcd leases of this library last {MAX_TTL:?} at most");
+        let message = format!("{hold:?} is too long: this store grants at most {MAX_TTL:?}");
         let error = here(ErrorKind::Invalid, operation, message);
-        Err(crate::error::Failure { error, cure: crate::error::Cure::None })
+        Err(Failure { error, cure: Cure::None })
     }
 
-    /// What is granted for it: whole seconds, at least as long.
+    /// Returns the ttl that is granted for this one: rounded up to whole seconds, and at least the minimum.
     pub(crate) fn rounded(&self, ttl: Duration) -> Duration {
         let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
         Duration::from_secs(seconds).max(self.min_ttl)
@@ -50,8 +49,8 @@ mod tests {
     #[test]
     fn a_ttl_is_rounded_up_to_what_the_server_grants() {
         let limits = Limits { min_ttl: Duration::from_secs(2) };
-        for (wish, granted) in [(1, 2000), (2000, 2000), (2001, 3000), (30_000, 30_000)] {
-            assert_eq!(limits.rounded(Duration::from_millis(wish)), Duration::from_millis(granted));
+        for (requested, granted) in [(1, 2000), (2000, 2000), (2001, 3000), (30_000, 30_000)] {
+            assert_eq!(limits.rounded(Duration::from_millis(requested)), Duration::from_millis(granted));
         }
         assert!(limits.check("acquire", MAX_TTL).is_ok());
         for bad in [Duration::ZERO, MAX_TTL + Duration::from_nanos(1), Duration::MAX] {

@@ -1,22 +1,14 @@
-//! How a store is configured.
+//! The options of a store.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
-use lease_core::{Clock, ErrorKind, Result, SystemClock};
+use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use lease_core::{ErrorKind, Result};
 use tonic::codegen::http::Uri;
 
-use crate::{
-    EtcdStore,
-    buckets::Buckets,
-    connecting::Endpoints,
-    connections::{Connections, Source},
-    error::{Access, Failure, here},
-    keys::Keys,
-    limits::Limits,
-};
+use crate::{connector::Endpoints, error::here};
 
-/// How an [`EtcdStore`] is configured.
+/// The options of an [`EtcdStore`](crate::EtcdStore).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,14 +25,14 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EtcdStoreOptions {
-    /// What all keys begin with; `app-runtime-leases/` by default. Two stores whose prefixes differ share nothing, unless one
-    /// prefix is the beginning of the other. It must not be empty, and must have no blanks or control characters.
+    /// The prefix of all keys; `app-runtime-leases/` by default. It must not be empty, and must not contain blanks or control
+    /// characters. Two stores with different prefixes share nothing, unless one prefix begins with the other.
     pub key_prefix: String,
-    /// How long a call may take, all its attempts together; 5 s by default, and more than nothing. The calls of a client end earlier, by its leases'
-    /// own timings.
+    /// The time limit of a call, with all its attempts; 5 s by default. It must be greater than zero. Calls that a lease client
+    /// makes for its leases end earlier, by the ttl of the lease.
     pub request_timeout: Duration,
-    /// How long connecting to an endpoint may take; 2 s by default, and more than nothing. Where there is more than one endpoint
-    /// each has its share of [`EtcdStoreOptions::request_timeout`] at the most. A login may take as long as a call.
+    /// The time limit for connecting to one endpoint; 2 s by default. It must be greater than zero. With several endpoints,
+    /// each one has at most an equal share of [`EtcdStoreOptions::request_timeout`]. A login may take as long as a call.
     pub connect_timeout: Duration,
     user: Option<(String, String)>,
     ca_certificate: Option<Vec<u8>>,
@@ -62,12 +54,13 @@ impl Default for EtcdStoreOptions {
     }
 }
 
-/// How often a connection on which nothing comes is tried, and how long the server may take to answer. A server ends
-/// connections that are tried more often than every 5 s (`--grpc-keepalive-min-time`).
-const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// The interval of HTTP/2 pings on a silent connection, and the time limit for their answers. A server closes connections with
+/// pings more often than every 5 s (`--grpc-keepalive-min-time`).
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl EtcdStoreOptions {
-    /// The defaults.
+    /// Creates the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -91,61 +84,47 @@ impl EtcdStoreOptions {
         Self { connect_timeout, ..self }
     }
 
-    /// Logs in with this user and password. A token that expires is replaced by a new one.
+    /// Sets the user and the password to log in with. The store logs in again when its token expires.
     #[must_use]
     pub fn with_user(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         Self { user: Some((user.into(), password.into())), ..self }
     }
 
-    /// Trusts servers with a certificate of this authority, in PEM, and no others. Without it, the system's authorities are
-    /// trusted where an endpoint is `https://`.
+    /// Sets the certificate authority, in PEM, that the store trusts, and no other. Without it, the store trusts the
+    /// authorities of the system for `https://` endpoints.
     #[must_use]
     pub fn with_ca_certificate(self, pem: impl Into<Vec<u8>>) -> Self {
         Self { ca_certificate: Some(pem.into()), ..self }
     }
 
-    /// Shows servers this certificate, in PEM, with its private key.
+    /// Sets the client certificate and its private key, in PEM, that the store presents to the servers.
     #[must_use]
     pub fn with_client_certificate(self, certificate_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
         Self { client_certificate: Some((certificate_pem.into(), key_pem.into())), ..self }
     }
 
-    /// Expects this name in the servers' certificates, rather than the host of the endpoint.
+    /// Sets the name that the servers' certificates must have, instead of the host of the endpoint.
     #[must_use]
     pub fn with_server_name(self, server_name: impl Into<String>) -> Self {
         Self { server_name: Some(server_name.into()), ..self }
     }
 
-    /// Connects to a cluster.
-    ///
-    /// An endpoint is `http://host:port`, `https://host:port`, or `host:port`, which is `https` where certificates are set. One
-    /// endpoint is used at a time, any of them at first, the next one when it fails: see [`EtcdStore::endpoint`]. The endpoints
-    /// stay those that are given here, also when members of the cluster are replaced. The smallest ttl that the servers grant is asked for at once,
-    /// with an etcd lease of that ttl.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`: there is no endpoint, one is no such URL, a timeout is zero, the key prefix is not as it must be, or the
-    /// certificates cannot be used. `Denied`: the servers refuse the
-    /// user or the password. `Unavailable`: no endpoint answers. No error repeats an endpoint or the password.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is left behind when it is dropped but an empty etcd lease of a few seconds.
-    pub async fn connect<E: AsRef<str>>(&self, endpoints: impl IntoIterator<Item = E>) -> Result<EtcdStore> {
+    /// Returns the endpoints with these addresses, to be connected to as these options say.
+    pub(crate) fn endpoints<E: AsRef<str>>(&self, endpoints: impl IntoIterator<Item = E>) -> Result<Endpoints> {
         let urls: Vec<_> = endpoints.into_iter().map(|endpoint| self.url(endpoint.as_ref())).collect::<Result<_>>()?;
         self.check()?;
         if urls.is_empty() {
-            return Err(here(ErrorKind::Invalid, "connect", "there must be an endpoint at least"));
+            return Err(here(ErrorKind::Invalid, "connect", "there must be at least one endpoint"));
         }
         let is_secure = urls.iter().any(|url| url.starts_with("https://"));
         if urls.iter().any(|url| url.starts_with("https://") != is_secure) {
-            return Err(here(ErrorKind::Invalid, "connect", "either all endpoints are https:// or none"));
+            return Err(here(ErrorKind::Invalid, "connect", "either all endpoints must be https:// or none"));
         }
         if !is_secure && self.has_certificates() {
-            return Err(here(ErrorKind::Invalid, "connect", "certificates are set, but the endpoints are http://"));
+            let message = "certificates are set, but the endpoints are http://: use https:// endpoints";
+            return Err(here(ErrorKind::Invalid, "connect", message));
         }
-        let endpoints = Endpoints {
+        Ok(Endpoints {
             options: self.connect_options(is_secure),
             user: self.user.clone(),
             // An endpoint that does not answer leaves time for the others.
@@ -154,61 +133,34 @@ impl EtcdStoreOptions {
                 .min(self.request_timeout / u32::try_from(urls.len()).unwrap_or(u32::MAX)),
             login_timeout: self.connect_timeout.max(self.request_timeout),
             urls,
-        };
-        self.open(Source::Endpoints(Arc::new(endpoints))).await
+        })
     }
 
-    /// Uses a client that the application has, and only [`EtcdStoreOptions::key_prefix`] and
-    /// [`EtcdStoreOptions::request_timeout`] of these options.
-    ///
-    /// The client's own settings count, and failing over is up to it: it spreads calls over its endpoints, dead ones too, and
-    /// is never replaced. Make it with `with_require_leader(true)`, `with_keep_alive(…)`, `with_connect_timeout(…)`, and, where
-    /// there is a user, `with_auto_token_refresh(true)`; or leave that to [`EtcdStoreOptions::connect`].
-    ///
-    /// # Errors
-    ///
-    /// `Denied`: the client's user may not do this. `Unavailable`: there is no answer.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is left behind when it is dropped but an empty etcd lease of a few seconds.
-    pub async fn with_client(&self, client: Client) -> Result<EtcdStore> {
-        self.open(Source::Given(Box::new(client))).await
-    }
-
-    async fn open(&self, source: Source) -> Result<EtcdStore> {
-        self.check()?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let connections = Connections::new(source, clock, self.request_timeout);
-        let keys = Keys::new(&self.key_prefix);
-        let limits = probe(&connections, &keys).await.map_err(|failure| failure.error)?;
-        Ok(EtcdStore::new(connections, keys, limits))
-    }
-
-    fn check(&self) -> Result<()> {
+    /// Checks the options that do not depend on the endpoints.
+    pub(crate) fn check(&self) -> Result<()> {
         let is_bad = |letter: char| letter.is_whitespace() || letter.is_control();
         let user = self.user.as_ref().map(|(user, _)| user);
-        let wrong = if self.key_prefix.is_empty() {
+        let message = if self.key_prefix.is_empty() {
             "the key prefix must not be empty"
         } else if self.key_prefix.contains(is_bad) {
-            "the key prefix must have no blanks or control characters"
+            "the key prefix must not contain blanks or control characters"
         } else if self.request_timeout.is_zero() {
             "the request timeout must be greater than zero"
         } else if self.connect_timeout.is_zero() {
             "the connect timeout must be greater than zero"
         } else if user.is_some_and(String::is_empty) {
-            "the user's name must not be empty"
+            "the user name must not be empty"
         } else {
             return Ok(());
         };
-        Err(here(ErrorKind::Invalid, "connect", wrong))
+        Err(here(ErrorKind::Invalid, "connect", message))
     }
 
     fn connect_options(&self, is_secure: bool) -> ConnectOptions {
         let options = ConnectOptions::new()
-            // A member that has lost its cluster says so, rather than let calls and watches hang.
+            // A member without a leader then returns an error, instead of letting calls and watches hang.
             .with_require_leader(true)
-            .with_keep_alive(HEARTBEAT.0, HEARTBEAT.1)
+            .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
             .with_keep_alive_while_idle(false)
             .with_connect_timeout(self.connect_timeout);
         if is_secure { options.with_tls(self.tls_options()) } else { options }
@@ -229,31 +181,27 @@ impl EtcdStoreOptions {
         }
     }
 
-    /// The URL of an endpoint. No error repeats it: it may have been written with a password in it.
+    /// Returns the URL of an endpoint. No error contains the endpoint, because it may contain a password.
     fn url(&self, endpoint: &str) -> Result<String> {
+        let invalid = |message: &'static str| here(ErrorKind::Invalid, "connect", message);
         let (scheme, address) = match endpoint.split_once("://") {
             Some(("http", address)) => ("http", address),
             Some(("https", address)) => ("https", address),
-            Some(_) => return Err(here(ErrorKind::Invalid, "connect", "an endpoint is neither http:// nor https://")),
+            Some(_) => return Err(invalid("an endpoint must begin with http:// or https://")),
             None if self.has_certificates() => ("https", endpoint),
             None => ("http", endpoint),
         };
         let address = address.strip_suffix('/').unwrap_or(address);
         if address.contains('@') {
-            let message = "an endpoint has a user or a password in it: set them with `with_user`";
-            return Err(here(ErrorKind::Invalid, "connect", message));
+            return Err(invalid("an endpoint contains a user or a password: set them with `with_user`"));
         }
         if address.contains(['/', '?', '#']) {
-            return Err(here(
-                ErrorKind::Invalid,
-                "connect",
-                "an endpoint has a path: it must be a host and a port only",
-            ));
+            return Err(invalid("an endpoint has a path: it must be only a host and a port"));
         }
         let url = format!("{scheme}://{address}");
         match url.parse::<Uri>() {
             Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(url),
-            _ => Err(here(ErrorKind::Invalid, "connect", "an endpoint is no URL")),
+            _ => Err(invalid("an endpoint is not a URL: write it as http://host:port")),
         }
     }
 
@@ -262,28 +210,9 @@ impl EtcdStoreOptions {
     }
 }
 
-/// Whether the servers answer and let us in, and what they grant.
-async fn probe(connections: &Connections, keys: &Keys) -> Result<Limits, Failure> {
-    let (first, end) = keys.all();
-    let look = connections.call("connect", Access::Read, |client| {
-        let options = GetOptions::new().with_range(end.as_slice()).with_limit(1).with_keys_only();
-        let first = first.clone();
-        Box::pin(async move { client.kv_client().get(first, Some(options)).await })
-    });
-    look.await?;
-    // The server grants its minimum where less is asked for.
-    let smallest = Buckets::new().fresh(connections, "connect", Duration::from_secs(1)).await?;
-    let revoke = connections.call("connect", Access::Read, |client| {
-        Box::pin(async move { client.lease_client().revoke(smallest.id).await })
-    });
-    // If it stays, it expires in a moment.
-    drop(revoke.await);
-    Ok(Limits { min_ttl: smallest.ttl })
-}
-
 impl fmt::Debug for EtcdStoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the password nor the private key.
+        // Prints neither the password nor the private key.
         f.debug_struct("EtcdStoreOptions")
             .field("key_prefix", &self.key_prefix)
             .field("request_timeout", &self.request_timeout)

@@ -6,7 +6,7 @@ use etcd_client::{Compare, CompareOp, KeyValue};
 use lease_core::{AcquireRequest, Claim, FencingToken, GrantId, HolderId, LeaseName, LeaseRecord, Metadata};
 use serde::{Deserialize, Serialize};
 
-use crate::names::Left;
+use crate::remaining::TimeLeft;
 
 /// The value of a grant's key, or of what keeps a name blocked after a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ impl Entry {
     }
 
     /// As anybody can see it, with what is left of its etcd lease.
-    pub(crate) fn as_lease(&self, name: &LeaseName, left: Left) -> Option<LeaseRecord> {
+    pub(crate) fn as_lease(&self, name: &LeaseName, left: TimeLeft) -> Option<LeaseRecord> {
         let record = self.record.as_ref()?;
         Some(
             LeaseRecord::new(
@@ -180,7 +180,7 @@ impl Entry {
 
 /// All that there is of a name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Found {
     pub(crate) grant: Option<Entry>,
     pub(crate) block: Option<Entry>,
 }

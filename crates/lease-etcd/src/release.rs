@@ -15,7 +15,7 @@ use crate::{
     error::{Access, Failure, here},
     handle,
     record::{Entry, How, is_of},
-    store::Inner,
+    shared::Shared,
     transactions::Step,
 };
 
@@ -36,7 +36,7 @@ enum Progress {
 /// Etcd leases for names that stay blocked, by the time for which they do.
 type Holds = HashMap<Duration, Result<Bucket, Failure>>;
 
-impl Inner {
+impl Shared {
     pub(crate) async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
         let mut progress: Vec<_> = requests.iter().map(|request| self.first_of_release(request)).collect();
         // At the same time, so that it takes no longer than need be. What nothing is put on is given back.
@@ -71,7 +71,7 @@ impl Inner {
             .filter(|&index| matches!(progress[index], Progress::Delete) && is_read(&requests[index]))
             .collect();
         let names: Vec<_> = read.iter().map(|&index| &requests[index].claim.name).collect();
-        let seen = self.look(OPERATION, &names).await;
+        let seen = self.read(OPERATION, &names).await;
         for (index, seen) in read.into_iter().zip(seen) {
             progress[index] = match seen {
                 Ok(seen) => Progress::after_look(&requests[index], seen.grant),
@@ -137,7 +137,7 @@ impl Inner {
             progress[index] = match outcome {
                 Ok(outcome) if outcome.succeeded => Progress::Done(Ok(Released::Freed)),
                 Ok(outcome) => {
-                    let seen = self.seen(OPERATION, Access::Write, &requests[index].claim.name, &outcome);
+                    let seen = self.found(OPERATION, Access::Write, &requests[index].claim.name, &outcome);
                     match seen {
                         Ok(seen) => Progress::after_look(&requests[index], seen.grant),
                         Err(failure) => Progress::Done(Err(failure.error)),

@@ -10,8 +10,8 @@ use crate::{
     buckets::Bucket,
     error::{Access, Cure, Failure, here},
     handle,
-    record::{Entry, How, Record, Seen, is_of},
-    store::Inner,
+    record::{Entry, Found, How, Record, is_of},
+    shared::Shared,
     transactions::Step,
 };
 
@@ -32,7 +32,7 @@ enum Progress {
     Done(Result<Renewed>),
 }
 
-impl Inner {
+impl Shared {
     pub(crate) async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
         let began = self.connections.clock().now();
         let mut progress: Vec<_> = requests.iter().map(|request| self.first(request)).collect();
@@ -92,7 +92,7 @@ impl Inner {
                 }
                 Ok(outcome) => {
                     let name = &requests[index].claim.name;
-                    let seen = self.seen(OPERATION, Access::Write, name, &outcome);
+                    let seen = self.found(OPERATION, Access::Write, name, &outcome);
                     match seen.map(|seen| own_or_lost(&requests[index], seen)) {
                         Ok(Ok(entry)) if entry.lease == bucket.id => {
                             Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
@@ -128,7 +128,7 @@ impl Inner {
 
     async fn try_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Option<Renewed>, Failure> {
         let name = &request.claim.name;
-        let mut entry = match own_or_lost(request, self.look_at(OPERATION, name).await?) {
+        let mut entry = match own_or_lost(request, self.read_one(OPERATION, name).await?) {
             Ok(entry) => entry,
             Err(lost) => return Ok(Some(lost)),
         };
@@ -175,7 +175,7 @@ fn moved_to(bucket: Bucket) -> PutOptions {
 }
 
 /// The key, if it still is of this grant; or else why it is lost.
-fn own_or_lost(request: &RenewRequest, seen: Seen) -> Result<Entry, Renewed> {
+fn own_or_lost(request: &RenewRequest, seen: Found) -> Result<Entry, Renewed> {
     if let Some(entry) = seen.grant {
         if entry.is_claimed_by(&request.claim) {
             return Ok(entry);

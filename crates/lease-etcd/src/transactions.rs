@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, join_all};
 
 use crate::{
     connections::{Connections, Reply},
-    error::{Access, Cure, Failure, not_the_answer},
+    error::{Access, Cure, Failure, wrong_answer},
 };
 
 /// A transaction of its own for one name.
@@ -98,7 +98,7 @@ impl Transactions {
         connections.history().goes_on(before, response.header());
         revision(&response)
             .and_then(|revision| outcome(&response, revision, &step))
-            .ok_or_else(|| not_the_answer(operation, access))
+            .ok_or_else(|| wrong_answer(operation, access))
     }
 
     fn commit_chunk<'a>(
@@ -125,7 +125,7 @@ impl Transactions {
                         Access::Read => reads(&response, &steps),
                         Access::Write => outcomes(&response, &steps),
                     };
-                    let each = |outcome: Option<Outcome>| outcome.ok_or_else(|| not_the_answer(operation, access));
+                    let each = |outcome: Option<Outcome>| outcome.ok_or_else(|| wrong_answer(operation, access));
                     outcomes.unwrap_or_else(|| steps.iter().map(|_| None).collect()).into_iter().map(each).collect()
                 }
                 Err(failure) if splits(&failure) => {
