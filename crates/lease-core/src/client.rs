@@ -32,8 +32,8 @@ use self::{
     waiting::Lines,
 };
 use crate::{
-    Break, Capabilities, Clock, Error, ErrorKind, FencingToken, HolderId, IntoLeaseName, LeaseLost, LeaseName,
-    LeaseOptions, LeaseRecord, LeaseStore, Released, Result,
+    Break, Capabilities, Clock, Error, ErrorKind, FencingToken, HolderId, IntoLeaseName, LeaseEvent, LeaseLost,
+    LeaseName, LeaseOptions, LeaseRecord, LeaseStore, Released, Result,
 };
 
 /// Acquires leases from a store and keeps them renewed.
@@ -260,6 +260,11 @@ impl LeaseClient {
     #[must_use]
     pub fn health(&self) -> ClientHealth {
         ClientHealth::of(&self.shared)
+    }
+
+    /// Reports an event to the observers of this client, for crates that build on leases, such as `lease-election`.
+    pub fn report(&self, event: LeaseEvent) {
+        self.shared.events.emit(|| event);
     }
 
     /// Returns the lease of this name that is in force, or `None` if the name is free.

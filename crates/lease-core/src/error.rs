@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, convert::Infallible, error::Error as StdError, fmt, sync::Arc};
 
-use crate::value::{InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
+use crate::value::{InvalidCorrelation, InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
 
 /// The result of an operation on leases.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -167,6 +167,12 @@ impl From<InvalidName> for Error {
 impl From<InvalidHolderId> for Error {
     fn from(error: InvalidHolderId) -> Self {
         Self::new(ErrorKind::Invalid, "holder", error.to_string()).with_source(error)
+    }
+}
+
+impl From<InvalidCorrelation> for Error {
+    fn from(error: InvalidCorrelation) -> Self {
+        Self::new(ErrorKind::Invalid, "correlation", error.to_string()).with_source(error)
     }
 }
 

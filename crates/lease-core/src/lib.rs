@@ -96,6 +96,7 @@ mod batch;
 mod client;
 mod clock;
 mod error;
+mod event;
 mod grant;
 mod observer;
 mod options;
@@ -111,8 +112,9 @@ pub use client::{
 };
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Error, ErrorKind, Result};
+pub use event::{AttemptOutcome, ElectionChange, LeaseEvent, WaitOutcome};
 pub use grant::{InvalidOptions, LeaseState};
-pub use observer::{AttemptOutcome, LeaseEvent, Observer, WaitOutcome};
+pub use observer::Observer;
 pub use options::{LeaseOptions, Renewal};
 pub use retry::Retry;
 pub use store::{
@@ -120,8 +122,8 @@ pub use store::{
     ReleaseRequest, Released, RenewRequest, Renewed, Revocations, TokensSurvive, WakeupRegistry, Wakeups,
 };
 pub use value::{
-    FencingToken, GrantId, HolderId, IntoLeaseName, InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost,
-    LeaseName, LossReason, Metadata,
+    Correlation, FencingToken, GrantId, HolderId, IntoLeaseName, InvalidCorrelation, InvalidHolderId, InvalidMetadata,
+    InvalidName, LeaseLost, LeaseName, LossReason, Metadata,
 };
 
 // The code of the README is tested with the documentation.

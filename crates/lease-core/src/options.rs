@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{HolderId, Metadata, Retry};
+use crate::{Correlation, HolderId, Metadata, Retry};
 
 /// The options of a lease: plain data, set in code or read from configuration.
 ///
@@ -43,6 +43,10 @@ pub struct LeaseOptions {
     /// The metadata of the lease.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Metadata::is_empty"))]
     pub metadata: Metadata,
+    /// The correlation id of the lease: it is in all spans and events of the lease, and in its metadata. A key `correlation` of
+    /// `metadata` takes precedence there. Default: none.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub correlation: Option<Correlation>,
     /// The shortest time for which the name is blocked, counted from the grant, even if the lease is released before. It prevents
     /// that a job of 50 ms is run again by a replica whose clock is 300 ms behind. Default: zero. A crashed holder blocks the name
     /// for its ttl only.
@@ -100,6 +104,7 @@ impl LeaseOptions {
             wait_limit: None,
             retry: None,
             metadata: Metadata::empty(),
+            correlation: None,
             hold_at_least: Duration::ZERO,
             max_tenure: None,
             renewal: Renewal::Automatic,
@@ -133,6 +138,12 @@ impl LeaseOptions {
     #[must_use]
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
+    }
+
+    /// Sets the correlation id; see [`LeaseOptions::correlation`].
+    #[must_use]
+    pub fn with_correlation(self, correlation: Correlation) -> Self {
+        Self { correlation: Some(correlation), ..self }
     }
 
     /// Sets the shortest time for which the name is blocked; see [`LeaseOptions::hold_at_least`].

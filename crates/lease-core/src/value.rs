@@ -1,5 +1,6 @@
 //! Values that are parsed once and are then valid everywhere.
 
+mod correlation;
 mod holder;
 mod loss;
 mod metadata;
@@ -7,6 +8,7 @@ mod name;
 mod token;
 
 pub use self::{
+    correlation::{Correlation, InvalidCorrelation},
     holder::{HolderId, InvalidHolderId},
     loss::{LeaseLost, LossReason},
     metadata::{InvalidMetadata, Metadata},

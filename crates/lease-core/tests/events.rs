@@ -10,10 +10,12 @@ use std::{
 };
 
 use lease_core::{
-    AttemptOutcome, ErrorKind, HolderId, LeaseEvent, LeaseOptions, LossReason, Observer, Released, WaitOutcome,
+    AttemptOutcome, Correlation, ErrorKind, HolderId, LeaseClient, LeaseEvent, LeaseOptions, LossReason, Metadata,
+    Observer, Released, TryAcquired, WaitOutcome,
 };
 use lease_testkit::Logged;
 use support::{TTL, TroubledStore, builder, client, drop_after, pass, settle};
+use tokio::time::sleep;
 use tracing::Level;
 
 #[derive(Debug, Clone, Default)]
@@ -142,4 +144,105 @@ async fn renewals_that_keep_failing_are_one_warning_and_the_loss_another() {
     lease.lost().await;
     settle().await;
     assert_eq!(warnings.lines().len(), 2);
+}
+
+/// Everything of one request is found by its id: the events, and what a caller sees that is blocked.
+#[tokio::test(start_paused = true)]
+async fn a_correlation_id_is_in_all_events_and_in_the_metadata() {
+    let store = TroubledStore::new();
+    let events = Events::default();
+    let client = builder(&store).observer(events.clone()).build();
+    let id = Correlation::new("req-7").unwrap();
+    let options = LeaseOptions::new(TTL).with_correlation(id.clone());
+    let lease = client.acquire("job", &options).await.unwrap();
+    assert_eq!(lease.correlation(), Some(&id));
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.acquire("job", options).await.map(drop) }
+    });
+    settle().await;
+    let seen = client.try_acquire("job", TTL).await.unwrap();
+    let TryAcquired::Held { by: Some(record), .. } = seen else { panic!("{seen:?}") };
+    assert_eq!(record.metadata.get("correlation"), Some("req-7"));
+
+    lease.set_metadata(Metadata::new([("step", "2")]).unwrap()).await.unwrap();
+    let record = client.inspect("job").await.unwrap().unwrap();
+    assert_eq!((record.metadata.get("correlation"), record.metadata.get("step")), (Some("req-7"), Some("2")));
+    sleep(TTL).await;
+    store.close_gate();
+    sleep(TTL / 2).await;
+    store.open_gate();
+    sleep(TTL / 2).await;
+    lease.release().await.unwrap();
+    waiting.await.unwrap().unwrap();
+    sleep(TTL).await;
+
+    let mut kinds = std::collections::BTreeSet::new();
+    for event in events.of(|event| Some(event.clone())) {
+        let text = format!("{event:?}");
+        let kind = text.split([' ', '{']).next().unwrap().to_owned();
+        // One try was made without it.
+        let is_other = kind == "Attempted" && text.contains("outcome: Held") && text.contains("correlation: None");
+        assert!(text.contains(r#"correlation: Some("req-7")"#) || is_other, "{text}");
+        kinds.insert(kind);
+    }
+    let expected = [
+        "Attempted",
+        "Granted",
+        "Jeopardy",
+        "Lost",
+        "Recovered",
+        "Released",
+        "RenewalFailed",
+        "Renewed",
+        "WaitEnded",
+        "WaitStarted",
+    ];
+    assert!(kinds.iter().map(String::as_str).eq(expected), "{kinds:?}");
+}
+
+/// Neither panics nor delays of an observer cost a lease; both are counted.
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_or_is_slow_costs_no_lease() {
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Observer for Panics {
+        fn observe(&self, _: &LeaseEvent) {
+            panic!("always");
+        }
+    }
+
+    let events = Events::default();
+    let client = builder(&TroubledStore::new()).observer(Panics).observer(events.clone()).build();
+    let lease = client.acquire("job", TTL).await.unwrap();
+    sleep(TTL * 3).await;
+    assert!(lease.is_held());
+    lease.release().await.unwrap();
+    let seen = events.of(|_| Some(())).len() as u64;
+    assert!(seen > 10, "{seen}");
+    assert_eq!(client.health().observer_panics(), seen);
+    client.close().await.unwrap();
+}
+
+#[test]
+fn a_slow_observer_is_counted() {
+    #[derive(Debug)]
+    struct Slow;
+
+    impl Observer for Slow {
+        fn observe(&self, _: &LeaseEvent) {
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let client = LeaseClient::builder(lease_memory::MemoryStore::new()).observer(Slow).build();
+        let lease = client.acquire("job", TTL).await.unwrap();
+        assert!(lease.is_held());
+        // An attempt, and a grant.
+        assert_eq!(client.health().slow_observer_calls(), 2);
+        assert_eq!(client.health().observer_panics(), 0);
+    });
 }

@@ -10,8 +10,8 @@ use tracing::Instrument;
 
 use super::{lease::Lease, shared::Shared, try_acquired::TryAcquired};
 use crate::{
-    AcquireRequest, Acquired, AttemptOutcome, Claim, Error, ErrorKind, Grant, GrantId, HolderId, LeaseEvent, LeaseName,
-    LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result,
+    AcquireRequest, Acquired, AttemptOutcome, Claim, Correlation, Error, ErrorKind, Grant, GrantId, HolderId,
+    LeaseEvent, LeaseName, LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result,
     batch::{Answered, Request},
     grant::{Granted, PendingRelease, Plan, Schedule, Tenure},
 };
@@ -33,6 +33,7 @@ pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: 
 pub(super) struct Attempt {
     shared: Arc<Shared>,
     request: AcquireRequest,
+    correlation: Option<Correlation>,
     schedule: Schedule,
     began: Moment,
     /// How often the store was called.
@@ -67,12 +68,13 @@ impl Attempt {
             GrantId::random(),
             options.ttl,
         )
-        .with_metadata(options.metadata)
+        .with_metadata(options.metadata.with_correlation(options.correlation.as_ref()))
         .with_announce(options.announce);
-        let outcomes = Outcomes::new(shared, &request, schedule);
+        let outcomes = Outcomes::new(shared, &request, options.correlation.clone(), schedule);
         Self {
             shared: Arc::clone(shared),
             request,
+            correlation: options.correlation,
             schedule,
             began: shared.clock.now(),
             asked: 0,
@@ -107,7 +109,7 @@ impl Attempt {
         self.request.grant = GrantId::random();
         self.was_sent = false;
         self.outcomes.abandon();
-        self.outcomes = Outcomes::new(&self.shared, &self.request, self.schedule);
+        self.outcomes = Outcomes::new(&self.shared, &self.request, self.correlation.clone(), self.schedule);
     }
 
     /// Calls the store once.
@@ -137,6 +139,7 @@ impl Attempt {
                 Err(error) => AttemptOutcome::Failed(error.kind()),
             },
             took: now.saturating_since(began),
+            correlation: self.correlation.clone(),
         });
         match result {
             Ok(Acquired::Granted(grant)) => match self.schedule.after_grant(sent, now, grant.remaining) {
@@ -156,7 +159,14 @@ impl Attempt {
             self.shared.next_tenure(),
             Arc::clone(&self.shared.clock),
             self.shared.events.clone(),
-            Granted { claim: self.outcomes.claim(), token: grant.token, schedule: self.schedule, sent, plan },
+            Granted {
+                claim: self.outcomes.claim(),
+                token: grant.token,
+                correlation: self.correlation.clone(),
+                schedule: self.schedule,
+                sent,
+                plan,
+            },
         );
         tenure.report_grant(now, now.saturating_since(self.began), self.asked);
         match Lease::begin(&self.shared, tenure, plan) {
@@ -183,6 +193,7 @@ impl Drop for Attempt {
 struct Outcomes {
     shared: Arc<Shared>,
     claim: Claim,
+    correlation: Option<Correlation>,
     attempt_timeout: Duration,
     progress: Mutex<Progress>,
 }
@@ -201,11 +212,17 @@ struct Progress {
 }
 
 impl Outcomes {
-    fn new(shared: &Arc<Shared>, request: &AcquireRequest, schedule: Schedule) -> Arc<Self> {
+    fn new(
+        shared: &Arc<Shared>,
+        request: &AcquireRequest,
+        correlation: Option<Correlation>,
+        schedule: Schedule,
+    ) -> Arc<Self> {
         let claim = Claim::new(request.name.clone(), request.holder.clone(), request.grant);
         Arc::new(Self {
             shared: Arc::clone(shared),
             claim,
+            correlation,
             attempt_timeout: schedule.attempt_timeout,
             progress: Mutex::default(),
         })
@@ -243,7 +260,12 @@ impl Outcomes {
             drop(progress);
             let request = ReleaseRequest::new(self.claim());
             let timeout = self.attempt_timeout;
-            self.shared.release_in_background(PendingRelease { request, token: None, timeout });
+            self.shared.release_in_background(PendingRelease {
+                request,
+                token: None,
+                timeout,
+                correlation: self.correlation.clone(),
+            });
         }
     }
 

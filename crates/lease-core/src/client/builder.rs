@@ -78,7 +78,7 @@ impl ClientBuilder {
     #[must_use]
     pub fn build(self) -> LeaseClient {
         let holder = self.holder.unwrap_or_else(HolderId::random);
-        let (events, runtime) = (Events::new(self.observers), Runtime::new(self.runtime));
+        let (events, runtime) = (Events::new(self.observers, Arc::clone(&self.clock)), Runtime::new(self.runtime));
         LeaseClient::from_shared(Shared::new(self.store, holder, self.clock, runtime, events, self.close_grace))
     }
 }

@@ -33,6 +33,8 @@ pub struct ClientHealth {
     troubles: Vec<Trouble>,
     /// Since the last call of the store.
     last_call: Option<Duration>,
+    observer_panics: u64,
+    slow_observer_calls: u64,
 }
 
 /// Something that is wrong with a client.
@@ -96,7 +98,12 @@ impl ClientHealth {
         if shared.is_closed() {
             troubles.push(Trouble::Closing);
         }
-        Self { troubles, last_call: shared.contact.last_call().map(|last| now.saturating_since(last)) }
+        Self {
+            troubles,
+            last_call: shared.contact.last_call().map(|last| now.saturating_since(last)),
+            observer_panics: shared.events.panics(),
+            slow_observer_calls: shared.events.slow_calls(),
+        }
     }
 
     /// Returns whether the client can do its work without a restart of the process: its renewals run in time, and no work has
@@ -119,6 +126,18 @@ impl ClientHealth {
             Trouble::Unanswered { since } => is_recent && *since > within,
             Trouble::RenewalsStuck { .. } | Trouble::WorkOutlivesLease { .. } => false,
         })
+    }
+
+    /// Returns how many calls of observers have panicked since the client was created.
+    #[must_use]
+    pub fn observer_panics(&self) -> u64 {
+        self.observer_panics
+    }
+
+    /// Returns how many calls of observers took longer than 10 ms since the client was created.
+    #[must_use]
+    pub fn slow_observer_calls(&self) -> u64 {
+        self.slow_observer_calls
     }
 
     /// Returns everything that is wrong.

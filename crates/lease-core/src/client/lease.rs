@@ -4,8 +4,8 @@ use std::{fmt, future::Future, ops::Deref, pin::pin, sync::Arc, task::Poll, time
 
 use super::shared::{Phase, ScopeOf, Shared};
 use crate::{
-    FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LeaseStates, LossReason, Metadata, Moment, Released,
-    Result,
+    Correlation, FencingToken, HolderId, LeaseLost, LeaseName, LeaseState, LeaseStates, LossReason, Metadata, Moment,
+    Released, Result,
     grant::{PendingRelease, Plan, Tenure},
 };
 
@@ -158,6 +158,12 @@ impl LeaseHandle {
     #[must_use]
     pub fn token(&self) -> FencingToken {
         self.tenure.token
+    }
+
+    /// Returns the correlation id of the lease, if it has one.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&Correlation> {
+        self.tenure.correlation.as_ref()
     }
 
     /// Returns whether the lease is held. At most one guard of a name returns true at any time; the crate's page says under which

@@ -167,6 +167,7 @@ impl Shared {
             token: release.token,
             outcome: answered.result.clone(),
             took: self.clock.now().saturating_since(answered.sent),
+            correlation: release.correlation.clone(),
         });
         if repeats == 0 || !answered.result.as_ref().is_err_and(Error::is_transient) {
             return;

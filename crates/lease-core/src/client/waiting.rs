@@ -20,7 +20,8 @@ use super::{
     shared::{Phase, Shared},
 };
 use crate::{
-    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, Retry, WaitOutcome, random::Jitter,
+    Correlation, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, Retry, WaitOutcome,
+    random::Jitter,
 };
 
 /// The interval of the poll that backs up the push: from this to twice this.
@@ -380,6 +381,7 @@ struct Wait<'a> {
     shared: &'a Shared,
     name: &'a LeaseName,
     holder: HolderId,
+    correlation: Option<Correlation>,
     began: OnceLock<Moment>,
     outcome: WaitOutcome,
 }
@@ -387,13 +389,24 @@ struct Wait<'a> {
 impl<'a> Wait<'a> {
     fn new(shared: &'a Shared, name: &'a LeaseName, options: &LeaseOptions) -> Self {
         let holder = options.holder.as_ref().unwrap_or(&shared.holder).clone();
-        Self { shared, name, holder, began: OnceLock::new(), outcome: WaitOutcome::Dropped }
+        Self {
+            shared,
+            name,
+            holder,
+            correlation: options.correlation.clone(),
+            began: OnceLock::new(),
+            outcome: WaitOutcome::Dropped,
+        }
     }
 
     fn begin(&self) {
         self.began.get_or_init(|| {
-            let Self { shared, name, holder, .. } = self;
-            shared.events.emit(|| LeaseEvent::WaitStarted { name: (*name).clone(), holder: holder.clone() });
+            let Self { shared, name, holder, correlation, .. } = self;
+            shared.events.emit(|| LeaseEvent::WaitStarted {
+                name: (*name).clone(),
+                holder: holder.clone(),
+                correlation: correlation.clone(),
+            });
             shared.clock.now()
         });
     }
@@ -407,6 +420,7 @@ impl Drop for Wait<'_> {
             holder: self.holder.clone(),
             waited: self.shared.clock.now().saturating_since(*began),
             outcome: self.outcome,
+            correlation: self.correlation.clone(),
         });
     }
 }

@@ -12,8 +12,8 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    Claim, Clock, Error, FencingToken, HolderId, LeaseEvent, LeaseLost, LeaseName, LeaseState, LossReason, Metadata,
-    MetadataUpdate, Moment, ReleaseRequest, RenewRequest,
+    Claim, Clock, Correlation, Error, FencingToken, HolderId, LeaseEvent, LeaseLost, LeaseName, LeaseState, LossReason,
+    Metadata, MetadataUpdate, Moment, ReleaseRequest, RenewRequest,
     grant::{
         latch::{Extended, Latch},
         schedule::{Plan, Schedule},
@@ -27,6 +27,7 @@ pub(crate) struct Tenure {
     pub(crate) number: u64,
     pub(crate) claim: Claim,
     pub(crate) token: FencingToken,
+    pub(crate) correlation: Option<Correlation>,
     pub(crate) schedule: Schedule,
     /// Just before the request that brought the grant was sent.
     pub(crate) began: Moment,
@@ -45,6 +46,7 @@ pub(crate) struct Tenure {
 pub(crate) struct Granted {
     pub(crate) claim: Claim,
     pub(crate) token: FencingToken,
+    pub(crate) correlation: Option<Correlation>,
     pub(crate) schedule: Schedule,
     pub(crate) sent: Moment,
     pub(crate) plan: Plan,
@@ -58,6 +60,7 @@ pub(crate) struct PendingRelease {
     pub(crate) token: Option<FencingToken>,
     /// How long to wait for the answer.
     pub(crate) timeout: Duration,
+    pub(crate) correlation: Option<Correlation>,
 }
 
 /// Changes of metadata that the store has not confirmed yet. Every renewal carries them.
@@ -70,11 +73,12 @@ struct MetadataChanges {
 impl Tenure {
     /// Creates the tenure of a grant, counted from when its request was sent (S1).
     pub(crate) fn new(number: u64, clock: Arc<dyn Clock>, events: Events, granted: Granted) -> Self {
-        let Granted { claim, token, schedule, sent, plan } = granted;
+        let Granted { claim, token, correlation, schedule, sent, plan } = granted;
         Self {
             number,
             claim,
             token,
+            correlation,
             schedule,
             began: sent,
             latch: Latch::new(Arc::clone(&clock), schedule.tenure_ends(sent), plan.valid_until),
@@ -90,9 +94,9 @@ impl Tenure {
     /// Reports the grant, with the number of attempts and the time since it was requested.
     pub(crate) fn report_grant(&self, now: Moment, waited: Duration, attempts: u32) {
         self.events.emit(|| {
-            let (name, holder, token) = self.identity();
+            let (name, holder, token, correlation) = self.identity();
             let valid_for = self.valid_until().saturating_since(now);
-            LeaseEvent::Granted { name, holder, token, valid_for, waited, attempts }
+            LeaseEvent::Granted { name, holder, token, valid_for, waited, attempts, correlation }
         });
     }
 
@@ -177,14 +181,14 @@ impl Tenure {
             return false;
         };
         self.events.emit(|| {
-            let ((name, holder, token), now) = (self.identity(), self.clock.now());
+            let ((name, holder, token, correlation), now) = (self.identity(), self.clock.now());
             let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
-            LeaseEvent::Renewed { name, holder, token, valid_for, took }
+            LeaseEvent::Renewed { name, holder, token, valid_for, took, correlation }
         });
         if recovered {
             self.events.emit(|| {
-                let (name, holder, token) = self.identity();
-                LeaseEvent::Recovered { name, holder, token }
+                let (name, holder, token, correlation) = self.identity();
+                LeaseEvent::Recovered { name, holder, token, correlation }
             });
         }
         true
@@ -197,14 +201,14 @@ impl Tenure {
         }
         let jeopardy = self.latch.endanger();
         self.events.emit(|| {
-            let (name, holder, token) = self.identity();
-            LeaseEvent::RenewalFailed { name, holder, token, error: error.clone() }
+            let (name, holder, token, correlation) = self.identity();
+            LeaseEvent::RenewalFailed { name, holder, token, error: error.clone(), correlation }
         });
         if let Some(until) = jeopardy {
             self.events.emit(|| {
-                let (name, holder, token) = self.identity();
+                let (name, holder, token, correlation) = self.identity();
                 let remaining = until.saturating_since(self.clock.now());
-                LeaseEvent::Jeopardy { name, holder, token, remaining, error }
+                LeaseEvent::Jeopardy { name, holder, token, remaining, error, correlation }
             });
         }
     }
@@ -213,6 +217,7 @@ impl Tenure {
     pub(crate) fn change_metadata(&self, metadata: Metadata) {
         let mut changes = self.changes();
         changes.revision += 1;
+        let metadata = metadata.with_correlation(self.correlation.as_ref());
         changes.unconfirmed = Some(MetadataUpdate::new(changes.revision, metadata));
     }
 
@@ -241,7 +246,12 @@ impl Tenure {
             Some((successor, reserved)) => request.with_hold_for(hold_for.max(reserved)).with_reserved_for(successor),
             None => request.with_hold_for(hold_for),
         };
-        Some(PendingRelease { request, token: Some(self.token), timeout: self.schedule.attempt_timeout })
+        Some(PendingRelease {
+            request,
+            token: Some(self.token),
+            timeout: self.schedule.attempt_timeout,
+            correlation: self.correlation.clone(),
+        })
     }
 
     /// Returns when the loss was latched, if the lease is lost.
@@ -254,14 +264,14 @@ impl Tenure {
     fn report(&self, reason: LossReason) {
         self.lost_at.get_or_init(|| self.clock.now());
         self.events.emit(|| {
-            let (name, holder, token) = self.identity();
+            let (name, holder, token, correlation) = self.identity();
             let held_for = self.clock.now().saturating_since(self.began);
-            LeaseEvent::Lost { name, holder, token, reason, held_for }
+            LeaseEvent::Lost { name, holder, token, reason, held_for, correlation }
         });
     }
 
-    fn identity(&self) -> (LeaseName, HolderId, FencingToken) {
-        (self.claim.name.clone(), self.claim.holder.clone(), self.token)
+    fn identity(&self) -> (LeaseName, HolderId, FencingToken, Option<Correlation>) {
+        (self.claim.name.clone(), self.claim.holder.clone(), self.token, self.correlation.clone())
     }
 
     fn changes(&self) -> MutexGuard<'_, MetadataChanges> {

@@ -1,11 +1,14 @@
 //! Metadata of a lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use super::Correlation;
 
 /// A small map of text that is stored with a lease: a leader's address, a version.
 ///
-/// All keys and values together have at most [`Metadata::MAX_BYTES`], and no control characters. Everyone who can inspect the
-/// lease can read them, so they must not contain secrets.
+/// All keys and values together have at most [`Metadata::MAX_BYTES`], and no control characters. A
+/// [correlation id](Correlation::METADATA_KEY) does not count. Everyone who can inspect the lease can read the metadata, so it must
+/// not contain secrets.
 ///
 /// ```
 /// use lease_core::Metadata;
@@ -42,7 +45,8 @@ impl Metadata {
     ) -> Result<Self, InvalidMetadata> {
         let entries: BTreeMap<String, String> =
             entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let counted = entries.iter().filter(|(key, value)| !is_correlation(key, value));
+        let bytes = counted.map(|(key, value)| key.len() + value.len()).sum();
         if bytes > Self::MAX_BYTES {
             return Err(InvalidMetadata::TooLarge { bytes });
         }
@@ -50,6 +54,22 @@ impl Metadata {
             Some((key, _)) => Err(InvalidMetadata::ControlCharacter { key: key.clone() }),
             None => Ok(Self(entries)),
         }
+    }
+
+    /// Adds a correlation id, unless there is an entry of its key.
+    #[must_use]
+    pub(crate) fn with_correlation(mut self, correlation: Option<&Correlation>) -> Self {
+        if let Some(correlation) = correlation {
+            match self.0.entry(Correlation::METADATA_KEY.to_owned()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(correlation.as_str().to_owned());
+                }
+                Entry::Occupied(entry) => {
+                    tracing::debug!(target: "lease", kept = entry.get(), %correlation, "the metadata has a correlation id of its own");
+                }
+            }
+        }
+        self
     }
 
     /// Returns the value of a key.
@@ -68,6 +88,10 @@ impl Metadata {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+fn is_correlation(key: &str, value: &str) -> bool {
+    key == Correlation::METADATA_KEY && value.len() <= Correlation::MAX_BYTES
 }
 
 /// The error of entries that are not valid [`Metadata`].
@@ -114,6 +138,18 @@ mod tests {
         assert!(Metadata::new([("k", "v".repeat(Metadata::MAX_BYTES - 1))]).is_ok());
         let error = Metadata::new([("k", "v".repeat(Metadata::MAX_BYTES))]).unwrap_err();
         assert_eq!(error, InvalidMetadata::TooLarge { bytes: Metadata::MAX_BYTES + 1 });
+    }
+
+    #[test]
+    fn a_correlation_id_fits_besides_the_largest_metadata() {
+        let largest = Metadata::new([("k", "v".repeat(Metadata::MAX_BYTES - 1))]).unwrap();
+        let id = Correlation::new("x".repeat(Correlation::MAX_BYTES)).unwrap();
+        let both = largest.with_correlation(Some(&id));
+        assert_eq!(both.get("correlation"), Some(id.as_str()));
+        let text = serde_json::to_string(&both).unwrap();
+        assert_eq!(serde_json::from_str::<Metadata>(&text).unwrap(), both);
+        let own = Metadata::new([("correlation", "own")]).unwrap();
+        assert_eq!(own.with_correlation(Some(&id)).get("correlation"), Some("own"));
     }
 
     #[test]

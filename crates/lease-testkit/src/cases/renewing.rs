@@ -1,6 +1,6 @@
 //! What a renewal may do, and what it never does.
 
-use lease_core::{Acquired, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
+use lease_core::{Acquired, Correlation, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
 
 use crate::{
     bench::Bench,
@@ -114,7 +114,10 @@ pub async fn metadata_is_kept_with_the_grant(bench: &Bench) {
     let awkward = [("address", "10.0.0.7:443"), ("quote ' \" \\ $1 {}", "% _ ü 👍 null"), ("empty", "")];
     let size: usize = awkward.iter().map(|(key, value)| key.len() + value.len()).sum();
     let filler = "x".repeat(Metadata::MAX_BYTES - size - "filler".len());
-    let entries = awkward.into_iter().chain([("filler", filler.as_str())]);
+    // A correlation id comes on top of the largest size.
+    let id = "c".repeat(Correlation::MAX_BYTES);
+    let largest = [("filler", filler.as_str()), (Correlation::METADATA_KEY, id.as_str())];
+    let entries = awkward.into_iter().chain(largest);
     request.metadata = Metadata::new(entries).expect("the largest metadata");
     let claim = claim(&request, granted(&*store, &request).await);
     assert_eq!(inspected(&*other, &request.name).await.map(|record| record.metadata), Some(request.metadata.clone()));
