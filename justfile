@@ -45,6 +45,10 @@ lint:
 format:
     cargo fmt --all
 
+# Package everything as for a release, and run a program that depends on the packages alone.
+packages:
+    ./integration-tests/packages
+
 # The documentation, in a browser.
 doc:
     cargo doc --workspace --no-deps --open

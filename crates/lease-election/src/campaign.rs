@@ -236,7 +236,7 @@ impl Campaign {
         tokio::pin!(better);
         loop {
             let drain_at = match lease.state() {
-                LeaseState::Jeopardy { until } => Some(until - settings.grace),
+                LeaseState::Jeopardy { until, .. } => Some(until - settings.grace),
                 _ => None,
             };
             tokio::select! {

@@ -9,6 +9,7 @@ pub enum LeaseState {
     /// The lease is held, and is renewed as planned.
     Held,
     /// The lease is still held, but a renewal failed, is overdue, or its outcome is unknown. A warning, not a loss (L9).
+    #[non_exhaustive]
     Jeopardy {
         /// The moment, on the client's clock, at which the lease is lost unless a renewal succeeds before.
         until: Moment,

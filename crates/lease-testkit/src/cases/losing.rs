@@ -106,7 +106,9 @@ pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
         let jeopardy = next_of(&mut states, |state| matches!(state, LeaseState::Jeopardy { .. }));
         let until = bench.within("jeopardy", ttl, jeopardy).await;
         assert!(lease.is_held(), "it is a warning, not a loss");
-        assert!(matches!(until, LeaseState::Jeopardy { until } if until > bench.now() && until <= bench.now() + ttl));
+        assert!(
+            matches!(until, LeaseState::Jeopardy { until, .. } if until > bench.now() && until <= bench.now() + ttl)
+        );
         chaos.calm();
         bench.within("held again", ttl, next_of(&mut states, |state| *state == LeaseState::Held)).await;
     }
