@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use lease_core::{Clock, Moment, SystemClock};
 use sqlx::Connection;
 use tokio::{
     runtime::{self, Handle},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::AbortHandle,
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct Pool<O: Connect> {
     max_connections: usize,
     /// One permit for each connection in use.
     permits: Arc<Semaphore>,
+    /// For the one connection that is opened although its caller has stopped waiting.
+    spare: Arc<Semaphore>,
     /// How long [`Pool::get`] waits.
     timeout: Duration,
     state: Mutex<State<O::Connection>>,
@@ -89,7 +92,7 @@ impl<O: Connect> Pool<O> {
         let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(max_connections));
         let state = Mutex::new(State { idle: Vec::new(), reaper: None });
-        Self { connector, max_connections, permits, timeout, state }
+        Self { connector, max_connections, permits, spare: Arc::new(Semaphore::new(1)), timeout, state }
     }
 
     pub(crate) fn connector(&self) -> &Arc<O> {
@@ -97,19 +100,46 @@ impl<O: Connect> Pool<O> {
     }
 
     /// Returns an idle connection, or else a new one. Waits for a permit and for the server, at most for the timeout.
-    pub(crate) async fn get(&self) -> Result<Pooled<O::Connection>, sqlx::Error> {
+    pub(crate) async fn get(self: &Arc<Self>) -> Result<Pooled<O::Connection>, sqlx::Error> {
         let pooled = async {
             let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
             let (connection, origin) = match self.take_responsive().await {
                 Some(idle) => self.replace_if_old(idle).await,
                 None => {
                     self.make_room();
-                    (self.connector.connect().await?, Origin::here())
+                    (self.open().await?, Origin::here())
                 }
             };
             Ok(Pooled { connection, origin, permit: Some(permit) })
         };
         within(self.timeout, pooled).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    /// Opens a connection. If the caller stops waiting, it is opened all the same, and is idle for the next call: otherwise calls
+    /// with a timeout that is shorter than what connecting takes would never succeed, and each would cost the server a session. One
+    /// at a time, so that a server that cannot be reached holds up nothing.
+    async fn open(self: &Arc<Self>) -> Result<O::Connection, sqlx::Error> {
+        let Ok(runtime) = Handle::try_current() else { return self.connector.connect().await };
+        let (mut sender, opened) = oneshot::channel();
+        let (connector, pool) = (Arc::clone(&self.connector), Arc::downgrade(self));
+        let (spare, timeout) = (Arc::clone(&self.spare), self.timeout);
+        runtime.spawn(async move {
+            let mut connecting = pin!(connector.connect());
+            let connected = tokio::select! {
+                biased;
+                connected = &mut connecting => connected,
+                () = sender.closed() => {
+                    let Ok(_permit) = spare.try_acquire() else { return };
+                    within(timeout, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+                }
+            };
+            if let Err(Ok(connection)) = sender.send(connected)
+                && let Some(pool) = pool.upgrade()
+            {
+                pool.put(Pooled { connection, origin: Origin::here(), permit: None });
+            }
+        });
+        opened.await.unwrap_or(Err(sqlx::Error::PoolClosed))
     }
 
     /// Returns an idle connection without a permit, if there is one, so that no call has to wait for its permit.
@@ -340,6 +370,34 @@ mod tests {
         grow_old();
         assert_ne!(used(&pool).await, first);
         assert_eq!(pool.lock().idle.len(), 1);
+    }
+
+    /// As to a server that is busy, or far away.
+    struct SlowConnector(Connector);
+
+    impl Connect for SlowConnector {
+        type Connection = PgConnection;
+
+        async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            self.0.connect().await
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_that_are_shorter_than_connecting_takes_succeed_in_the_end() {
+        let server = integration_tests::Postgres::shared().await;
+        let connector = SlowConnector(Connector::new(parse(server.url()).unwrap()));
+        let pool = Arc::new(Pool::new(Arc::new(connector), 8, Duration::from_secs(5)));
+        let mut calls = 0;
+        while within(Duration::from_millis(100), pool.get()).await.is_none() {
+            calls += 1;
+            assert!(calls < 100, "none has succeeded");
+        }
+        assert!(calls >= 2, "it was to be slow");
+        // All other connects were cut off.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(pool.lock().idle.len() <= 1);
     }
 
     #[tokio::test]
