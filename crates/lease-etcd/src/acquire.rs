@@ -1,4 +1,4 @@
-//! Acquiring.
+//! Acquires leases.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,17 +17,18 @@ use crate::{
 
 const OPERATION: &str = "acquire";
 
-/// How often a name is tried that changes between the look and the attempt.
+/// The maximum number of attempts for a name that changes between the read and the attempt.
 const ROUNDS: usize = 4;
 
-/// How far a request has come.
+/// The progress of a request.
 enum Progress {
-    /// To be tried, in the belief that the name is free.
+    /// To be attempted, on the assumption that the name is free.
     TryFree,
-    /// To be tried, in the belief that it is reserved for this holder by this block.
+    /// To be attempted, on the assumption that this block reserves the name for this holder.
     TryReserved(Entry),
-    /// Only what is left is not known yet.
+    /// The grant of this request is in force. Its time left is not known yet.
     Own(Entry),
+    /// Another grant or a block has the name. Its time left is not known yet.
     Blocked(Entry),
     Done(Result<Acquired>),
 }
@@ -42,9 +43,9 @@ impl Shared {
                 Err(error) => Progress::Done(Err(error)),
             })
             .collect();
-        self.look_at_what_was_held(requests, &mut progress, began).await;
+        self.read_recently_held(requests, &mut progress, began).await;
         for round in 0..ROUNDS {
-            if !progress.iter().any(Progress::is_to_be_tried) {
+            if !progress.iter().any(Progress::is_pending) {
                 break;
             }
             self.attempt(requests, &mut progress, began, round == 0).await;
@@ -57,9 +58,9 @@ impl Shared {
         let mut answers = Vec::with_capacity(requests.len());
         for (request, progress) in requests.iter().zip(progress) {
             answers.push(match progress {
-                // Its etcd lease is gone, and the key with it, unless that has moved meanwhile.
+                // The etcd lease has ended, and the key with it, unless the key was moved meanwhile.
                 Progress::Own(entry) if matches!(remaining.get(&entry.lease), Some(Ok(None))) => {
-                    self.own_again(request, began).await
+                    self.own_after_expiry(request, began).await
                 }
                 progress => progress.answer(request, &remaining),
             });
@@ -73,11 +74,11 @@ impl Shared {
         answers
     }
 
-    /// Looks once more at what was the own grant, on an etcd lease that is gone.
-    async fn own_again(&self, request: &AcquireRequest, began: Moment) -> Result<Acquired> {
+    /// Reads the own grant once more, after the etcd lease that it was on has ended.
+    async fn own_after_expiry(&self, request: &AcquireRequest, began: Moment) -> Result<Acquired> {
         for _ in 0..ROUNDS {
-            let seen = self.read_one(OPERATION, &request.name).await.map_err(|failure| failure.error)?;
-            let progress = match Progress::after(request, seen) {
+            let found = self.read_one(OPERATION, &request.name).await.map_err(|failure| failure.error)?;
+            let progress = match Progress::after_read(request, found) {
                 Progress::TryFree | Progress::TryReserved(_) => return Ok(Acquired::Spent),
                 progress => progress,
             };
@@ -92,45 +93,46 @@ impl Shared {
                 return progress.answer(request, &remaining);
             }
         }
-        Err(crate::error::here(lease_core::ErrorKind::Unavailable, OPERATION, "the key changes all the time"))
+        Err(crate::error::here(lease_core::ErrorKind::Unavailable, OPERATION, "the key keeps changing: try again"))
     }
 
-    /// A look is a read, and is not written by every member like an attempt, lost ones too (L2).
-    async fn look_at_what_was_held(&self, requests: &[AcquireRequest], progress: &mut [Progress], now: Moment) {
+    /// Reads the names that were held a moment ago. Every member writes an attempt, even one that fails; a read is not written
+    /// (L2).
+    async fn read_recently_held(&self, requests: &[AcquireRequest], progress: &mut [Progress], now: Moment) {
         let was_held = |index: usize| self.recently_held.contains(&requests[index].name, now);
-        let looks: Vec<usize> =
-            (0..requests.len()).filter(|&index| progress[index].is_to_be_tried() && was_held(index)).collect();
-        let names: Vec<_> = looks.iter().map(|&index| &requests[index].name).collect();
-        let seen = self.read(OPERATION, &names).await;
-        for (index, seen) in looks.into_iter().zip(seen) {
-            progress[index] = match seen {
-                Ok(seen) => Progress::after(&requests[index], seen),
+        let indices: Vec<usize> =
+            (0..requests.len()).filter(|&index| progress[index].is_pending() && was_held(index)).collect();
+        let names: Vec<_> = indices.iter().map(|&index| &requests[index].name).collect();
+        let found = self.read(OPERATION, &names).await;
+        for (index, found) in indices.into_iter().zip(found) {
+            progress[index] = match found {
+                Ok(found) => Progress::after_read(&requests[index], found),
                 Err(failure) => Progress::Done(Err(failure.error)),
             };
         }
     }
 
-    /// Tries all that are to be tried, in one request if they fit.
+    /// Attempts all pending requests, in one transaction if they fit.
     async fn attempt(&self, requests: &[AcquireRequest], progress: &mut [Progress], began: Moment, is_first: bool) {
-        let (mut tried, mut steps) = (Vec::new(), Vec::new());
-        let to_be_tried = requests.iter().zip(&*progress).filter(|(_, progress)| progress.is_to_be_tried());
-        let ttls: Vec<_> = to_be_tried.map(|(request, _)| self.limits.rounded(request.ttl)).collect();
+        let (mut attempted, mut steps) = (Vec::new(), Vec::new());
+        let pending = requests.iter().zip(&*progress).filter(|(_, progress)| progress.is_pending());
+        let ttls: Vec<_> = pending.map(|(request, _)| self.limits.rounded(request.ttl)).collect();
         let buckets = self.buckets.newest_of(&self.connections, OPERATION, ttls).await;
         let acquired_at = wall_clock();
         for (index, request) in requests.iter().enumerate() {
-            if !progress[index].is_to_be_tried() {
+            if !progress[index].is_pending() {
                 continue;
             }
             match &buckets[&self.limits.rounded(request.ttl)] {
                 Ok(bucket) => {
                     steps.push(self.acquire_step(request, &progress[index], *bucket, acquired_at));
-                    tried.push((index, *bucket));
+                    attempted.push((index, *bucket));
                 }
                 Err(failure) => progress[index] = Progress::Done(Err(failure.error.clone())),
             }
         }
         let outcomes = self.transactions.commit(&self.connections, OPERATION, Access::Write, steps).await;
-        for ((index, bucket), outcome) in tried.into_iter().zip(outcomes) {
+        for ((index, bucket), outcome) in attempted.into_iter().zip(outcomes) {
             let request = &requests[index];
             progress[index] = match outcome {
                 Ok(outcome) if outcome.succeeded => {
@@ -138,10 +140,10 @@ impl Shared {
                     Progress::Done(granted(request, token, bucket.remaining(began)))
                 }
                 Ok(outcome) => match self.found(OPERATION, Access::Write, &request.name, &outcome) {
-                    Ok(seen) => Progress::after(request, seen),
+                    Ok(found) => Progress::after_read(request, found),
                     Err(failure) => Progress::Done(Err(failure.error)),
                 },
-                // Revoked behind our back, or expired on the way. Nothing was done: once more with another one.
+                // The bucket was revoked, or has expired on the way. Nothing was executed: try again with another bucket.
                 Err(Failure { cure: Cure::NewLease, .. }) if is_first => {
                     self.buckets.forget(bucket.id);
                     Progress::TryFree
@@ -151,14 +153,14 @@ impl Shared {
         }
     }
 
-    fn acquire_step(&self, request: &AcquireRequest, belief: &Progress, bucket: Bucket, at: SystemTime) -> Step {
+    fn acquire_step(&self, request: &AcquireRequest, assumption: &Progress, bucket: Bucket, at: SystemTime) -> Step {
         let (key, block) = (self.keys.grant(&request.name), self.keys.block(&request.name));
         let value = Record::new(request, bucket.ttl, at).to_bytes();
         let attached = Some(PutOptions::new().with_lease(bucket.id));
         let mut bytes = value.len() + 8 * key.len();
         let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Equal, 0)];
         let mut then = vec![TxnOp::put(key, value, attached.clone())];
-        if let Progress::TryReserved(entry) = belief {
+        if let Progress::TryReserved(entry) = assumption {
             bytes += entry.bytes();
             when.extend(entry.is_unchanged(&block));
             then.push(TxnOp::delete(block, None));
@@ -173,9 +175,9 @@ impl Shared {
 }
 
 impl Progress {
-    /// What a look tells this request.
-    fn after(request: &AcquireRequest, seen: Found) -> Self {
-        match (seen.grant, seen.block) {
+    /// Returns the progress of a request after its name was read.
+    fn after_read(request: &AcquireRequest, found: Found) -> Self {
+        match (found.grant, found.block) {
             (Some(grant), _) => {
                 let is_own = |record: &Record| record.belongs_to(&request.holder, request.grant);
                 if grant.record.as_ref().is_some_and(is_own) { Self::Own(grant) } else { Self::Blocked(grant) }
@@ -189,7 +191,7 @@ impl Progress {
         }
     }
 
-    fn is_to_be_tried(&self) -> bool {
+    fn is_pending(&self) -> bool {
         matches!(self, Self::TryFree | Self::TryReserved(_))
     }
 
@@ -197,11 +199,11 @@ impl Progress {
         let left = |entry: &Entry| remaining.get(&entry.lease).cloned().unwrap_or(Ok(None));
         match self {
             Self::Done(answer) => answer,
-            // It came and went between all looks.
+            // The name was taken and freed between all attempts.
             Self::TryFree | Self::TryReserved(_) => Ok(Acquired::Held { by: None, retry_after: None }),
             Self::Own(entry) => match left(&entry) {
                 Ok(Some(left)) => granted(request, entry.token, left.at_least),
-                // It has expired just now.
+                // The grant has just expired.
                 Ok(None) => Ok(Acquired::Spent),
                 Err(failure) => Err(failure.error),
             },
@@ -215,18 +217,18 @@ fn granted(request: &AcquireRequest, token: u64, remaining: Duration) -> Result<
     let handle = handle::seal(token, name, holder, *grant);
     match FencingToken::new(token) {
         Some(token) => Ok(Acquired::Granted(Grant::new(token, remaining).with_handle(handle))),
-        None => Err(crate::error::here(lease_core::ErrorKind::Internal, OPERATION, "etcd told no revision")),
+        None => Err(crate::error::here(lease_core::ErrorKind::Internal, OPERATION, "etcd returned no revision")),
     }
 }
 
-/// Who has it is told only with what is left of it.
+/// Returns the answer for a name that is held. It names the holder only if the time left is known.
 fn held(request: &AcquireRequest, entry: &Entry, left: Option<TimeLeft>) -> Acquired {
     let by = left.and_then(|left| entry.as_lease(&request.name, left));
     Acquired::Held { retry_after: by.as_ref().map(|by| by.remaining), by }
 }
 
-/// For people who inspect a lease; nothing is decided by it (S3).
-#[expect(clippy::disallowed_methods, reason = "the wall clock itself is asked for, and nothing is measured with it")]
+/// Returns the wall-clock time, which is shown to people who inspect a lease. No decision depends on it (S3).
+#[expect(clippy::disallowed_methods, reason = "the wall-clock time is wanted, and nothing is measured with it")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -1,4 +1,4 @@
-//! Looking at leases, and breaking them.
+//! Inspects, lists and breaks leases.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::{
     transactions::Step,
 };
 
-/// How many keys are read at a time: with the largest metadata they stay within the 4 MiB of an answer.
-const PAGE: i64 = 256;
+/// The number of keys per page. With the largest metadata, a page stays below the limit of 4 MiB for an answer.
+const PAGE_SIZE: i64 = 256;
 
-/// How often a break is tried whose key is renewed meanwhile.
+/// The maximum number of attempts for a lease that is renewed meanwhile.
 const ROUNDS: usize = 8;
 
 impl Shared {
@@ -24,20 +24,21 @@ impl Shared {
         const OPERATION: &str = "inspect";
         let began = self.connections.clock().now();
         for _ in 0..ROUNDS {
-            let seen = self.read_one(OPERATION, name).await.map_err(|failure| failure.error)?;
-            let Some(entry) = seen.grant.or(seen.block) else { return Ok(None) };
+            let found = self.read_one(OPERATION, name).await.map_err(|failure| failure.error)?;
+            let Some(entry) = found.grant.or(found.block) else { return Ok(None) };
             let mut remaining = self.remaining(OPERATION, [entry.lease], began).await;
             let left = remaining.remove(&entry.lease).transpose().map_err(|failure| failure.error)?;
-            // It is gone, and the key with it, unless that has moved meanwhile: only a key that is not there is nobody's (S19).
+            // The etcd lease has ended, and the key with it, unless the key was moved meanwhile. Only a missing key shows that the
+            // name is free (S19).
             let Some(left) = left.flatten() else { continue };
             if let Some(record) = entry.as_lease(name, left) {
                 return Ok(Some(record));
             }
             let key = self.keys.grant(name);
-            let message = format!("the value of {key} is not of this library: delete the key if nobody needs it");
+            let message = format!("the value of the key {key} is not a lease: delete the key if it is not needed");
             return Err(here(ErrorKind::Invalid, OPERATION, message));
         }
-        Err(here(ErrorKind::Unavailable, OPERATION, "the lease changes all the time"))
+        Err(here(ErrorKind::Unavailable, OPERATION, "the lease keeps changing: try again"))
     }
 
     pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
@@ -50,14 +51,14 @@ impl Shared {
             let remaining = self.remaining(OPERATION, page.values().map(|entry| entry.lease), began).await;
             for (name, entry) in page {
                 let left = remaining.get(&entry.lease).cloned().transpose().map_err(|failure| failure.error)?;
-                // Both keys of a name may be on two pages.
+                // The two keys of a name may be on two pages.
                 if records.last().is_some_and(|last: &LeaseRecord| last.name == name) {
                     continue;
                 }
-                // A value that is not of this library is nobody's lease.
+                // A value that this crate has not written is not a lease.
                 records.extend(match left.flatten() {
                     Some(left) => entry.as_lease(&name, left),
-                    // Where the etcd lease is gone, so is the key, unless it has moved meanwhile.
+                    // The etcd lease has ended, and the key with it, unless the key was moved meanwhile.
                     None if entry.record.is_some() => self.inspect(&name).await?,
                     None => None,
                 });
@@ -71,7 +72,7 @@ impl Shared {
         Ok(records)
     }
 
-    /// Some names from this key on, and the key to go on with, if there are more.
+    /// Returns a page of names from this key on, and the first key of the next page, if there is one.
     async fn page(
         &self,
         operation: &'static str,
@@ -81,7 +82,7 @@ impl Shared {
     ) -> Result<(BTreeMap<LeaseName, Entry>, Option<Vec<u8>>), Failure> {
         let options = GetOptions::new()
             .with_range(end)
-            .with_limit(i64::try_from(limit).map_or(PAGE, |limit| limit.clamp(1, PAGE)))
+            .with_limit(i64::try_from(limit).map_or(PAGE_SIZE, |limit| limit.clamp(1, PAGE_SIZE)))
             .with_sort(SortTarget::Key, SortOrder::Ascend);
         let answer = self.connections.call(operation, Access::Read, |client| {
             let (from, options) = (from.clone(), Some(options.clone()));
@@ -92,7 +93,7 @@ impl Shared {
         for pair in answer.kvs() {
             match self.keys.parse(pair.key()) {
                 Some((name, Role::Grant)) => drop(page.insert(name, Entry::of_grant(pair))),
-                // Of a name that has a grant as well, the grant counts; it comes first.
+                // If a name has a grant and a block, the grant counts. It comes first.
                 Some((name, Role::Block)) => drop(page.entry(name).or_insert_with(|| Entry::of_block(pair))),
                 Some((_, Role::Announcement)) | None => {}
             }
@@ -109,12 +110,12 @@ impl Shared {
             };
             match broken {
                 Ok(Some(released)) => return Ok(released),
-                // It was renewed, or ended, since it was read.
+                // The grant was renewed, or has ended, since it was read.
                 Ok(None) => {}
                 Err(failure) => return Err(failure.error),
             }
         }
-        Err(here(ErrorKind::Unavailable, "break", "the lease changes all the time"))
+        Err(here(ErrorKind::Unavailable, "break", "the lease keeps changing: try again"))
     }
 
     async fn try_break_now(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
@@ -122,7 +123,7 @@ impl Shared {
         let of_token = |entry: &Entry| entry.token == token.get();
         let (key, entry) = match (grant.filter(of_token), block.filter(of_token)) {
             (Some(grant), _) => (self.keys.grant(name), grant),
-            // Only blocked any more.
+            // The grant has ended; only the block is left.
             (None, Some(block)) => (self.keys.block(name), block),
             (None, None) => return Ok(Some(Released::NotHeld)),
         };
@@ -132,21 +133,21 @@ impl Shared {
         Ok(outcome.succeeded.then_some(Released::Freed))
     }
 
-    /// The grant's key goes, and with it every right to renew, release or fence (S22). A block takes its place on the same
-    /// etcd lease, for what is left of it.
+    /// Deletes the grant's key, which ends every right to renew or release, and makes the fence fail (S22). Puts a block in its
+    /// place, on the same etcd lease, for the time that is left.
     async fn try_break_after_expiry(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
         let Some(entry) = self.read_one("break", name).await?.grant.filter(|entry| entry.token == token.get()) else {
             return Ok(Some(Released::NotHeld));
         };
         let (Some(record), true) = (&entry.record, entry.lease != 0) else {
-            let message = "this key never expires by itself, or its value is not of this library: use Break::Now";
+            let message = "the key of this lease never expires, or its value is not a lease: use Break::Now";
             let error = here(ErrorKind::Invalid, "break", message);
             return Err(Failure { error, cure: Cure::None });
         };
         let value = record.block(token.get(), How::Broken, None).to_bytes();
         let key = self.keys.grant(name);
         let mut when = entry.is_unchanged(&key).to_vec();
-        // What it is on tells how long it lasts.
+        // The block must be on the etcd lease that the grant is on, so that it lasts as long.
         when.push(Compare::lease(key.as_str(), CompareOp::Equal, entry.lease));
         let step = Step {
             when,
@@ -158,7 +159,7 @@ impl Shared {
         };
         match self.transactions.commit_one(&self.connections, "break", Access::Write, step).await {
             Ok(outcome) => Ok(outcome.succeeded.then_some(Released::Freed)),
-            // It has expired since it was read.
+            // The grant has expired since it was read.
             Err(Failure { cure: Cure::NewLease, .. }) => Ok(None),
             Err(failure) => Err(failure),
         }

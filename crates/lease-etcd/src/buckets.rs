@@ -15,18 +15,19 @@ use crate::{
     error::{Access, Cure, Failure},
 };
 
-/// An etcd lease that is never kept alive. All that this store acquires or renews within a tenth of its ttl is attached to
-/// it. A renewed key has moved on to a newer one before it expires; what was not renewed dies with it.
+/// An etcd lease that is never kept alive. All keys that this store acquires or renews within a tenth of its ttl are attached to
+/// it. A renewal moves a key to a newer bucket before the old one expires. A key that is not renewed is deleted when its bucket
+/// expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bucket {
     pub(crate) id: i64,
-    /// Before the server was asked for it: it expires a ttl after that at the earliest (S1).
+    /// The moment just before the request for it was sent. The bucket does not expire earlier than a ttl after it (S1).
     sent: Moment,
     pub(crate) ttl: Duration,
 }
 
 impl Bucket {
-    /// What is left of it for somebody who began at this moment; never more than its ttl.
+    /// Returns the time left for a call that began at this moment; at most the ttl.
     pub(crate) fn remaining(&self, began: Moment) -> Duration {
         (self.sent + self.ttl).saturating_since(began).min(self.ttl)
     }
@@ -39,31 +40,31 @@ impl Bucket {
 /// The buckets of one store, by their ttl in seconds.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    shelves: Mutex<HashMap<u64, Shelf>>,
+    by_ttl: Mutex<HashMap<u64, SameTtl>>,
     next_serial: Mutex<i64>,
 }
 
 /// All buckets of one ttl.
 #[derive(Debug, Default)]
-struct Shelf {
-    /// The oldest first.
+struct SameTtl {
+    /// The buckets, the oldest first.
     buckets: VecDeque<Bucket>,
-    /// Whoever has it brings the next one.
-    errand: Arc<tokio::sync::Mutex<()>>,
+    /// Held by the caller that creates the next bucket.
+    creating: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The lower bits of a lease id count the buckets of a store, from a random number on. The upper ones are its ttl.
+/// The lower bits of an etcd lease's id count the buckets of a store, from a random number on. The upper bits are its ttl.
 const SERIAL_BITS: u32 = 38;
 
 impl Buckets {
     pub(crate) fn new() -> Self {
-        // So that two stores do not choose the same ids; where they do, the server refuses the second.
+        // A random start, so that two stores do not choose the same ids. If they do, the server refuses the second one.
         let first = rand::random_range(1..1 << (SERIAL_BITS - 1));
-        Self { shelves: Mutex::default(), next_serial: Mutex::new(first) }
+        Self { by_ttl: Mutex::default(), next_serial: Mutex::new(first) }
     }
 
-    /// A bucket that was asked for less than a tenth of its ttl ago. (Up to a quarter, while somebody else brings a newer one:
-    /// a call that hangs holds up nobody, L7.)
+    /// Returns a bucket that is younger than a tenth of its ttl. Creates one if there is none. While another caller creates one,
+    /// a bucket younger than a quarter of its ttl is returned, so that a call that hangs does not hold up other callers (L7).
     pub(crate) async fn newest(
         &self,
         connections: &Connections,
@@ -72,18 +73,18 @@ impl Buckets {
     ) -> Result<Bucket, Failure> {
         let clock = connections.clock();
         loop {
-            let (newest, errand) = self.look(ttl);
+            let (newest, creating) = self.newest_known(ttl);
             let age = newest.map(|bucket| bucket.age(clock.now()));
             if let (Some(bucket), Some(age)) = (newest, age)
                 && age < bucket.ttl / 10
             {
                 return Ok(bucket);
             }
-            if let Ok(_errand) = errand.try_lock() {
-                // The one before may have come back just now.
-                match self.look(ttl).0 {
+            if let Ok(_lock) = creating.try_lock() {
+                // Another caller may just have created one.
+                match self.newest_known(ttl).0 {
                     Some(bucket) if Some(bucket) != newest => continue,
-                    _ => return self.bring(connections, operation, ttl).await,
+                    _ => return self.create(connections, operation, ttl).await,
                 }
             }
             if let (Some(bucket), Some(age)) = (newest, age)
@@ -92,14 +93,14 @@ impl Buckets {
                 return Ok(bucket);
             }
             tokio::select! {
-                _ = errand.lock() => {}
-                // Whoever was sent does not come back.
-                () = clock.sleep_until(clock.now() + ttl / 20) => return self.bring(connections, operation, ttl).await,
+                _ = creating.lock() => {}
+                // The other caller's request may hang.
+                () = clock.sleep_until(clock.now() + ttl / 20) => return self.create(connections, operation, ttl).await,
             }
         }
     }
 
-    /// The newest bucket of each of these ttls. Those that are to be brought are asked for at the same time (L7).
+    /// Returns the newest bucket of each of these ttls. Those that must be created are created in parallel (L7).
     pub(crate) async fn newest_of(
         &self,
         connections: &Connections,
@@ -113,7 +114,7 @@ impl Buckets {
             .collect()
     }
 
-    /// A bucket of its own, that lasts for the whole time from now on.
+    /// Creates a bucket that is not shared, and lasts for the whole ttl from now on.
     pub(crate) async fn fresh(
         &self,
         connections: &Connections,
@@ -132,32 +133,33 @@ impl Buckets {
                 .await;
             attempts -= 1;
             match granted {
-                // What is granted counts: the server may have a minimum.
+                // The granted ttl counts, because the server may have a minimum.
                 Ok(granted) => {
                     let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or_default());
                     return Ok(Bucket { id, sent, ttl });
                 }
-                // The id is taken: by another store, or by an attempt whose answer was lost.
+                // The id is in use, by another store or by an attempt whose answer was lost.
                 Err(Failure { cure: Cure::NewLease, .. }) if attempts > 0 => {}
                 Err(failure) => return Err(failure),
             }
         }
     }
 
-    /// The bucket with this id, if it is of this store and may still be there.
+    /// Returns the bucket with this id, if this store has created it and it may not have expired.
     pub(crate) fn known(&self, id: i64) -> Option<Bucket> {
-        let shelves = self.lock();
-        shelves.get(&seconds_of(id))?.buckets.iter().find(|bucket| bucket.id == id).copied()
+        let by_ttl = self.lock();
+        by_ttl.get(&seconds_of(id))?.buckets.iter().find(|bucket| bucket.id == id).copied()
     }
 
-    /// The server says that it is gone, before its time: nothing more is attached to it.
+    /// Removes a bucket that has ended early, according to the server. No further keys are attached to it.
     pub(crate) fn forget(&self, id: i64) {
-        if let Some(shelf) = self.lock().get_mut(&seconds_of(id)) {
-            shelf.buckets.retain(|bucket| bucket.id != id);
+        if let Some(same_ttl) = self.lock().get_mut(&seconds_of(id)) {
+            same_ttl.buckets.retain(|bucket| bucket.id != id);
         }
     }
 
-    async fn bring(
+    /// Creates a bucket that all callers share from now on.
+    async fn create(
         &self,
         connections: &Connections,
         operation: &'static str,
@@ -165,27 +167,27 @@ impl Buckets {
     ) -> Result<Bucket, Failure> {
         let bucket = self.fresh(connections, operation, ttl).await?;
         let now = connections.clock().now();
-        let mut shelves = self.lock();
-        // Those that have expired are known to nobody any more; nor are ttls that nobody asks for.
-        shelves.retain(|_, shelf| {
-            shelf.buckets.retain(|bucket| bucket.age(now) < bucket.ttl * 2);
-            !shelf.buckets.is_empty() || Arc::strong_count(&shelf.errand) > 1
+        let mut by_ttl = self.lock();
+        // Removes expired buckets, and ttls that are not in use.
+        by_ttl.retain(|_, same_ttl| {
+            same_ttl.buckets.retain(|bucket| bucket.age(now) < bucket.ttl * 2);
+            !same_ttl.buckets.is_empty() || Arc::strong_count(&same_ttl.creating) > 1
         });
-        let buckets = &mut shelves.entry(ttl.as_secs()).or_default().buckets;
+        let buckets = &mut by_ttl.entry(ttl.as_secs()).or_default().buckets;
         let place = buckets.partition_point(|other| other.id < bucket.id);
         buckets.insert(place, bucket);
         Ok(bucket)
     }
 
-    fn look(&self, ttl: Duration) -> (Option<Bucket>, Arc<tokio::sync::Mutex<()>>) {
-        let mut shelves = self.lock();
-        let shelf = shelves.entry(ttl.as_secs()).or_default();
-        (shelf.buckets.back().copied(), Arc::clone(&shelf.errand))
+    fn newest_known(&self, ttl: Duration) -> (Option<Bucket>, Arc<tokio::sync::Mutex<()>>) {
+        let mut by_ttl = self.lock();
+        let same_ttl = by_ttl.entry(ttl.as_secs()).or_default();
+        (same_ttl.buckets.back().copied(), Arc::clone(&same_ttl.creating))
     }
 
-    /// An id, and the moment from which on its time counts. Both are greater than all before of this store and ttl, and the id
-    /// is greater than those of all shorter ttls: so a transaction can see by the ids alone whether a key would move
-    /// forwards, and a delayed renewal moves nothing back (S7).
+    /// Returns the id of the next bucket, and the moment from which its ttl counts. Both are greater than all earlier ones of this
+    /// store and ttl, and the id is greater than those of all shorter ttls. So a transaction can compare the ids to ensure that a
+    /// key moves to a later expiry only, and a delayed renewal never moves a key back (S7).
     fn next_id(&self, ttl: Duration, clock: &dyn Clock) -> (i64, Moment) {
         let mut next_serial = self.next_serial.lock().unwrap_or_else(PoisonError::into_inner);
         let serial = *next_serial;
@@ -194,12 +196,12 @@ impl Buckets {
         ((seconds << SERIAL_BITS) | serial, clock.now())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Shelf>> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, SameTtl>> {
+        self.by_ttl.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The ttl in an id of ours, in seconds.
+/// Returns the ttl in the id of a bucket, in seconds.
 fn seconds_of(id: i64) -> u64 {
     u64::try_from(id >> SERIAL_BITS).unwrap_or_default()
 }
@@ -225,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_has_what_is_left_of_it() {
+    fn a_bucket_lasts_for_its_ttl_from_the_request_on() {
         let sent = Moment::from_origin(Duration::from_secs(10));
         let bucket = Bucket { id: 1, sent, ttl: Duration::from_secs(30) };
         assert_eq!(bucket.remaining(sent + Duration::from_secs(3)), Duration::from_secs(27));
-        // Asked for while the call was under way: the call began earlier.
+        // Created while the call was in flight: the call began earlier.
         assert_eq!(bucket.remaining(sent - Duration::from_secs(3)), Duration::from_secs(30));
         assert_eq!(bucket.remaining(sent + Duration::from_secs(31)), Duration::ZERO);
     }

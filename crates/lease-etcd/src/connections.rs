@@ -1,4 +1,4 @@
-//! The connection in use, and how calls are made on it.
+//! Makes calls, each on the connection in use.
 
 use std::{
     fmt,
@@ -18,37 +18,37 @@ use crate::{
     slots::{SharedConnect, Slot, Slots},
 };
 
-/// One connection at a time, to one member of the cluster at a time.
+/// The connections of a store: one at a time per runtime, to one member of the cluster.
 ///
-/// The driver spreads its calls over all endpoints, dead ones too, so its client here has one endpoint only. A call that
-/// fails with its connection, has no answer in time, or is abandoned by its caller, ends the use of that connection: the
-/// next call goes to the next endpoint on a new one, and the old one closes when the calls that still are on it have
+/// The driver spreads its calls over all endpoints, including those that do not answer, so its client has one endpoint only
+/// here. If a call fails with its connection, is not answered in time, or is abandoned by its caller, the connection is left:
+/// the next call goes to the next endpoint on a new connection, and the old one closes when the calls in flight on it have
 /// ended (S24).
 ///
-/// A connection is made once, for all who wait for it, in a task that nobody who waits can cut short: who gives up before
-/// anything of his own was sent has nothing to leave. Else a server that is slow to let clients in would never let any in.
+/// A connection is made once for all callers that wait for it, in a task that no caller can cancel. A caller that gives up
+/// before its call was sent leaves no connection. Otherwise a server with slow logins would never complete one.
 pub(crate) struct Connections {
     source: Source,
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
     slots: Arc<Mutex<Slots>>,
-    /// The number of the connection that was left last, for streams that may be dead with it.
+    /// The number of the connection that was left last. Streams on it may be dead as well.
     left: watch::Sender<u64>,
     history: History,
 }
 
-/// What a call of the driver returns, once it has what it needs.
+/// The future of a call of the driver.
 pub(crate) type Reply<T> = BoxFuture<'static, Result<T, etcd_client::Error>>;
 
-/// Where connections come from.
+/// The source of connections.
 pub(crate) enum Source {
-    /// The application's own client: it is used as it is, for ever.
+    /// The application's client. It is never replaced.
     Given(Box<Client>),
     /// These endpoints, in turn.
     Endpoints(Arc<Endpoints>),
 }
 
-/// What calls are made on.
+/// A connection to make a call on.
 #[derive(Clone)]
 struct Connection {
     number: u64,
@@ -60,18 +60,18 @@ impl Connections {
     pub(crate) fn new(source: Source, clock: Arc<dyn Clock>, request_timeout: Duration) -> Self {
         let endpoint = match &source {
             Source::Given(_) => 0,
-            // So that not all processes with the same list are on one member, and move together.
+            // A random start, so that processes with the same list do not all use one member, and do not move together.
             Source::Endpoints(endpoints) => rand::random_range(0..endpoints.urls.len().max(1)),
         };
         let slots = Arc::new(Mutex::new(Slots::starting_at(endpoint)));
         Self { source, clock, request_timeout, slots, left: watch::Sender::new(0), history: History::default() }
     }
 
-    /// Makes a call. One that surely was not done is tried on every endpoint once, as far as the time goes.
+    /// Makes a call. A call that was certainly not executed is tried once on every endpoint while time remains.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the call may have been done, and its connection is not used for further calls.
+    /// If the future is dropped, the call may have been executed. Its connection is not used for further calls.
     pub(crate) async fn call<T>(
         &self,
         operation: &'static str,
@@ -81,7 +81,7 @@ impl Connections {
         self.numbered_call(operation, access, call).await.map(|(_, answer)| answer)
     }
 
-    /// Makes a call as [`Connections::call`] does, and tells the number of the connection that has answered.
+    /// Makes a call as [`Connections::call`] does. Returns the number of the connection with the answer.
     pub(crate) async fn numbered_call<T>(
         &self,
         operation: &'static str,
@@ -103,12 +103,12 @@ impl Connections {
                 Err(failure) => failure,
             };
             if failure.cure == Cure::Login && may_log_in && self.has_user() {
-                // Nothing was done, and the next attempt waits for the login.
+                // The call was not executed. The next attempt waits for the login.
                 may_log_in = false;
                 continue;
             }
             attempts -= 1;
-            // What may have been done is repeated by nobody but the caller, as the same attempt (S13).
+            // A call that may have been executed is repeated only by the caller, as the same attempt (S13).
             let is_settled = failure.cure != Cure::Reconnect || failure.error.kind() == ErrorKind::Indeterminate;
             if is_settled || attempts == 0 || self.clock.now() >= deadline {
                 return Err(failure);
@@ -123,8 +123,8 @@ impl Connections {
         deadline: Moment,
         call: &(impl Fn(Client) -> Reply<T> + Send + Sync),
     ) -> Result<(u64, T), Failure> {
-        // An abandoned call leaves its connection behind (S24); so does one that fails with it. Who only waits for the
-        // connection leaves nothing.
+        // An abandoned call leaves its connection (S24), and so does a call that fails with it. A call that only waits for the
+        // connection does not.
         let mut unfinished = Unfinished { connections: self, number: NONE, reason: None };
         let connected = tokio::select! {
             biased;
@@ -151,7 +151,7 @@ impl Connections {
         outcome.map(|answer| (number, answer))
     }
 
-    /// The connection of this runtime, made if need be.
+    /// Returns the connection of this runtime. Makes one if there is none.
     async fn connection(&self) -> Result<Connection, Failure> {
         let endpoints = match &self.source {
             Source::Given(client) => return Ok(Connection { number: NONE, login: 0, client: (**client).clone() }),
@@ -165,7 +165,7 @@ impl Connections {
             match &slot.client {
                 Some(client) if !matches!(client.peek(), Some(Err(_))) => (slot.number, slot.login, client.clone()),
                 _ => {
-                    // A login alone is made where the connection is.
+                    // If only the login is missing, it is made on the existing connection.
                     if !slot.driver.as_ref().is_some_and(|driver| driver.is_attached_to(slot.number)) {
                         slot.endpoint = endpoint;
                     }
@@ -193,7 +193,7 @@ impl Connections {
         async move { task.await.unwrap_or_else(|_| Err(no_runtime())) }.boxed().shared()
     }
 
-    /// No connection stands yet: if the last one could not be made, that is why.
+    /// Returns the failure of a call whose time ended before there was a connection: the last failure to connect, if any.
     fn not_connected(&self, operation: &'static str) -> Failure {
         let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
         let slots = self.lock();
@@ -201,7 +201,7 @@ impl Connections {
         slot.and_then(|slot| slot.last_failure.clone()).unwrap_or_else(|| timed_out(operation, Access::Read))
     }
 
-    /// The server does not know the token of this login any more: the next call logs in anew.
+    /// Gives up the login, because the server has refused its token. The next call logs in again.
     fn forget_login(&self, number: u64, login: u64) {
         let mut slots = self.lock();
         if let Some(slot) = slots.slots.iter_mut().find(|slot| (slot.number, slot.login) == (number, login))
@@ -213,7 +213,7 @@ impl Connections {
         }
     }
 
-    /// Uses the connection with this number for nothing more.
+    /// Uses the connection with this number for no further calls, and logs the reason.
     pub(crate) fn leave(&self, number: u64, reason: &str) {
         let Source::Endpoints(endpoints) = &self.source else { return };
         let left = self.lock().leave(number);
@@ -224,17 +224,17 @@ impl Connections {
         }
     }
 
-    /// Whether this connection was not left.
+    /// Returns whether this connection was not left.
     pub(crate) fn is_in_use(&self, number: u64) -> bool {
         matches!(self.source, Source::Given(_)) || self.lock().slots.iter().any(|slot| slot.number == number)
     }
 
-    /// The number of the connection that was left last: it changes whenever one is.
+    /// Returns a receiver of the number of the connection that was left last.
     pub(crate) fn left(&self) -> watch::Receiver<u64> {
         self.left.subscribe()
     }
 
-    /// The endpoint that is in use, or will be by the next call.
+    /// Returns the endpoint that is in use, or that the next call will use.
     pub(crate) fn endpoint(&self) -> Option<&str> {
         let Source::Endpoints(endpoints) = &self.source else { return None };
         let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
@@ -270,15 +270,15 @@ impl Connections {
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the options nor the user: both may have a password.
+        // Prints neither the options nor the user: both may contain a password.
         f.debug_struct("Connections").field("endpoints", &self.endpoints()).finish_non_exhaustive()
     }
 }
 
-/// No connection has it.
+/// A number that no connection has.
 pub(crate) const NONE: u64 = u64::MAX;
 
-/// A call under way. Dropped before its end, it leaves its connection.
+/// A call in flight. Leaves its connection if it is dropped before its end.
 struct Unfinished<'a> {
     connections: &'a Connections,
     number: u64,

@@ -142,7 +142,7 @@ impl Connector {
                 Err(ConnectFailure { failure, pause: SHORT_PAUSE, driver: Some(driver) })
             }
             Ok(status) if status.is_learner() => {
-                let message = "this member is a learner, which serves nobody yet";
+                let message = "this member is a learner, which does not serve clients yet";
                 let error = here(ErrorKind::Unavailable, OPERATION, message);
                 let failure = Failure { error, cure: Cure::Reconnect };
                 Err(ConnectFailure { failure, pause: SHORT_PAUSE, driver: Some(driver) })

@@ -1,4 +1,4 @@
-//! What a failure of the driver or the server means to the caller.
+//! Classifies failures of the driver and the server.
 
 use std::{borrow::Cow, error::Error as StdError};
 
@@ -7,41 +7,41 @@ use tonic::{Code, ConnectError, Status};
 
 use crate::STORE;
 
-/// A failed call: what it means to the caller of the store, and what the store itself may do about it.
+/// A failed call: the error for the caller of the store, and what the store itself may do about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
     pub(crate) cure: Cure,
 }
 
-/// What may help.
+/// What the store may do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cure {
-    /// Nothing that the store can do.
+    /// Nothing.
     None,
-    /// Another connection, perhaps to another member.
+    /// Use another connection, perhaps to another member.
     Reconnect,
-    /// A new login: the server does not know who calls, and nothing was done.
+    /// Log in again: the server does not accept the token. The call was not executed.
     Login,
-    /// No login: the server asks nobody for one.
+    /// Use no login: authentication is switched off on the server.
     NoLogin,
-    /// Another etcd lease: nothing was done, because this one is gone or taken.
+    /// Use another etcd lease: this one has ended, or its id is taken. The call was not executed.
     NewLease,
-    /// Fewer operations in one transaction: nothing was done.
+    /// Send fewer operations in one transaction. The call was not executed.
     Split,
 }
 
-/// Whether a call may change something.
+/// Whether a call may change the state of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// It may be repeated without a thought: it reads, or what it leaves behind is of no effect.
+    /// The call may be repeated at will: it reads, or what it leaves behind has no effect.
     Read,
-    /// Once it may have reached the server, it may have been done.
+    /// The call may have been executed if it may have reached the server.
     Write,
 }
 
 impl Access {
-    /// What a call means that may have reached the server, and had no answer.
+    /// Returns the kind of error of a call that may have reached the server, and was not answered.
     fn unanswered(self) -> ErrorKind {
         match self {
             Self::Read => ErrorKind::Unavailable,
@@ -50,30 +50,32 @@ impl Access {
     }
 }
 
-/// An error of this store without a cause.
+/// Returns an error of this store without a source.
 pub(crate) fn here(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(kind, operation, message).in_store(STORE)
 }
 
-/// A call that had no answer in time.
+/// Returns the failure of a call that was not answered in time.
 pub(crate) fn timed_out(operation: &'static str, access: Access) -> Failure {
-    let error = here(access.unanswered(), operation, "etcd did not answer in time");
+    let error = here(access.unanswered(), operation, "etcd did not answer within the time limit");
     Failure { error, cure: Cure::Reconnect }
 }
 
-/// An answer that is not one to what was asked: it is not believed, and its connection is left (S25).
+/// Returns the failure of a call with an answer that does not match the request. The answer is not used, and its connection is
+/// left (S25).
 pub(crate) fn wrong_answer(operation: &'static str, access: Access) -> Failure {
-    let error = here(access.unanswered(), operation, "etcd's answer is not one to what was asked");
+    let error = here(access.unanswered(), operation, "etcd's answer does not match the request");
     Failure { error, cure: Cure::Reconnect }
 }
 
-/// The one table from the driver's errors.
+/// Classifies an error of the driver. There is no other place where this is done.
 pub(crate) fn classify(operation: &'static str, access: Access, error: etcd_client::Error) -> Failure {
     let (kind, cure, message) = judge(access, &error);
     Failure { error: here(kind, operation, message), cure }
 }
 
-/// The same for what belongs to connecting: nothing of the caller's was sent, so what cannot be understood may pass.
+/// Classifies an error of the driver while connecting. Nothing of the caller's was sent, so an unexpected answer counts as
+/// transient.
 pub(crate) fn classify_while_connecting(operation: &'static str, error: etcd_client::Error) -> Failure {
     let (kind, cure, message) = judge(Access::Read, &error);
     let kind = if kind == ErrorKind::Internal { ErrorKind::Unavailable } else { kind };
@@ -84,8 +86,8 @@ fn judge(access: Access, error: &etcd_client::Error) -> (ErrorKind, Cure, String
     use etcd_client::Error as Driver;
     match error {
         Driver::GRpcStatus(status) => of_status(access, status),
-        // Not repeated: an endpoint may have been written with a password in it.
-        Driver::InvalidUri(_) => (ErrorKind::Invalid, Cure::None, "an endpoint is no URL".to_owned()),
+        // Without the source: an endpoint may contain a password.
+        Driver::InvalidUri(_) => (ErrorKind::Invalid, Cure::None, "an endpoint is not a URL".to_owned()),
         Driver::InvalidArgs(message) => (ErrorKind::Invalid, Cure::None, message.clone()),
         Driver::TransportError(error) => (
             ErrorKind::Invalid,
@@ -97,11 +99,13 @@ fn judge(access: Access, error: &etcd_client::Error) -> (ErrorKind, Cure, String
         | Driver::LeaseKeepAliveError(message)
         | Driver::EndpointError(message)
         | Driver::Internal(message) => (access.unanswered(), Cure::Reconnect, message.clone()),
-        // Not repeated: a token or a user is to be one.
-        Driver::InvalidMetadataValue(_) => {
-            (ErrorKind::Invalid, Cure::None, "what is to be sent cannot stand in a header".to_owned())
-        }
-        other => (ErrorKind::Internal, Cure::None, format!("etcd's answer could not be used: {other}")),
+        // Without the source: the value may be a token or a user.
+        Driver::InvalidMetadataValue(_) => (
+            ErrorKind::Invalid,
+            Cure::None,
+            "a value cannot be sent as a gRPC header: use printable ASCII characters".to_owned(),
+        ),
+        other => (ErrorKind::Internal, Cure::None, format!("unexpected error of the etcd driver: {other}")),
     }
 }
 
@@ -115,7 +119,10 @@ fn of_status(access: Access, status: &Status) -> (ErrorKind, Cure, String) {
     };
     let message = match origin {
         Origin::Server if status.message().contains("database space exceeded") => {
-            format!("{}: its quota is used up (NOSPACE); compact, defragment and disarm the alarm", status.message())
+            let message = status.message();
+            format!(
+                "{message}: the storage quota of etcd is used up (NOSPACE): compact, defragment and disarm the alarm"
+            )
         }
         Origin::Server => status.message().to_owned(),
         _ => format!("etcd cannot be reached: {}", in_full(status)),
@@ -123,12 +130,12 @@ fn of_status(access: Access, status: &Status) -> (ErrorKind, Cure, String) {
     (kind, cure, message)
 }
 
-/// Who reports a failure.
+/// The origin of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// The driver: there was no connection.
+    /// The driver, because there was no connection.
     NeverSent,
-    /// The driver: the connection broke.
+    /// The driver, because the connection broke.
     Connection,
     /// The server.
     Server,
@@ -138,7 +145,7 @@ impl Origin {
     fn of(status: &Status) -> Self {
         let mut cause = status.source();
         if cause.is_none() {
-            // An end of the stream, or a proxy that speaks no gRPC: nothing that etcd says.
+            // The stream ended, or a proxy that does not speak gRPC has answered. etcd has no such messages.
             let broken = ["transport error", "h2 protocol error", "error reading a body", "grpc-status header missing"];
             let is_broken = broken.iter().any(|text| status.message().contains(text));
             return if is_broken { Self::Connection } else { Self::Server };
@@ -153,7 +160,8 @@ impl Origin {
     }
 }
 
-/// What the server itself says. A write that it refuses was not done; that it timed out or lost its leader says nothing.
+/// Classifies an error of the server. A write that the server refuses was not executed. After a timeout or the loss of the
+/// leader, the outcome is unknown.
 fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
     let says = |text: &str| message.contains(text);
     match code {
@@ -165,28 +173,28 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
         Code::OutOfRange | Code::ResourceExhausted if says("message") && says("larger") => {
             (ErrorKind::Invalid, Cure::Split)
         }
-        // a member that has lost its cluster says so before it does anything
+        // A member without a leader refuses a request before it does anything.
         Code::Unavailable if says("no leader") => (ErrorKind::Unavailable, Cure::Reconnect),
         Code::FailedPrecondition if says("not leader") => (ErrorKind::Unavailable, Cure::Reconnect),
-        // the driver says so of an answer: what was asked for has been done
+        // The driver's error about an answer: the request was executed.
         Code::OutOfRange if says("decoded message length too large") => match access {
             Access::Write => (ErrorKind::Indeterminate, Cure::None),
             Access::Read => (ErrorKind::Invalid, Cure::None),
         },
-        // its tokens are those of another time
+        // The token of the login has expired.
         Code::Unauthenticated => (ErrorKind::Denied, Cure::Login),
         Code::InvalidArgument if says("revision of auth store is old") => (ErrorKind::Unavailable, Cure::Login),
-        // there was no token: authentication was switched on meanwhile
+        // The request had no token: authentication was switched on meanwhile.
         Code::InvalidArgument if says("user name is empty") => (ErrorKind::Denied, Cure::Login),
         Code::FailedPrecondition if says("authentication is not enabled") => (ErrorKind::Invalid, Cure::NoLogin),
         Code::InvalidArgument if says("authentication failed") || says("user name") => (ErrorKind::Denied, Cure::None),
         Code::PermissionDenied => (ErrorKind::Denied, Cure::None),
-        // out of disk quota, too many requests; corrupt, not yet able
+        // Out of storage quota, too many requests; data corruption; a member that cannot serve this yet.
         Code::ResourceExhausted | Code::DataLoss => (ErrorKind::Unavailable, Cure::None),
         Code::Unavailable if says("not capable") || says("not supported for learner") => {
             (ErrorKind::Unavailable, Cure::Reconnect)
         }
-        // timed out, the leader changed, the server stopped: it may have been done
+        // A timeout, a change of the leader, a stopped server: the request may have been executed.
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
             (access.unanswered(), Cure::Reconnect)
         }
@@ -194,9 +202,9 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::NotFound | Code::AlreadyExists => {
             (ErrorKind::Invalid, Cure::None)
         }
-        // before anything was written down
+        // The proposal was dropped before it was written to the log.
         Code::Unknown if says("raft proposal dropped") => (ErrorKind::Unavailable, Cure::Reconnect),
-        // etcd uses it for what it has no code for, and that may be anything
+        // etcd uses this code for errors that have no other code.
         Code::Unknown => (access.unanswered(), Cure::None),
         Code::Ok | Code::Internal => (ErrorKind::Internal, Cure::None),
     }
@@ -207,7 +215,7 @@ fn is_about_certificates(status: &Status) -> bool {
     text.contains("certificate") || text.contains("unknownissuer")
 }
 
-/// An error with its causes: what matters is often at the end.
+/// Returns an error with its sources: the last of them often has the reason.
 fn in_full(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -227,8 +235,8 @@ mod tests {
 
     use ErrorKind::{Denied, Indeterminate, Internal, Invalid, Unavailable, Unsupported};
 
-    /// What a server says, what it means to a write and to a look, and what may help. First of each code in any other words, then the
-    /// messages of etcd that mean something else.
+    /// Code and message of the server; the kinds for a write and for a read, and the cure. For each code, first a message without
+    /// a meaning of its own, then the messages of etcd that mean something else.
     const REPLIES: [(Code, &str, ErrorKind, ErrorKind, Cure); 53] = [
         (Code::Ok, "", Internal, Internal, Cure::None),
         (Code::Cancelled, "context canceled", Indeterminate, Unavailable, Cure::Reconnect),
@@ -322,10 +330,10 @@ mod tests {
     ];
 
     #[test]
-    fn everything_that_a_server_says_has_its_kind_and_cure() {
+    fn every_error_of_the_server_has_its_kind_and_cure() {
         for (code, message, write, read, cure) in REPLIES {
             assert_eq!(of_server(code, message, Access::Write), (write, cure), "{code:?} {message} to a write");
-            assert_eq!(of_server(code, message, Access::Read), (read, cure), "{code:?} {message} to a look");
+            assert_eq!(of_server(code, message, Access::Read), (read, cure), "{code:?} {message} to a read");
             let status = etcd_client::Error::GRpcStatus(Status::new(code, message));
             let connecting = classify_while_connecting("connect", status).error.kind();
             assert_eq!(
@@ -341,8 +349,8 @@ mod tests {
         assert_eq!(Code::from_i32(17), Code::Unknown, "gRPC has more codes than the table");
     }
 
-    /// Fails to compile when the driver has another one: it belongs into the table below. (An application may switch on features of the
-    /// driver that bring more, so `judge` cannot do without a wildcard.)
+    /// Fails to compile when the driver has a new variant, which must then be added to the table below. (`judge` needs a
+    /// wildcard, because an application may enable features of the driver that add variants.)
     fn is_in_the_table(error: &etcd_client::Error) {
         use etcd_client::Error as Driver;
         match error {
@@ -353,13 +361,13 @@ mod tests {
         }
     }
 
-    /// Every variant of the driver's error: what it means to a write, to a look, and while connecting.
+    /// Every variant of the driver's error, with its kind for a write, for a read, and while connecting.
     #[test]
     fn every_error_of_the_driver_has_its_kind() {
         use etcd_client::Error as Driver;
         let secret = || "secret".to_owned();
         let no_uri = || "http://u:secret@[".parse::<tonic::codegen::http::Uri>().unwrap_err();
-        #[allow(invalid_from_utf8, reason = "it is to be invalid")]
+        #[allow(invalid_from_utf8, reason = "it must be invalid")]
         let no_text = || std::str::from_utf8(&[0xff]).unwrap_err();
         let no_header = || "secret\n".parse::<tonic::metadata::AsciiMetadataValue>().unwrap_err();
         let no_endpoint = || tonic::transport::Endpoint::from_shared("no url").unwrap_err();

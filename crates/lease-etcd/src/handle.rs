@@ -1,17 +1,18 @@
-//! The token in a grant's handle.
+//! The handle of a grant, which contains its token.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lease_core::{Claim, GrantId, HolderId, LeaseName};
 
-/// The handle of a grant: its token, sealed for its owner. Anybody else who presents the handle, or the owner for another
-/// name or nonce, gets a number out of it that no key has as its create revision. It guards the claim; whose grant
-/// the *key* is of, the transaction compares as well (S7, S11): see [`is_of`](crate::record::is_of).
+/// Returns the handle of a grant: its token, sealed with name, holder and nonce. Opened with any other name, holder or nonce, it
+/// gives a number that is the create revision of no key. This checks the claim; that the *key* belongs to the grant is compared
+/// in the transaction as well (S7, S11), see [`is_of`](crate::record::is_of).
 pub(crate) fn seal(token: u64, name: &LeaseName, holder: &HolderId, grant: GrantId) -> u64 {
     token ^ seal_of(name, holder, grant)
 }
 
-/// The create revision in a claim's handle; nothing where the grant's answer never arrived, or the claim is of nobody's grant.
+/// Returns the create revision in the handle of a claim, or `None` if the answer with the handle never arrived or the claim
+/// belongs to no grant.
 pub(crate) fn open(claim: &Claim) -> Option<i64> {
     let token = claim.handle ^ seal_of(&claim.name, &claim.holder, claim.grant);
     if claim.handle == 0 { None } else { i64::try_from(token).ok().filter(|token| *token > 0) }

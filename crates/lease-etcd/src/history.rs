@@ -1,11 +1,11 @@
-//! Whether the answers are of one history of one cluster.
+//! Checks that all answers belong to one history of one cluster.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use etcd_client::ResponseHeader;
 
-/// The cluster that answers, and how far its revisions have come. They never fall, unless data was lost or an older state was
-/// put back: that is the moment for which an operator wants a line in the log, since fencing tokens fall, too.
+/// The id of the cluster that answers, and its highest revision. Revisions never fall, unless data was lost or an older state
+/// was restored. Fencing tokens fall with them, so this is logged for the operator.
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<Known>);
 
@@ -15,33 +15,34 @@ struct Known {
     revision: i64,
 }
 
-/// What an answer tells about the history.
+/// The relation of an answer to the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Note {
-    GoesOn,
+    Continues,
     AnotherCluster,
-    HasFallen,
+    Fell,
 }
 
 impl History {
-    /// How far it has come. Whatever is asked from now on is answered at this revision or a later one.
+    /// Returns the highest revision. A request that is sent from now on is answered at this revision or a later one.
     pub(crate) fn revision(&self) -> i64 {
         self.lock().revision
     }
 
-    /// Takes note of an answer to what was asked when the history had come to the revision `before`.
-    pub(crate) fn goes_on(&self, before: i64, header: Option<&ResponseHeader>) {
+    /// Records the header of an answer. `before` is the highest revision when the request was sent. Logs a warning if the answer
+    /// does not continue the history.
+    pub(crate) fn observe(&self, before: i64, header: Option<&ResponseHeader>) {
         let Some(header) = header else { return };
         match self.note(before, header.cluster_id(), header.revision()) {
-            Note::GoesOn => {}
+            Note::Continues => {}
             Note::AnotherCluster => tracing::warn!(
                 cluster = format!("{:x}", header.cluster_id()),
-                "another etcd cluster answers: its grants and fencing tokens are not those of the one before"
+                "another etcd cluster answers: it has none of the leases and fencing tokens of the former cluster; check the endpoints"
             ),
-            Note::HasFallen => tracing::warn!(
+            Note::Fell => tracing::warn!(
                 from = before,
                 to = header.revision(),
-                "the revision of etcd has fallen: data was lost or an older state was put back, and fencing tokens begin anew"
+                "the revision of etcd has fallen: data was lost or an older state was restored, and fencing tokens start again from there"
             ),
         }
     }
@@ -50,11 +51,11 @@ impl History {
         let mut known = self.lock();
         let note = match known.cluster {
             Some(known) if known != cluster => Note::AnotherCluster,
-            _ if revision < before => Note::HasFallen,
-            _ => Note::GoesOn,
+            _ if revision < before => Note::Fell,
+            _ => Note::Continues,
         };
         known.cluster = Some(cluster);
-        known.revision = if note == Note::GoesOn { known.revision.max(revision) } else { revision };
+        known.revision = if note == Note::Continues { known.revision.max(revision) } else { revision };
         note
     }
 
@@ -70,16 +71,16 @@ mod tests {
     #[test]
     fn answers_that_come_out_of_order_are_one_history() {
         let history = History::default();
-        assert_eq!(history.note(0, 1, 10), Note::GoesOn);
-        // Two that were asked at the same time.
+        assert_eq!(history.note(0, 1, 10), Note::Continues);
+        // Two requests in flight at the same time.
         let before = history.revision();
-        assert_eq!(history.note(before, 1, 15), Note::GoesOn);
-        assert_eq!(history.note(before, 1, 12), Note::GoesOn);
+        assert_eq!(history.note(before, 1, 15), Note::Continues);
+        assert_eq!(history.note(before, 1, 12), Note::Continues);
         assert_eq!(history.revision(), 15);
-        // Lost, or another one: that one counts from now on.
-        assert_eq!(history.note(history.revision(), 1, 14), Note::HasFallen);
+        // Lost data, or another cluster: its state counts from now on.
+        assert_eq!(history.note(history.revision(), 1, 14), Note::Fell);
         assert_eq!(history.note(history.revision(), 2, 20), Note::AnotherCluster);
-        assert_eq!(history.note(history.revision(), 2, 20), Note::GoesOn);
+        assert_eq!(history.note(history.revision(), 2, 20), Note::Continues);
         assert_eq!(history.revision(), 20);
     }
 }

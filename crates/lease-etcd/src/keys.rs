@@ -1,18 +1,18 @@
-//! Which keys a lease has.
+//! The keys of a lease.
 
 use lease_core::LeaseName;
 
-/// The keys below a prefix. Names have no blanks, so what is set off by one belongs to no other name: `job blocked` is
-/// between `job` and every longer name (S21).
+/// The keys below a prefix. Names contain no blanks, so a key with a blank after the name cannot be the key of another name:
+/// `job blocked` is between `job` and every longer name (S21).
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     prefix: String,
 }
 
-/// Set off from the name by a blank: the key of what keeps a name blocked after its grant has ended.
+/// The end of the key that keeps a name blocked after its grant has ended.
 const BLOCKED: &str = " blocked";
 
-/// Below the prefix, before all names: the keys of announcements.
+/// The beginning, after the prefix, of the keys of announcements. These keys are before all names.
 const ANNOUNCED: &str = " announced/";
 
 impl Keys {
@@ -24,24 +24,25 @@ impl Keys {
         &self.prefix
     }
 
-    /// Of the grant in force. Its create revision is the token.
+    /// Returns the key of the grant in force. Its create revision is the token.
     pub(crate) fn grant(&self, name: &LeaseName) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    /// Of what keeps the name blocked without a grant.
+    /// Returns the key that keeps the name blocked without a grant.
     pub(crate) fn block(&self, name: &LeaseName) -> String {
         format!("{}{name}{BLOCKED}", self.prefix)
     }
 
-    /// Of the last announced grant.
+    /// Returns the key of the last announced grant.
     pub(crate) fn announcement(&self, name: &LeaseName) -> String {
         format!("{}{ANNOUNCED}{name}", self.prefix)
     }
 
-    /// The keys of all names that begin with `prefix` and come after `after`: from the first to before the second.
+    /// Returns the range of the keys of all names that begin with `prefix` and come after `after`: the first key, and the first
+    /// key after the range.
     pub(crate) fn range(&self, prefix: &str, after: Option<&LeaseName>) -> (Vec<u8>, Vec<u8>) {
-        // The first letter of a name is '!' at least.
+        // No character of a name is less than '!'.
         let first = if prefix.is_empty() { "!" } else { prefix };
         let mut from = format!("{}{first}", self.prefix);
         if let Some(after) = after {
@@ -50,18 +51,18 @@ impl Keys {
         (from.into_bytes(), end_of(&format!("{}{prefix}", self.prefix)))
     }
 
-    /// All keys of this library, to watch what is deleted.
+    /// Returns the range of all keys.
     pub(crate) fn all(&self) -> (Vec<u8>, Vec<u8>) {
         (self.prefix.clone().into_bytes(), end_of(&self.prefix))
     }
 
-    /// All announcements, to watch what is put.
+    /// Returns the range of the keys of all announcements.
     pub(crate) fn announcements(&self) -> (Vec<u8>, Vec<u8>) {
         let all = format!("{}{ANNOUNCED}", self.prefix);
         (all.clone().into_bytes(), end_of(&all))
     }
 
-    /// The name that a key of a grant, or of a block, is of; which of the two it is.
+    /// Returns the name that a key belongs to, and the role of the key.
     pub(crate) fn parse(&self, key: &[u8]) -> Option<(LeaseName, Role)> {
         let rest = std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?;
         let (name, role) = match (rest.strip_suffix(BLOCKED), rest.strip_prefix(ANNOUNCED)) {
@@ -73,7 +74,7 @@ impl Keys {
     }
 }
 
-/// What a key is for.
+/// The role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Grant,
@@ -81,11 +82,10 @@ pub(crate) enum Role {
     Announcement,
 }
 
-/// The first key after all that begin with this text, which is not empty and ASCII in its last letter or ends before the
-/// largest byte in any case.
+/// Returns the first key after all keys that begin with this text, which must not be empty.
 fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
-    // UTF-8 has no byte 0xff, so there is always a next one.
+    // UTF-8 has no byte 0xff, so the last byte can be incremented.
     if let Some(last) = end.last_mut() {
         *last += 1;
     }

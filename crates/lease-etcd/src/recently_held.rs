@@ -1,4 +1,4 @@
-//! Names that were held a moment ago: a look at them is likely enough, and is not written by every member (L2).
+//! Names that were held a moment ago. They are read first, because a read is probably enough, and no member writes it (L2).
 
 use std::{
     collections::HashMap,
@@ -8,12 +8,13 @@ use std::{
 
 use lease_core::{LeaseName, Moment};
 
-/// How long an answer counts: longer than the pause between two polls of a waiter.
+/// How long a name counts as recently held: longer than the pause between two polls of a waiter.
 const COUNTS_FOR: Duration = Duration::from_secs(5);
-/// The most names that are remembered; of others, an attempt is made.
-const MOST_NAMES: usize = 10_000;
+/// The maximum number of names that are remembered. For the others, the acquire is attempted at once.
+const MAX_NAMES: usize = 10_000;
 
-/// Until when a name is looked at first. Only a hint: an attempt and a look lead to the same answer.
+/// The names, each with the moment until which it counts. It is only a hint: attempting first and reading first lead to the same
+/// answer.
 #[derive(Debug, Default)]
 pub(crate) struct RecentlyHeld(Mutex<HashMap<LeaseName, Moment>>);
 
@@ -22,17 +23,17 @@ impl RecentlyHeld {
         self.lock().get(name).is_some_and(|until| now < *until)
     }
 
-    /// Notes whether somebody else holds the name.
+    /// Records whether another holder has the name.
     pub(crate) fn note(&self, name: &LeaseName, is_held: bool, now: Moment) {
         let mut names = self.lock();
         if !is_held {
             names.remove(name);
             return;
         }
-        if names.len() >= MOST_NAMES {
+        if names.len() >= MAX_NAMES {
             names.retain(|_, until| now < *until);
         }
-        if names.len() < MOST_NAMES || names.contains_key(name) {
+        if names.len() < MAX_NAMES || names.contains_key(name) {
             names.insert(name.clone(), now + COUNTS_FOR);
         }
     }
@@ -54,10 +55,10 @@ mod tests {
         assert!(held.contains(&name(0), at(4)) && !held.contains(&name(0), at(5)) && !held.contains(&name(1), at(0)));
         held.note(&name(0), false, at(1));
         assert!(!held.contains(&name(0), at(1)));
-        (0..MOST_NAMES + 1).for_each(|number| held.note(&name(number), true, at(2)));
-        assert!(held.contains(&name(0), at(2)) && !held.contains(&name(MOST_NAMES), at(2)));
-        held.note(&name(MOST_NAMES), true, at(7));
-        assert!(held.contains(&name(MOST_NAMES), at(7)), "the old ones have gone");
+        (0..MAX_NAMES + 1).for_each(|number| held.note(&name(number), true, at(2)));
+        assert!(held.contains(&name(0), at(2)) && !held.contains(&name(MAX_NAMES), at(2)));
+        held.note(&name(MAX_NAMES), true, at(7));
+        assert!(held.contains(&name(MAX_NAMES), at(7)), "old names are removed");
         assert_eq!(held.lock().len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept under a key: JSON that people can read.
+//! The values of keys: JSON that people can read.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::remaining::TimeLeft;
 
-/// The value of a grant's key, or of what keeps a name blocked after a grant.
+/// The value of a grant's key, or of the block that keeps a name blocked after a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// The nonce (S13), in hexadecimal. The first of all, so that a transaction can compare it: see [`is_of`].
+    /// The nonce (S13), in hexadecimal. It is the first field, so that a transaction can compare it; see [`is_of`].
     grant: String,
     pub(crate) holder: HolderId,
     pub(crate) ttl_seconds: u64,
-    /// For people (S3): by the clock of whoever acquired it, since etcd shows none.
+    /// For people (S3). It is a time of the holder's clock, because etcd shows none.
     acquired_at_us: u64,
     #[serde(default)]
     metadata_revision: u64,
     #[serde(default)]
     metadata: Metadata,
-    /// Under the key of a block: how the grant ended.
+    /// How the grant ended; only in a block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Ended>,
 }
 
-/// How a grant ended whose name stays blocked.
+/// The end of a grant whose name stays blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
-    /// The token of the grant that it was.
+    /// The token of the grant.
     pub(crate) token: u64,
     pub(crate) how: How,
-    /// Who may acquire the name all the same.
+    /// The holder that may acquire the name although it is blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reserved_for: Option<HolderId>,
 }
@@ -59,11 +59,11 @@ impl Record {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        // A map with text as keys has a form in JSON.
+        // Never fails: a map with text keys can be written as JSON.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Whether it is of the grant of that holder and nonce.
+    /// Returns whether this is the record of the grant with this holder and nonce.
     pub(crate) fn belongs_to(&self, holder: &HolderId, grant: GrantId) -> bool {
         self.holder == *holder && self.grant == grant.to_string()
     }
@@ -72,12 +72,12 @@ impl Record {
         self.belongs_to(&claim.holder, claim.grant)
     }
 
-    /// What keeps the name blocked after the grant with this token.
+    /// Returns the value of the block after the grant with this token.
     pub(crate) fn block(&self, token: u64, how: How, reserved_for: Option<HolderId>) -> Self {
         Self { ended: Some(Ended { token, how, reserved_for }), ..self.clone() }
     }
 
-    /// Takes over metadata of a higher revision; says whether it did.
+    /// Sets the metadata, if its revision is higher. Returns whether it was set.
     pub(crate) fn update(&mut self, revision: u64, metadata: &Metadata) -> bool {
         let is_newer = revision > self.metadata_revision;
         if is_newer {
@@ -88,28 +88,28 @@ impl Record {
     }
 }
 
-/// What a value begins with, up to the nonce.
+/// The beginning of a value, up to the nonce.
 const BEGINNING: &str = "{\"grant\":\"";
 
-/// What a transaction compares so that it is done only while the key is of this grant (S7, S11). Its revisions alone do not
-/// say that: they begin anew when the servers' data is lost, and another grant may have the same ones.
+/// Returns the comparisons with which a transaction succeeds only while the key belongs to this grant (S7, S11). Comparing
+/// revisions is not enough: they start again when the servers' data is lost, and another grant may have the same ones.
 pub(crate) fn is_of(key: &str, grant: GrantId) -> [Compare; 2] {
-    // All values that begin so and go on with a quotation mark, whose next character is '#'.
+    // The values that begin with the nonce and a quotation mark. '#' is the character after the quotation mark.
     [
         Compare::value(key, CompareOp::Greater, format!("{BEGINNING}{grant}\"")),
         Compare::value(key, CompareOp::Less, format!("{BEGINNING}{grant}#")),
     ]
 }
 
-/// A key as it was read.
+/// A key and its value, as they were read.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Nothing where the value is not of this library.
+    /// `None` if the value was not written by this crate.
     pub(crate) record: Option<Record>,
     pub(crate) token: u64,
     created_at: i64,
     value: Vec<u8>,
-    /// Zero where it has none and never expires.
+    /// The id of the etcd lease; zero if there is none and the key never expires.
     pub(crate) lease: i64,
 }
 
@@ -133,8 +133,8 @@ impl Entry {
         self.record.as_ref().is_some_and(|record| record.is_claimed_by(claim))
     }
 
-    /// What a transaction compares so that it is done only while the key is as it was read, wherever it has moved: for all
-    /// values, also those that do not begin with their nonce, as earlier versions wrote them.
+    /// Returns the comparisons with which a transaction succeeds only while the value is the one that was read, on whichever etcd
+    /// lease. It serves all values, including those of earlier versions, which do not begin with their nonce.
     pub(crate) fn is_unchanged(&self, key: &str) -> [Compare; 2] {
         [
             Compare::create_revision(key, CompareOp::Equal, self.created_at),
@@ -146,12 +146,12 @@ impl Entry {
         self.created_at == token
     }
 
-    /// What a transaction compares besides [`is_of`].
+    /// Returns the comparison of the token, to be used together with [`is_of`].
     pub(crate) fn is_same_grant(&self, key: &str) -> Compare {
         Compare::create_revision(key, CompareOp::Equal, self.created_at)
     }
 
-    /// Whether [`is_of`] can tell whose it is.
+    /// Returns whether [`is_of`] is applicable.
     pub(crate) fn begins_with_its_nonce(&self) -> bool {
         self.value.starts_with(BEGINNING.as_bytes())
     }
@@ -160,7 +160,7 @@ impl Entry {
         self.value.len()
     }
 
-    /// As anybody can see it, with what is left of its etcd lease.
+    /// Returns the public record of the lease, with the time left of its etcd lease.
     pub(crate) fn as_lease(&self, name: &LeaseName, left: TimeLeft) -> Option<LeaseRecord> {
         let record = self.record.as_ref()?;
         Some(
@@ -178,7 +178,7 @@ impl Entry {
     }
 }
 
-/// All that there is of a name.
+/// The keys of a name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pub(crate) grant: Option<Entry>,

@@ -1,4 +1,4 @@
-//! Releasing.
+//! Releases leases.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,37 +21,37 @@ use crate::{
 
 const OPERATION: &str = "release";
 
-/// How often a release is tried whose key changes meanwhile.
+/// The maximum number of attempts for a release whose key changes meanwhile.
 const ROUNDS: usize = 4;
 
-/// How far a request has come.
+/// The progress of a request.
 enum Progress {
-    /// One transaction will do.
+    /// A single transaction is enough.
     Delete,
-    /// The key was read, and is of this claim.
+    /// The key was read, and belongs to this claim.
     Own(Entry),
     Done(Result<Released>),
 }
 
-/// Etcd leases for names that stay blocked, by the time for which they do.
+/// The etcd leases for names that stay blocked, by the time for which these are blocked.
 type Holds = HashMap<Duration, Result<Bucket, Failure>>;
 
 impl Shared {
     pub(crate) async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
         let mut progress: Vec<_> = requests.iter().map(|request| self.first_of_release(request)).collect();
-        // At the same time, so that it takes no longer than need be. What nothing is put on is given back.
+        // In parallel, to save a round trip. An etcd lease without a key is revoked afterwards.
         let holds = self.holds(self.times(requests, &progress));
         let (holds, ()) = tokio::join!(holds, self.read_first(requests, &mut progress));
-        // On these there may be something.
+        // The etcd leases that may have a key.
         let mut used = HashSet::new();
         for _ in 0..ROUNDS {
             self.delete_all(requests, &mut progress, &holds, &mut used).await;
         }
         let spare = holds.values().flatten().filter(|bucket| !used.contains(&bucket.id));
-        self.give_back(spare.map(|bucket| bucket.id).collect());
+        self.revoke_all(spare.map(|bucket| bucket.id).collect());
         let answers = progress.into_iter().map(|progress| match progress {
             Progress::Done(answer) => answer,
-            _ => Err(here(ErrorKind::Unavailable, OPERATION, "the key changes all the time")),
+            _ => Err(here(ErrorKind::Unavailable, OPERATION, "the key keeps changing: try again")),
         });
         answers.collect()
     }
@@ -63,25 +63,25 @@ impl Shared {
         }
     }
 
-    /// Reads the grants whose token is not known, because the answer never arrived (S11), and those whose names stay blocked:
-    /// the block says whose they were.
+    /// Reads the grants whose token is unknown, because the answer never arrived (S11), and those whose names stay blocked,
+    /// because the block contains the record of the grant.
     async fn read_first(&self, requests: &[ReleaseRequest], progress: &mut [Progress]) {
         let is_read = |request: &ReleaseRequest| handle::open(&request.claim).is_none() || !request.hold_for.is_zero();
         let read: Vec<usize> = (0..requests.len())
             .filter(|&index| matches!(progress[index], Progress::Delete) && is_read(&requests[index]))
             .collect();
         let names: Vec<_> = read.iter().map(|&index| &requests[index].claim.name).collect();
-        let seen = self.read(OPERATION, &names).await;
-        for (index, seen) in read.into_iter().zip(seen) {
-            progress[index] = match seen {
-                Ok(seen) => Progress::after_look(&requests[index], seen.grant),
+        let found = self.read(OPERATION, &names).await;
+        for (index, found) in read.into_iter().zip(found) {
+            progress[index] = match found {
+                Ok(found) => Progress::after_read(&requests[index], found.grant),
                 Err(failure) => Progress::Done(Err(failure.error)),
             };
         }
     }
 
-    /// An etcd lease of its own for each time for which names stay blocked: it lasts for the whole time from now on, and for
-    /// no longer. All names of a call that stay blocked for the same time share it, so that many take no longer than one.
+    /// Creates one etcd lease for each different time for which names stay blocked. It lasts for that time from now on. All names
+    /// of a call with the same time share it, so that many names take no longer than one.
     async fn holds(&self, times: HashSet<Duration>) -> Holds {
         let fresh =
             times.into_iter().map(async |ttl| (ttl, self.buckets.fresh(&self.connections, OPERATION, ttl).await));
@@ -97,7 +97,7 @@ impl Shared {
         (!request.hold_for.is_zero()).then(|| self.limits.rounded(request.hold_for))
     }
 
-    /// Deletes all keys that are to be deleted, in one request if they fit.
+    /// Deletes the keys of all pending requests, in one transaction if they fit.
     async fn delete_all(
         &self,
         requests: &[ReleaseRequest],
@@ -137,9 +137,9 @@ impl Shared {
             progress[index] = match outcome {
                 Ok(outcome) if outcome.succeeded => Progress::Done(Ok(Released::Freed)),
                 Ok(outcome) => {
-                    let seen = self.found(OPERATION, Access::Write, &requests[index].claim.name, &outcome);
-                    match seen {
-                        Ok(seen) => Progress::after_look(&requests[index], seen.grant),
+                    let found = self.found(OPERATION, Access::Write, &requests[index].claim.name, &outcome);
+                    match found {
+                        Ok(found) => Progress::after_read(&requests[index], found.grant),
                         Err(failure) => Progress::Done(Err(failure.error)),
                     }
                 }
@@ -148,7 +148,7 @@ impl Shared {
         }
     }
 
-    /// Frees a name without reading it: nothing where the claim is of nobody's grant.
+    /// Returns the transaction that frees a name without reading it first. Returns `None` if the claim belongs to no grant.
     fn delete_step(&self, request: &ReleaseRequest) -> Option<Step> {
         let token = handle::open(&request.claim)?;
         let key = self.keys.grant(&request.claim.name);
@@ -178,9 +178,9 @@ impl Shared {
         Step { when, then, otherwise: self.gets(&request.claim.name), bytes }
     }
 
-    /// Revokes etcd leases on which there surely is nothing, in the background: they would last for as long as names were to
-    /// stay blocked.
-    fn give_back(&self, leases: Vec<i64>) {
+    /// Revokes etcd leases that certainly have no key, in the background. Otherwise they would last for as long as the names were
+    /// to stay blocked.
+    fn revoke_all(&self, leases: Vec<i64>) {
         for lease in leases {
             let connections = Arc::clone(&self.connections);
             tokio::spawn(async move {
@@ -188,7 +188,7 @@ impl Shared {
                     Box::pin(async move { client.lease_client().revoke(lease).await })
                 });
                 if let Err(failure) = revoke.await {
-                    tracing::debug!(lease, error = %failure.error, "an etcd lease without keys expires by itself");
+                    tracing::debug!(lease, error = %failure.error, "an etcd lease without keys was not revoked: it expires by itself");
                 }
             });
         }
@@ -196,8 +196,8 @@ impl Shared {
 }
 
 impl Progress {
-    fn after_look(request: &ReleaseRequest, grant: Option<Entry>) -> Self {
-        // A duplicate of the claim's request that arrived late has another token (S13).
+    fn after_read(request: &ReleaseRequest, grant: Option<Entry>) -> Self {
+        // A grant that a delayed duplicate of the claim's request has made has another token (S13).
         let is_claimed = |entry: &Entry| {
             entry.is_claimed_by(&request.claim)
                 && handle::open(&request.claim).is_none_or(|token| entry.has_token(token))

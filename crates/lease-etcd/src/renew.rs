@@ -1,4 +1,4 @@
-//! Renewing: moving a key to a newer etcd lease.
+//! Renews leases: moves keys to a newer etcd lease.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::{
 
 const OPERATION: &str = "renew";
 
-/// How often a renewal is tried that reads first, when the key changes meanwhile.
+/// The maximum number of attempts of a careful renewal whose key changes meanwhile.
 const ROUNDS: usize = 5;
 
-/// How many of those are under way at a time.
-const CAREFUL: usize = 16;
+/// The maximum number of careful renewals in flight.
+const MAX_CAREFUL: usize = 16;
 
-/// What is next for a renewal.
+/// The next step of a renewal.
 enum Progress {
-    /// One transaction will do.
+    /// A single transaction.
     Move,
-    /// The key must be read first.
+    /// A read of the key, and then a transaction.
     Careful,
     Done(Result<Renewed>),
 }
@@ -47,7 +47,7 @@ impl Shared {
                 _ => self.renew_carefully(request, began).boxed(),
             })
             .collect();
-        stream::iter(answers).buffered(CAREFUL).collect().await
+        stream::iter(answers).buffered(MAX_CAREFUL).collect().await
     }
 
     fn first(&self, request: &RenewRequest) -> Progress {
@@ -58,8 +58,8 @@ impl Shared {
         }
     }
 
-    /// Moves keys to the newest bucket, in one request if they fit: those that are still of the same grant (S7), and that
-    /// would move forwards.
+    /// Moves keys to the newest bucket, in one transaction if they fit. A key is moved only if it still belongs to the same
+    /// grant, and only to a later expiry (S7).
     async fn move_all(&self, requests: &[RenewRequest], progress: &mut [Progress], began: Moment, is_first: bool) {
         let (mut moved, mut steps) = (Vec::new(), Vec::new());
         let to_be_moved = requests.iter().zip(&*progress).filter(|(_, progress)| matches!(progress, Progress::Move));
@@ -92,8 +92,8 @@ impl Shared {
                 }
                 Ok(outcome) => {
                     let name = &requests[index].claim.name;
-                    let seen = self.found(OPERATION, Access::Write, name, &outcome);
-                    match seen.map(|seen| own_or_lost(&requests[index], seen)) {
+                    let found = self.found(OPERATION, Access::Write, name, &outcome);
+                    match found.map(|found| own_or_lost(&requests[index], found)) {
                         Ok(Ok(entry)) if entry.lease == bucket.id => {
                             Progress::Done(Ok(Renewed::Extended { remaining: bucket.remaining(began) }))
                         }
@@ -102,7 +102,7 @@ impl Shared {
                         Err(failure) => Progress::Done(Err(failure.error)),
                     }
                 }
-                // The bucket is gone, and nothing was done: once more with another one.
+                // The bucket has ended, and nothing was executed: try again with another bucket.
                 Err(Failure { cure: Cure::NewLease, .. }) if is_first => {
                     self.buckets.forget(bucket.id);
                     Progress::Move
@@ -112,18 +112,19 @@ impl Shared {
         }
     }
 
-    /// Reads first, and then changes exactly what it has read: new metadata, a claim without a handle, a key on an etcd lease
-    /// that may last longer, a value that does not begin with its nonce (it does so from then on).
+    /// Reads the key first, and then changes exactly what was read. This is needed for new metadata, for a claim without a
+    /// handle, for a key on an etcd lease that may last longer, and for a value that does not begin with its nonce (which is then
+    /// rewritten so that it does).
     async fn renew_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Renewed> {
         for _ in 0..ROUNDS {
             match self.try_carefully(request, began).await {
                 Ok(Some(answer)) => return Ok(answer),
-                // The key has changed, or the bucket was gone.
+                // The key has changed, or the bucket has ended.
                 Ok(None) | Err(Failure { cure: Cure::NewLease, .. }) => {}
                 Err(failure) => return Err(failure.error),
             }
         }
-        Err(here(ErrorKind::Unavailable, OPERATION, "the key changes all the time"))
+        Err(here(ErrorKind::Unavailable, OPERATION, "the key keeps changing: try again"))
     }
 
     async fn try_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Option<Renewed>, Failure> {
@@ -157,7 +158,8 @@ impl Shared {
         Ok(outcome?.succeeded.then_some(Renewed::Extended { remaining }))
     }
 
-    /// Whether the key stays where it is, since it may last longer there than in the bucket (S7), and what is left then.
+    /// Returns whether the key stays on its etcd lease, because it may last longer there than in the bucket (S7), and the time
+    /// left in either case.
     async fn stays(&self, entry: &Entry, bucket: Bucket, began: Moment) -> Result<(bool, Duration), Failure> {
         let left_in_bucket = bucket.remaining(began);
         if let Some(own) = self.buckets.known(entry.lease) {
@@ -174,20 +176,20 @@ fn moved_to(bucket: Bucket) -> PutOptions {
     PutOptions::new().with_lease(bucket.id)
 }
 
-/// The key, if it still is of this grant; or else why it is lost.
-fn own_or_lost(request: &RenewRequest, seen: Found) -> Result<Entry, Renewed> {
-    if let Some(entry) = seen.grant {
+/// Returns the entry, if it still belongs to this grant, or else the reason for the loss.
+fn own_or_lost(request: &RenewRequest, found: Found) -> Result<Entry, Renewed> {
+    if let Some(entry) = found.grant {
         if entry.is_claimed_by(&request.claim) {
             return Ok(entry);
         }
         let by = entry.record.map(|record| record.holder);
         return Err(Renewed::Lost(LossReason::taken_over(by, FencingToken::new(entry.token))));
     }
-    let own_block = seen.block.filter(|block| block.is_claimed_by(&request.claim)).and_then(|block| block.record);
+    let own_block = found.block.filter(|block| block.is_claimed_by(&request.claim)).and_then(|block| block.record);
     Err(Renewed::Lost(match own_block.and_then(|record| record.ended).map(|ended| ended.how) {
         Some(How::Broken) => LossReason::Broken,
         Some(How::Released) => LossReason::Released,
-        // Expired, deleted or broken: etcd keeps nothing that would tell.
+        // Expired, deleted or broken: etcd keeps no record of which.
         None => LossReason::Gone,
     }))
 }

@@ -1,4 +1,4 @@
-//! One watch stream for all who wait, and for all who hold.
+//! The watch stream of a store, for waiters and for holders.
 
 use std::{
     collections::HashSet,
@@ -22,36 +22,37 @@ use crate::{
     keys::{Keys, Role},
 };
 
-/// How long to wait before watching again; doubled each time up to the longest.
+/// The pause before the watch is started again. It doubles with each failure, up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
-/// How long a stream may take to show that it lives, when calls have found its connection dead.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// Time limit for a sign of life of a stream, after its connection was left by calls.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where hints may have been missed, everybody is hinted within this time: not all stores of all processes at once.
-const SPREAD: Duration = Duration::from_secs(1);
+/// After hints may have been missed, all waiters are hinted after a random part of this time, so that the stores of all
+/// processes do not do so at once.
+const HINT_SPREAD: Duration = Duration::from_secs(1);
 
-/// So often the task says that its runtime runs it, and so long it may say nothing.
-const BEAT: Duration = Duration::from_secs(1);
+/// The interval at which the task shows that its runtime runs it, and the silence after which it counts as stopped.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_SILENCE: Duration = Duration::from_secs(3);
 
-/// More names than these that are subscribed to while no watch stands have to wait for their polls.
-const MOST_NEWCOMERS: usize = 10_000;
+/// The maximum number of names that get a hint as soon as the watch is established. The others wait for their polls.
+const MAX_NEWCOMERS: usize = 10_000;
 
 const OPERATION: &str = "watch";
 
-/// Hands changes to those who wait for them, and deletions to those whose keys they were.
+/// Notifies waiters of changes, and holders of the deletion of their keys.
 ///
-/// A task that the first subscription starts keeps one stream with two watches, and ends with the store: one of what is
-/// deleted below the prefix, by a release, a break or an expiry (the server leaves out what is put, so that renewals wake
-/// nobody), and one of the announcements. When the stream ends it goes on, on the connection in use by then, after the last
-/// revision that it has seen: nothing is missed, and nobody is hinted for nothing. Only where that is compacted away, or
-/// the cluster's history is another one, it begins anew, and everybody is hinted once (S20).
+/// The first subscription starts a task, which ends with the store. The task keeps one stream with two watches. The first one
+/// is for deletions below the prefix, by a release, a break or an expiry; the server filters out puts, so that renewals wake no
+/// waiter. The second one is for announcements. When the stream ends, the task opens a new one on the connection in use, and
+/// continues after the last revision that it has received. So no hint is missed, and none is repeated. If that revision was
+/// compacted, or the cluster has another history, the watch starts at the current revision, and all waiters are hinted once (S20).
 #[derive(Debug)]
 pub(crate) struct Watch {
     watching: Watching,
-    /// Of the last runtime in which somebody subscribed, if the one before does not run it any more.
+    /// The task, and the runtime that runs it. A subscription on another runtime replaces the task if it is not run any more.
     task: Mutex<Option<(runtime::Id, JoinHandle<()>)>>,
 }
 
@@ -61,27 +62,27 @@ struct Watching {
     keys: Keys,
     registry: WakeupRegistry,
     revocations: Revocations,
-    /// Whether both watches stand at this moment.
-    stands: Arc<AtomicBool>,
-    /// Who has come while they did not.
+    /// Whether both watches are established at this moment.
+    is_established: Arc<AtomicBool>,
+    /// The names that were subscribed to while the watches were not established.
     newcomers: Arc<Mutex<HashSet<LeaseName>>>,
-    /// When the task was run last.
-    beat: Arc<Mutex<Moment>>,
+    /// The last moment when the task was run.
+    heartbeat: Arc<Mutex<Moment>>,
 }
 
 impl Watch {
     pub(crate) fn new(connections: Arc<Connections>, keys: Keys) -> Self {
         let (registry, revocations) = (WakeupRegistry::default(), Revocations::default());
-        let beat = Arc::new(Mutex::new(connections.clock().now()));
-        let (stands, newcomers) = Default::default();
-        let watching = Watching { connections, keys, registry, revocations, stands, newcomers, beat };
+        let heartbeat = Arc::new(Mutex::new(connections.clock().now()));
+        let (is_established, newcomers) = Default::default();
+        let watching = Watching { connections, keys, registry, revocations, is_established, newcomers, heartbeat };
         Self { watching, task: Mutex::default() }
     }
 
     pub(crate) fn subscribe(&self, name: &LeaseName) -> Wakeups {
         let wakeups = self.watching.registry.subscribe(name);
         self.ensure_task();
-        self.watching.hint_when_it_stands(name);
+        self.watching.hint_when_established(name);
         wakeups
     }
 
@@ -90,18 +91,19 @@ impl Watch {
         self.watching.revocations.clone()
     }
 
-    /// Starts the task, also where the runtime of the last one has ended, or runs nothing. Outside a runtime nobody can wait.
+    /// Starts the task, unless it runs. It counts as stopped if its runtime has ended, or does not drive its tasks. Does nothing
+    /// outside a runtime, where no caller can wait.
     fn ensure_task(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        let lives = task
+        let is_running = task
             .as_ref()
-            .is_some_and(|(home, task)| !task.is_finished() && (*home == runtime.id() || self.watching.has_beaten()));
-        if !lives {
-            *self.watching.beat() = self.watching.connections.clock().now();
+            .is_some_and(|(home, task)| !task.is_finished() && (*home == runtime.id() || self.watching.is_alive()));
+        if !is_running {
+            *self.watching.heartbeat() = self.watching.connections.clock().now();
             let next = (runtime.id(), runtime.spawn(self.watching.clone().run()));
-            if let Some((_, silent)) = task.replace(next) {
-                silent.abort();
+            if let Some((_, stopped)) = task.replace(next) {
+                stopped.abort();
             }
         }
     }
@@ -115,27 +117,27 @@ impl Drop for Watch {
     }
 }
 
-/// How far the watches have come in the history of a cluster.
+/// The positions of the watches in the history of a cluster.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Position {
     cluster: u64,
-    /// Up to these revisions everything was handed on: of the deletions, of the announcements.
+    /// Everything up to these revisions was passed on: for the deletions, and for the announcements.
     seen: [i64; 2],
 }
 
-/// A stream with both watches.
+/// An open stream with both watches.
 struct Open {
     stream: WatchStream,
-    place: Place,
-    /// Whether hints may have been missed before.
-    is_anew: bool,
+    position: Position,
+    /// Whether the stream does not continue an earlier one, so that hints may have been missed.
+    is_restarted: bool,
 }
 
-/// Why a stream is followed no longer.
+/// The reason why a stream has ended.
 enum End {
-    /// What comes next in it is compacted away.
+    /// The revision to continue from was compacted.
     Compacted,
-    /// Its connection is dead.
+    /// The stream gives no sign of life, on a connection that calls have left.
     Silent,
     Failed(etcd_client::Error),
 }
@@ -143,31 +145,31 @@ enum End {
 impl Watching {
     async fn run(self) {
         let clock = self.connections.clock();
-        let beats = async {
+        let heartbeats = async {
             loop {
-                *self.beat() = clock.now();
-                clock.sleep_until(clock.now() + BEAT).await;
+                *self.heartbeat() = clock.now();
+                clock.sleep_until(clock.now() + HEARTBEAT_INTERVAL).await;
             }
         };
-        tokio::join!(self.watch(), beats);
+        tokio::join!(self.watch(), heartbeats);
     }
 
-    /// Watches, going on as often as it takes.
+    /// Watches for ever. Opens a new stream whenever one ends.
     async fn watch(&self) {
-        let (mut place, mut backoff) = (None, FIRST_BACKOFF);
+        let (mut position, mut backoff) = (None, FIRST_BACKOFF);
         loop {
-            let failure = match self.open(place).await {
+            let failure = match self.open(position).await {
                 Ok((number, open)) => {
-                    let is_first = place.is_none();
-                    place = Some(open.place);
-                    match self.follow(number, open, is_first, &mut place, &mut backoff).await {
+                    let is_first = position.is_none();
+                    position = Some(open.position);
+                    match self.follow(number, open, is_first, &mut position, &mut backoff).await {
                         End::Silent => {
                             self.connections.leave(number, "the watch is dead");
                             continue;
                         }
                         End::Compacted => {
-                            // Not the first one: who waits has waited.
-                            place = place.map(|place| Place { seen: [i64::MAX; 2], ..place });
+                            // `position` stays set: this is not the first stream, and there may be waiters.
+                            position = position.map(|position| Position { seen: [i64::MAX; 2], ..position });
                             continue;
                         }
                         End::Failed(error) => {
@@ -181,17 +183,17 @@ impl Watching {
                 }
                 Err(failure) => failure,
             };
-            tracing::warn!(error = %failure.error, "waiters poll, and holders learn by renewing, until the watch is back");
+            tracing::warn!(error = %failure.error, "the etcd watch is interrupted: until it is back, waiters poll, and holders observe a loss at their next renewal");
             let clock = self.connections.clock();
             clock.sleep_until(clock.now() + backoff).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
-    async fn open(&self, place: Option<Place>) -> Result<(u64, Open), Failure> {
+    async fn open(&self, position: Option<Position>) -> Result<(u64, Open), Failure> {
         let (deleted, end) = self.keys.all();
         let (announced, end_announced) = self.keys.announcements();
-        let look = GetOptions::new().with_range(end.as_slice()).with_limit(1).with_keys_only();
+        let read = GetOptions::new().with_range(end.as_slice()).with_limit(1).with_keys_only();
         let deletions = WatchOptions::new()
             .with_range(end)
             .with_filters([WatchFilterType::NoPut])
@@ -199,48 +201,49 @@ impl Watching {
             .with_progress_notify();
         let announcements = WatchOptions::new().with_range(end_announced).with_watch_id(2).with_progress_notify();
         let call = |client: etcd_client::Client| -> Reply<Open> {
-            let (deleted, deletions, look) = (deleted.clone(), deletions.clone(), look.clone());
+            let (deleted, deletions, read) = (deleted.clone(), deletions.clone(), read.clone());
             let (announced, announcements) = (announced.clone(), announcements.clone());
             Box::pin(async move {
-                // A read that all members agree on: it tells where the history is, which a member that is behind does not,
-                // and whether the login is good, which a watch does not.
-                let now = client.kv_client().get(deleted.clone(), Some(look)).await?;
+                // A linearizable read. It returns the current revision, which a member that lags behind would not, and it fails
+                // if the login is not valid, which a watch does not.
+                let now = client.kv_client().get(deleted.clone(), Some(read)).await?;
                 let (cluster, revision) = now.header().map_or((0, 0), |now| (now.cluster_id(), now.revision()));
-                let goes_on =
-                    place.filter(|place| place.cluster == cluster && place.seen.iter().all(|seen| *seen <= revision));
-                let place = goes_on.unwrap_or(Place { cluster, seen: [revision; 2] });
-                let [deletions, announcements] = [(deletions, place.seen[0]), (announcements, place.seen[1])]
+                let continued = position.filter(|position| {
+                    position.cluster == cluster && position.seen.iter().all(|seen| *seen <= revision)
+                });
+                let position = continued.unwrap_or(Position { cluster, seen: [revision; 2] });
+                let [deletions, announcements] = [(deletions, position.seen[0]), (announcements, position.seen[1])]
                     .map(|(watch, seen)| Some(watch.with_start_revision(seen + 1)));
                 let mut stream = client.watch_client().watch(deleted, deletions).await?;
                 stream.watch(announced, announcements).await?;
-                Ok(Open { stream, place, is_anew: goes_on.is_none() })
+                Ok(Open { stream, position, is_restarted: continued.is_none() })
             })
         };
         self.connections.numbered_call(OPERATION, Access::Read, call).await
     }
 
-    /// Hands on what comes, until the stream ends.
+    /// Passes on the events of a stream until it ends.
     async fn follow(
         &self,
         number: u64,
-        Open { mut stream, is_anew, .. }: Open,
+        Open { mut stream, is_restarted, .. }: Open,
         is_first: bool,
-        place: &mut Option<Place>,
+        position: &mut Option<Position>,
         backoff: &mut Duration,
     ) -> End {
         let clock = self.connections.clock();
         let mut left = self.connections.left();
-        let mut _standing = None;
+        let mut _established = None;
         let mut created = 0;
-        // Calls have found its connection dead: so may be this stream, without a sign. It is asked, once.
-        let (mut is_asked, mut answers_until) = (false, None);
+        // When calls have left the connection, this stream may be dead without a sign. It is asked for its progress, once.
+        let (mut is_probed, mut answers_until) = (false, None);
         let mut hint_all_at = None;
         loop {
             let message = tokio::select! {
                 message = stream.message() => message,
-                _ = async { left.wait_for(|_| !self.connections.is_in_use(number)).await.is_ok() }, if !is_asked => {
-                    is_asked = true;
-                    answers_until = Some(clock.now() + SIGN_OF_LIFE);
+                _ = async { left.wait_for(|_| !self.connections.is_in_use(number)).await.is_ok() }, if !is_probed => {
+                    is_probed = true;
+                    answers_until = Some(clock.now() + PROGRESS_TIMEOUT);
                     match stream.request_progress().await {
                         Ok(()) => continue,
                         Err(error) => return End::Failed(error),
@@ -263,40 +266,40 @@ impl Watching {
                 if message.compact_revision() > 0 {
                     return End::Compacted;
                 }
-                // Without the right to read: the reason says it.
+                // For example without the right to read, which the reason says.
                 return End::Failed(etcd_client::Error::WatchError(format!("canceled: {}", message.cancel_reason())));
             }
             if message.created() {
                 created += 1;
                 if created == 2 {
                     *backoff = FIRST_BACKOFF;
-                    _standing = Some(Standing::set(&self.stands));
+                    _established = Some(Established::set(&self.is_established));
                     let newcomers = std::mem::take(&mut *self.newcomers());
-                    if is_anew && is_first {
+                    if is_restarted && is_first {
                         self.registry.wake_all();
                     } else {
                         newcomers.iter().for_each(|name| self.registry.wake(name));
                     }
-                    if is_anew && !is_first {
-                        hint_all_at = Some(clock.now() + SPREAD.mul_f64(rand::random_range(0.0..1.0)));
+                    if is_restarted && !is_first {
+                        hint_all_at = Some(clock.now() + HINT_SPREAD.mul_f64(rand::random_range(0.0..1.0)));
                     }
                 }
-            } else if let Some(place) = place {
-                place.advance(&message);
+            } else if let Some(position) = position {
+                position.advance(&message);
             }
-            self.hand_on(&message);
+            self.pass_on(&message);
         }
     }
 
-    fn hand_on(&self, message: &WatchResponse) {
+    fn pass_on(&self, message: &WatchResponse) {
         for event in message.events() {
             let parsed = event.kv().and_then(|pair| self.keys.parse(pair.key()));
-            // That an announcement itself expires is no news.
+            // The deletion of an announcement is ignored.
             if let Some((name, role)) = parsed
                 && (role != Role::Announcement || event.event_type() == EventType::Put)
             {
                 self.registry.wake(&name);
-                // A revision lies between the token of the grant that it ended and the next one.
+                // The revision of the deletion is between the token of the grant that it ended and the next token.
                 if role == Role::Grant
                     && let Some(revision) = event.kv().and_then(|pair| pair.mod_revision().try_into().ok())
                     && let Some(token) = FencingToken::new(revision)
@@ -307,13 +310,13 @@ impl Watching {
         }
     }
 
-    fn hint_when_it_stands(&self, name: &LeaseName) {
+    fn hint_when_established(&self, name: &LeaseName) {
         let mut newcomers = self.newcomers();
-        if newcomers.len() < MOST_NEWCOMERS {
+        if newcomers.len() < MAX_NEWCOMERS {
             newcomers.insert(name.clone());
         }
-        // In this order: either it stands, or the one who makes it stand finds the newcomer.
-        if self.stands.load(Ordering::SeqCst) {
+        // The order matters: either the watch is established here, or the task finds this name when it establishes the watch.
+        if self.is_established.load(Ordering::SeqCst) {
             newcomers.remove(name);
             self.registry.wake(name);
         }
@@ -323,18 +326,18 @@ impl Watching {
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_beaten(&self) -> bool {
-        self.connections.clock().now().saturating_since(*self.beat()) < LONGEST_SILENCE
+    fn is_alive(&self) -> bool {
+        self.connections.clock().now().saturating_since(*self.heartbeat()) < LONGEST_SILENCE
     }
 
-    fn beat(&self) -> MutexGuard<'_, Moment> {
-        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
+    fn heartbeat(&self) -> MutexGuard<'_, Moment> {
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
-    /// What is up to this message was handed on, in the watch that it is of. (One that was asked for is of none: etcd before
-    /// 3.5.8 may send it before what it says was sent.)
+impl Position {
+    /// Records that everything up to this message was passed on, for the watch that the message belongs to. (A progress
+    /// notification that was requested belongs to no watch: etcd before 3.5.8 may send it before the events up to its revision.)
     fn advance(&mut self, message: &WatchResponse) {
         let Some(seen) = usize::try_from(message.watch_id() - 1).ok().and_then(|index| self.seen.get_mut(index)) else {
             return;
@@ -348,17 +351,17 @@ impl Place {
     }
 }
 
-/// Says that the watches stand, until it is dropped: also when the task is cut short.
-struct Standing<'a>(&'a AtomicBool);
+/// Marks the watches as established until it is dropped, even if the task is aborted.
+struct Established<'a>(&'a AtomicBool);
 
-impl<'a> Standing<'a> {
-    fn set(stands: &'a AtomicBool) -> Self {
-        stands.store(true, Ordering::SeqCst);
-        Self(stands)
+impl<'a> Established<'a> {
+    fn set(is_established: &'a AtomicBool) -> Self {
+        is_established.store(true, Ordering::SeqCst);
+        Self(is_established)
     }
 }
 
-impl Drop for Standing<'_> {
+impl Drop for Established<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }
