@@ -1,69 +1,23 @@
-//! The task of a candidate: rests, campaigns, leads, and ends its terms in order.
+//! The task of a candidate: pauses, campaigns, leads, and ends its terms in order.
 
 use std::{sync::Arc, time::Duration};
 
 use lease_core::{
-    Error, ErrorKind, FencingToken, HolderId, Lease, LeaseOptions, LeaseState, LossReason, Metadata, Moment, Result,
+    Error, ErrorKind, HolderId, Lease, LeaseName, LeaseOptions, LeaseState, LossReason, Metadata, Moment, Result,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{CandidateOptions, Election, Health, health::Gate, offers::Offers, pause::Pause, registration, term::Term};
+use crate::{
+    CandidateOptions, Election, Health,
+    health::Gate,
+    offers::Offers,
+    pause::Pause,
+    registration,
+    state::{CandidateState, Standing, Status, replace},
+    term::Term,
+};
 
-/// What a candidate's handles, its streams and its task share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) status: watch::Sender<Status>,
-    /// The term, from its beginning to its end.
-    pub(crate) leadership: watch::Sender<Option<Term>>,
-    pub(crate) standing: watch::Sender<Standing>,
-    pub(crate) health: watch::Sender<Health>,
-    /// How many calls of `lead` there are; nothing before the first. With none left there is nobody to lead for.
-    pub(crate) leads: watch::Sender<Option<usize>>,
-}
-
-impl Shared {
-    /// Until a check has answered, a candidate of which nothing was said is not fit.
-    pub(crate) fn await_health(&self) {
-        self.health.send_if_modified(|health| {
-            let is_presumed = health.is_presumed();
-            if is_presumed {
-                *health = Health::awaited();
-            }
-            is_presumed
-        });
-    }
-
-    /// What is as it was is no news.
-    pub(crate) fn set_health(&self, health: Health) {
-        replace(&self.health, health);
-    }
-}
-
-/// Tells receivers only of what is new.
-fn replace<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
-    sender.send_if_modified(|old| {
-        let is_news = *old != new;
-        *old = new;
-        is_news
-    });
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    NotStarted,
-    Running,
-    Stopped,
-}
-
-/// How a candidate stands to the leadership.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
-    NeverLed,
-    Leads { term: FencingToken },
-    Led { term: FencingToken, reason: LossReason },
-}
-
-/// What a candidate is told to do.
+/// A command from a handle of the candidate to its task.
 #[derive(Debug)]
 pub(crate) enum Command {
     StepDown { stay_away: Duration, done: Done },
@@ -73,7 +27,7 @@ pub(crate) enum Command {
 
 type Done = oneshot::Sender<Result<()>>;
 
-/// How a term ends.
+/// The end of a term.
 #[derive(Debug)]
 enum Ending {
     /// The lease is lost.
@@ -95,15 +49,16 @@ pub(crate) struct Campaign {
     election: Election,
     id: HolderId,
     options: CandidateOptions,
-    shared: Arc<Shared>,
+    state: Arc<CandidateState>,
     commands: mpsc::Receiver<Command>,
     health: watch::Receiver<Health>,
-    leads: watch::Receiver<Option<usize>>,
+    lead_calls: watch::Receiver<Option<usize>>,
     gate: Gate,
     is_fit: bool,
-    card: watch::Sender<Metadata>,
+    /// The metadata of the registration.
+    published: watch::Sender<Metadata>,
     pause: Pause,
-    /// Not to campaign before then.
+    /// The candidate does not campaign before this moment.
     away_until: Option<Moment>,
     offers: Offers,
 }
@@ -113,26 +68,26 @@ impl Campaign {
         election: Election,
         id: HolderId,
         options: CandidateOptions,
-        shared: Arc<Shared>,
+        state: Arc<CandidateState>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let settings = election.options();
         let clock = Arc::clone(election.client().clock());
         let pause = Pause::new(clock, settings.retry_interval, (election.leader_name(), &id));
         let gate = Gate::new(settings.minimum_health, settings.health_hysteresis);
-        let (health, leads) = (shared.health.subscribe(), shared.leads.subscribe());
-        let card = watch::Sender::new(Metadata::empty());
+        let (health, lead_calls) = (state.health.subscribe(), state.lead_calls.subscribe());
+        let published = watch::Sender::new(Metadata::empty());
         let mut campaign = Self {
             election,
             id,
             options,
-            shared,
+            state,
             commands,
             health,
-            leads,
+            lead_calls,
             gate,
             is_fit: true,
-            card,
+            published,
             pause,
             away_until: None,
             offers: Offers::default(),
@@ -141,13 +96,13 @@ impl Campaign {
         campaign
     }
 
-    pub(crate) async fn run(mut self, name: lease_core::LeaseName) {
+    pub(crate) async fn run(mut self, name: LeaseName) {
         let options = self.lease_options();
         let client = self.election.client().clone();
-        let publishing = registration::publish(client, name, options, self.card.subscribe(), self.pause.clone());
+        let publishing = registration::publish(client, name, options, self.published.subscribe(), self.pause.clone());
         let publishing = tokio::spawn(publishing);
         let stopped = self.campaign_until_stopped().await;
-        // Without its sender the card is taken away.
+        // Drops the sender, which ends the registration.
         drop(self);
         let _ = publishing.await;
         if let Some(done) = stopped {
@@ -155,7 +110,7 @@ impl Campaign {
         }
     }
 
-    /// Who stopped it, if anybody waits for that.
+    /// Returns when the candidate stops, with the sender for the outcome if a caller waits for it.
     async fn campaign_until_stopped(&mut self) -> Option<Done> {
         loop {
             let lease = match self.win().await {
@@ -163,8 +118,8 @@ impl Campaign {
                 Err(done) => return done,
             };
             let term = Term::new(lease.handle());
-            self.shared.standing.send_replace(Standing::Leads { term: term.token() });
-            self.shared.leadership.send_replace(Some(term.clone()));
+            self.state.standing.send_replace(Standing::Leads { term: term.token() });
+            self.state.leadership.send_replace(Some(term.clone()));
             let ending = self.lead(&lease, &term).await;
             if let Some(done) = self.end(lease, &term, ending).await {
                 return done;
@@ -172,16 +127,16 @@ impl Campaign {
         }
     }
 
-    /// Campaigns, whenever it is fit and need not stay away, until it wins.
+    /// Campaigns until the candidate wins, whenever it is fit and need not stay away.
     async fn win(&mut self) -> Result<Lease, Option<Done>> {
         let client = self.election.client().clone();
         let clock = Arc::clone(client.clock());
         let name = self.election.leader_name().clone();
         let options = self.lease_options().with_metadata(self.options.metadata.clone()).with_announce(true);
-        // Goes on while the health changes, as long as the candidate is fit: its place in the line is not lost.
+        // Kept while the health changes, as long as the candidate is fit, so that its place in the queue is not lost.
         let mut acquiring = None;
         loop {
-            let resting = self.away_until.filter(|until| *until > clock.now());
+            let paused_until = self.away_until.filter(|until| *until > clock.now());
             self.publish();
             if self.would_campaign() {
                 let (client, name, options) = (client.clone(), name.clone(), options.clone());
@@ -210,15 +165,15 @@ impl Campaign {
                     None => return Err(None),
                 },
                 Ok(()) = self.health.changed() => self.judge_health(),
-                Ok(()) = self.leads.changed() => {}
-                () = clock.sleep_until(resting.unwrap_or(Moment::from_origin(Duration::MAX))), if resting.is_some() => {}
+                Ok(()) = self.lead_calls.changed() => {}
+                () = clock.sleep_until(paused_until.unwrap_or(Moment::from_origin(Duration::MAX))), if paused_until.is_some() => {}
                 won = won => {
                     acquiring = None;
                     match won {
                         Ok(lease) => return Ok(lease),
                         Err(error) if error.kind() == ErrorKind::Closed => return Err(None),
                         Err(error) => {
-                            tracing::warn!(target: "lease", candidate = %self.id, %error, "cannot campaign");
+                            tracing::warn!(target: "lease", candidate = %self.id, %error, "a candidate cannot campaign: it tries again");
                             self.away_until = Some(self.pause.end());
                         }
                     }
@@ -227,7 +182,7 @@ impl Campaign {
         }
     }
 
-    /// Leads, until there is a reason to end.
+    /// Leads until there is a reason to end the term.
     async fn lead(&mut self, lease: &Lease, term: &Term) -> Ending {
         let settings = self.election.options().clone();
         let clock = Arc::clone(self.election.client().clock());
@@ -255,10 +210,10 @@ impl Campaign {
                         return self.step_down();
                     }
                 }
-                Ok(()) = self.leads.changed() => if *self.leads.borrow() == Some(0) {
+                Ok(()) = self.lead_calls.changed() => if *self.lead_calls.borrow() == Some(0) {
                     return self.step_down();
                 },
-                () = term.is_given_up() => return self.step_down(),
+                () = term.has_ended_early() => return self.step_down(),
                 Some(_) = states.next() => {}
                 () = clock.sleep_until(drain_at.unwrap_or(Moment::from_origin(Duration::MAX))), if drain_at.is_some() => {
                     return self.step_down();
@@ -275,8 +230,8 @@ impl Campaign {
         Ending::StepDown { stay_away: self.pause.length(), done: None }
     }
 
-    /// Ends a term in order: the work is asked to end, then dropped, and only when it has ended the lease is released (S17).
-    /// With the stop of the candidate, says who asked for it.
+    /// Ends a term in order: the work is notified, then dropped, and the lease is released only after the work has ended (S17).
+    /// If the candidate stops with the term, returns the sender for the outcome.
     async fn end(&mut self, lease: Lease, term: &Term, ending: Ending) -> Option<Option<Done>> {
         let settings = self.election.options().clone();
         let clock = Arc::clone(self.election.client().clock());
@@ -291,13 +246,13 @@ impl Campaign {
             }
         }
         term.cut();
-        // Work that is not polled, or blocks, cannot be dropped. Then the lease runs out, rather than being released.
-        let patience_ends = clock.now() + settings.lease_duration;
+        // Work that is not polled, or that blocks, cannot be dropped. The lease then expires, and is not released.
+        let work_deadline = clock.now() + settings.lease_duration;
         let drained = tokio::select! {
             biased;
             () = term.is_idle() => true,
             _ = lease.lost() => false,
-            () = clock.sleep_until(patience_ends) => false,
+            () = clock.sleep_until(work_deadline) => false,
         };
         let handle = lease.handle();
         let outcome = match &ending {
@@ -313,8 +268,8 @@ impl Campaign {
             Ending::StepDown { .. } | Ending::Stop { .. } => lease.release().await.map(drop),
         };
         let reason = handle.lost().await;
-        self.shared.leadership.send_replace(None);
-        self.shared.standing.send_replace(Standing::Led { term: handle.token(), reason });
+        self.state.leadership.send_replace(None);
+        self.state.standing.send_replace(Standing::Led { term: handle.token(), reason });
         let done = match ending {
             Ending::Lost => None,
             Ending::HandOver { done, .. } => done,
@@ -330,8 +285,8 @@ impl Campaign {
         None
     }
 
-    /// Waits for a better candidate: healthy, alive a moment ago, and of a higher priority. It looks as often as it renews: each look
-    /// reads the cards of all candidates.
+    /// Waits for a better candidate: fit, seen a moment ago, and of a higher priority. Each check lists all candidates, so there is
+    /// one check per renewal interval.
     fn better_candidate(&self) -> impl Future<Output = HolderId> + use<> {
         let election = self.election.clone();
         let mut pause = self.pause.clone().with_length(election.options().renew_interval);
@@ -364,22 +319,23 @@ impl Campaign {
         self.publish();
     }
 
-    /// Whether it is fit, need not stay away, and has somebody to lead for.
+    /// Returns whether the candidate is fit, need not stay away, and has work to lead for.
     fn would_campaign(&self) -> bool {
-        let is_resting = self.away_until.is_some_and(|until| until > self.election.client().clock().now());
-        self.is_fit && !is_resting && *self.leads.borrow() != Some(0)
+        let is_paused = self.away_until.is_some_and(|until| until > self.election.client().clock().now());
+        self.is_fit && !is_paused && *self.lead_calls.borrow() != Some(0)
     }
 
-    /// Who would not campaign is not offered the leadership either.
+    /// Publishes the candidate's metadata. A candidate that would not campaign is published as unfit, so that a leader does not offer
+    /// it the leadership.
     fn publish(&self) {
         let health = self.health.borrow().clone();
         let fit = self.would_campaign();
-        // Too many details are left out; whoever sets them by hand is told before.
+        // Details that are too large are left out. `Candidate::set_health` returns an error for them.
         let plain = Health::with_score(health.score());
-        let card =
-            registration::card(&self.options, &health, fit).or_else(|_| registration::card(&self.options, &plain, fit));
-        if let Ok(card) = card {
-            replace(&self.card, card);
+        let metadata = registration::metadata(&self.options, &health, fit)
+            .or_else(|_| registration::metadata(&self.options, &plain, fit));
+        if let Ok(metadata) = metadata {
+            replace(&self.published, metadata);
         }
     }
 
@@ -388,19 +344,20 @@ impl Campaign {
     }
 }
 
-/// Also when its runtime ends: nobody campaigns any more.
+/// Runs even if the runtime of the task ends: the candidate has then stopped.
 impl Drop for Campaign {
     fn drop(&mut self) {
-        self.shared.leadership.send_replace(None);
-        self.shared.standing.send_if_modified(|standing| {
+        self.state.leadership.send_replace(None);
+        self.state.standing.send_if_modified(|standing| {
             let Standing::Leads { term } = *standing else { return false };
             *standing = Standing::Led { term, reason: LossReason::ClientGone };
             true
         });
-        self.shared.status.send_replace(Status::Stopped);
+        self.state.status.send_replace(Status::Stopped);
     }
 }
 
+/// Returns the error of a hand-over by a candidate that does not lead.
 pub(crate) fn not_leading() -> Error {
-    Error::new(ErrorKind::Lost, "hand over", "this candidate does not lead")
+    Error::new(ErrorKind::Lost, "hand over", "this candidate does not lead: only the leader can hand over")
 }

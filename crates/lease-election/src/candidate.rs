@@ -1,4 +1,4 @@
-//! A candidate, as its application has it.
+//! A candidate, and its handle for the application.
 
 use std::{
     fmt,
@@ -11,18 +11,19 @@ use std::{
 use lease_core::{Clock, Error, ErrorKind, HolderId, LeaseName, Result};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::AbortHandle,
 };
 
 use crate::{
     CandidateOptions, Election, Health, HealthCheck, Leader, LeadershipChanges, Term,
-    campaign::{Campaign, Command, Shared, Standing, Status, not_leading},
+    campaign::{Campaign, Command, not_leading},
     registration,
+    state::{CandidateState, Status},
 };
 
-/// A candidate of an election. Cheap to clone; when the last clone is dropped, it drains, releases and withdraws in the
-/// background, as by [`Candidate::stop`].
+/// A candidate of an election. It is cheap to clone. When the last clone is dropped, the candidate stops in the background, as
+/// with [`Candidate::stop`].
 #[derive(Clone)]
 pub struct Candidate(Arc<Inner>);
 
@@ -31,31 +32,38 @@ struct Inner {
     id: HolderId,
     name: LeaseName,
     options: CandidateOptions,
-    shared: Arc<Shared>,
+    state: Arc<CandidateState>,
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     check: Mutex<Check>,
 }
 
+impl Election {
+    /// Creates a candidate. It campaigns at once, unless [`CandidateOptions::start_later`] is set.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when its id is too long, or used by another candidate of this election in this process; when its
+    /// metadata is too large; or when this is called outside a tokio runtime. [`ErrorKind::Closed`] when the runtime of the
+    /// client has ended.
+    pub fn candidate(&self, options: CandidateOptions) -> Result<Candidate> {
+        Candidate::new(self.clone(), options)
+    }
+}
+
 impl Candidate {
-    pub(crate) fn new(election: Election, options: CandidateOptions) -> Result<Self> {
+    fn new(election: Election, options: CandidateOptions) -> Result<Self> {
         let id = options.id.clone().unwrap_or_else(|| election.client().holder().clone());
         let name = election.candidate_name(&id)?;
-        registration::card(&options, &Health::healthy(), false)?;
-        let shared = Arc::new(Shared {
-            status: watch::Sender::new(Status::NotStarted),
-            leadership: watch::Sender::new(None),
-            standing: watch::Sender::new(Standing::NeverLed),
-            health: watch::Sender::new(Health::presumed()),
-            leads: watch::Sender::new(None),
-        });
+        registration::metadata(&options, &Health::healthy(), false)?;
+        let state = Arc::new(CandidateState::new());
         let start = !options.start_later;
-        election.take_id(&id)?;
+        election.reserve_id(&id)?;
         let candidate = Self(Arc::new(Inner {
             election,
             id,
             name,
             options,
-            shared,
+            state,
             commands: Mutex::default(),
             check: Mutex::default(),
         }));
@@ -65,86 +73,87 @@ impl Candidate {
         Ok(candidate)
     }
 
-    /// The election in which it stands.
+    /// Returns the election of this candidate.
     #[must_use]
     pub fn election(&self) -> &Election {
         &self.0.election
     }
 
-    /// Who it is to others.
+    /// Returns the id of this candidate.
     #[must_use]
     pub fn id(&self) -> &HolderId {
         &self.0.id
     }
 
-    /// Begins to campaign, if it does not already.
+    /// Starts to campaign. Does nothing if the candidate runs already.
     ///
     /// # Errors
     ///
-    /// When it is called outside a tokio runtime.
+    /// [`ErrorKind::Invalid`] when called outside a tokio runtime; [`ErrorKind::Closed`] when the runtime of the client has ended.
     pub fn start(&self) -> Result<()> {
         let runtime = self.0.election.client().runtime()?.clone();
         let mut running = self.commands();
-        if running.is_some() && *self.0.shared.status.borrow() == Status::Running {
+        if running.is_some() && *self.0.state.status.borrow() == Status::Running {
             return Ok(());
         }
         let (sender, receiver) = mpsc::channel(4);
         *running = Some(sender);
-        let Inner { election, id, name, options, shared, .. } = &*self.0;
-        shared.status.send_replace(Status::Running);
-        // The calls of `lead` that ended with the stop before count no more.
-        shared.leads.send_modify(|leads| *leads = leads.filter(|leads| *leads > 0));
-        let campaign = Campaign::new(election.clone(), id.clone(), options.clone(), Arc::clone(shared), receiver);
+        let Inner { election, id, name, options, state, .. } = &*self.0;
+        state.status.send_replace(Status::Running);
+        // Calls of `lead` that ended with an earlier stop no longer count.
+        state.lead_calls.send_modify(|calls| *calls = calls.filter(|calls| *calls > 0));
+        let campaign = Campaign::new(election.clone(), id.clone(), options.clone(), Arc::clone(state), receiver);
         runtime.spawn(campaign.run(name.clone()));
         Ok(())
     }
 
-    /// Stops in order: the work gets the grace to end, then the leadership is released and the candidate withdraws. Does
-    /// nothing if it does not run; it may be started again.
+    /// Stops the candidate in order: the work has the grace to end, then the leadership is released and the candidate is removed
+    /// from the list of candidates. Does nothing if the candidate does not run. It can be started again.
     ///
     /// # Errors
     ///
-    /// None at present: what the store could not be told ends with the lease duration.
+    /// None at present. If the store cannot be reached, the leadership and the entry in the list end after the lease duration.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the stop goes on in the background.
+    /// Once polled, the stop is finished in the background.
     pub async fn stop(&self) -> Result<()> {
-        match self.order(|done| Command::Stop { done }).await {
+        match self.send(|done| Command::Stop { done }).await {
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// Whether it leads: at most one candidate of a group says so at any time (see `lease-core` for what that rests on).
-    /// Local, no I/O. Work that asks only now and then may act too late; [`Candidate::lead`] does not.
+    /// Returns whether this candidate leads. At most one candidate of a group leads at any time; the page of [`lease_core`] says
+    /// under which conditions. The answer is local, without I/O. Work that checks it only now and then may act too late;
+    /// [`Candidate::lead`] prevents that.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.leadership().is_some()
     }
 
-    /// Its term, while it leads.
+    /// Returns the term of this candidate, or `None` if it does not lead.
     #[must_use]
     pub fn leadership(&self) -> Option<Term> {
-        self.0.shared.leadership.borrow().clone().filter(Term::is_held)
+        self.0.state.leadership.borrow().clone().filter(Term::is_held)
     }
 
-    /// Waits until this candidate leads, and returns its term. At once if it leads already.
+    /// Waits until this candidate leads, and returns its term. Returns at once if it leads already.
     ///
-    /// For what begins with the leadership and is not stopped by its end; what only the leader may do belongs into
+    /// This is for actions that begin with the leadership and need not end with it. Work that only the leader may do belongs in
     /// [`Candidate::lead`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] when the candidate stops before it leads, or has stopped. One that was not started yet is
-    /// waited for.
+    /// [`ErrorKind::Closed`] when the candidate has stopped, or stops before it leads. If it was not started yet, the call waits
+    /// for that.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn wait_for_leadership(&self) -> Result<Term> {
-        let mut terms = self.0.shared.leadership.subscribe();
-        let mut statuses = self.0.shared.status.subscribe();
+        let mut terms = self.0.state.leadership.subscribe();
+        let mut statuses = self.0.state.status.subscribe();
         loop {
             if let Some(term) = terms.borrow_and_update().clone().filter(Term::is_held) {
                 return Ok(term);
@@ -158,11 +167,11 @@ impl Candidate {
         }
     }
 
-    /// Who leads the group now.
+    /// Returns the leader of the group, or `None` if there is none; see [`Election::current_leader`].
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked.
+    /// When the store does not answer.
     ///
     /// # Cancel safety
     ///
@@ -171,16 +180,17 @@ impl Candidate {
         self.0.election.current_leader().await
     }
 
-    /// Runs `work` while this candidate leads, every time that it wins, until it is stopped. This is the way to do what
-    /// only the leader may do.
+    /// Runs `work` while this candidate leads, in every term that it wins, until the candidate is stopped. Use it for all work
+    /// that only the leader may do.
     ///
-    /// * The work is told of jeopardy ([`Term::lease`], its state) and of draining ([`Term::draining`]): a step-down, a
-    ///   stop, or renewals that keep failing with only the grace left. After the grace it is dropped.
-    /// * At a definite loss, or at the deadline, it is dropped at once.
-    /// * Only after it has ended is the leadership released (S17): nobody else wins before.
-    /// * Work that ends by itself gives the leadership up, so that others may have it.
+    /// * The work can observe jeopardy, through the state of [`Term::lease`], and draining, through [`Term::draining`]. Draining
+    ///   begins with a step-down, with a stop, or when renewals keep failing and only the grace is left. After the grace the work
+    ///   is dropped.
+    /// * At a definite loss, or at the deadline of the lease, the work is dropped at once.
+    /// * The leadership is released only after the work has ended (S17), so that no other candidate wins before.
+    /// * Work that returns gives up the leadership, so that another candidate can win.
     ///
-    /// What the work needs is cloned for each term:
+    /// Clone for each term what the work needs:
     ///
     /// ```
     /// # async fn dispatch(queue: std::sync::Arc<str>, term: u64) {}
@@ -197,28 +207,28 @@ impl Candidate {
     /// # }
     /// ```
     ///
-    /// Dropping takes effect at the next `.await` of the work. Work that never yields cannot be stopped, and writes on when
-    /// another one leads: it must check [`Term::is_held`] between its steps, and send the token with every write. Let
-    /// blocking work run in `spawn_blocking`, wait for it, and do the same. Work that cannot be dropped within the lease
-    /// duration keeps the group without a leader until its lease has run out.
+    /// Dropping takes effect at the next `.await` of the work. Work that never yields cannot be stopped, and continues to write
+    /// when another candidate leads. It must check [`Term::is_held`] between its steps, and send the token with every write. Run
+    /// blocking work in `spawn_blocking`, wait for it, and do the same. If work cannot be dropped within the lease duration, the
+    /// group has no leader until the lease expires.
     ///
     /// # Panics
     ///
-    /// When the work does. The leadership is released, and the panic goes to the caller.
+    /// Panics if the work panics. The leadership is released.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the work, and gives the leadership up. From then on, as after a panic, the candidate campaigns only
-    /// while there is a call of `lead` again: nobody leads without work.
+    /// Dropping the future drops the work, and gives up the leadership. From then on, as after a panic, the candidate campaigns
+    /// only while there is another call of `lead`, so that it never leads without work.
     pub async fn lead<W, F>(&self, mut work: W)
     where
         W: FnMut(Term) -> F,
         F: Future<Output = ()>,
     {
-        let shared = Arc::clone(&self.0.shared);
-        let _leads = Leads::begin(&shared);
-        let mut terms = shared.leadership.subscribe();
-        let mut statuses = shared.status.subscribe();
+        let state = Arc::clone(&self.0.state);
+        let _call = LeadCall::begin(&state);
+        let mut terms = state.leadership.subscribe();
+        let mut statuses = state.status.subscribe();
         loop {
             let term = terms.borrow_and_update().clone();
             if let Some((term, scope)) = term.and_then(|term| term.enter().map(|scope| (term, scope))) {
@@ -230,7 +240,7 @@ impl Candidate {
                         _ = &mut work => {}
                     }
                 }
-                // The work has ended: now the term may.
+                // The work has ended, so the term may end.
                 drop(scope);
             }
             tokio::select! {
@@ -243,57 +253,58 @@ impl Candidate {
         }
     }
 
-    /// Gives the leadership up, in order, and does not campaign for the time `stay_away`. If it does not lead, it only
-    /// stays away.
+    /// Gives up the leadership in order, and does not campaign for the time `stay_away`. A candidate that does not lead only stops
+    /// campaigning for that time.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] when it does not run; otherwise as [`Lease::release`](lease_core::Lease::release).
+    /// [`ErrorKind::Closed`] when the candidate does not run; otherwise as for [`Lease::release`](lease_core::Lease::release).
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the step-down goes on in the background.
+    /// Once polled, the step-down is finished in the background.
     pub async fn step_down(&self, stay_away: Duration) -> Result<()> {
-        self.order(|done| Command::StepDown { stay_away, done }).await
+        self.send(|done| Command::StepDown { stay_away, done }).await
     }
 
-    /// Gives the leadership up in favour of one candidate: for twice the retry interval nobody else can win, afterwards
-    /// everybody.
+    /// Gives up the leadership in favour of one candidate. For twice the retry interval only that candidate can win; afterwards
+    /// every candidate can.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`] when this candidate does not lead; [`ErrorKind::Closed`] when it does not run; otherwise as
+    /// [`ErrorKind::Lost`] when this candidate does not lead; [`ErrorKind::Closed`] when it does not run; otherwise as for
     /// [`Lease::hand_over`](lease_core::Lease::hand_over).
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the hand-over goes on in the background.
+    /// Once polled, the hand-over is finished in the background.
     pub async fn hand_over_to(&self, candidate: HolderId) -> Result<()> {
         if !self.is_leader() {
             return Err(not_leading());
         }
-        self.order(|done| Command::HandOver { to: candidate, done }).await
+        self.send(|done| Command::HandOver { to: candidate, done }).await
     }
 
-    /// Says how well it is. Below the minimum of the election it does not campaign, and steps down.
+    /// Sets the health of this candidate. Below the minimum of the election, the candidate does not campaign, and steps down if it
+    /// leads (see [`ElectionOptions`](crate::ElectionOptions)).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when the details, with the candidate's metadata, are too large or have control characters. The
-    /// score counts all the same; the details are not published.
+    /// [`ErrorKind::Invalid`] when the details, together with the candidate's metadata, are too large or contain control
+    /// characters. The score is set nevertheless; the details are not published.
     pub fn set_health(&self, health: impl Into<Health>) -> Result<()> {
         let health = health.into();
-        let published = registration::card(&self.0.options, &health, false);
-        self.0.shared.set_health(health);
+        let published = registration::metadata(&self.0.options, &health, false);
+        self.0.state.set_health(health);
         published.map(drop).map_err(Error::from)
     }
 
-    /// Lets a check say how well it is, once in each interval, until [`Candidate::stop_watching_health`], another check, or
-    /// the drop of the last handle of the candidate. A check that takes longer than the interval counts as unhealthy. One that
-    /// panics, or whose runtime ends, is not asked again: the candidate is unhealthy until somebody else says how it is.
+    /// Sets the health of this candidate from a check, once per interval, until [`Candidate::stop_watching_health`] is called,
+    /// another check replaces it, or the last handle of the candidate is dropped. If the check takes longer than the interval, the
+    /// candidate is unhealthy. If the check panics, or its runtime ends, the candidate is unhealthy until its health is set again.
     ///
-    /// Where nobody has said yet how it is, a candidate that does not lead is unhealthy until the first answer. With
-    /// [`CandidateOptions::with_start_later`] it cannot win before that on any account.
+    /// If its health was never set, a candidate that does not lead is unhealthy until the check returns for the first time. With
+    /// [`CandidateOptions::with_start_later`] it certainly does not win before that.
     ///
     /// ```
     /// # async fn example(candidate: lease_election::Candidate) -> lease_core::Result<()> {
@@ -305,7 +316,7 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when the interval is zero, or it is called outside a tokio runtime.
+    /// [`ErrorKind::Invalid`] when the interval is zero, or when called outside a tokio runtime.
     pub fn watch_health(&self, interval: Duration, check: impl HealthCheck) -> Result<()> {
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Invalid, "check health", "called outside a tokio runtime: call it within one")
@@ -317,9 +328,9 @@ impl Candidate {
         }
         let (candidate, clock) = (Arc::downgrade(&self.0), Arc::clone(self.0.election.client().clock()));
         let mut running = self.0.check();
-        let number = running.end();
+        let number = running.stop();
         if !self.is_leader() {
-            self.0.shared.await_health();
+            self.0.state.await_health();
         }
         let task = runtime.spawn(async move {
             let checking = Checking { candidate, number };
@@ -332,7 +343,7 @@ impl Candidate {
                         Health::unhealthy().with_detail("check", format!("no answer within {interval:?}"))
                     }
                 };
-                if !checking.says(health) {
+                if !checking.report(health) {
                     return;
                 }
                 clock.sleep_until(next).await;
@@ -342,22 +353,22 @@ impl Candidate {
         Ok(())
     }
 
-    /// Ends the check of [`Candidate::watch_health`]. What was said last counts on. Does nothing if there is none.
+    /// Stops the check of [`Candidate::watch_health`]. The last health stays set. Does nothing if there is no check.
     pub fn stop_watching_health(&self) {
-        self.0.check().end();
+        self.0.check().stop();
     }
 
-    /// The changes of leadership as this candidate sees them: the current state first, then the latest one after each
-    /// change. Whoever is slow misses what lies in between, never the last state.
+    /// Returns the changes of leadership, including those of this candidate: the current state first, then the latest state after
+    /// each change. A slow reader misses intermediate states, but never the last one.
     ///
     /// # Errors
     ///
-    /// When the client is closed, or it is called outside a tokio runtime.
+    /// When the client is closed, or when called outside a tokio runtime.
     pub fn changes(&self) -> Result<LeadershipChanges> {
-        LeadershipChanges::new(&self.0.election, Some(self.0.shared.standing.subscribe()))
+        LeadershipChanges::new(&self.0.election, Some(self.0.state.standing.subscribe()))
     }
 
-    async fn order(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
+    async fn send(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
         let commands = self.commands().clone().ok_or_else(not_running)?;
         let (done, outcome) = oneshot::channel();
         commands.send(command(done)).await.map_err(|_| not_running())?;
@@ -369,11 +380,11 @@ impl Candidate {
     }
 }
 
-/// The id is free for another candidate as soon as the last handle is gone: its card is released before that of the next one is
-/// published, or runs out.
+/// Another candidate may use the id as soon as the last handle is dropped. Its registration waits until that of this candidate
+/// is released or has expired.
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.election.give_id_back(&self.id);
+        self.election.free_id(&self.id);
     }
 }
 
@@ -388,32 +399,32 @@ fn not_running() -> Error {
 }
 
 /// A call of [`Candidate::lead`].
-struct Leads(Arc<Shared>);
+struct LeadCall(Arc<CandidateState>);
 
-impl Leads {
-    fn begin(shared: &Arc<Shared>) -> Self {
-        shared.leads.send_modify(|leads| *leads = Some(leads.unwrap_or(0) + 1));
-        Self(Arc::clone(shared))
+impl LeadCall {
+    fn begin(state: &Arc<CandidateState>) -> Self {
+        state.lead_calls.send_modify(|calls| *calls = Some(calls.unwrap_or(0) + 1));
+        Self(Arc::clone(state))
     }
 }
 
-impl Drop for Leads {
+impl Drop for LeadCall {
     fn drop(&mut self) {
-        self.0.leads.send_modify(|leads| *leads = leads.map(|leads| leads - 1));
+        self.0.lead_calls.send_modify(|calls| *calls = calls.map(|calls| calls - 1));
     }
 }
 
 /// The health check of a candidate.
 #[derive(Default)]
 struct Check {
-    /// How many there were before.
+    /// The number of checks that were replaced or stopped.
     number: u64,
     task: Option<AbortHandle>,
 }
 
 impl Check {
-    /// Ends it. Returns the number of the next one.
-    fn end(&mut self) -> u64 {
+    /// Stops the check. Returns the number of the next one.
+    fn stop(&mut self) -> u64 {
         if let Some(task) = self.task.take() {
             task.abort();
         }
@@ -422,21 +433,21 @@ impl Check {
     }
 }
 
-/// The right of a check to say how well its candidate is, until it is replaced. If the check ends before that, nobody knows any
-/// more.
+/// The right of a check to set the health of its candidate, until it is replaced. If the check ends before that, the health is
+/// unknown, and the candidate counts as unhealthy.
 struct Checking {
     candidate: Weak<Inner>,
     number: u64,
 }
 
 impl Checking {
-    /// Whether it may go on.
-    fn says(&self, health: Health) -> bool {
+    /// Sets the health, unless the check was replaced. Returns whether the check goes on.
+    fn report(&self, health: Health) -> bool {
         let Some(inner) = self.candidate.upgrade() else { return false };
         let check = inner.check();
         let is_current = check.number == self.number;
         if is_current {
-            inner.shared.set_health(health);
+            inner.state.set_health(health);
         }
         is_current
     }
@@ -446,9 +457,9 @@ impl Drop for Checking {
     fn drop(&mut self) {
         let health = Health::unhealthy().with_detail("check", "it has ended, by a panic or with its runtime");
         if let Some(inner) = self.candidate.upgrade()
-            && self.says(health)
+            && self.report(health)
         {
-            tracing::error!(target: "lease", candidate = %inner.id, "a health check has ended, by a panic or with its runtime");
+            tracing::error!(target: "lease", candidate = %inner.id, "a health check has ended, by a panic or with its runtime: the candidate is unhealthy until its health is set again");
         }
     }
 }
@@ -457,8 +468,8 @@ impl fmt::Debug for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Candidate")
             .field("id", &self.0.id)
-            .field("status", &*self.0.shared.status.borrow())
-            .field("standing", &*self.0.shared.standing.borrow())
+            .field("status", &*self.0.state.status.borrow())
+            .field("standing", &*self.0.state.standing.borrow())
             .finish_non_exhaustive()
     }
 }

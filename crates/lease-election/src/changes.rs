@@ -1,4 +1,4 @@
-//! The stream of leadership changes, and what can be made of it.
+//! The stream of leadership changes, and its adapters.
 
 use std::{
     pin::Pin,
@@ -10,27 +10,38 @@ use lease_core::{FencingToken, LeaseWatch, Result};
 use tokio::sync::watch;
 use tokio_stream::{StreamExt, wrappers::WatchStream};
 
-use crate::{ChangeKind, Election, Leader, LeadershipChange, campaign::Standing};
+use crate::{ChangeKind, Election, Leader, LeadershipChange, state::Standing};
 
-/// The changes of leadership, from [`Election::changes`](crate::Election::changes) or
-/// [`Candidate::changes`](crate::Candidate::changes).
+/// A stream of the changes of leadership, from [`Election::changes`] or [`Candidate::changes`](crate::Candidate::changes).
 ///
-/// The current state first, then the latest one after each change; terms never go down, unless nobody led in between (L5).
-/// Trouble with the store is an item, not an end. The stream ends when the client closes.
+/// The first item is the current state. Each further item is the latest state after a change. Terms never go down, unless there
+/// was no leader in between (L5). An error of the store is an item, and does not end the stream. The stream ends when the client
+/// closes.
 #[derive(Debug)]
 pub struct LeadershipChanges {
     watch: LeaseWatch,
     own: Option<WatchStream<Standing>>,
-    told: Told,
+    returned: Returned,
 }
 
-/// What the reader has been told.
+/// The state that the reader has seen.
 #[derive(Debug)]
-struct Told {
+struct Returned {
     standing: Standing,
     leader: Option<Leader>,
     highest: Option<FencingToken>,
-    begun: bool,
+    has_begun: bool,
+}
+
+impl Election {
+    /// Returns the changes of leadership, for observers: the current state first, then the latest state after each change.
+    ///
+    /// # Errors
+    ///
+    /// When the client is closed, or when called outside a tokio runtime.
+    pub fn changes(&self) -> Result<LeadershipChanges> {
+        LeadershipChanges::new(self, None)
+    }
 }
 
 impl LeadershipChanges {
@@ -38,11 +49,11 @@ impl LeadershipChanges {
         Ok(Self {
             watch: election.client().watch(election.leader_name())?,
             own: own.map(WatchStream::new),
-            told: Told { standing: Standing::NeverLed, leader: None, highest: None, begun: false },
+            returned: Returned { standing: Standing::NeverLed, leader: None, highest: None, has_begun: false },
         })
     }
 
-    /// The next change; nothing after the client was closed.
+    /// Waits for the next change, and returns it. Returns `None` after the client was closed.
     ///
     /// # Cancel safety
     ///
@@ -58,7 +69,7 @@ impl Stream for LeadershipChanges {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match self.own.as_mut().map(|own| Pin::new(own).poll_next(context)) {
-                Some(Poll::Ready(Some(standing))) => match self.told.own_change(standing) {
+                Some(Poll::Ready(Some(standing))) => match self.returned.own_change(standing) {
                     Some(change) => return Poll::Ready(Some(Ok(change))),
                     None => continue,
                 },
@@ -69,7 +80,7 @@ impl Stream for LeadershipChanges {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(record)) => {
-                    if let Some(change) = self.told.change(record.and_then(Leader::of)) {
+                    if let Some(change) = self.returned.change(record.and_then(Leader::of)) {
                         return Poll::Ready(Some(Ok(change)));
                     }
                 }
@@ -78,8 +89,8 @@ impl Stream for LeadershipChanges {
     }
 }
 
-impl Told {
-    /// The news in how the candidate stands itself.
+impl Returned {
+    /// Returns the change of the candidate's own standing, if it differs from the last one.
     fn own_change(&mut self, standing: Standing) -> Option<LeadershipChange> {
         if standing == self.standing {
             return None;
@@ -88,7 +99,7 @@ impl Told {
         match standing {
             Standing::NeverLed => None,
             Standing::Leads { term } => {
-                // What the store still shows of those before is old.
+                // An earlier leader that the store still returns is stale.
                 self.highest = self.highest.max(Some(term));
                 Some(LeadershipChange::Acquired { term })
             }
@@ -96,36 +107,36 @@ impl Told {
         }
     }
 
-    /// The news in who leads, if it is not older than what was told before (L5).
+    /// Returns the change of the leader, if it differs from the last one and is not older (L5).
     fn change(&mut self, new: Option<Leader>) -> Option<LeadershipChange> {
         let stale = new.as_ref().is_some_and(|leader| self.highest.is_some_and(|highest| leader.term < highest));
-        if stale || (self.begun && new == self.leader) {
+        if stale || (self.has_begun && new == self.leader) {
             return None;
         }
-        self.begun = true;
-        // Once nobody leads, terms may begin anew: the store may have lost its data, or been set back.
+        self.has_begun = true;
+        // Without a leader, terms may start again: the store may have lost its data, or been restored to an older state.
         self.highest = new.as_ref().map(|leader| leader.term);
         let old = std::mem::replace(&mut self.leader, new.clone());
         Some(LeadershipChange::Changed { old, new })
     }
 }
 
-/// What can be made of a stream of changes, beside all that `tokio-stream` and `futures` offer. Trouble passes through.
+/// Adapters for streams of changes, in addition to those of `tokio-stream` and `futures`. Errors pass through all of them.
 pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
-    /// Only changes of this kind.
+    /// Returns a stream of the changes of this kind only.
     #[must_use = "streams do nothing unless polled"]
     fn only(self, kind: ChangeKind) -> impl Stream<Item = Result<LeadershipChange>> {
         StreamExt::filter(self, move |change| change.as_ref().map_or(true, |change| change.kind() == kind))
     }
 
-    /// Until this candidate leads; that is the last item.
+    /// Returns a stream that ends when this candidate leads. The last item is [`LeadershipChange::Acquired`].
     #[must_use = "streams do nothing unless polled"]
     fn until_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
         Until { stream: Box::pin(self), last: ChangeKind::Acquired, ended: false }
     }
 
-    /// From when this candidate leads until it leads no more, both included. For a reader so slow that it missed the end of the
-    /// term, the stream ends where the next one begins.
+    /// Returns a stream of the changes from the moment this candidate leads until it no longer leads, both included. If a slow reader
+    /// misses the end of the term, the stream ends where the next term begins.
     #[must_use = "streams do nothing unless polled"]
     fn while_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
         let mut leads = false;
@@ -141,7 +152,7 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
         Until { stream: Box::pin(of_one_term), last: ChangeKind::Lost, ended: false }
     }
 
-    /// Without repetitions of the last change, as they follow trouble.
+    /// Returns a stream without repetitions of the last change, which may follow an error.
     #[must_use = "streams do nothing unless polled"]
     fn distinct(self) -> impl Stream<Item = Result<LeadershipChange>> {
         let mut last = None;
@@ -151,8 +162,8 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
         })
     }
 
-    /// Only the transitions from one leader to another, or to or from none: from whom, to whom. What a leader changes of
-    /// itself is none.
+    /// Returns a stream of the transitions from one leader to the next, where either may be `None`. A change of the leader's own
+    /// metadata is not a transition.
     #[must_use = "streams do nothing unless polled"]
     fn on_transition(self) -> impl Stream<Item = Result<(Option<Leader>, Option<Leader>)>> {
         StreamExt::filter_map(self, |change| match change {
@@ -203,19 +214,23 @@ mod tests {
 
     #[test]
     fn l05_terms_never_go_down_while_somebody_leads() {
-        let mut told = Told { standing: Standing::NeverLed, leader: None, highest: None, begun: false };
-        let mut changed = |shown| match told.change(shown) {
+        let mut returned = Returned { standing: Standing::NeverLed, leader: None, highest: None, has_begun: false };
+        let mut changed = |shown| match returned.change(shown) {
             Some(LeadershipChange::Changed { old, new }) => {
                 Some((old.map(|it| it.term.get()), new.map(|it| it.term.get())))
             }
             _ => None,
         };
-        assert_eq!(changed(None), Some((None, None)), "the current state comes first, also if nobody leads");
+        assert_eq!(changed(None), Some((None, None)), "the current state comes first, even without a leader");
         assert_eq!(changed(Some(leader(7))), Some((None, Some(7))));
         assert_eq!(changed(Some(leader(7))), None);
         assert_eq!(changed(Some(leader(6))), None, "a stale read");
         assert_eq!(changed(Some(leader(8))), Some((Some(7), Some(8))));
         assert_eq!(changed(None), Some((Some(8), None)));
-        assert_eq!(changed(Some(leader(2))), Some((None, Some(2))), "the store was set back: readers go on");
+        assert_eq!(
+            changed(Some(leader(2))),
+            Some((None, Some(2))),
+            "the store was restored to an older state: readers go on"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! An election, and what everybody can see of it.
+//! An election: its leader and its candidates.
 
 use std::{
     collections::HashSet,
@@ -7,15 +7,15 @@ use std::{
 
 use lease_core::{Error, ErrorKind, HolderId, LeaseClient, LeaseName, Result};
 
-use crate::{Candidate, CandidateInfo, CandidateOptions, ElectionOptions, Leader, LeadershipChanges, group::Group};
+use crate::{CandidateInfo, ElectionOptions, Leader, group::Group};
 
-/// How many candidates are asked for at a time.
-const PAGE: usize = 100;
+/// The number of candidates per call of `list`.
+const PAGE_SIZE: usize = 100;
 
-/// The election of a leader for a group of candidates. Cheap to clone.
+/// The election of a leader for a group of candidates. It is cheap to clone.
 ///
-/// Candidates campaign; observers only look: [`Election::current_leader`], [`Election::changes`], [`Election::candidates`].
-/// All elections of one [`LeaseClient`] share its renewal task.
+/// [`Election::candidate`] creates a candidate, which campaigns. Observers use [`Election::current_leader`],
+/// [`Election::candidates`] and [`Election::changes`]. All elections of one [`LeaseClient`] share its renewal task.
 #[derive(Debug, Clone)]
 pub struct Election(Arc<Inner>);
 
@@ -24,36 +24,26 @@ struct Inner {
     client: LeaseClient,
     group: Group,
     options: ElectionOptions,
-    /// Those of the candidates that this process has here.
+    /// The ids of the candidates that were created from this election and its clones.
     ids: Mutex<HashSet<HolderId>>,
 }
 
 impl Election {
-    /// The election of the group with this name, on any text; groups with different names never meet.
+    /// Creates the election of the group with this name. The name may be any text; groups with different names share nothing.
     ///
     /// # Errors
     ///
-    /// When the name is empty or too long, or the options cannot be kept (S23).
+    /// [`ErrorKind::Invalid`] when the name is empty or too long, or when the store cannot keep the options (S23).
     pub fn new(client: LeaseClient, group: &str, options: ElectionOptions) -> Result<Self> {
         options.validate(client.capabilities())?;
         Ok(Self(Arc::new(Inner { client, group: Group::new(group)?, options, ids: Mutex::default() })))
     }
 
-    /// A candidate, which campaigns at once unless its options say otherwise.
+    /// Returns the leader of the group, or `None` if there is none.
     ///
     /// # Errors
     ///
-    /// When its id is too long, or that of another candidate of this election; when its metadata is too large, or when it is
-    /// called outside a tokio runtime.
-    pub fn candidate(&self, options: CandidateOptions) -> Result<Candidate> {
-        Candidate::new(self.clone(), options)
-    }
-
-    /// Who leads now.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be asked: that nobody leads is never guessed (S19).
+    /// When the store does not answer. `None` is never returned without an answer of the store (S19).
     ///
     /// # Cancel safety
     ///
@@ -62,11 +52,11 @@ impl Election {
         Ok(self.client().inspect(self.leader_name()).await?.and_then(Leader::of))
     }
 
-    /// All live candidates, and who of them leads. Not a snapshot.
+    /// Returns all live candidates, and which of them leads. The result is not a snapshot.
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked.
+    /// When the store does not answer.
     ///
     /// # Cancel safety
     ///
@@ -76,8 +66,8 @@ impl Election {
         let mut candidates = Vec::new();
         let mut after = None;
         loop {
-            let page = self.client().list(self.0.group.candidates(), after.as_ref(), PAGE).await?;
-            // A store may give fewer than it is asked for: only an empty page is the end.
+            let page = self.client().list(self.0.group.candidates(), after.as_ref(), PAGE_SIZE).await?;
+            // A store may return fewer records than the limit. Only an empty page is the end.
             let Some(last) = page.last() else { return Ok(candidates) };
             after = Some(last.name.clone());
             let live = page.into_iter().filter(|record| !record.released);
@@ -85,26 +75,17 @@ impl Election {
         }
     }
 
-    /// The changes of leadership, for observers: the current state first, then the latest one after each change.
-    ///
-    /// # Errors
-    ///
-    /// When the client is closed, or it is called outside a tokio runtime.
-    pub fn changes(&self) -> Result<LeadershipChanges> {
-        LeadershipChanges::new(self, None)
-    }
-
-    /// Takes the id for one candidate.
-    pub(crate) fn take_id(&self, id: &HolderId) -> Result<()> {
+    /// Reserves the id for one candidate.
+    pub(crate) fn reserve_id(&self, id: &HolderId) -> Result<()> {
         if self.ids().insert(id.clone()) {
             return Ok(());
         }
         let message =
-            format!("{id} is a candidate of this election already: give each one an id, by CandidateOptions::with_id");
+            format!("{id} is a candidate of this election already: set another id with CandidateOptions::with_id");
         Err(Error::new(ErrorKind::Invalid, "election", message))
     }
 
-    pub(crate) fn give_id_back(&self, id: &HolderId) {
+    pub(crate) fn free_id(&self, id: &HolderId) {
         self.ids().remove(id);
     }
 

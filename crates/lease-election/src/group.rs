@@ -1,12 +1,12 @@
-//! The names of the leases that an election rests on.
+//! The names of the leases of an election.
 
 use lease_core::{HolderId, InvalidName, LeaseName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stays as it is in a part of a name: so no part has a `/`, and no two groups or candidates meet.
+/// The characters that are encoded in a part of a name. `/` is one of them, so that no two groups or candidates share a name.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A group of candidates, one of which leads.
+/// The names of the leases of a group of candidates.
 ///
 /// `elections/{group}/leader` is the lease of the leader; each candidate holds `elections/{group}/candidates/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Group {
         })
     }
 
-    /// With what the names of all its candidates begin.
+    /// Returns the prefix of the names of all candidates of the group.
     pub(crate) fn candidates(&self) -> &str {
         &self.candidates
     }

@@ -1,8 +1,8 @@
-//! Who is fit to lead.
+//! The health of candidates, and the decision whether they are fit to lead.
 
 use std::{collections::BTreeMap, future::Future};
 
-/// How well a candidate is, from 0 (dead) to 1 (well), with details that everybody can read.
+/// The health of a candidate: a score from 0 (unhealthy) to 1 (healthy), with details that are published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     score: f64,
@@ -10,18 +10,19 @@ pub struct Health {
     basis: Basis,
 }
 
-/// What the health of a candidate rests on.
+/// The origin of the health of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Basis {
-    /// Nobody has said anything, and nobody is asked.
+    /// The default: the health was not set, and there is no check.
     Presumed,
-    /// The first answer of a check is awaited.
+    /// There is a check, which has not returned yet.
     Awaited,
-    Said,
+    /// It was set, or comes from a check.
+    Set,
 }
 
 impl Health {
-    /// The health of a candidate that nobody has asked.
+    /// Returns the health of a candidate whose health was never set.
     pub(crate) fn presumed() -> Self {
         Self { basis: Basis::Presumed, ..Self::healthy() }
     }
@@ -30,48 +31,48 @@ impl Health {
         self.basis == Basis::Presumed
     }
 
-    /// The health of a candidate whose check has not answered yet.
+    /// Returns the health of a candidate whose check has not returned yet.
     pub(crate) fn awaited() -> Self {
-        Self { basis: Basis::Awaited, ..Self::unhealthy() }.with_detail("check", "no answer yet")
+        Self { basis: Basis::Awaited, ..Self::unhealthy() }.with_detail("check", "no result yet")
     }
 
     pub(crate) fn is_awaited(&self) -> bool {
         self.basis == Basis::Awaited
     }
 
-    /// Well.
+    /// Returns full health, with the score 1.
     #[must_use]
     pub fn healthy() -> Self {
         Self::with_score(1.0)
     }
 
-    /// Not fit to lead.
+    /// Returns no health, with the score 0: not fit to lead.
     #[must_use]
     pub fn unhealthy() -> Self {
         Self::with_score(0.0)
     }
 
-    /// In between. What lies outside of 0 to 1, or is no number, is taken as the nearest, or 0.
+    /// Returns the health with this score. A score below 0 counts as 0, one above 1 as 1, and NaN as 0.
     #[must_use]
     pub fn with_score(score: f64) -> Self {
         let score = if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) };
-        Self { score, details: BTreeMap::new(), basis: Basis::Said }
+        Self { score, details: BTreeMap::new(), basis: Basis::Set }
     }
 
-    /// With one more detail, for example `("disk", "97 % full")`.
+    /// Adds a detail, for example `("disk", "97 % full")`.
     #[must_use]
     pub fn with_detail(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.details.insert(key.into(), value.into());
         self
     }
 
-    /// From 0 to 1.
+    /// Returns the score, from 0 to 1.
     #[must_use]
     pub fn score(&self) -> f64 {
         self.score
     }
 
-    /// The details, in the order of their keys.
+    /// Returns the details, in the order of their keys.
     #[must_use]
     pub fn details(&self) -> &BTreeMap<String, String> {
         &self.details
@@ -90,9 +91,9 @@ impl From<f64> for Health {
     }
 }
 
-/// Asked for the health of its candidate at an interval. An answer that takes longer than the interval counts as unhealthy.
+/// A health check of a candidate; see [`Candidate::watch_health`](crate::Candidate::watch_health).
 ///
-/// Every closure that returns a future of a [`Health`], a score or a `bool` is one:
+/// Every closure that returns a future of a [`Health`], a score or a `bool` is a health check:
 ///
 /// ```
 /// # use lease_election::{Health, HealthCheck};
@@ -109,7 +110,7 @@ impl From<f64> for Health {
 /// }
 /// ```
 pub trait HealthCheck: Send + Sync + 'static {
-    /// Returns how well the candidate is now.
+    /// Returns the current health of the candidate.
     fn check(&self) -> impl Future<Output = Health> + Send;
 }
 
@@ -124,7 +125,7 @@ where
     }
 }
 
-/// Decides who is fit, with hysteresis (L8).
+/// Decides whether a candidate is fit, with hysteresis (L8).
 #[derive(Debug)]
 pub(crate) struct Gate {
     minimum: f64,
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_is_a_share() {
+    fn a_score_is_from_0_to_1() {
         for (given, score) in [(-1.0, 0.0), (2.0, 1.0), (f64::NAN, 0.0), (0.5, 0.5)] {
             assert_eq!(Health::from(given).score(), score);
         }

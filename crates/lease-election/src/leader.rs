@@ -1,55 +1,55 @@
-//! Who leads, and how that changes.
+//! The leader of a group, and the changes of leadership.
 
 use std::time::SystemTime;
 
 use lease_core::{FencingToken, HolderId, LeaseRecord, LossReason, Metadata};
 
-/// Who leads a group.
+/// The leader of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leader {
-    /// The candidate.
+    /// The id of the candidate.
     pub id: HolderId,
-    /// The term: the fencing token of the leadership, greater for every new leader.
+    /// The term: the fencing token of the leadership. It is greater for every new leader.
     pub term: FencingToken,
-    /// What the candidate says about itself.
+    /// The metadata of the candidate; see [`CandidateOptions::metadata`](crate::CandidateOptions::metadata).
     pub metadata: Metadata,
-    /// Since when it leads, by the store's wall clock.
+    /// The moment from which it leads, by the store's wall clock.
     pub since: SystemTime,
 }
 
 impl Leader {
-    /// Nobody leads while the name is merely blocked after a release.
+    /// Returns the leader of this record, or `None` if the name is only blocked after a release.
     pub(crate) fn of(record: LeaseRecord) -> Option<Self> {
         let LeaseRecord { holder, token, acquired_at, metadata, released, .. } = record;
         (!released).then_some(Self { id: holder, term: token, metadata, since: acquired_at })
     }
 }
 
-/// A change of leadership, as one candidate or observer sees it.
+/// A change of leadership, for one candidate or observer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeadershipChange {
-    /// This candidate leads now, with this term.
+    /// This candidate leads from now on.
     #[non_exhaustive]
     Acquired {
-        /// The fencing token.
+        /// The fencing token of the new term.
         term: FencingToken,
     },
-    /// This candidate leads no more.
+    /// This candidate no longer leads.
     #[non_exhaustive]
     Lost {
-        /// The term that is over.
+        /// The fencing token of the term that has ended.
         term: FencingToken,
-        /// Why.
+        /// The reason for the loss.
         reason: LossReason,
     },
-    /// The group has another leader, or none, or the leader says something else about itself.
+    /// The group has another leader, or none, or the leader has changed its metadata.
     #[non_exhaustive]
     Changed {
-        /// Who led before; nobody at the beginning of a stream.
+        /// The leader before; `None` at the beginning of a stream.
         old: Option<Leader>,
-        /// Who leads now.
+        /// The leader now.
         new: Option<Leader>,
     },
 }
@@ -67,7 +67,7 @@ pub enum ChangeKind {
 }
 
 impl LeadershipChange {
-    /// Which kind it is.
+    /// Returns the kind of this change.
     #[must_use]
     pub fn kind(&self) -> ChangeKind {
         match self {

@@ -1,7 +1,7 @@
 //! Leader election on leases, over any store.
 //!
-//! A [`Candidate`] campaigns for the leadership of its group. What only the leader may do is a future, which
-//! [`Candidate::lead`] runs while it leads, and which has ended before anybody else can win:
+//! A [`Candidate`] campaigns for the leadership of its group. The work that only the leader may do is a future.
+//! [`Candidate::lead`] runs it while the candidate leads, and the work has ended before another candidate can win:
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -16,11 +16,11 @@
 //! let stop = candidate.clone();
 //! candidate
 //!     .lead(async |term| {
-//!         // Everything that the leader writes carries its term, so that a stale one can be refused.
+//!         // The leader sends its term with every write, so that a stale write can be refused.
 //!         println!("leading with term {}", term.token());
 //!         tokio::select! {
 //!             () = dispatch() => {}
-//!             // A step-down is near: come to an end within the grace.
+//!             // The candidate is about to step down: the work must end within the grace.
 //!             () = term.draining() => {}
 //!         }
 //! #       tokio::spawn({ let stop = stop.clone(); async move { stop.stop().await } });
@@ -32,16 +32,16 @@
 //! # async fn dispatch() {}
 //! ```
 //!
-//! Loops of the form `if candidate.is_leader() { work() }` have a race: the leadership can be lost between the question and
-//! the work, and during the work. `lead` does not.
+//! A loop of the form `if candidate.is_leader() { work() }` has a race: the leadership can be lost between the check and the
+//! work, and during the work. `lead` has no such race.
 //!
 //! * [`Election`] is the group: its leader, its candidates, and its [`changes`](Election::changes) for observers.
-//! * [`Candidate`] starts, stops, leads, steps down and hands over; [`Health`] decides whether it is fit to.
-//! * [`LeadershipChanges`] is a stream, and [`LeadershipStream`] what can be made of it.
+//! * [`Candidate`] starts, stops, leads, steps down and hands over. Its [`Health`] decides whether it is fit to lead.
+//! * [`LeadershipChanges`] is the stream of changes, and [`LeadershipStream`] has adapters for it.
 //! * [`ElectionOptions`] and [`CandidateOptions`] are plain data.
 //!
-//! What is promised, and what not, is said on the first page of [`lease_core`]: at most one candidate says that it leads, given
-//! clocks whose rates are about right and a store that keeps its own promises; effects are fenced by the term.
+//! At most one candidate of a group leads at any time, if clocks run at about the right rate and the store keeps its promises.
+//! Effects elsewhere must be fenced by the term. The page of [`lease_core`] says what is promised, and what is not.
 
 mod campaign;
 mod candidate;
@@ -54,6 +54,7 @@ mod offers;
 mod options;
 mod pause;
 mod registration;
+mod state;
 mod term;
 
 pub use candidate::Candidate;

@@ -1,14 +1,14 @@
-//! To whom the leadership was offered, and who did not come.
+//! The offers of leadership to better candidates, and which of them were not taken.
 
 use std::{collections::HashMap, time::Duration};
 
 use lease_core::{HolderId, Moment};
 
-/// How much longer than the first pause between two offers to one candidate the longest one is.
+/// The longest pause between two offers to one candidate, as a multiple of the first pause.
 const LONGEST_PAUSE: u32 = 64;
 
-/// The offers of one leader to better candidates. One that does not come is offered the leadership again only after a pause,
-/// which doubles each time: the group is without a leader during each offer (L8).
+/// The offers of one leader to better candidates. A candidate that does not take an offer gets the next one after a pause, which
+/// doubles each time, because the group has no leader during an offer (L8).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Offers(HashMap<HolderId, Offer>);
 
@@ -19,12 +19,12 @@ struct Offer {
 }
 
 impl Offers {
-    /// Whether this candidate was offered the leadership a moment ago.
+    /// Returns whether this candidate had an offer a moment ago.
     pub(crate) fn is_declined(&self, id: &HolderId, now: Moment) -> bool {
         self.0.get(id).is_some_and(|offer| now < offer.until)
     }
 
-    /// Notes an offer. The leader that makes another one soon afterwards still leads, so the one before was in vain.
+    /// Records an offer. If the leader makes another one soon afterwards, it still leads, so the earlier offer was not taken.
     pub(crate) fn made(&mut self, id: &HolderId, now: Moment, first_pause: Duration) {
         self.0.retain(|_, offer| now < offer.until + offer.pause);
         let earlier = self.0.get(id).map(|offer| offer.pause * 2);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l08_who_does_not_come_is_asked_more_and_more_rarely_and_everybody_by_itself() {
+    fn l08_a_candidate_that_takes_no_offer_gets_fewer_of_them_and_each_has_its_own_pause() {
         let (first, second) = (HolderId::new("first").unwrap(), HolderId::new("second").unwrap());
         let at = |seconds| Moment::from_origin(Duration::from_secs(seconds));
         let pause = Duration::from_secs(15);
@@ -56,7 +56,7 @@ mod tests {
             now += 15 * (1 << doublings).min(64);
             assert!(offers.is_declined(&first, at(now - 1)) && !offers.is_declined(&first, at(now)), "{doublings}");
         }
-        // Long after the last one was in vain, it is the first again.
+        // Long after the last one, an offer counts as the first again.
         offers.made(&first, at(now * 10), pause);
         assert!(!offers.is_declined(&first, at(now * 10 + 15)));
     }

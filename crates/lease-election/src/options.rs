@@ -1,38 +1,38 @@
-//! How an election is held, and what a candidate brings.
+//! The options of elections and candidates.
 
 use std::time::Duration;
 
 use lease_core::{Capabilities, Error, ErrorKind, HolderId, InvalidOptions, LeaseOptions, Metadata};
 use serde::{Deserialize, Serialize};
 
-/// How an election is held. All candidates of a group should have the same options.
+/// The options of an election. All candidates of a group should have the same options.
 ///
-/// Plain data with the field's usual names and defaults; durations are read and written like `"15s"`. Checked against the
-/// store when an [`Election`](crate::Election) is made (S23).
+/// They can be read with serde, with durations like `"15s"`. [`Election::new`](crate::Election::new) checks them against the store
+/// (S23).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ElectionOptions {
-    /// How long the group is without a leader after a crash, at the most. Default: 15 seconds.
+    /// The ttl of the leader's lease: the time without a leader after a crash. Default: 15 seconds.
     #[serde(with = "humantime_serde")]
     pub lease_duration: Duration,
     /// The time between two renewals. Default: 5 seconds.
     #[serde(with = "humantime_serde")]
     pub renew_interval: Duration,
-    /// The pause after a step-down or after trouble, and between two looks at the other candidates; with jitter. Default: 2
-    /// seconds.
+    /// The pause after a step-down or an error, and the minimum time between two writes of a candidate's health; with jitter. For
+    /// twice this time, a hand-over reserves the leadership for its candidate. Default: 2 seconds.
     #[serde(with = "humantime_serde")]
     pub retry_interval: Duration,
-    /// How long the work of a leader may take to end by itself before it is dropped. Draining begins this long before the
-    /// deadline when renewals keep failing. Default: 5 seconds.
+    /// The time that the work of a leader has to end by itself before it is dropped. When renewals keep failing, draining begins
+    /// this long before the deadline. Default: 5 seconds.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
     /// The health, from 0 to 1, below which a candidate does not campaign. Default: 0.8.
     pub minimum_health: f64,
-    /// How far above the minimum the health must rise again before the candidate campaigns again, so that it does not
-    /// flap. Default: 0.1.
+    /// How far above the minimum the health must rise before an unfit candidate campaigns again, so that it does not flap.
+    /// Default: 0.1.
     pub health_hysteresis: f64,
-    /// Whether a leader that becomes unhealthy steps down. Default: yes.
+    /// Whether a leader that becomes unhealthy steps down. Default: true.
     pub step_down_when_unhealthy: bool,
 }
 
@@ -51,7 +51,7 @@ impl Default for ElectionOptions {
 }
 
 impl ElectionOptions {
-    /// The defaults, with this lease duration and all other durations in proportion.
+    /// Creates options with this lease duration, and with all other durations in proportion.
     #[must_use]
     pub fn new(lease_duration: Duration) -> Self {
         Self {
@@ -63,38 +63,37 @@ impl ElectionOptions {
         }
     }
 
-    /// With this time between two renewals.
+    /// Sets [`ElectionOptions::renew_interval`].
     #[must_use]
     pub fn with_renew_interval(self, renew_interval: Duration) -> Self {
         Self { renew_interval, ..self }
     }
 
-    /// With this pause after a step-down or after trouble; see [`ElectionOptions::retry_interval`].
+    /// Sets [`ElectionOptions::retry_interval`].
     #[must_use]
     pub fn with_retry_interval(self, retry_interval: Duration) -> Self {
         Self { retry_interval, ..self }
     }
 
-    /// With this time for work to end by itself; see [`ElectionOptions::grace`].
+    /// Sets [`ElectionOptions::grace`].
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
 
-    /// With this health, from 0 to 1, below which a candidate does not campaign.
+    /// Sets [`ElectionOptions::minimum_health`].
     #[must_use]
     pub fn with_minimum_health(self, minimum_health: f64) -> Self {
         Self { minimum_health, ..self }
     }
 
-    /// With this distance from the minimum at which a candidate is healthy again; see
-    /// [`ElectionOptions::health_hysteresis`].
+    /// Sets [`ElectionOptions::health_hysteresis`].
     #[must_use]
     pub fn with_health_hysteresis(self, health_hysteresis: f64) -> Self {
         Self { health_hysteresis, ..self }
     }
 
-    /// With or without a step-down of a leader that becomes unhealthy.
+    /// Sets [`ElectionOptions::step_down_when_unhealthy`].
     #[must_use]
     pub fn with_step_down_when_unhealthy(self, step_down_when_unhealthy: bool) -> Self {
         Self { step_down_when_unhealthy, ..self }
@@ -104,7 +103,7 @@ impl ElectionOptions {
     ///
     /// # Errors
     ///
-    /// [`InvalidElection`], which says what to change.
+    /// [`InvalidElection`] when the store cannot keep them, or they contradict each other. Its message says what to change.
     pub fn validate(&self, store: &Capabilities) -> Result<(), InvalidElection> {
         self.lease_options().validate(store)?;
         if !(0.0..=1.0).contains(&self.minimum_health) || !(0.0..=1.0).contains(&self.health_hysteresis) {
@@ -120,37 +119,37 @@ impl ElectionOptions {
         Ok(())
     }
 
-    /// The options of the leases that the election rests on.
+    /// Returns the options of the leases of the election.
     pub(crate) fn lease_options(&self) -> LeaseOptions {
         LeaseOptions::new(self.lease_duration).with_renewal_interval(self.renew_interval)
     }
 }
 
-/// Why an election cannot be held like this (S23).
+/// The reason why options of an election are invalid (S23).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidElection {
-    /// The lease duration or the renew interval cannot be kept.
-    #[error("the lease of the leader: {0}")]
+    /// The lease duration or the renew interval is invalid.
+    #[error("invalid lease_duration or renew_interval: {0}")]
     Lease(#[from] InvalidOptions),
-    /// A leader would have to drain although its renewals are in time.
+    /// The grace is so long that a leader would drain although its renewals are in time.
     #[error(
         "grace is {grace:?}, but a renewal may leave only {longest:?} before the deadline: shorten grace or renew_interval, or \
          raise lease_duration"
     )]
     Grace {
-        /// What was asked for.
+        /// The grace that was set.
         grace: Duration,
-        /// The longest with these timings.
+        /// The longest grace with these timings.
         longest: Duration,
     },
-    /// It is no share.
-    #[error("minimum_health and health_hysteresis are shares from 0 to 1")]
+    /// The minimum health or the hysteresis is not from 0 to 1.
+    #[error("minimum_health and health_hysteresis must be from 0 to 1")]
     Health,
-    /// Candidates would spin, or a name could not be reserved for twice as long at a hand-over.
+    /// The retry interval is zero, or a hand-over could not reserve the leadership for twice as long.
     #[error("retry_interval must be longer than zero, and at most {longest:?}, half of the store's largest ttl")]
     RetryInterval {
-        /// The longest with this store.
+        /// The longest retry interval with this store.
         longest: Duration,
     },
 }
@@ -161,49 +160,50 @@ impl From<InvalidElection> for Error {
     }
 }
 
-/// What a candidate brings.
+/// The options of a candidate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CandidateOptions {
-    /// Who it is to others. Default: the holder id of the client. Candidates of one group must differ in it.
+    /// The id of the candidate, which must be unique in its group. Default: the holder id of the client.
     pub id: Option<HolderId>,
-    /// What everybody may read of it: an address, a version, a region.
+    /// Metadata that is published, such as an address, a version or a region. Default: none.
     pub metadata: Metadata,
-    /// A better healthy candidate takes over by an orderly hand-over; ties stay with the leader. Default: 0.
+    /// The priority. A leader hands over to a fit candidate of a higher priority, and keeps the leadership at equal priority.
+    /// Default: 0.
     ///
-    /// The leader looks for one about every [`ElectionOptions::renew_interval`].
+    /// The leader checks for such a candidate about every [`ElectionOptions::renew_interval`].
     pub priority: i64,
-    /// Whether it waits for [`Candidate::start`](crate::Candidate::start) rather than campaigning at once.
+    /// Whether the candidate waits for [`Candidate::start`](crate::Candidate::start), instead of campaigning at once.
     pub start_later: bool,
 }
 
 impl CandidateOptions {
-    /// The defaults.
+    /// Creates the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With an id of its own.
+    /// Sets [`CandidateOptions::id`].
     #[must_use]
     pub fn with_id(self, id: HolderId) -> Self {
         Self { id: Some(id), ..self }
     }
 
-    /// With metadata that everybody can read.
+    /// Sets [`CandidateOptions::metadata`].
     #[must_use]
     pub fn with_metadata(self, metadata: Metadata) -> Self {
         Self { metadata, ..self }
     }
 
-    /// With this priority.
+    /// Sets [`CandidateOptions::priority`].
     #[must_use]
     pub fn with_priority(self, priority: i64) -> Self {
         Self { priority, ..self }
     }
 
-    /// To be started by hand.
+    /// Sets [`CandidateOptions::start_later`] to true.
     #[must_use]
     pub fn with_start_later(self) -> Self {
         Self { start_later: true, ..self }

@@ -8,7 +8,7 @@ use std::{
 
 use lease_core::{Clock, Moment};
 
-/// Pauses of about the same length, seeded so that candidates differ, and a simulation can be repeated.
+/// Pauses of about the same length. The seed makes candidates differ, and simulations repeatable.
 #[derive(Debug, Clone)]
 pub(crate) struct Pause {
     clock: Arc<dyn Clock>,
@@ -27,14 +27,14 @@ impl Pause {
         Self { length, ..self }
     }
 
-    /// From this length to half as much again.
+    /// Returns a random length, from the base length to half as much again.
     pub(crate) fn length(&mut self) -> Duration {
         self.random.write_u8(0);
         let share = self.random.finish() as f64 / u64::MAX as f64;
         self.length.mul_f64(1.0 + share / 2.0)
     }
 
-    /// When a pause that begins now is over.
+    /// Returns the end of a pause that begins now.
     pub(crate) fn end(&mut self) -> Moment {
         self.clock.now() + self.length()
     }

@@ -1,4 +1,4 @@
-//! What everybody can see of a candidate: a lease of its own, which ends with it.
+//! The registration of a candidate: a lease of its own with public metadata, which ends with the candidate.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,28 +10,28 @@ use crate::{CandidateOptions, Health, pause::Pause};
 const PRIORITY: &str = "priority";
 const HEALTH: &str = "health";
 const FIT: &str = "fit";
-/// Before the keys of the details of the health.
+/// The prefix of the keys of health details.
 const DETAIL: &str = "detail.";
-/// Before the keys of the candidate's own metadata.
+/// The prefix of the keys of the candidate's own metadata.
 const OWN: &str = "own.";
 
-/// A live candidate of a group, as anybody can see it.
+/// A live candidate of a group, from [`Election::candidates`](crate::Election::candidates).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CandidateInfo {
-    /// Who it is.
+    /// The id of the candidate.
     pub id: HolderId,
-    /// Its health when it last said so, the score to four decimals.
+    /// Its last published health. The score has four decimals.
     pub health: Health,
-    /// Whether it campaigns, or would: it is healthy enough, and does not stay away.
+    /// Whether it leads or campaigns: it is healthy enough, and does not pause after a step-down.
     pub is_fit: bool,
     /// Whether it leads.
     pub is_leader: bool,
     /// Its priority.
     pub priority: i64,
-    /// What it says about itself.
+    /// Its metadata; see [`CandidateOptions::metadata`].
     pub metadata: Metadata,
-    /// How long ago it gave a sign of life. Those that give none disappear after the lease duration.
+    /// The time since its last sign of life. A candidate without any disappears after the lease duration.
     pub last_seen: Duration,
 }
 
@@ -57,43 +57,43 @@ impl CandidateInfo {
     }
 }
 
-/// What a candidate publishes of itself.
-pub(crate) fn card(options: &CandidateOptions, health: &Health, is_fit: bool) -> Result<Metadata, InvalidMetadata> {
+/// Returns the metadata that a candidate publishes.
+pub(crate) fn metadata(options: &CandidateOptions, health: &Health, is_fit: bool) -> Result<Metadata, InvalidMetadata> {
     let details = health.details().iter().map(|(key, value)| (format!("{DETAIL}{key}"), value.clone()));
     let own = options.metadata.iter().map(|(key, value)| (format!("{OWN}{key}"), value.to_owned()));
     let fixed = [
         (PRIORITY.to_owned(), options.priority.to_string()),
-        // Always as long: the room for it is there if it was when the candidate was made.
+        // Always of the same length: if it fitted when the candidate was created, it always fits.
         (HEALTH.to_owned(), format!("{:.4}", health.score())),
         (FIT.to_owned(), is_fit.to_string()),
     ];
     Metadata::new(fixed.into_iter().chain(details).chain(own))
 }
 
-/// Keeps the card published until its sender is gone, then takes it away.
+/// Keeps the registration published until the sender of its metadata is dropped, and then releases it.
 pub(crate) async fn publish(
     client: LeaseClient,
     name: LeaseName,
     options: LeaseOptions,
-    mut cards: watch::Receiver<Metadata>,
+    mut metadata: watch::Receiver<Metadata>,
     mut pause: Pause,
 ) {
     let clock = Arc::clone(client.clock());
     loop {
-        let card = cards.borrow_and_update().clone();
-        let registering = client.acquire(&name, options.clone().with_metadata(card.clone()));
+        let mut published = metadata.borrow_and_update().clone();
+        let registering = client.acquire(&name, options.clone().with_metadata(published.clone()));
         tokio::pin!(registering);
         let lease = tokio::select! {
             biased;
             lease = &mut registering => lease,
-            () = gone(&mut cards) => return,
+            () = sender_dropped(&mut metadata) => return,
             () = clock.sleep_until(clock.now() + options.ttl * 2) => {
-                // Longer than a card outlives a crash.
-                tracing::warn!(target: "lease", %name, "another candidate has this id: give each one its own");
+                // Longer than a registration survives a crash.
+                tracing::warn!(target: "lease", %name, "a candidate cannot be registered, because another one uses its id: set another id with CandidateOptions::with_id");
                 tokio::select! {
                     biased;
                     lease = &mut registering => lease,
-                    () = gone(&mut cards) => return,
+                    () = sender_dropped(&mut metadata) => return,
                 }
             }
         };
@@ -101,44 +101,43 @@ pub(crate) async fn publish(
             Ok(lease) => lease,
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => {
-                tracing::warn!(target: "lease", %name, %error, "a candidate cannot be published");
+                tracing::warn!(target: "lease", %name, %error, "a candidate cannot be registered: it tries again");
                 tokio::select! {
                     biased;
                     () = pause.wait() => continue,
-                    () = gone(&mut cards) => return,
+                    () = sender_dropped(&mut metadata) => return,
                 }
             }
         };
-        let mut published = card;
-        // A score that changes all the time is not written all the time.
+        // A score that keeps changing is not written each time.
         let mut not_before = pause.end();
         loop {
-            let card = cards.borrow_and_update().clone();
-            let is_urgent = card.get(FIT) != published.get(FIT);
-            if card != published && (is_urgent || not_before <= clock.now()) {
-                // After a failure the change goes along with the next renewal.
-                if let Err(error) = lease.set_metadata(card.clone()).await {
-                    tracing::debug!(target: "lease", %name, %error, "a change of a candidate is late");
+            let latest = metadata.borrow_and_update().clone();
+            let is_urgent = latest.get(FIT) != published.get(FIT);
+            if latest != published && (is_urgent || not_before <= clock.now()) {
+                // After a failure, the next renewal writes the metadata.
+                if let Err(error) = lease.set_metadata(latest.clone()).await {
+                    tracing::debug!(target: "lease", %name, %error, "the metadata of a candidate was not written: the next renewal writes it");
                 }
                 not_before = pause.end();
-                published = card;
+                published = latest;
                 continue;
             }
             tokio::select! {
                 biased;
-                changed = cards.changed() => if changed.is_err() {
+                changed = metadata.changed() => if changed.is_err() {
                     let _ = lease.release().await;
                     return;
                 },
                 _ = lease.lost() => break,
-                () = clock.sleep_until(not_before), if card != published => {}
+                () = clock.sleep_until(not_before), if latest != published => {}
             }
         }
     }
 }
 
-async fn gone(cards: &mut watch::Receiver<Metadata>) {
-    while cards.changed().await.is_ok() {}
+async fn sender_dropped(metadata: &mut watch::Receiver<Metadata>) {
+    while metadata.changed().await.is_ok() {}
 }
 
 #[cfg(test)]
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_says_everything_and_is_read_again() {
+    fn published_metadata_is_complete_and_is_read_again() {
         let own = Metadata::new([("address", "10.0.0.7:443")]).unwrap();
         let options = CandidateOptions::new().with_priority(-3).with_metadata(own.clone());
         let health = Health::with_score(0.93).with_detail("disk", "61 % full");
@@ -162,7 +161,7 @@ mod tests {
             Duration::from_secs(11),
         )
         .with_acquired_at(SystemTime::UNIX_EPOCH)
-        .with_metadata(card(&options, &health, true).unwrap());
+        .with_metadata(metadata(&options, &health, true).unwrap());
         let info = CandidateInfo::of(record, Some(&HolderId::new("a").unwrap()));
         assert_eq!((info.priority, info.is_fit, info.is_leader), (-3, true, true));
         assert_eq!((info.health, info.metadata, info.last_seen), (health, own, Duration::from_secs(4)));

@@ -1,80 +1,80 @@
-//! One term of leadership, and the work that is done under it.
+//! A term of leadership, and the work under it.
 
 use std::sync::Arc;
 
 use lease_core::{FencingToken, LeaseHandle, WorkScope};
 use tokio::sync::watch;
 
-/// A term of leadership, as the work under it sees it. Cheap to clone.
+/// A term of leadership: the handle for the work under it. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Term {
     lease: LeaseHandle,
-    course: Arc<watch::Sender<Course>>,
+    state: Arc<watch::Sender<TermState>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Course {
+struct TermState {
     phase: Phase,
-    /// How many pieces of work there are under it.
+    /// The number of pieces of work under the term.
     scopes: usize,
-    /// Work ended before it was asked to.
-    given_up: bool,
+    /// Whether work has ended before the term began to drain.
+    ended_early: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     #[default]
     Leading,
-    /// The work is asked to end.
+    /// The work was notified to end.
     Draining,
-    /// The work is dropped now.
+    /// The work is dropped.
     Cut,
 }
 
 impl Term {
     pub(crate) fn new(lease: LeaseHandle) -> Self {
-        Self { lease, course: Arc::new(watch::Sender::new(Course::default())) }
+        Self { lease, state: Arc::new(watch::Sender::new(TermState::default())) }
     }
 
-    /// The fencing token: send it with every write that only the leader may do.
+    /// Returns the fencing token of this term. Send it with every write that only the leader may do.
     #[must_use]
     pub fn token(&self) -> FencingToken {
         self.lease.token()
     }
 
-    /// Whether this candidate still leads. Local, no I/O; once false it stays false.
+    /// Returns whether this candidate still leads in this term. The answer is local, without I/O. Once false, it stays false.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.lease.is_held()
     }
 
-    /// The lease behind the leadership: its remaining time, its state (jeopardy, too), its loss.
+    /// Returns the lease of the leadership, with its remaining time, its state (including jeopardy) and its loss.
     #[must_use]
     pub fn lease(&self) -> &LeaseHandle {
         &self.lease
     }
 
-    /// Whether the leader is about to step down: the work should come to its end.
+    /// Returns whether the leader is about to step down. The work should then come to its end.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.course.borrow().phase >= Phase::Draining
+        self.state.borrow().phase >= Phase::Draining
     }
 
-    /// Completes when the leader is about to step down. The work has the grace of the election to end by itself.
+    /// Waits until the leader is about to step down. The work then has the grace of the election to end by itself.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn draining(&self) {
-        self.reached(|course| course.phase >= Phase::Draining).await;
+        self.reached(|state| state.phase >= Phase::Draining).await;
     }
 
-    /// Begins a piece of work, unless the term is about to end.
+    /// Begins a piece of work. Returns `None` if the term is about to end.
     pub(crate) fn enter(&self) -> Option<Scope> {
         let mut entered = false;
-        self.course.send_if_modified(|course| {
-            entered = course.phase == Phase::Leading;
-            course.scopes += usize::from(entered);
+        self.state.send_if_modified(|state| {
+            entered = state.phase == Phase::Leading;
+            state.scopes += usize::from(entered);
             entered
         });
         entered.then(|| Scope { term: self.clone(), _work: self.lease.scope() })
@@ -89,42 +89,42 @@ impl Term {
     }
 
     pub(crate) async fn was_cut(&self) {
-        self.reached(|course| course.phase == Phase::Cut).await;
+        self.reached(|state| state.phase == Phase::Cut).await;
     }
 
-    /// Waits until no work is left under it.
+    /// Waits until there is no work under the term.
     pub(crate) async fn is_idle(&self) {
-        self.reached(|course| course.scopes == 0).await;
+        self.reached(|state| state.scopes == 0).await;
     }
 
-    /// Waits until work has ended that was not asked to.
-    pub(crate) async fn is_given_up(&self) {
-        self.reached(|course| course.given_up).await;
+    /// Waits until work has ended before the term began to drain.
+    pub(crate) async fn has_ended_early(&self) {
+        self.reached(|state| state.ended_early).await;
     }
 
     fn advance(&self, phase: Phase) {
-        self.course.send_modify(|course| course.phase = course.phase.max(phase));
+        self.state.send_modify(|state| state.phase = state.phase.max(phase));
     }
 
-    async fn reached(&self, condition: impl Fn(&Course) -> bool) {
+    async fn reached(&self, condition: impl Fn(&TermState) -> bool) {
         // The sender lives as long as `self`.
-        let _ = self.course.subscribe().wait_for(|course| condition(course)).await;
+        let _ = self.state.subscribe().wait_for(|state| condition(state)).await;
     }
 }
 
-/// A piece of work under a term. However it ends, by itself, by a panic or by being dropped, the term notices.
+/// A piece of work under a term. Dropping it tells the term that the work has ended: by itself, by a panic or by being dropped.
 #[derive(Debug)]
 pub(crate) struct Scope {
     term: Term,
-    /// The client waits for it when it closes.
+    /// The client waits for this scope when it closes.
     _work: WorkScope,
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.term.course.send_modify(|course| {
-            course.scopes -= 1;
-            course.given_up |= course.phase == Phase::Leading;
+        self.term.state.send_modify(|state| {
+            state.scopes -= 1;
+            state.ended_early |= state.phase == Phase::Leading;
         });
     }
 }
