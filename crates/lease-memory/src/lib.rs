@@ -1,11 +1,11 @@
 //! The reference store of [`lease_core`]: leases inside one process.
 //!
-//! For programs of a single process that want the same code as their larger siblings, and for tests, where it can run under
-//! tokio's paused time: see [`MemoryStore::with_clock`]. It keeps every rule of the contract that a store without a disk can keep, in as few lines as
-//! that takes: whoever writes a provider reads it first. `record.rs` has the rules, `store.rs` the mutex around them.
+//! It is for programs of a single process that use the same code as larger ones, and for tests, also under tokio's paused
+//! time (see [`MemoryStore::with_clock`]). It keeps every rule of the contract that a store without a disk can keep, in as
+//! few lines as possible. Authors of providers should read it first: `record.rs` has the rules, and `store.rs` the mutex
+//! around them.
 //!
-//! Clones of a [`MemoryStore`] see the same leases, so that several clients in one process contend like several
-//! processes:
+//! Clones of a [`MemoryStore`] share the same leases, so several clients in one process contend like several processes:
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,19 +18,20 @@
 //! let store = MemoryStore::new();
 //! let other = store.clone();
 //!
-//! let wish = |holder: &str| {
+//! let request = |holder: &str| {
 //!     let (name, holder) = (LeaseName::new("nightly-report").unwrap(), HolderId::new(holder).unwrap());
 //!     AcquireRequest::new(name, holder, GrantId::random(), Duration::from_secs(30))
 //! };
-//! let [mine] = &store.acquire(&[wish("replica-1")]).await[..] else { unreachable!("one request, one answer") };
-//! assert!(matches!(mine, Ok(Acquired::Granted(_))));
-//! let [theirs] = &other.acquire(&[wish("replica-2")]).await[..] else { unreachable!("one request, one answer") };
-//! assert!(matches!(theirs, Ok(Acquired::Held { .. })));
+//! let [first] = &store.acquire(&[request("replica-1")]).await[..] else { unreachable!("one request, one answer") };
+//! assert!(matches!(first, Ok(Acquired::Granted(_))));
+//! let [second] = &other.acquire(&[request("replica-2")]).await[..] else { unreachable!("one request, one answer") };
+//! assert!(matches!(second, Ok(Acquired::Held { .. })));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What it cannot do: leases and tokens end with the process, and nobody outside of it sees them.
+//! Leases and tokens end with the process, and no other process sees them.
+
 mod record;
 mod store;
 

@@ -1,4 +1,4 @@
-//! What is remembered of a name, and the rules by which it changes. No lock, no clock: the moment is an argument.
+//! The record of a name, and the rules by which it changes. It has no lock and no clock: the current moment is an argument.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,8 @@ use lease_core::{
     Moment, ReleaseRequest, Released, RenewRequest, Renewed,
 };
 
-/// The last grant of a name. It is kept after its end, so that its nonce stays spent (S13) and tokens rise (S9).
+/// The last grant of a name. The record is kept after the end of the grant, so that the nonce stays spent (S13) and tokens
+/// rise (S9).
 #[derive(Debug)]
 pub(crate) struct Record {
     holder: HolderId,
@@ -17,24 +18,24 @@ pub(crate) struct Record {
     ttl: Duration,
     metadata: Metadata,
     metadata_revision: u64,
-    /// Until then, the name is its holder's, or blocked.
+    /// Until this moment the name is held or blocked.
     until: Moment,
     phase: Phase,
 }
 
-/// How far a grant has come.
+/// The phase of a grant.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
-    /// Its holder may renew and release it.
+    /// The holder may renew and release it.
     Held,
-    /// An administrator ended it (S22).
+    /// An administrator has ended it (S22).
     Broken,
-    /// Its holder ended it, and perhaps keeps the name blocked for all but a successor.
+    /// The holder has ended it. The name may stay blocked for all but a successor.
     Released { reserved_for: Option<HolderId> },
 }
 
 impl Record {
-    /// A new grant.
+    /// Creates the record of a new grant.
     pub(crate) fn grant(request: &AcquireRequest, token: FencingToken, now: Moment, acquired_at: SystemTime) -> Self {
         Self {
             holder: request.holder.clone(),
@@ -49,28 +50,28 @@ impl Record {
         }
     }
 
-    /// Whether this is the grant of that holder and nonce.
+    /// Returns whether this is the grant with this holder and nonce.
     pub(crate) fn belongs_to(&self, holder: &HolderId, grant: GrantId) -> bool {
         self.holder == *holder && self.grant == grant
     }
 
-    /// Whether the holder still holds it.
+    /// Returns whether the grant is held.
     pub(crate) fn is_held(&self, now: Moment) -> bool {
         self.phase == Phase::Held && self.is_in_force(now)
     }
 
-    /// Whether it keeps this holder from acquiring the name.
+    /// Returns whether this record prevents this holder from acquiring the name.
     pub(crate) fn blocks(&self, holder: &HolderId, now: Moment) -> bool {
         let reserved = matches!(&self.phase, Phase::Released { reserved_for: Some(successor) } if successor == holder);
         self.is_in_force(now) && !reserved
     }
 
-    /// The grant as its owner hears of it: what is left of it, not more (S1, S13).
+    /// Returns the grant for its owner, with the time that is left and not more (S1, S13).
     pub(crate) fn as_grant(&self, now: Moment) -> Grant {
         Grant::new(self.token, self.remaining(now))
     }
 
-    /// Extends it for its owner, unless it has ended (S7).
+    /// Extends the grant for its owner, unless it has ended (S7).
     pub(crate) fn renew(&mut self, request: &RenewRequest, now: Moment) -> Renewed {
         if !self.is_claimed_by(&request.claim) {
             return Renewed::Lost(LossReason::taken_over(self.holder.clone(), self.token));
@@ -91,7 +92,7 @@ impl Record {
         Renewed::Extended { remaining: self.remaining(now) }
     }
 
-    /// Ends it for its owner (S11). A broken grant is its owner's no more, and stays blocked (S22).
+    /// Ends the grant for its owner (S11). A broken grant cannot be released, and its name stays blocked (S22).
     pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Moment) -> Released {
         if !self.is_claimed_by(&request.claim) || !self.is_held(now) {
             return Released::NotHeld;
@@ -101,7 +102,7 @@ impl Record {
         Released::Freed
     }
 
-    /// Ends it if it is the grant that the administrator means (S22). `Now` also frees a name that is only blocked.
+    /// Ends the grant if it has this token (S22). [`Break::Now`] also frees a name that is only blocked.
     pub(crate) fn break_grant(&mut self, token: FencingToken, how: Break, now: Moment) -> Released {
         let can_end = match how {
             Break::AfterExpiry => self.is_held(now),
@@ -119,7 +120,7 @@ impl Record {
         Released::Freed
     }
 
-    /// What anybody may see of it while it is in force.
+    /// Returns the public record, or `None` if it is not in force.
     pub(crate) fn inspect(&self, name: &LeaseName, now: Moment) -> Option<LeaseRecord> {
         self.is_in_force(now).then(|| {
             LeaseRecord::new(name.clone(), self.holder.clone(), self.token, self.ttl, self.remaining(now))
@@ -133,7 +134,7 @@ impl Record {
         self.token
     }
 
-    /// The moment from which on it is only a memory.
+    /// Returns the moment until which the name is held or blocked.
     pub(crate) fn until(&self) -> Moment {
         self.until
     }

@@ -1,4 +1,4 @@
-//! The store: a mutex around the records, a clock, and a channel for wake-ups.
+//! The store: a mutex around the records, a clock, and the channels for wake-ups and revocations.
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +20,10 @@ const STORE: &str = "memory";
 const MIN_TTL: Duration = Duration::from_millis(1);
 const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Keeps leases in the memory of this process. Clones see the same leases.
+/// Keeps leases in the memory of this process. Clones share the same leases.
 ///
-/// A record of a few hundred bytes stays for every name that was ever leased; [`MemoryStore::purge`] removes those that
-/// nobody will ask for again.
+/// The store keeps a record of a few hundred bytes for every name that was ever leased. [`MemoryStore::purge`] removes old
+/// ones.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
@@ -35,19 +35,19 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Leases {
     records: BTreeMap<LeaseName, Record>,
-    /// No removed record had a greater token: where a name begins again, it begins above (S9).
+    /// The greatest token of all removed records. A name without a record gets a greater one (S9).
     highest_removed: u64,
 }
 
 impl MemoryStore {
-    /// An empty store on the system's clock, as clients have it by default.
+    /// Creates an empty store on the system's clock, which clients use by default as well.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(SystemClock)
     }
 
-    /// An empty store whose leases expire by this clock. Its clients should have the same one: under tokio's paused time,
-    /// [`TokioClock`](lease_core::TokioClock) for both.
+    /// Creates an empty store whose leases expire by this clock. Its clients should use the same clock: under tokio's paused
+    /// time, [`TokioClock`](lease_core::TokioClock).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -73,9 +73,9 @@ impl MemoryStore {
         }
     }
 
-    /// Forgets the names whose last grant ended at least `older_than` ago, and says how many. Their tokens keep rising
-    /// (S9), but a request of such a grant that is delivered even later would be granted anew (S13): choose a time that
-    /// no request can be under way.
+    /// Removes the records of names whose last grant ended at least `older_than` ago. Returns their number. The tokens of
+    /// these names keep rising (S9). A request of such a grant that arrives even later would be granted again (S13), so
+    /// `older_than` must be longer than any request can be in flight.
     pub fn purge(&self, older_than: Duration) -> usize {
         let (mut leases, now) = self.lock();
         let Leases { records, highest_removed } = &mut *leases;
@@ -90,8 +90,8 @@ impl MemoryStore {
         before - records.len()
     }
 
-    /// Removes what is known of a name, held or not, as an operator may do in a database: exclusion is given up, tokens
-    /// keep rising (S9), and the holder's next renewal finds its lease gone. Says whether there was anything. For tests.
+    /// Removes the record of a name, held or not, as an operator may do in a database. Exclusion is lost, tokens keep rising
+    /// (S9), and the next renewal of the holder finds its lease lost. Returns whether there was a record. This is for tests.
     pub fn remove(&self, name: &LeaseName) -> bool {
         let (mut leases, _) = self.lock();
         let removed = leases.records.remove(name);
@@ -102,7 +102,7 @@ impl MemoryStore {
         removed.is_some()
     }
 
-    /// The records, and the moment that is now for all that happens under this lock.
+    /// Locks the records. Returns them with the current moment, which applies to everything under this lock.
     fn lock(&self) -> (MutexGuard<'_, Leases>, Moment) {
         let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
@@ -119,7 +119,7 @@ impl Default for MemoryStore {
 #[async_trait]
 impl LeaseStore for MemoryStore {
     fn capabilities(&self) -> Capabilities {
-        // One call at a time: a call is over when it is made.
+        // One call at a time: calls complete without waiting.
         Capabilities::new(STORE)
             .with_ttl(MIN_TTL, MAX_TTL, Duration::from_nanos(1))
             .with_expiry_judge(ExpiryJudge::Process)
@@ -136,7 +136,7 @@ impl LeaseStore for MemoryStore {
             .map(|request| {
                 let before = leases.token(&request.name);
                 let acquired = leases.acquire(request, now)?;
-                // A grant that is met again is no news, and who repeats its request must not be woken by itself.
+                // A repeated request that finds its own grant is not announced: otherwise its caller would wake itself.
                 if request.announce && leases.token(&request.name) != before {
                     self.wakeups.wake(&request.name);
                 }
@@ -214,19 +214,19 @@ impl LeaseStore for MemoryStore {
 }
 
 impl Leases {
-    /// Of the last grant.
+    /// Returns the token of the last grant of this name.
     fn token(&self, name: &LeaseName) -> Option<FencingToken> {
         self.records.get(name).map(Record::token)
     }
 
     fn acquire(&mut self, request: &AcquireRequest, now: Moment) -> Result<Acquired> {
         if !(MIN_TTL..=MAX_TTL).contains(&request.ttl) {
-            let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);
+            let message = format!("a ttl must be between {MIN_TTL:?} and {MAX_TTL:?}, but it is {:?}", request.ttl);
             return Err(Error::new(ErrorKind::Invalid, "acquire", message).in_store(STORE));
         }
         let last = self.records.get(&request.name);
         if let Some(record) = last {
-            // The same attempt again: its own grant, or nothing any more (S13).
+            // The same attempt again: its grant, or nothing if that has ended (S13).
             if record.belongs_to(&request.holder, request.grant) {
                 return Ok(if record.is_held(now) { Acquired::Granted(record.as_grant(now)) } else { Acquired::Spent });
             }
@@ -244,12 +244,18 @@ impl Leases {
 }
 
 fn token_after(last: u64) -> Result<FencingToken> {
-    FencingToken::new(last.wrapping_add(1))
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "acquire", "there are no greater tokens").in_store(STORE))
+    FencingToken::new(last.wrapping_add(1)).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Internal,
+            "acquire",
+            "the greatest possible token was granted: there is no greater one for this name",
+        )
+        .in_store(STORE)
+    })
 }
 
-/// For people who inspect a lease; nothing is decided by it (S3).
-#[expect(clippy::disallowed_methods, reason = "the wall clock itself is asked for, and nothing is measured with it")]
+/// Returns the wall-clock time, which is shown to people who inspect a lease. No decision depends on it (S3).
+#[expect(clippy::disallowed_methods, reason = "the wall-clock time is wanted, and nothing is measured with it")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -8,7 +8,7 @@ mod paused {
     lease_testkit::conformance!(paused, MemoryHarness::paused);
 }
 
-/// In real time too: the cases must not rest on paused time.
+/// In real time as well: no case may depend on paused time.
 mod real {
     use super::common::MemoryHarness;
 

@@ -6,7 +6,7 @@ mod paused {
     lease_testkit::elections!(paused, super::common::MemoryHarness::paused);
 }
 
-/// In real time too: the cases must not rest on paused time.
+/// In real time as well: no case may depend on paused time.
 mod real {
     lease_testkit::elections!(real, super::common::MemoryHarness::real);
 }

@@ -1,4 +1,4 @@
-//! What only this store has: a purge, a removal, a clock of choice.
+//! The parts that only this store has: purging, removing records, and a clock of choice.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ async fn granted(store: &MemoryStore, request: &AcquireRequest) -> Grant {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s09_a_purge_forgets_what_is_long_over_and_tokens_keep_rising() {
+async fn s09_a_purge_removes_old_records_and_tokens_keep_rising() {
     let clock = TokioClock::new();
     let store = MemoryStore::with_clock(clock);
     for _ in 0..3 {
@@ -31,9 +31,9 @@ async fn s09_a_purge_forgets_what_is_long_over_and_tokens_keep_rising() {
         clock.sleep_until(clock.now() + 2 * MINUTE).await;
     }
     let held = granted(&store, &request("held")).await;
-    assert_eq!(store.purge(5 * MINUTE), 0, "it ended only a minute ago");
+    assert_eq!(store.purge(5 * MINUTE), 0, "its grant ended only a minute ago");
     assert_eq!(store.purge(MINUTE), 1);
-    assert_eq!(store.purge(Duration::ZERO), 0, "what is held stays");
+    assert_eq!(store.purge(Duration::ZERO), 0, "a held name stays");
     assert_eq!(held.token.get(), 1);
     assert!(granted(&store, &request("old")).await.token.get() > 3);
     assert!(granted(&store, &request("new")).await.token.get() > 3);
@@ -50,7 +50,7 @@ async fn a_removed_lease_is_gone_for_its_holder() {
     assert_eq!(renewed, Renewed::Lost(LossReason::Gone));
 }
 
-/// Or who repeats a request because its answers are lost would be woken by itself, again and again.
+/// Otherwise a caller that repeats a request, because its answers are lost, would wake itself again and again.
 #[tokio::test(start_paused = true)]
 async fn s13_a_grant_that_is_met_again_is_not_announced_again() {
     let store = MemoryStore::new();
@@ -73,8 +73,8 @@ async fn s13_a_grant_that_is_met_again_is_not_announced_again() {
 #[tokio::test(start_paused = true)]
 async fn stores_are_apart_and_clones_are_not() {
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::new());
-    let apart = MemoryStore::default();
-    granted(&apart, &request("job")).await;
+    let separate = MemoryStore::default();
+    granted(&separate, &request("job")).await;
     assert_eq!(store.inspect(&LeaseName::new("job").unwrap()).await.unwrap(), None);
-    assert!(apart.clone().inspect(&LeaseName::new("job").unwrap()).await.unwrap().is_some());
+    assert!(separate.clone().inspect(&LeaseName::new("job").unwrap()).await.unwrap().is_some());
 }

@@ -1,4 +1,4 @@
-//! The memory store on the test bench.
+//! The harness of the memory store.
 
 use std::{sync::Arc, time::Duration};
 
