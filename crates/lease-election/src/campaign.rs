@@ -230,8 +230,8 @@ impl Campaign {
         Ending::StepDown { stay_away: self.pause.length(), done: None }
     }
 
-    /// Ends a term in order: the work is notified, then dropped, and the lease is released only after the work has ended (S17).
-    /// If the candidate stops with the term, returns the sender for the outcome.
+    /// Ends a term in order: the work is notified, then dropped, and the lease is released only after the work has ended
+    /// (S17). If the candidate stops with the term, returns the sender for the outcome.
     async fn end(&mut self, lease: Lease, term: &Term, ending: Ending) -> Option<Option<Done>> {
         let settings = self.election.options().clone();
         let clock = Arc::clone(self.election.client().clock());
@@ -285,8 +285,8 @@ impl Campaign {
         None
     }
 
-    /// Waits for a better candidate: fit, seen a moment ago, and of a higher priority. Each check lists all candidates, so there is
-    /// one check per renewal interval.
+    /// Waits for a better candidate: fit, seen a moment ago, and of a higher priority. Each check lists all candidates, so
+    /// there is one check per renewal interval.
     fn better_candidate(&self) -> impl Future<Output = HolderId> + use<> {
         let election = self.election.clone();
         let mut pause = self.pause.clone().with_length(election.options().renew_interval);
@@ -325,8 +325,8 @@ impl Campaign {
         self.is_fit && !is_paused && *self.lead_calls.borrow() != Some(0)
     }
 
-    /// Publishes the candidate's metadata. A candidate that would not campaign is published as unfit, so that a leader does not offer
-    /// it the leadership.
+    /// Publishes the candidate's metadata. A candidate that would not campaign is published as unfit, so that a leader does
+    /// not offer it the leadership.
     fn publish(&self) {
         let health = self.health.borrow().clone();
         let fit = self.would_campaign();

@@ -89,7 +89,8 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when called outside a tokio runtime; [`ErrorKind::Closed`] when the runtime of the client has ended.
+    /// [`ErrorKind::Invalid`] when called outside a tokio runtime; [`ErrorKind::Closed`] when the runtime of the client has
+    /// ended.
     pub fn start(&self) -> Result<()> {
         let runtime = self.0.election.client().runtime()?.clone();
         let mut running = self.commands();
@@ -107,8 +108,8 @@ impl Candidate {
         Ok(())
     }
 
-    /// Stops the candidate in order: the work has the grace to end, then the leadership is released and the candidate is removed
-    /// from the list of candidates. Does nothing if the candidate does not run. It can be started again.
+    /// Stops the candidate in order: the work has the grace to end, then the leadership is released and the candidate is
+    /// removed from the list of candidates. Does nothing if the candidate does not run. It can be started again.
     ///
     /// # Errors
     ///
@@ -124,8 +125,8 @@ impl Candidate {
         }
     }
 
-    /// Returns whether this candidate leads. At most one candidate of a group leads at any time; the page of [`lease_core`] says
-    /// under which conditions. The answer is local, without I/O. Work that checks it only now and then may act too late;
+    /// Returns whether this candidate leads. At most one candidate of a group leads at any time; the page of [`lease_core`]
+    /// says under which conditions. The answer is local, without I/O. Work that checks it only now and then may act too late;
     /// [`Candidate::lead`] prevents that.
     #[must_use]
     pub fn is_leader(&self) -> bool {
@@ -140,13 +141,13 @@ impl Candidate {
 
     /// Waits until this candidate leads, and returns its term. Returns at once if it leads already.
     ///
-    /// This is for actions that begin with the leadership and need not end with it. Work that only the leader may do belongs in
-    /// [`Candidate::lead`].
+    /// This is for actions that begin with the leadership and need not end with it. Work that only the leader may do belongs
+    /// in [`Candidate::lead`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] when the candidate has stopped, or stops before it leads. If it was not started yet, the call waits
-    /// for that.
+    /// [`ErrorKind::Closed`] when the candidate has stopped, or stops before it leads. If it was not started yet, the call
+    /// waits for that.
     ///
     /// # Cancel safety
     ///
@@ -183,9 +184,9 @@ impl Candidate {
     /// Runs `work` while this candidate leads, in every term that it wins, until the candidate is stopped. Use it for all work
     /// that only the leader may do.
     ///
-    /// * The work can observe jeopardy, through the state of [`Term::lease`], and draining, through [`Term::draining`]. Draining
-    ///   begins with a step-down, with a stop, or when renewals keep failing and only the grace is left. After the grace the work
-    ///   is dropped.
+    /// * The work can observe jeopardy, through the state of [`Term::lease`], and draining, through [`Term::draining`].
+    ///   Draining begins with a step-down, with a stop, or when renewals keep failing and only the grace is left. After the
+    ///   grace the work is dropped.
     /// * At a definite loss, or at the deadline of the lease, the work is dropped at once.
     /// * The leadership is released only after the work has ended (S17), so that no other candidate wins before.
     /// * Work that returns gives up the leadership, so that another candidate can win.
@@ -207,10 +208,10 @@ impl Candidate {
     /// # }
     /// ```
     ///
-    /// Dropping takes effect at the next `.await` of the work. Work that never yields cannot be stopped, and continues to write
-    /// when another candidate leads. It must check [`Term::is_held`] between its steps, and send the token with every write. Run
-    /// blocking work in `spawn_blocking`, wait for it, and do the same. If work cannot be dropped within the lease duration, the
-    /// group has no leader until the lease expires.
+    /// Dropping takes effect at the next `.await` of the work. Work that never yields cannot be stopped, and continues to
+    /// write when another candidate leads. It must check [`Term::is_held`] between its steps, and send the token with every
+    /// write. Run blocking work in `spawn_blocking`, wait for it, and do the same. If work cannot be dropped within the lease
+    /// duration, the group has no leader until the lease expires.
     ///
     /// # Panics
     ///
@@ -218,8 +219,8 @@ impl Candidate {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the work, and gives up the leadership. From then on, as after a panic, the candidate campaigns
-    /// only while there is another call of `lead`, so that it never leads without work.
+    /// Dropping the future drops the work, and gives up the leadership. From then on, as after a panic, the candidate
+    /// campaigns only while there is another call of `lead`, so that it never leads without work.
     pub async fn lead<W, F>(&self, mut work: W)
     where
         W: FnMut(Term) -> F,
@@ -253,8 +254,8 @@ impl Candidate {
         }
     }
 
-    /// Gives up the leadership in order, and does not campaign for the time `stay_away`. A candidate that does not lead only stops
-    /// campaigning for that time.
+    /// Gives up the leadership in order, and does not campaign for the time `stay_away`. A candidate that does not lead only
+    /// stops campaigning for that time.
     ///
     /// # Errors
     ///
@@ -267,8 +268,8 @@ impl Candidate {
         self.send(|done| Command::StepDown { stay_away, done }).await
     }
 
-    /// Gives up the leadership in favour of one candidate. For twice the retry interval only that candidate can win; afterwards
-    /// every candidate can.
+    /// Gives up the leadership in favour of one candidate. For twice the retry interval only that candidate can win;
+    /// afterwards every candidate can.
     ///
     /// # Errors
     ///
@@ -285,8 +286,8 @@ impl Candidate {
         self.send(|done| Command::HandOver { to: candidate, done }).await
     }
 
-    /// Sets the health of this candidate. Below the minimum of the election, the candidate does not campaign, and steps down if it
-    /// leads (see [`ElectionOptions`](crate::ElectionOptions)).
+    /// Sets the health of this candidate. Below the minimum of the election, the candidate does not campaign, and steps down
+    /// if it leads (see [`ElectionOptions`](crate::ElectionOptions)).
     ///
     /// # Errors
     ///
@@ -299,12 +300,13 @@ impl Candidate {
         published.map(drop).map_err(Error::from)
     }
 
-    /// Sets the health of this candidate from a check, once per interval, until [`Candidate::stop_watching_health`] is called,
-    /// another check replaces it, or the last handle of the candidate is dropped. If the check takes longer than the interval, the
-    /// candidate is unhealthy. If the check panics, or its runtime ends, the candidate is unhealthy until its health is set again.
+    /// Sets the health of this candidate from a check, once per interval, until [`Candidate::stop_watching_health`] is
+    /// called, another check replaces it, or the last handle of the candidate is dropped. If the check takes longer than the
+    /// interval, the candidate is unhealthy. If the check panics, or its runtime ends, the candidate is unhealthy until its
+    /// health is set again.
     ///
-    /// If its health was never set, a candidate that does not lead is unhealthy until the check returns for the first time. With
-    /// [`CandidateOptions::with_start_later`] it certainly does not win before that.
+    /// If its health was never set, a candidate that does not lead is unhealthy until the check returns for the first time.
+    /// With [`CandidateOptions::with_start_later`] it certainly does not win before that.
     ///
     /// ```
     /// # async fn example(candidate: lease_election::Candidate) -> lease_core::Result<()> {
@@ -358,8 +360,8 @@ impl Candidate {
         self.0.check().stop();
     }
 
-    /// Returns the changes of leadership, including those of this candidate: the current state first, then the latest state after
-    /// each change. A slow reader misses intermediate states, but never the last one.
+    /// Returns the changes of leadership, including those of this candidate: the current state first, then the latest state
+    /// after each change. A slow reader misses intermediate states, but never the last one.
     ///
     /// # Errors
     ///
@@ -459,7 +461,11 @@ impl Drop for Checking {
         if let Some(inner) = self.candidate.upgrade()
             && self.report(health)
         {
-            tracing::error!(target: "lease", candidate = %inner.id, "a health check has ended, by a panic or with its runtime: the candidate is unhealthy until its health is set again");
+            tracing::error!(
+                target: "lease",
+                candidate = %inner.id,
+                "a health check has ended, by a panic or with its runtime: the candidate is unhealthy until its health is set"
+            );
         }
     }
 }

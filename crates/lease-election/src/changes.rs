@@ -14,9 +14,9 @@ use crate::{ChangeKind, Election, Leader, LeadershipChange, state::Standing};
 
 /// A stream of the changes of leadership, from [`Election::changes`] or [`Candidate::changes`](crate::Candidate::changes).
 ///
-/// The first item is the current state. Each further item is the latest state after a change. Terms never go down, unless there
-/// was no leader in between (L5). An error of the store is an item, and does not end the stream. The stream ends when the client
-/// closes.
+/// The first item is the current state. Each further item is the latest state after a change. Terms never go down, unless
+/// there was no leader in between (L5). An error of the store is an item, and does not end the stream. The stream ends when
+/// the client closes.
 #[derive(Debug)]
 pub struct LeadershipChanges {
     watch: LeaseWatch,
@@ -135,8 +135,8 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
         Until { stream: Box::pin(self), last: ChangeKind::Acquired, ended: false }
     }
 
-    /// Returns a stream of the changes from the moment this candidate leads until it no longer leads, both included. If a slow reader
-    /// misses the end of the term, the stream ends where the next term begins.
+    /// Returns a stream of the changes from the moment this candidate leads until it no longer leads, both included. If a
+    /// slow reader misses the end of the term, the stream ends where the next term begins.
     #[must_use = "streams do nothing unless polled"]
     fn while_leader(self) -> impl Stream<Item = Result<LeadershipChange>> {
         let mut leads = false;
@@ -162,8 +162,8 @@ pub trait LeadershipStream: Stream<Item = Result<LeadershipChange>> + Sized {
         })
     }
 
-    /// Returns a stream of the transitions from one leader to the next, where either may be `None`. A change of the leader's own
-    /// metadata is not a transition.
+    /// Returns a stream of the transitions from one leader to the next, where either may be `None`. A change of the leader's
+    /// own metadata is not a transition.
     #[must_use = "streams do nothing unless polled"]
     fn on_transition(self) -> impl Stream<Item = Result<(Option<Leader>, Option<Leader>)>> {
         StreamExt::filter_map(self, |change| match change {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn l05_terms_never_go_down_while_somebody_leads() {
+    fn l05_terms_never_go_down_while_there_is_a_leader() {
         let mut returned = Returned { standing: Standing::NeverLed, leader: None, highest: None, has_begun: false };
         let mut changed = |shown| match returned.change(shown) {
             Some(LeadershipChange::Changed { old, new }) => {

@@ -7,8 +7,8 @@ use lease_core::{HolderId, Moment};
 /// The longest pause between two offers to one candidate, as a multiple of the first pause.
 const LONGEST_PAUSE: u32 = 64;
 
-/// The offers of one leader to better candidates. A candidate that does not take an offer gets the next one after a pause, which
-/// doubles each time, because the group has no leader during an offer (L8).
+/// The offers of one leader to better candidates. A candidate that does not take an offer gets the next one after a pause,
+/// which doubles each time, because the group has no leader during an offer (L8).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Offers(HashMap<HolderId, Offer>);
 

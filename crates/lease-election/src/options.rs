@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The options of an election. All candidates of a group should have the same options.
 ///
-/// They can be read with serde, with durations like `"15s"`. [`Election::new`](crate::Election::new) checks them against the store
-/// (S23).
+/// They can be read with serde, with durations like `"15s"`. [`Election::new`](crate::Election::new) checks them against the
+/// store (S23).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -19,12 +19,12 @@ pub struct ElectionOptions {
     /// The time between two renewals. Default: 5 seconds.
     #[serde(with = "humantime_serde")]
     pub renew_interval: Duration,
-    /// The pause after a step-down or an error, and the minimum time between two writes of a candidate's health; with jitter. For
-    /// twice this time, a hand-over reserves the leadership for its candidate. Default: 2 seconds.
+    /// The pause after a step-down or an error, and the minimum time between two writes of a candidate's health; with jitter.
+    /// For twice this time, a hand-over reserves the leadership for its candidate. Default: 2 seconds.
     #[serde(with = "humantime_serde")]
     pub retry_interval: Duration,
-    /// The time that the work of a leader has to end by itself before it is dropped. When renewals keep failing, draining begins
-    /// this long before the deadline. Default: 5 seconds.
+    /// The time that the work of a leader has to end by itself before it is dropped. When renewals keep failing, draining
+    /// begins this long before the deadline. Default: 5 seconds.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
     /// The health, from 0 to 1, below which a candidate does not campaign. Default: 0.8.

@@ -89,7 +89,11 @@ pub(crate) async fn publish(
             () = sender_dropped(&mut metadata) => return,
             () = clock.sleep_until(clock.now() + options.ttl * 2) => {
                 // Longer than a registration survives a crash.
-                tracing::warn!(target: "lease", %name, "a candidate cannot be registered, because another one uses its id: set another id with CandidateOptions::with_id");
+                tracing::warn!(
+                    target: "lease",
+                    %name,
+                    "a candidate waits, because another one has its id: set another id with CandidateOptions::with_id"
+                );
                 tokio::select! {
                     biased;
                     lease = &mut registering => lease,
@@ -117,7 +121,7 @@ pub(crate) async fn publish(
             if latest != published && (is_urgent || not_before <= clock.now()) {
                 // After a failure, the next renewal writes the metadata.
                 if let Err(error) = lease.set_metadata(latest.clone()).await {
-                    tracing::debug!(target: "lease", %name, %error, "the metadata of a candidate was not written: the next renewal writes it");
+                    tracing::debug!(target: "lease", %name, %error, "metadata was not written: the next renewal writes it");
                 }
                 not_before = pause.end();
                 published = latest;

@@ -112,7 +112,8 @@ impl Term {
     }
 }
 
-/// A piece of work under a term. Dropping it tells the term that the work has ended: by itself, by a panic or by being dropped.
+/// A piece of work under a term. Dropping it tells the term that the work has ended: by itself, by a panic or by being
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Scope {
     term: Term,

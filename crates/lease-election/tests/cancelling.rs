@@ -14,10 +14,10 @@ use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Lea
 use lease_memory::MemoryStore;
 use lease_testkit::{ChaosStore, Fault, Operation};
 
-/// More polls than any future here needs at one moment.
+/// More polls than any of these futures needs.
 const POLLS: usize = 25;
 
-/// Two candidates, of which the first leads.
+/// Two candidates. The first one leads.
 struct Group {
     clock: TokioClock,
     first: Candidate,
@@ -46,7 +46,7 @@ impl Group {
         group
     }
 
-    /// Soon there is one leader, and it is this one.
+    /// Waits a little, and asserts that there is one leader. Returns whether it is this candidate.
     async fn is_led_by(&self, candidate: &Candidate) -> bool {
         self.clock.sleep_until(self.clock.now() + Duration::from_secs(5)).await;
         assert_ne!(self.first.is_leader(), self.second.is_leader(), "there must be one leader");
@@ -60,7 +60,7 @@ async fn settle() {
     }
 }
 
-/// Polls the future so many times, with everything else running in between, then drops it.
+/// Polls the future this number of times, with all other tasks running in between, and then drops it.
 async fn drop_after(polls: usize, future: impl Future) {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -122,7 +122,7 @@ async fn s15_lead() {
     }
 }
 
-/// Those that only look or wait: nothing changes, and they can be begun again.
+/// Futures that only read or wait change nothing when they are dropped, and can be created again.
 #[tokio::test(start_paused = true)]
 async fn s15_looking_and_waiting() {
     for polls in 0..POLLS {
@@ -145,7 +145,7 @@ async fn s15_looking_and_waiting() {
         term.draining().await;
         assert!(group.is_led_by(&group.second).await);
         for changes in &mut changes {
-            let is_told = async {
+            let is_notified = async {
                 loop {
                     if let LeadershipChange::Changed { new: Some(leader), .. } = changes.next().await.unwrap().unwrap()
                         && leader.id == *group.second.id()
@@ -156,7 +156,7 @@ async fn s15_looking_and_waiting() {
             };
             tokio::select! {
                 biased;
-                () = is_told => {}
+                () = is_notified => {}
                 () = group.clock.sleep_until(group.clock.now() + Duration::from_secs(60)) => panic!("a change was lost"),
             }
         }

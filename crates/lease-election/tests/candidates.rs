@@ -1,4 +1,4 @@
-//! Candidates as their applications have them.
+//! Candidates: waiting for leadership, ids, health and stopping.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -56,9 +56,9 @@ async fn a_score_that_changes_all_the_time_is_not_written_all_the_time() {
         group.pass(SECOND / 10).await;
     }
     let calls = one.renewals.count() - before;
-    // Two leases are renewed every 5 s, and the card is written every 2 to 3 s.
+    // Two leases are renewed every 5 s, and the published metadata is written every 2 to 3 s.
     assert!((30..=60).contains(&calls), "{calls} renewals in a minute");
-    // What the others must know is written at once.
+    // Whether the candidate is fit is written at once.
     one.candidate.set_health(Health::unhealthy()).unwrap();
     group.pass(SECOND / 10).await;
     let seen = one.candidate.election().candidates().await.unwrap();

@@ -43,20 +43,20 @@ async fn s17_work_drains_and_ends_before_another_one_leads_when_its_client_close
 }
 
 #[tokio::test(start_paused = true)]
-async fn s17_work_that_nobody_polls_is_not_released_under_when_its_client_closes() {
+async fn s17_a_lease_is_not_released_under_work_that_is_not_polled_when_its_client_closes() {
     let group = Group::new();
     let first = group.join("first", CandidateOptions::new()).await;
     let mut leading = Box::pin(first.candidate.lead(|_| std::future::pending()));
     // Polled until the work has begun, and never again.
     tokio::select! {
-        () = &mut leading => unreachable!("nobody stops it"),
+        () = &mut leading => unreachable!("it is not stopped"),
         () = group.pass(Duration::from_millis(1)) => {}
     }
     let second = group.join("second", CandidateOptions::new()).await;
     let client = first.client.clone();
     tokio::spawn(async move { client.close().await });
     let took = group.until(|| second.candidate.is_leader()).await;
-    // Not before the lease has run out.
+    // Not before the lease has expired.
     assert!(took >= SECOND * 9, "{took:?}");
     drop(leading);
 }

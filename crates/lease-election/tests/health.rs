@@ -1,4 +1,4 @@
-//! Health that changes while something else happens.
+//! Health, and its effect on campaigning and leading.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -41,7 +41,7 @@ async fn l08_checks_of_health_do_not_hold_up_the_fail_over() {
         group.pass(SECOND * 5).await;
         leader.chaos.cut();
         let took = group.until(|| followers.iter().any(|follower| follower.candidate.is_leader())).await;
-        assert!(took <= SECOND * 17, "checked every {interval:?}: somebody leads after {took:?}");
+        assert!(took <= SECOND * 17, "checked every {interval:?}: there is a leader after {took:?}");
     }
 }
 
@@ -108,10 +108,10 @@ async fn l08_a_check_that_panics_is_no_good_health() {
     assert!(one.candidate.is_leader());
     group.pass(SECOND * 10).await;
     assert!(!one.candidate.is_leader());
-    let card = &one.candidate.election().candidates().await.unwrap()[0];
-    assert_eq!((card.is_fit, card.health.score()), (false, 0.0));
-    assert!(card.health.details()["check"].contains("panic"));
-    // Somebody else may say how it is.
+    let info = &one.candidate.election().candidates().await.unwrap()[0];
+    assert_eq!((info.is_fit, info.health.score()), (false, 0.0));
+    assert!(info.health.details()["check"].contains("panic"));
+    // Its health may be set by hand.
     one.candidate.set_health(1.0).unwrap();
     group.until(|| one.candidate.is_leader()).await;
 }
@@ -125,7 +125,7 @@ async fn s23_a_check_without_a_pause_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn l08_bad_health_counts_although_its_details_do_not_fit_on_the_card() {
+async fn l08_bad_health_counts_even_if_its_details_are_too_large_to_publish() {
     let group = Group::new();
     let metadata = Metadata::new([("key", "v".repeat(4000))]).unwrap();
     let one = group.join("one", CandidateOptions::new().with_metadata(metadata)).await;
@@ -134,12 +134,12 @@ async fn l08_bad_health_counts_although_its_details_do_not_fit_on_the_card() {
     assert_eq!(one.candidate.set_health(sick).unwrap_err().kind(), ErrorKind::Invalid);
     group.pass(SECOND * 10).await;
     assert!(!one.candidate.is_leader());
-    let card = &one.candidate.election().candidates().await.unwrap()[0];
-    assert_eq!((card.is_fit, card.health.score()), (false, 0.1235));
+    let info = &one.candidate.election().candidates().await.unwrap()[0];
+    assert_eq!((info.is_fit, info.health.score()), (false, 0.1235));
 }
 
 #[tokio::test(start_paused = true)]
-async fn s17_nobody_leads_without_work_after_it_has_panicked() {
+async fn s17_a_candidate_does_not_lead_without_work_after_a_panic() {
     let group = Group::new();
     let first = group.join("first", CandidateOptions::new()).await;
     let second = group.join("second", CandidateOptions::new()).await;
@@ -152,7 +152,7 @@ async fn s17_nobody_leads_without_work_after_it_has_panicked() {
         assert!(!first.candidate.is_leader());
     }
     group.until(|| second.candidate.is_leader()).await;
-    // With work it campaigns again, and after a stop and a start as at the beginning.
+    // With work it campaigns again; after a stop and a start it campaigns as at the beginning.
     second.candidate.stop().await.unwrap();
     let terms = counts_terms(&first.candidate);
     group.until(|| terms.load(Ordering::SeqCst) == 1).await;
@@ -184,7 +184,7 @@ async fn l08_before_the_first_answer_of_its_check_a_candidate_does_not_campaign(
                 let answer = Arc::clone(&answer);
                 async move {
                     answer.notified().await;
-                    // Above the minimum: no recovery is needed where nothing was wrong.
+                    // Above the minimum. There is no hysteresis, because it was not unhealthy before.
                     0.85
                 }
             }

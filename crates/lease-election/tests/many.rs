@@ -10,7 +10,8 @@ use lease_testkit::{Operation, RecordingStore};
 
 const GROUPS: usize = 100;
 
-/// A hundred elections are two hundred leases, the leaders' and the candidates'. One task renews them all, together.
+/// A hundred elections have two hundred leases, those of the leaders and of the candidates. One task renews all of them
+/// together.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_elections_share_their_renewals() {
     let clock = TokioClock::new();
@@ -25,7 +26,7 @@ async fn a_hundred_elections_share_their_renewals() {
     clock.sleep_until(clock.now() + Duration::from_secs(20)).await;
     assert!(candidates.iter().all(|candidate| candidate.is_leader()));
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    // Of each candidate the campaign and what it publishes; of all together the renewal.
+    // Two tasks per candidate, for its campaign and its registration; and the renewal for all of them.
     assert!(tasks <= GROUPS * 2 + 2, "{tasks} tasks");
 
     store.clear();

@@ -1,4 +1,5 @@
-//! An observer, a store, a health check and work that panic at every opportunity. Alone in its binary: it counts all panics.
+//! An observer, a store, a health check and work that panic at every opportunity. The test is alone in its binary, because it
+//! counts all panics.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -27,7 +28,7 @@ impl Observer for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_panic_is_told_once_and_harms_nobody_else() {
+async fn every_panic_is_reported_once_and_harms_nothing_else() {
     let thrown = Arc::new(AtomicUsize::new(0));
     let (counted, others) = (Arc::clone(&thrown), std::panic::take_hook());
     std::panic::set_hook(Box::new(move |panic| {
@@ -57,7 +58,7 @@ async fn every_panic_is_told_once_and_harms_nobody_else() {
     }
     let election = Election::new(client.clone(), "group", ElectionOptions::default()).unwrap();
     let candidate = election.candidate(CandidateOptions::new()).unwrap();
-    let (mut worked, mut told) = (0, 0);
+    let (mut worked, mut returned) = (0, 0);
     for _ in 0..20 {
         let checks = AtomicUsize::new(0);
         let check = move || {
@@ -70,7 +71,7 @@ async fn every_panic_is_told_once_and_harms_nobody_else() {
         group.pass(SECOND * 30).await;
         worked += usize::from(leading.is_finished());
         leading.abort();
-        told += usize::from(leading.await.is_err_and(|error| error.is_panic()));
+        returned += usize::from(leading.await.is_err_and(|error| error.is_panic()));
         let _ = client.inspect("healthy").await;
         assert!(healthy.is_held());
     }
@@ -79,6 +80,10 @@ async fn every_panic_is_told_once_and_harms_nobody_else() {
     client.close().await.unwrap();
 
     let (thrown, logged) = (thrown.load(Ordering::SeqCst), logged.lines().len());
-    assert_eq!(thrown, logged + told, "{thrown} panics, {logged} lines in the log, {told} told to a caller");
-    assert!(worked >= 10 && told == worked && renewals.count() > 50, "{worked} {told} {}", renewals.count());
+    assert_eq!(
+        thrown,
+        logged + returned,
+        "{thrown} panics, {logged} lines in the log, {returned} returned to a caller"
+    );
+    assert!(worked >= 10 && returned == worked && renewals.count() > 50, "{worked} {returned} {}", renewals.count());
 }

@@ -1,8 +1,8 @@
-//! Many schedules of an election with troubles, in paused time: at most one leader works at any time, terms rise, and
-//! somebody leads soon after the trouble is over.
+//! Many schedules of an election with faults, in paused time: at most one leader works at any time, terms rise, and there is a
+//! leader soon after the faults end.
 //!
-//! A schedule is its seed: `LEASE_SIMULATION_SEED=42 cargo test -p lease-election --test simulation` replays one;
-//! `LEASE_SIMULATION_SCHEDULES` sets how many there are.
+//! A seed determines a schedule. `LEASE_SIMULATION_SEED=42 cargo test -p lease-election --test simulation` replays one;
+//! `LEASE_SIMULATION_SCHEDULES` sets their number.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -106,10 +106,10 @@ async fn schedule(seed: u64, clock: Arc<dyn Clock>) -> History {
         candidate.set_health(true).unwrap();
         candidate.start().unwrap();
     }
-    // What was delayed may still arrive; then the lease duration, a poll, and a hand-over.
+    // Time for delayed requests to arrive, then for the lease duration, a poll, and a hand-over.
     let bound = clock.now() + lease * 3;
     while !everybody.iter().any(|member| member.candidate().is_leader()) {
-        assert!(clock.now() < bound, "LEASE_SIMULATION_SEED={seed}: nobody leads after the trouble");
+        assert!(clock.now() < bound, "LEASE_SIMULATION_SEED={seed}: there is no leader after the faults");
         clock.sleep_until(clock.now() + lease / 50).await;
     }
     for member in &everybody {
@@ -118,7 +118,7 @@ async fn schedule(seed: u64, clock: Arc<dyn Clock>) -> History {
     history
 }
 
-/// One process of the group, with the candidate that it has at the moment.
+/// A process of the group, with its current candidate.
 #[derive(Clone)]
 struct Member {
     id: HolderId,
@@ -129,7 +129,7 @@ struct Member {
 }
 
 impl Member {
-    /// Takes part with a new client, as after a start. Returns the one before.
+    /// Joins with a new client, as after a restart. Returns the former client.
     fn join(&self) -> Option<LeaseClient> {
         let client = LeaseClient::builder(self.chaos.clone()).holder(self.id.clone()).clock(self.clock.clone()).build();
         let election = Election::new(client.clone(), "group", ElectionOptions::default()).unwrap();
@@ -150,7 +150,7 @@ struct Worker {
     rng: SeededRng,
 }
 
-/// Notes the end of the work, however it ends.
+/// Records the end of the work, however it ends.
 struct Working {
     tenure: Option<OpenTenure>,
     clock: Arc<dyn Clock>,
@@ -166,7 +166,7 @@ impl Drop for Working {
 
 impl Worker {
     async fn lead(mut self, member: Member, until: Moment) {
-        // Who is stopped by the trouble is started again, and who is cut short, as by the end of its runtime, too.
+        // Starts the candidate again if a fault has stopped it, or has aborted its task.
         while self.clock.now() < until + Duration::from_secs(60) {
             let (clock, cut_short) = (Arc::clone(&self.clock), self.rng.chance(0.2) && self.clock.now() < until);
             let end = clock.now() + self.rng.between(Duration::ZERO, Duration::from_secs(60));
@@ -226,7 +226,7 @@ async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut rng: SeededRng,
                 candidate.start().unwrap();
             }
             4 => drop(candidate.step_down(Duration::from_secs(5)).await),
-            // Its health is asked for all the time, and is never the same for long.
+            // A health check with a short interval, and changing results.
             5 => {
                 let (interval, seed) = (rng.between(Duration::from_millis(20), Duration::from_secs(3)), rng.below(99));
                 let asked = AtomicU64::new(seed);
@@ -237,7 +237,7 @@ async fn make_trouble(member: Member, clock: Arc<dyn Clock>, mut rng: SeededRng,
                 candidate.watch_health(interval, check).unwrap();
                 clock.sleep_until(pause).await;
             }
-            // It is closed, and another one takes its place at once.
+            // The client is closed, and another one takes its place at once.
             6 => {
                 let before = member.join();
                 before.unwrap().close().await.unwrap();

@@ -1,4 +1,4 @@
-//! What the streams of changes say of terms that come and go while nobody reads.
+//! Streams of changes, when terms begin and end while nothing is read.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -17,7 +17,8 @@ async fn l05_terms_do_not_go_down_after_the_own_victory() {
     let group = Group::new();
     let first = group.join("first", CandidateOptions::new()).await;
     let second = group.join("second", CandidateOptions::new()).await;
-    // It learns of changes by looking only, so that it wins before it sees that the first one leads no more.
+    // The stream observes changes by polling only, so the candidate wins before the stream shows that the first one no longer
+    // leads.
     second.chaos.set_hints(Hints::Dropped);
     let mut changes = second.candidate.changes().unwrap();
     group.pass(SECOND * 3).await;

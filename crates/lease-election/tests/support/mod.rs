@@ -22,7 +22,7 @@ pub struct Group {
     store: MemoryStore,
 }
 
-/// A candidate, its client, and the store through which it speaks to the others.
+/// A candidate, its client, and its store.
 pub struct Member {
     pub chaos: ChaosStore,
     pub client: LeaseClient,
@@ -58,7 +58,7 @@ impl Group {
         self.store.clone()
     }
 
-    /// One more candidate, by the default options of an election. It has had the time to win if nobody leads.
+    /// Adds a candidate, with the default options of an election, and waits long enough for it to win if there is no leader.
     pub async fn join(&self, id: &str, options: CandidateOptions) -> Member {
         let chaos = ChaosStore::new(Arc::new(self.store.clone()), Arc::new(self.clock), 0);
         let renewals = Renewals::default();
@@ -77,7 +77,7 @@ impl Group {
         self.clock.sleep_until(self.clock.now() + time).await;
     }
 
-    /// How long it takes until this is true, an hour at the most.
+    /// Returns the time until this is true, at most an hour.
     pub async fn until(&self, condition: impl Fn() -> bool) -> Duration {
         let began = self.clock.now();
         while !condition() {
