@@ -106,7 +106,7 @@ impl Latch {
         self.change(|state| {
             if *state == LeaseState::Held {
                 let until = self.valid_until();
-                *state = LeaseState::Jeopardy { until };
+                *state = LeaseState::jeopardy(until);
                 news = Some(until);
             }
             news.is_some()

@@ -17,3 +17,11 @@ pub enum LeaseState {
     /// The lease is lost. This is final.
     Lost(LossReason),
 }
+
+impl LeaseState {
+    /// Returns [`LeaseState::Jeopardy`] until this moment.
+    #[must_use]
+    pub const fn jeopardy(until: Moment) -> Self {
+        Self::Jeopardy { until }
+    }
+}
