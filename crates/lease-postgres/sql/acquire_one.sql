@@ -1,5 +1,5 @@
 -- Tries to acquire one lease. Returns a row: granted if it has a `version`, otherwise refused, with the state of the lease.
--- Returns no row if the lease changed meanwhile; look.sql then reads its state.
+-- Returns no row if the lease changed meanwhile; read_state.sql then reads its state.
 -- A refused attempt neither locks the row nor writes (L2): attempts of others must not cost the holder its lease.
 -- $1 name, $2 holder, $3 nonce, $4 ttl in microseconds, $5 metadata
 with settings as materialized (

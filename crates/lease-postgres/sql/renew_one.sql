@@ -1,4 +1,4 @@
--- Renews one grant. Returns a row with `extended_us` if it was extended. No row, or a row without it: lost; look.sql then reads
+-- Renews one grant. Returns a row with `extended_us` if it was extended. No row, or a row without it: lost; read_state.sql then reads
 -- why. An update would judge the expiry before its wait for a row that is merely locked; the conflict judges it after the wait
 -- (S7).
 -- $1 name, $2 holder, $3 nonce, $4 ttl in microseconds, $5 revision of the metadata or null, $6 metadata, $7 how long to wait for

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! If the application has a pool, [`PostgresStore::with_pool`] connects to the same server. [`PostgresStoreOptions`] has all
-//! options.
+//! options. References in parentheses, such as (S3), are to the rules in `SAFETY.md` of the project.
 //!
 //! # Guarantees
 //!
@@ -105,9 +105,9 @@
 //! | that waits, or is a candidate of an election | 2, and 3 in its first minute |
 //! | with many concurrent tasks, or while the table is locked | up to `max_connections` + 2 |
 //!
-//! N replicas thus need between 2 N and 10 N sessions below the `max_connections` of the server, without its reserved ones. Twenty
-//! idle candidates had 59 in the first minute and 40 afterwards. If that is too much, set
-//! [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls are batched, and few are made at a time. If the
+//! N replicas thus need between 2 N and 10 N sessions; the `max_connections` of the server must allow them beside its reserved
+//! sessions and those of other software. Twenty idle candidates had 59 in the first minute and 40 afterwards. If that is too much,
+//! set [`max_connections`](PostgresStoreOptions::max_connections) to 2 or 3: calls are batched, and few are made at a time. If the
 //! server has no room for another session (53300), the existing ones are used, and held leases are renewed.
 //!
 //! # Growth
@@ -137,8 +137,9 @@
 //!
 //! The log shows, under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then
 //! `out of jeopardy` (info) or `lost` (warn). Under `lease_postgres`: `no notifications: waiters poll` (warn), each time that
-//! listening failed. Typical reasons are `cannot be reached`, `is on a replica or read-only` (SQLSTATE 25006), `terminating
-//! connection due to administrator command` (57P01), and `the database system is starting up` or `shutting down` (57P03).
+//! listening failed. Typical reasons are `cannot be reached`, `the connection … failed`, `is on a replica or read-only` (SQLSTATE
+//! 25006), `terminating connection due to administrator command` (57P01), and `the database system is starting up` or `shutting
+//! down` (57P03).
 //!
 //! # Poolers
 //!
@@ -158,6 +159,16 @@
 //! * For [`PostgresStore::migrate`], if there is something to do: those of the owner.
 //! * For the user of a fenced transaction: `select` and `update` on the table, because the transaction locks the row of its lease.
 
+// Each module uses only modules that are listed after it:
+//
+//   store         the public handle: connect, migrate, purge, fence, and the trait of a store
+//   operation     acquire, renew, release; inspect, list, break
+//   shared        what all clones of a store share
+//   notification  hints by NOTIFY and LISTEN
+//   server        the URL, connections, and calls over them
+//   sql           the table, the statements, the settings of a session, the rows
+//   batch         many requests in one call
+//   error, sqlstate, failure, timeout, options
 mod batch;
 mod error;
 mod failure;

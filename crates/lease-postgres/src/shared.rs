@@ -71,8 +71,8 @@ impl Shared {
     }
 
     /// Reads the newest state of a name.
-    pub(crate) async fn look(&self, name: &LeaseName) -> Result<Option<State>, Failure> {
-        let rows = self.connections.run(Access::Read, &self.statements.look, &[name.as_str().into()]).await?;
+    pub(crate) async fn read_state(&self, name: &LeaseName) -> Result<Option<State>, Failure> {
+        let rows = self.connections.run(Access::Read, &self.statements.read_state, &[name.as_str().into()]).await?;
         // There is always one row: an answer without it proves nothing (S19, S25).
         let row = rows.first().ok_or_else(|| Failure::unreadable(answer_to_another_call()))?;
         State::read(row).map_err(Failure::unreadable)

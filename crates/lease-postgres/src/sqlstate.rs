@@ -161,7 +161,7 @@ mod tests {
 
     /// The kind of each code of PostgreSQL 15, for a write that may have been sent, and while connecting.
     const SQLSTATES: &[(ErrorKind, ErrorKind, &str)] = &[
-        // no errors, which never come as ones; the server itself is at a loss
+        // codes that are no errors; internal errors of the server
         (Internal, Unavailable, "00000 01000 0100C 01008 01003 01007 01006 01004 01P01 02000 02001 03000 XX000 XX001 XX002"),
         // the connection
         (Indeterminate, Unavailable, "08000 08003 08006 08001 08004 08007 08P01"),
@@ -171,7 +171,7 @@ mod tests {
         (Invalid, Unavailable, "HV000 HV005 HV002 HV010 HV021 HV024 HV007 HV008 HV004 HV006 HV091 HV00B HV00C HV00D HV090 HV00A HV009 HV014
             HV001 HV00P HV00J HV00K HV00Q HV00R HV00L HV00M HV00N 0F000 0F001 2B000 2BP01"),
         (Unsupported, Unsupported, "0A000"),
-        // who asks
+        // the user
         (Denied, Denied, "0L000 0LP01 0P000 28000 28P01 42501"),
         // the data, or a parameter of the session
         (Invalid, Invalid, "22000 2202E 22021 22008 22012 22005 2200B 22022 22015 2201E 22014 22016 2201F 2201G 22018 22007 22019 2200D 22025
@@ -179,24 +179,24 @@ mod tests {
             22024 2200F 22P01 22P02 22P03 22P04 22P05 2200L 2200M 2200N 2200S 2200T 22030 22031 22032 22033 22034 22035 22036 22037
             22038 22039 2203A 2203B 2203C 2203D 2203E 2203F 2203G"),
         (Invalid, Unavailable, "23000 23001 23502 23503 23505 23514 23P01"),
-        // a transaction or a session that is none of ours
+        // a transaction or a session that is not ours
         (Indeterminate, Unavailable, "0B000 25000 25001 25002 25008 25003 25004 25005 25007 25P01 25P02 25P03 3B000 3B001"),
         (Invalid, Unavailable, "24000 26000 34000"),
         // a replica
         (Unavailable, Unavailable, "25006"),
-        // rolled back, or not known whether
+        // rolled back, or uncertain
         (Unavailable, Unavailable, "40000 40002 40001 40P01 72000"),
         (Indeterminate, Unavailable, "40003"),
         // the database, the schema, the table
         (Invalid, Invalid, "3D000 3F000 42000 42846 42803 42P20 42P19 42830 42602 42622 42939 42804 42P18 42P21 42P22 42809 428C9 42703 42883
             42P01 42704 42701 42P03 42P04 42723 42P05 42P06 42P07 42712 42710 42702 42725 42P08 42P09 42P10 42611 42P11 42P12 42P13
             42P14 42P15 42P16 42P17"),
-        // a text of ours
+        // SQL of this library
         (Internal, Invalid, "42601 42P02"),
-        // what passes: no room, in use, cancelled, starting up
+        // temporary: no room, in use, cancelled, starting up
         (Unavailable, Unavailable, "53000 53100 53200 53300 53400 54000 55000 55006 55P02 55P03 55P04 57014 57P03 58000 58030 58P01 58P02
             F0000 F0001"),
-        // limits that stay
+        // permanent limits
         (Invalid, Unavailable, "54001 54011 54023"),
         // the end of the session
         (Indeterminate, Unavailable, "57000 57P01 57P02 57P04 57P05"),
@@ -217,14 +217,14 @@ mod tests {
         for (sent, connecting, code) in sqlstates() {
             assert_eq!(kind_of(code, Sent::Perhaps, Access::Write), sent, "{code} to a write");
             assert_eq!(kind_of(code, Sent::No, Access::Write), connecting, "{code} while connecting");
-            // A look changes nothing, so that nothing is unknown.
+            // A read changes nothing, so its outcome is never unknown.
             let read = if sent == Indeterminate { Unavailable } else { sent };
-            assert_eq!(kind_of(code, Sent::Perhaps, Access::Read), read, "{code} to a look");
+            assert_eq!(kind_of(code, Sent::Perhaps, Access::Read), read, "{code} to a read");
         }
     }
 
     #[test]
-    fn a_code_that_is_not_known_is_classified_by_its_class() {
+    fn an_unknown_code_is_classified_by_its_class() {
         for (code, sent, connecting) in [
             ("08ABC", Indeterminate, Unavailable),
             // from version 17 on
@@ -233,7 +233,7 @@ mod tests {
             ("57P09", Indeterminate, Unavailable),
             ("28ABC", Denied, Denied),
             ("22ABC", Invalid, Invalid),
-            // that of a trigger
+            // of a trigger
             ("AB123", Invalid, Unavailable),
             ("", Internal, Unavailable),
             ("?", Internal, Unavailable),
@@ -243,21 +243,21 @@ mod tests {
         }
     }
 
-    /// Where servers are installed, their own lists.
+    /// Compares the table with the lists of the installed servers.
     #[test]
     fn the_table_has_every_code_of_the_servers_at_hand() {
         let known: std::collections::HashSet<_> = sqlstates().map(|(.., code)| code).collect();
         assert_eq!(
             (known.len(), sqlstates().count()),
             (NUMBER_OF_SQLSTATES, NUMBER_OF_SQLSTATES),
-            "a code stands there twice"
+            "a code is listed twice"
         );
         let versions = std::fs::read_dir("/usr/share/postgresql").into_iter().flatten().flatten();
         for list in versions.filter_map(|version| std::fs::read_to_string(version.path().join("errcodes.txt")).ok()) {
             let codes = list.lines().filter(|line| !line.starts_with('#') && !line.starts_with("Section"));
             let missing: Vec<_> =
                 codes.filter_map(|line| line.split_whitespace().next()).filter(|code| !known.contains(code)).collect();
-            // Newer versions have a few more, which go by their class.
+            // Codes of newer versions are classified by their class.
             assert!(missing.iter().all(|code| *code == "25P04"), "{missing:?} are not in the table");
         }
     }

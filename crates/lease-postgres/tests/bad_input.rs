@@ -1,4 +1,4 @@
-//! What can be wrong with a server, a URL or a user, and that it is said without secrets.
+//! Errors for faults of a server, a URL or a user: they are precise, and contain no secret.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -52,7 +52,7 @@ async fn a_malformed_url_is_invalid_and_not_repeated() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_unavailable_and_named() {
-    // A port that was free a moment ago.
+    // A port that was free just now.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = refused(&format!("postgres://app:{SECRET}@127.0.0.1:{port}/app")).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -64,18 +64,21 @@ async fn an_unreachable_server_is_unavailable_and_named() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
-/// Where there is no IPv6, it is unreachable; it is never taken for a name.
+/// Without IPv6 it is unreachable; it is never taken for a host name.
 #[tokio::test]
 async fn an_address_of_ipv6_is_an_address() {
     let error = refused(&format!("postgres://app:{SECRET}@[::1]:1/app")).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let words = error.to_string();
-    assert!(words.contains("[::1]:1") && !words.contains("Name or service") && !words.contains("lookup"), "{words}");
+    let message = error.to_string();
+    assert!(
+        message.contains("[::1]:1") && !message.contains("Name or service") && !message.contains("lookup"),
+        "{message}"
+    );
 }
 
-/// The driver would ignore it and log it with its value.
+/// The driver would ignore the parameter, and log it with its value.
 #[tokio::test]
-async fn what_the_url_asks_for_in_vain_is_refused_by_name() {
+async fn an_unsupported_parameter_of_the_url_is_refused_by_name() {
     for parameter in ["pasword", "require_auth", "sslrootcert"] {
         let error = refused(&format!("postgres://app@db/app?{parameter}={SECRET}")).await;
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(parameter), "{error}");
@@ -84,7 +87,7 @@ async fn what_the_url_asks_for_in_vain_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_unavailable_in_time() {
-    // Accepts, and says nothing.
+    // Accepts connections, and does not answer.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let start = SystemClock.now();
     let error = refused(&format!("postgres://app:{SECRET}@{}/app", silent.local_addr().unwrap())).await;
@@ -99,13 +102,13 @@ async fn a_database_that_is_missing_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_told_when_tls_is_asked_for() {
+async fn a_server_without_tls_is_reported_when_the_url_requires_tls() {
     let url = format!("{}?sslmode=require", Postgres::shared().await.url());
     let error = refused(&url).await;
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("sslmode"), "{error}");
 }
 
-/// The harness's servers trust everybody; this one asks for passwords.
+/// The servers of the harness trust every user; this one requires passwords.
 #[tokio::test]
 async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     let postgres = Postgres::start_local(&[("log_connections", "on")]).await.unwrap();
@@ -117,7 +120,7 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     ] {
         sqlx::raw_sql(statement).execute(&admin).await.unwrap();
     }
-    // The first line that fits counts.
+    // The first line that matches applies.
     let hba: String = sqlx::query_scalar("show hba_file").fetch_one(&admin).await.unwrap();
     let write = format!(
         "copy (select unnest(array['host all app 127.0.0.1/32 scram-sha-256', 'host all all 127.0.0.1/32 trust'])) to '{hba}'"
@@ -136,7 +139,7 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     assert!(!error.is_transient());
     let store = PostgresStore::connect(&url("right")).await.unwrap();
 
-    // The rights of a user that may log in only.
+    // A user that may only log in.
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert!(error.to_string().contains("migrate()"), "{error}");
     let error = store.migrate().await.unwrap_err();
@@ -145,7 +148,7 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
 
-    // What is needed is little, and it is enough.
+    // The few privileges that are documented are enough.
     sqlx::raw_sql("grant select, insert, update, delete on app_runtime_leases to app").execute(&admin).await.unwrap();
     let grant = granted(&store, &request("job", "a")).await;
     store.migrate().await.unwrap();
@@ -155,9 +158,9 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     assert!(!text.contains("right"), "{text}");
 }
 
-/// The pool is the application's; only where it connects to is taken from it.
+/// The pool belongs to the application; only its connection options are used.
 #[tokio::test]
-async fn what_becomes_of_the_application_s_pool_is_none_of_the_store_s_business() {
+async fn closing_the_application_s_pool_does_not_affect_the_store() {
     let store = common::store().await;
     let pool = common::pool().await;
     let other = common::options_of(&store).with_pool(&pool).unwrap();
@@ -186,9 +189,9 @@ async fn no_connection_in_time_is_unavailable() {
     granted(&narrow, &request("second", "a")).await;
 }
 
-/// Whatever the role or the URL says: a lease is written.
+/// The store overrides the settings of the role and the URL.
 #[tokio::test]
-async fn a_session_that_is_read_only_by_default_is_overruled() {
+async fn a_session_that_is_read_only_by_default_is_overridden() {
     let options = PostgresStoreOptions::new().with_table(unique("leases"));
     let url = format!("{}?options=-c%20default_transaction_read_only%3Don", common::url().await);
     for prepared in [true, false] {
@@ -198,7 +201,7 @@ async fn a_session_that_is_read_only_by_default_is_overruled() {
     }
 }
 
-/// The answer is lost on its way: done or not, nobody knows. The same nonce finds out.
+/// The answer is lost, so the outcome is unknown. A retry with the same nonce finds the grant.
 #[tokio::test]
 async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
     let server = Postgres::shared().await;
@@ -222,7 +225,7 @@ async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
     let grant = granted(&store, &request).await;
     assert_eq!(grant.token, record.token);
 
-    // A look that fails is only a look.
+    // A failed read has changed nothing.
     proxy.drop_answers();
     let cut = async {
         pass(Duration::from_millis(50)).await;
@@ -283,7 +286,7 @@ async fn a_restarted_server_is_found_again() {
     assert!(matches!(answer, lease_core::Renewed::Extended { .. }), "{answer:?}");
 }
 
-/// Nothing of it needs a runtime any more, and nothing panics.
+/// Dropping it needs no runtime, and does not panic.
 #[test]
 fn s16_a_call_can_be_dropped_outside_a_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! Connections of the store's own: what they are set to, how many there are, and that nothing else is on them.
+//! The store's own connections: their settings, their number, and that nothing else runs on them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -22,8 +22,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What an application does with its pool must not touch a grant: a connection that it left in a transaction takes back whatever
-/// is said on it.
+/// The application's use of its pool must not affect a grant: on a connection that was left in a transaction, all later statements
+/// would be rolled back.
 #[tokio::test]
 async fn s1_no_grant_is_judged_inside_a_transaction_of_the_application() {
     let store = common::store().await;
@@ -32,7 +32,7 @@ async fn s1_no_grant_is_judged_inside_a_transaction_of_the_application() {
         for size in [1, 5] {
             let pool =
                 sqlx::postgres::PgPoolOptions::new().max_connections(size).connect(common::url().await).await.unwrap();
-            // Cut by a limit of its own, or failed in its middle: sqlx gives the connection back as it is.
+            // Cut by a time-out of the application, or failed halfway: sqlx returns the connection to the pool as it is.
             tokio::select! {
                 _ = sqlx::raw_sql(script).execute(&pool) => {}
                 () = pass(Duration::from_millis(50)) => {}
@@ -54,7 +54,7 @@ async fn s1_no_grant_is_judged_inside_a_transaction_of_the_application() {
     }
 }
 
-/// The application keeps all connections of its pool busy: leases have their own.
+/// All connections of the application's pool are in use: leases have their own.
 #[tokio::test]
 async fn a_busy_pool_of_the_application_costs_no_lease() {
     let store = common::store().await;
@@ -64,7 +64,7 @@ async fn a_busy_pool_of_the_application_costs_no_lease() {
     let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
     let busy = futures::future::join_all((0..4).map(|_| sqlx::raw_sql("select pg_sleep(30)").execute(&pool)));
     tokio::select! {
-        _ = busy => panic!("nobody sleeps for that short a time"),
+        _ = busy => panic!("no statement sleeps for so short a time"),
         reason = lease.lost() => panic!("lost: {reason}"),
         () = pass(ttl * 2) => {}
     }
@@ -87,7 +87,7 @@ async fn a_connection_stays_for_the_next_call() {
     eventually("its connections end with the store", async || sessions(&application).await.is_empty()).await;
 }
 
-/// Calls that wait for a table and are given up leave no more sessions behind than the store may have.
+/// Calls that wait for a table and are abandoned leave no more sessions than the limit of the store.
 #[tokio::test]
 async fn s24_abandoned_calls_are_counted() {
     const MOST: u32 = 3;
@@ -113,9 +113,9 @@ async fn s24_abandoned_calls_are_counted() {
     assert!(matches!(answer, Renewed::Extended { .. }), "{answer:?}");
 }
 
-/// Whatever the role, the database or the URL sets: what a grant rests on is set by the store.
+/// The store overrides the settings of the role, the database and the URL on which a grant relies.
 #[tokio::test]
-async fn settings_of_the_session_are_overruled() {
+async fn settings_of_the_session_are_overridden() {
     let store = common::store().await;
     let url = format!(
         "{}?options=-c%20default_transaction_isolation%3Dserializable%20-c%20statement_timeout%3D1%20-c%20search_path%3Dpublic",
@@ -125,7 +125,8 @@ async fn settings_of_the_session_are_overruled() {
         let strange = common::options_of(&store).with_prepared_statements(prepared).connect(&url).await.unwrap();
         let held = request(&unique("job"), "a");
         let renewal = renewal(&claim(&held, granted(&strange, &held).await), common::TTL);
-        // Serializable, it would fail on a row that was changed while it waited; with its bound of a millisecond, in any case.
+        // If it were serializable, it would fail on a row that was changed during its wait; with a lock time-out of a millisecond,
+        // in any case.
         let lock = common::lock(&store, &format!("where lease_name = '{}' for update", held.name)).await;
         let change = async {
             pass(Duration::from_millis(100)).await;
@@ -139,7 +140,7 @@ async fn settings_of_the_session_are_overruled() {
     }
 }
 
-/// A contender that is cut off in its middle leaves no lock behind: all that it asked for is with the server already.
+/// A contender that is cut off in the middle of a call leaves no lock behind: the server has the whole transaction already.
 #[tokio::test]
 async fn s24_an_unprepared_call_that_is_cut_off_keeps_nothing_locked() {
     let server = Postgres::shared().await;
@@ -156,12 +157,12 @@ async fn s24_an_unprepared_call_that_is_cut_off_keeps_nothing_locked() {
     }
     let record = store.inspect(&wanted.name).await.unwrap();
     let record = record.expect("the answer was lost, the grant was not");
-    // Nobody waits for the one who is cut off.
+    // No call waits for the contender that is cut off.
     store.break_lease(&wanted.name, record.token, lease_core::Break::Now).await.unwrap();
     granted(&store, &request("job", "b")).await;
 }
 
-/// How a pooler treats settings that come with the beginning of a session.
+/// How a pooler treats the settings in the startup message of a session.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Pooler {
     /// As `PgBouncer` does.
@@ -171,7 +172,7 @@ enum Pooler {
 }
 
 impl Pooler {
-    /// Starts one before the tests' server; it hands on its sessions one to one.
+    /// Starts a pooler before the tests' server; it forwards its sessions one to one.
     async fn start(self) -> String {
         let server = Postgres::shared().await.address().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -186,7 +187,7 @@ impl Pooler {
 
     async fn serve(self, mut client: TcpStream, server: std::net::SocketAddr) -> std::io::Result<()> {
         let mut startup = message(&mut client).await?;
-        // A request for TLS.
+        // The request for TLS.
         if startup.len() == 8 {
             client.write_all(b"N").await?;
             startup = message(&mut client).await?;
@@ -214,7 +215,7 @@ impl Pooler {
     }
 }
 
-/// A message without a kind: its length, which counts itself, and the rest.
+/// Reads a message without a type: its length, which includes itself, and the rest.
 async fn message(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut message = vec![0; 4];
     client.read_exact(&mut message).await?;
@@ -242,7 +243,7 @@ async fn through_a_pooler_each_call_is_one_message_and_waiters_poll() {
         assert!(matches!(renewed, Renewed::Extended { .. }), "{renewed:?}");
         assert!(is_held(&store, &request(one.name.as_str(), "b")).await);
 
-        // A pool of the application's that goes through it: it is found out by the first call.
+        // With a pool of the application, the pooler is detected by the first call.
         let pool = sqlx::PgPool::connect(&url).await.unwrap();
         let shared = common::options_of(&direct).with_pool(&pool).unwrap();
         let mut wakeups = shared.subscribe(&name("job"));
@@ -253,7 +254,7 @@ async fn through_a_pooler_each_call_is_one_message_and_waiters_poll() {
         let last: String = sqlx::query_scalar(text).bind(&application).fetch_one(&common::pool().await).await.unwrap();
         assert!(last.contains("begin isolation level") && !last.contains("LISTEN"), "{pooler:?}: {last}");
 
-        // Hints are sent all the same.
+        // Hints are still sent.
         let mut wakeups = direct.subscribe(&one.name);
         assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
         common::release(&store, &claim(&one, grant)).await;
@@ -261,7 +262,7 @@ async fn through_a_pooler_each_call_is_one_message_and_waiters_poll() {
     }
 }
 
-/// What the application itself asks for in its URL, and the pooler does not carry, cannot be had: no retry helps.
+/// Settings in the URL that the pooler does not carry cannot be fulfilled: no retry helps.
 #[tokio::test]
 async fn settings_of_the_url_that_a_pooler_refuses_are_invalid() {
     let url = format!("{}?options=-c%20work_mem%3D64MB", Pooler::Refuses.start().await);
@@ -269,13 +270,13 @@ async fn settings_of_the_url_that_a_pooler_refuses_are_invalid() {
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("options"), "{error}");
 }
 
-/// In an aborted transaction of a session that is none of ours, nothing is done and nothing is known; the next call is on another one.
+/// The outcome in an aborted transaction of a session that is not ours is unknown; the next call uses another session.
 #[tokio::test]
 async fn s24_a_session_that_is_in_a_transaction_is_not_used_again() {
     let store = common::store().await;
     let held = request("job", "a");
     let renewal = renewal(&claim(&held, granted(&store, &held).await), common::TTL);
-    // A trigger of other software says what a session in such a state would say.
+    // A trigger of other software raises the error of a session in such a state.
     common::sql(
         &store,
         "create function {table}_fail() returns trigger language plpgsql as $$ begin
@@ -294,9 +295,9 @@ async fn s24_a_session_that_is_in_a_transaction_is_not_used_again() {
     assert_ne!(sessions(&application).await, before);
 }
 
-/// A server that panics in the middle of a call: what it says is about the log or a file, but it may be the commit that it was writing.
+/// The server panics in the middle of a call. Its error is about the log or a file, but it may have been writing the commit.
 #[tokio::test]
-async fn s15_a_session_that_ends_by_an_error_may_have_done_what_it_was_told() {
+async fn s15_a_call_whose_session_ends_with_an_error_has_an_unknown_outcome() {
     let server = Postgres::shared().await.address().unwrap();
     let store = common::store().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -329,16 +330,16 @@ async fn s15_a_session_that_ends_by_an_error_may_have_done_what_it_was_told() {
     }
 }
 
-/// What the server panics with.
+/// The error of the panic.
 static CODE: Mutex<String> = Mutex::new(String::new());
 
 async fn until_it_panics(mut client: TcpStream, mut server: TcpStream, panics: Arc<AtomicBool>) -> std::io::Result<()> {
-    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
+    let (mut request, mut answered) = (vec![0; 65536], vec![0; 65536]);
     loop {
         tokio::select! {
-            count = client.read(&mut asked) => {
+            count = client.read(&mut request) => {
                 let count = count?;
-                server.write_all(&asked[..count]).await?;
+                server.write_all(&request[..count]).await?;
                 if count == 0 {
                     return Ok(());
                 }
@@ -361,9 +362,9 @@ async fn until_it_panics(mut client: TcpStream, mut server: TcpStream, panics: A
     }
 }
 
-/// Nothing can be given back where nothing can be spawned: it is closed, and does not panic (S16).
+/// Outside a runtime no task can be spawned: the connection is closed, without a panic (S16).
 #[test]
-fn the_last_store_may_go_outside_a_runtime() {
+fn the_last_store_may_be_dropped_outside_a_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let store = runtime.block_on(async {
         let store = common::store().await;
@@ -374,16 +375,16 @@ fn the_last_store_may_go_outside_a_runtime() {
     drop(runtime);
 }
 
-/// A store may also be made outside of one, from what the application's pool knows.
+/// A store may be created outside a runtime, from the options of the application's pool.
 #[test]
-fn a_store_may_be_made_outside_a_runtime() {
+fn a_store_may_be_created_outside_a_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (store, pool) = runtime.block_on(async { (common::store().await, common::pool().await) });
     let other = common::options_of(&store).with_pool(&pool).unwrap();
     runtime.block_on(async { granted(&other, &request("job", "a")).await });
 }
 
-/// On the next runtime, connections are made anew.
+/// The next runtime opens its own connections.
 #[test]
 fn a_runtime_that_ended_leaves_the_store_usable() {
     let first = tokio::runtime::Runtime::new().unwrap();
@@ -400,7 +401,7 @@ fn a_runtime_that_ended_leaves_the_store_usable() {
     });
 }
 
-/// A connection that was made on a runtime answers only while that one is driven.
+/// A connection answers only while the runtime on which it was opened is driven.
 #[test]
 fn l07_a_runtime_that_idles_holds_up_no_call_of_another_one() {
     let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -418,7 +419,7 @@ fn l10_a_client_with_a_runtime_of_its_own_keeps_its_leases_though_the_applicatio
     integration_tests::a_blocked_application_keeps_its_leases(common::store, Duration::from_secs(2));
 }
 
-/// Those that rest on one runtime are closed when another one needs their places.
+/// Idle connections of one runtime are closed when another one needs their permits.
 #[test]
 fn s24_runtimes_together_have_no_more_connections_than_the_options_say() {
     let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,5 +1,5 @@
-//! Other services use the same table, and know its five contract columns only: they insert rows, take over what has expired
-//! with `version + 1`, and delete the row on release.
+//! Other services on the same table use only its five contract columns: they insert rows, take over expired ones with `version +
+//! 1`, and delete the row on release.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -21,7 +21,7 @@ use lease_core::{Acquired, Break, Clock, ErrorKind, LeaseStore, LossReason, Mome
 use lease_postgres::PostgresStore;
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// Another service's client.
+/// A client of another service.
 struct ContractClient {
     pool: PgPool,
     table: String,
@@ -33,7 +33,7 @@ impl ContractClient {
         Self { pool: common::pool().await, table: common::table_of(store), holder: holder.to_owned() }
     }
 
-    /// The version of the grant, if it is one.
+    /// Returns the version, if the lease was granted.
     async fn acquire(&self, name: &str, ttl: Duration) -> Option<i64> {
         let text = format!(
             "insert into {table} as l (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
@@ -107,11 +107,11 @@ async fn s9_tokens_rise_over_grants_of_other_services_though_they_delete() {
     }
 }
 
-/// Our nonce is still in the row after their take-over.
+/// The nonce of this library is still in the row after a take-over by another service.
 #[tokio::test]
-async fn a_stale_nonce_of_ours_is_worth_nothing_after_a_take_over() {
+async fn a_stale_nonce_has_no_effect_after_a_take_over() {
     let store = store().await;
-    // They may even go by our holder's name.
+    // The other service may even use the same holder id.
     for their_name in ["service", "a"] {
         let service = ContractClient::of(&store, their_name).await;
         let job = format!("job-{their_name}");
@@ -136,7 +136,7 @@ async fn a_stale_nonce_of_ours_is_worth_nothing_after_a_take_over() {
 }
 
 #[tokio::test]
-async fn a_reservation_of_ours_is_worth_nothing_after_a_take_over() {
+async fn a_reservation_has_no_effect_after_a_take_over() {
     let store = store().await;
     let service = ContractClient::of(&store, "service").await;
     let mine = request("job", "a");
@@ -169,7 +169,7 @@ async fn s22_grants_of_other_services_can_be_broken() {
 }
 
 #[tokio::test]
-async fn rows_that_only_others_would_write_are_read_all_the_same() {
+async fn rows_that_only_other_software_writes_can_be_read() {
     let store = store().await;
     sql(
         &store,
@@ -194,12 +194,12 @@ async fn rows_that_only_others_would_write_are_read_all_the_same() {
     }
 }
 
-/// What happened in the race, judged by the one clock of this process.
+/// The grants of the race, by the one clock of this process.
 #[derive(Default)]
 struct Referee {
-    /// Until when somebody may believe that it holds a name, with which token, and who.
-    believed: Mutex<HashMap<String, (Moment, u64, String)>>,
-    /// The last one that was learned in time, and all of them.
+    /// For each name: until when its last grant is valid, its token and its holder.
+    valid: Mutex<HashMap<String, (Moment, u64, String)>>,
+    /// The last token that was observed in time, and all tokens.
     tokens: Mutex<HashMap<String, (u64, HashSet<u64>)>>,
     ours: AtomicU64,
     theirs: AtomicU64,
@@ -207,41 +207,41 @@ struct Referee {
 }
 
 impl Referee {
-    /// Somebody was granted the name, as it learned just now. `who` may be granted again what it has, as other services do.
-    fn granted(&self, name: &str, token: u64, who: &str, valid_until: Moment) {
+    /// Records a grant that was observed just now. Other services may grant a name again to its own holder.
+    fn granted(&self, name: &str, token: u64, holder: &str, valid_until: Moment) {
         let now = SystemClock.now();
-        let mut believed = self.believed.lock().unwrap();
+        let mut valid = self.valid.lock().unwrap();
         if valid_until <= now {
-            // Learned too late to believe in it. It may have replaced a longer one of the same holder.
-            if believed.get(name).is_some_and(|(_, _, holder)| holder == who) {
-                believed.remove(name);
+            // Observed after its validity. It may have replaced a longer grant of the same holder.
+            if valid.get(name).is_some_and(|(_, _, earlier)| earlier == holder) {
+                valid.remove(name);
             }
             return;
         }
-        if let Some((until, other, holder)) = believed.get(name) {
+        if let Some((until, other, earlier)) = valid.get(name) {
             let overlap = until.saturating_since(now);
             assert!(
-                overlap.is_zero() || *other == token || holder == who,
-                "{name}: {token} of {who} overlaps {other} of {holder} by {overlap:?}"
+                overlap.is_zero() || *other == token || earlier == holder,
+                "{name}: {token} of {holder} overlaps {other} of {earlier} by {overlap:?}"
             );
         }
-        believed.insert(name.to_owned(), (valid_until, token, who.to_owned()));
+        valid.insert(name.to_owned(), (valid_until, token, holder.to_owned()));
     }
 
-    /// Called before the release is sent.
+    /// Must be called before the release is sent.
     fn ends(&self, name: &str, token: u64) {
-        let mut believed = self.believed.lock().unwrap();
-        if believed.get(name).is_some_and(|(_, current, _)| *current == token) {
-            believed.remove(name);
+        let mut valid = self.valid.lock().unwrap();
+        if valid.get(name).is_some_and(|(_, current, _)| *current == token) {
+            valid.remove(name);
         }
     }
 
-    /// Tokens of this library's own grants rise, whatever others did in between. Judged by those that were learned in time: others
-    /// may be learned in any order. None comes twice.
+    /// Checks that the tokens of this library's grants rise, whatever other services did in between. Only grants that were
+    /// observed in time are compared, because others may be observed in any order. No token may be granted twice.
     fn rises(&self, name: &str, token: u64, valid_until: Moment) {
         let mut tokens = self.tokens.lock().unwrap();
         let (last, all) = tokens.entry(name.to_owned()).or_default();
-        assert!(all.insert(token), "{name}: {token} came twice");
+        assert!(all.insert(token), "{name}: {token} was granted twice");
         if valid_until > SystemClock.now() {
             assert!(token > *last, "{name}: {token} after {last}");
             *last = token;
@@ -249,7 +249,7 @@ impl Referee {
     }
 }
 
-/// Five of ours, with batches and single requests, lost answers and short leases, against three of theirs.
+/// Five clients of this library, with batches, single requests, lost answers and short leases, against three of another service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
     const NAMES: u64 = 24;
@@ -257,14 +257,14 @@ async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
     let referee = Arc::new(Referee::default());
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
-    for who in 0..5_u64 {
+    for number in 0..5_u64 {
         let (store, referee, stop) = (another(&store).await, Arc::clone(&referee), Arc::clone(&stop));
-        tasks.push(tokio::spawn(async move { race_as_ours(&store, who, NAMES, &referee, &stop).await }));
+        tasks.push(tokio::spawn(async move { race_as_ours(&store, number, NAMES, &referee, &stop).await }));
     }
-    for who in 0..3_u64 {
-        let client = ContractClient::of(&store, &format!("service-{who}")).await;
+    for number in 0..3_u64 {
+        let client = ContractClient::of(&store, &format!("service-{number}")).await;
         let (referee, stop) = (Arc::clone(&referee), Arc::clone(&stop));
-        tasks.push(tokio::spawn(async move { race_as_theirs(&client, who, NAMES, &referee, &stop).await }));
+        tasks.push(tokio::spawn(async move { race_as_theirs(&client, number, NAMES, &referee, &stop).await }));
     }
     pass(Duration::from_secs(4)).await;
     stop.store(true, Ordering::SeqCst);
@@ -279,7 +279,7 @@ async fn in_a_race_with_other_services_nothing_overlaps_and_tokens_rise() {
     assert!(rows <= i64::try_from(NAMES).unwrap());
 }
 
-/// A small generator, so that a run needs no more than its seed.
+/// A small generator, so that a run can be repeated by its seed.
 fn rng(state: &mut u64, sides: u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -287,21 +287,21 @@ fn rng(state: &mut u64, sides: u64) -> u64 {
     *state % sides
 }
 
-async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
-    let mut seed = 0x9e37_79b9 + who * 7919;
+async fn race_as_ours(store: &PostgresStore, number: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
+    let mut seed = 0x9e37_79b9 + number * 7919;
     while !stop.load(Ordering::SeqCst) {
         let count = if rng(&mut seed, 3) == 0 { 1 } else { 1 + rng(&mut seed, 8) };
         let first = rng(&mut seed, names);
         let requests: Vec<_> = (0..count)
             .map(|at| {
-                request(&format!("job-{}", (first + at * 5) % names), &format!("ours-{who}"))
+                request(&format!("job-{}", (first + at * 5) % names), &format!("ours-{number}"))
                     .with_ttl(Duration::from_millis(if rng(&mut seed, 3) == 0 { 15 } else { 400 }))
             })
             .collect();
         let mut requests: Vec<_> = requests;
         requests.sort_by(|one, two| one.name.cmp(&two.name));
         requests.dedup_by(|one, two| one.name == two.name);
-        // In no order: the store sees to that.
+        // In no order: the store orders them.
         let middle = rng(&mut seed, requests.len() as u64 + 1);
         requests.rotate_left(usize::try_from(middle).unwrap());
         let first_sent = SystemClock.now();
@@ -309,7 +309,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
         let mut answers = store.acquire(&requests).await;
         let lost = rng(&mut seed, 6) == 0;
         if lost {
-            // The answers never arrived, as far as anybody knows.
+            // As if the answers had been lost.
             let before = answers;
             sent = SystemClock.now();
             answers = store.acquire(&requests).await;
@@ -319,7 +319,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                     assert!(after.remaining <= before.remaining);
                     referee.retries.fetch_add(1, Ordering::SeqCst);
                 } else {
-                    // It ran out, and a service that took over has deleted the row, and the nonce with it.
+                    // It expired, and a service that took over has deleted the row with the nonce.
                     let since = SystemClock.now().saturating_since(first_sent);
                     assert!(after.token > before.token && since >= request.ttl, "{before:?} {after:?} after {since:?}");
                 }
@@ -362,7 +362,7 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
                 other => panic!("{other:?}"),
             }
         }
-        // Some are left to expire.
+        // Some leases are left to expire.
         won.retain(|_| rng(&mut seed, 4) != 0);
         for (request, grant) in &won {
             referee.ends(request.name.as_str(), grant.token.get());
@@ -373,8 +373,8 @@ async fn race_as_ours(store: &PostgresStore, who: u64, names: u64, referee: &Ref
     }
 }
 
-async fn race_as_theirs(client: &ContractClient, who: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
-    let mut seed = 0x85eb_ca6b + who * 104_729;
+async fn race_as_theirs(client: &ContractClient, number: u64, names: u64, referee: &Referee, stop: &AtomicBool) {
+    let mut seed = 0x85eb_ca6b + number * 104_729;
     while !stop.load(Ordering::SeqCst) {
         let name = format!("job-{}", rng(&mut seed, names));
         let ttl = Duration::from_millis(if rng(&mut seed, 2) == 0 { 15 } else { 300 });

@@ -8,7 +8,7 @@ use integration_tests::{PostgresPair, Proxy};
 use lease_core::{Acquired, ErrorKind, LeaseStore};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
-/// A store on whoever is the primary.
+/// Connects to the current primary.
 async fn connect(servers: &PostgresPair) -> PostgresStore {
     let store = PostgresStore::connect(&servers.url()).await.unwrap();
     store.migrate().await.unwrap();
@@ -26,7 +26,7 @@ async fn a_clean_fail_over_costs_no_lease() {
     assert!(matches!(acquire(&successor, &request("job", "b")).await, Ok(Acquired::Held { .. })));
 }
 
-/// The documented degradation: the successor does not know the last grant, and grants the name again. Tokens order them.
+/// The documented limit: the new primary lacks the last grant, and grants the name again. Tokens order the two.
 #[tokio::test(flavor = "multi_thread")]
 async fn s10_a_successor_that_lacks_the_last_grant_grants_a_greater_token() {
     let servers = PostgresPair::start().await.unwrap();
@@ -41,9 +41,9 @@ async fn s10_a_successor_that_lacks_the_last_grant_grants_a_greater_token() {
     assert!(next.token > lost.token, "{} after {}", next.token, lost.token);
 }
 
-/// A primary that was demoted with its connections open: it says so, and the next call finds where the name leads by now.
+/// A primary is demoted with its connections open: it reports that, and the next call resolves the name again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_says_it_is_a_replica_is_left() {
+async fn the_connection_to_a_server_that_reports_it_is_a_replica_is_closed() {
     let servers = PostgresPair::start().await.unwrap();
     let primary = connect(&servers).await;
     let held = granted(&primary, &request("held", "a")).await;
@@ -60,7 +60,7 @@ async fn a_server_that_says_it_is_a_replica_is_left() {
             let error = acquire(&store, &request("job", "a")).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         }
-        // Connections that are open stay where they are.
+        // Open connections still lead to the old primary.
         name.redirect(servers.address());
         let grant = granted(&store, &request(if prepared { "job-1" } else { "job-2" }, "a")).await;
         assert!(grant.token > held.token);

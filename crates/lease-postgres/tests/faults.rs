@@ -1,4 +1,4 @@
-//! A server that is silent, and one whose table is locked: every call ends, and what is left on the server is bounded.
+//! A server that does not answer, and one whose table is locked: every call ends, and the number of sessions is bounded.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -13,10 +13,10 @@ use lease_core::{
 };
 use lease_postgres::PostgresStoreOptions;
 
-/// What a call that was sent waits for beyond what its statement may take, and a little for a machine that is busy.
+/// How long a call waits beyond the time-out of its statement, with some slack for a busy machine.
 const ANSWER: Duration = Duration::from_secs(5 + 3);
 
-/// A frozen server keeps its connections open and says nothing. Whatever is called on the store itself ends all the same.
+/// A frozen server keeps its connections open and does not answer. Every call of the store itself ends all the same.
 #[tokio::test]
 async fn s24_every_call_of_the_store_ends() {
     let server = Postgres::start_local(&[]).await.unwrap();
@@ -27,7 +27,7 @@ async fn s24_every_call_of_the_store_ends() {
     let held = &requests[0];
     let grant = granted(&store, held).await;
     let claim = claim(held, grant);
-    // As many sessions as there are calls: what could not connect says nothing of those that could.
+    // A session for each call: a call that cannot connect would prove nothing about those that can.
     let warm = join_all((0..12).map(|at| {
         let name = name(&format!("warm-{at}"));
         let store = &store;
@@ -57,20 +57,20 @@ async fn s24_every_call_of_the_store_ends() {
     eventually("it serves again", async || store.inspect(&held.name).await.is_ok()).await;
 }
 
-/// The error of the first answer.
+/// Returns the error of the first answer.
 fn first<T>(answers: Vec<Result<T>>) -> Option<Error> {
     answers.into_iter().next().unwrap().err()
 }
 
 async fn ends(what: &str, limit: Duration, call: impl Future<Output = Option<Error>>) {
     let error = fails_within(what, limit, call).await;
-    let words = error.to_string();
-    // The second one where the machine was so slow that connections had to be tried first.
-    assert!(words.contains("no answer within") || words.contains("no connection in time"), "{what}: {error}");
+    let message = error.to_string();
+    // The second one on a machine so slow that idle connections were pinged first.
+    assert!(message.contains("no answer within") || message.contains("no connection in time"), "{what}: {error}");
 }
 
-/// Somebody keeps the whole table locked, as `VACUUM FULL` does, while many leases of a short ttl are renewed and others wanted. Calls
-/// are given up all the time; they leave no more sessions than the store may have, and none that waits.
+/// The whole table is locked, as by `VACUUM FULL`, while many leases with a short ttl are renewed and others are acquired. Calls
+/// are abandoned all the time; they leave no more sessions than the limit of the store, and none that waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s24_a_locked_table_costs_no_more_sessions_than_the_options_say() {
     const NAMES: usize = 50;
@@ -80,7 +80,7 @@ async fn s24_a_locked_table_costs_no_more_sessions_than_the_options_say() {
         let options = common::options_of(&store).with_max_connections(most);
         let client = LeaseClient::new(options.connect(&url_of(&application).await).await.unwrap());
         let short = LeaseOptions::new(Duration::from_secs(2));
-        // A busy machine may take longer than one attempt waits.
+        // On a busy machine one attempt may be too short.
         let held = async |at: usize| loop {
             if let Ok(tried) = client.try_acquire(format!("held-{at}"), &short).await {
                 return tried;
@@ -98,7 +98,7 @@ async fn s24_a_locked_table_costs_no_more_sessions_than_the_options_say() {
                 })
             })
             .collect();
-        // Beside those that the options count there may be one for LISTEN and one for NOTIFY.
+        // Beyond the limit of the options there may be one session for LISTEN and one for NOTIFY.
         let limit = most as usize + 2;
         let mut other = common::pool().await.begin().await.unwrap();
         let text = format!("lock table {} in access exclusive mode", common::table_of(&store));
@@ -113,13 +113,13 @@ async fn s24_a_locked_table_costs_no_more_sessions_than_the_options_say() {
         trying.iter().for_each(tokio::task::JoinHandle::abort);
         drop(leases);
         assert!(seen <= limit, "{seen} sessions where {most} and two more are allowed");
-        // What was asked for is given up within a third of the ttl, and its statement is over within a second.
+        // A request is given up within a third of the ttl, and its statement ends within a second.
         pass(Duration::from_millis(700)).await;
         let waiting = "select count(*) from pg_stat_activity where application_name = $1 and wait_event_type = 'Lock'
             and clock_timestamp() - query_start > interval '1.2 seconds'";
         let waiting: i64 =
             sqlx::query_scalar(waiting).bind(&application).fetch_one(&common::pool().await).await.unwrap();
-        assert_eq!(waiting, 0, "they wait for a lock for longer than a statement may take");
+        assert_eq!(waiting, 0, "a statement waits for a lock for longer than its time-out");
         other.rollback().await.unwrap();
         eventually("leases are granted again", async || {
             client.try_acquire("afterwards", &short).await.is_ok_and(|tried| tried.is_acquired())
@@ -128,7 +128,7 @@ async fn s24_a_locked_table_costs_no_more_sessions_than_the_options_say() {
     }
 }
 
-/// A server that has no room for another session: who holds a lease goes on.
+/// A server that has no room for another session: held leases are renewed.
 #[tokio::test]
 async fn a_held_lease_is_renewed_while_the_server_refuses_new_connections() {
     let store = common::store().await;

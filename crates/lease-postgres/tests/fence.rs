@@ -1,4 +1,4 @@
-//! The guard inside the application's own transaction.
+//! Fences inside the application's own transaction.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -61,7 +61,7 @@ async fn refuses_a_grant_that_expired_or_was_released_broken_or_taken_over() {
 
     let taken = request("taken", "a");
     let grant = granted(&store, &taken).await;
-    // Other software, with our holder's own name.
+    // Other software, with the holder id of this library's holder.
     sql(&store, "update {table} set version = version + 1 where lease_name = 'taken'").await;
     refused(&taken.name, grant.token).await;
 }
@@ -80,7 +80,7 @@ async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() 
     assert_eq!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::Unavailable, "{answers:?}");
     assert!(matches!(answers[1], Ok(Acquired::Granted(_))), "{answers:?}");
 
-    // Nor does other software's.
+    // A take-over by other software does not pass either.
     let table = common::table_of(&store);
     let take_over = format!(
         "set local lock_timeout = '50ms';
@@ -93,9 +93,9 @@ async fn no_take_over_passes_an_open_fence_though_the_lease_expires_meanwhile() 
     assert!(granted(&store, &request("job", "b")).await.token > grant.token);
 }
 
-/// Writers that overlap keep the row locked all the time. Whoever ends the lease, or makes it last, passes beside them.
+/// Overlapping writers keep the row locked all the time. They block neither renewals, nor releases, nor breaks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l7_renewals_releases_and_breaks_pass_beside_open_fences() {
+async fn l7_open_fences_block_no_renewal_release_or_break() {
     let store = fenced_store().await;
     let requests = ["renewed", "released", "broken", "freed"].map(|name| request(name, "a"));
     let mut grants = Vec::new();
@@ -121,7 +121,7 @@ async fn l7_renewals_releases_and_breaks_pass_beside_open_fences() {
     }
     let took = SystemClock.now().saturating_since(began);
     assert!(took < Duration::from_millis(500), "they waited for {took:?}");
-    // But nobody gets what was freed before the fences have ended.
+    // But a freed name is not granted before the fences have ended.
     for name in ["released", "freed"] {
         let error = acquire(&store, &request(name, "b")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -134,7 +134,7 @@ async fn l7_renewals_releases_and_breaks_pass_beside_open_fences() {
     granted(&store, &request("released", "b")).await;
 }
 
-/// A column of a unique index, or the lock of the fence stops nobody who changes it.
+/// Unless the version is a column of a unique index, the lock of the fence blocks no change of it.
 #[tokio::test]
 async fn without_its_index_a_fence_is_refused() {
     let store = fenced_store().await;
@@ -169,14 +169,14 @@ async fn commit_fenced_commits_while_the_lease_is_held_and_rolls_back_otherwise(
             store.break_lease(lease.name(), lease.token(), Break::AfterExpiry).await.unwrap();
         } else {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Lost);
-            // The connection is usable, and in no transaction.
+            // The connection is usable, and not in a transaction.
             sqlx::raw_sql("vacuum pg_catalog.pg_range").execute(&pool).await.unwrap();
         }
     }
     assert_eq!(common::value::<i64>(&store, &format!("select sum(id) from {writes}")).await, 1);
 }
 
-/// Also where it is sent by another driver, in a session with operators of others in its path.
+/// Even if another driver sends it, in a session with operators of other users in its search path.
 #[tokio::test]
 async fn the_text_of_the_fence_stands_by_itself() {
     let store = fenced_store().await;
@@ -196,8 +196,8 @@ async fn the_text_of_the_fence_stands_by_itself() {
     }
 }
 
-/// The paused holder: it wakes up after a take-over and finishes its write. Every write that is committed is by the
-/// holder whose token was the newest at that moment.
+/// A paused holder continues after a take-over, and finishes its write. Every committed write is by the holder whose token was the
+/// newest at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
     let store = fenced_store().await;
@@ -215,7 +215,7 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
                     _ => pass(Duration::from_millis(3)).await,
                 }
             };
-            // Sometimes for longer than the lease lasts.
+            // Sometimes for longer than the ttl.
             pass(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
             let mut transaction = pool.begin().await.unwrap();
             sqlx::query(sqlx::AssertSqlSafe(format!("insert into {writes} (token) values ($1)")))
@@ -249,7 +249,7 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
     let committed = one.0 + two.0 + three.0;
     let refused = one.1 + two.1 + three.1;
     assert!(committed > 10 && refused > 0, "{committed} committed, {refused} refused");
-    // Ids are taken when the row is written, so a refused writer leaves a gap, and the others stand in their order.
+    // Ids are drawn when the row is written, so a refused writer leaves a gap, and the others are in their order.
     assert_eq!(disorder, 0);
     eventually("the name is free", async || store.inspect(&name("job")).await.unwrap().is_none()).await;
 }

@@ -1,4 +1,4 @@
-//! Batches that cross lock their rows in one order: no two of them ever wait for each other.
+//! Overlapping batches lock their rows in one order: no two of them ever wait for each other.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -13,10 +13,10 @@ use std::time::Duration;
 const NAMES: usize = 32;
 const ROUNDS: usize = 15;
 
-/// A deadlock is told like a row that is locked for long, and tried again: only the server knows.
+/// A deadlock is handled as a row that is locked for long, and tried again: only the statistics of the server show it.
 #[tokio::test(flavor = "multi_thread")]
-async fn s12_batches_that_cross_never_deadlock() {
-    // Looked for long before the wait for a lock is given up.
+async fn s12_overlapping_batches_never_deadlock() {
+    // Deadlocks are detected long before the lock time-out.
     let settings = [("deadlock_timeout", "2ms"), ("max_connections", "50")];
     let server = Postgres::start_local(&settings).await.unwrap();
     let application = unique("crossing");
@@ -24,7 +24,7 @@ async fn s12_batches_that_cross_never_deadlock() {
     let options = PostgresStoreOptions::new().with_notifications(false);
     let stores = [options.connect(&url).await.unwrap(), options.connect(&url).await.unwrap()];
     stores[0].migrate().await.unwrap();
-    // So that a row stays locked for longer than a moment.
+    // So that rows stay locked for longer.
     let admin = PgPool::connect(server.url()).await.unwrap();
     let slow = "create function slow() returns trigger language plpgsql as $$ begin perform pg_catalog.pg_sleep(0.0005); return new; end $$;
         create trigger slow before update on app_runtime_leases for each row execute function public.slow()";
@@ -37,7 +37,7 @@ async fn s12_batches_that_cross_never_deadlock() {
         tokio::join!(stores[0].renew(&renewals), stores[1].renew(&backwards));
         tokio::join!(stores[0].renew(&renewals), stores[1].release(&releases));
     }
-    // A session counts what it has seen at its end.
+    // A session reports its statistics at its end.
     drop(stores);
     eventually("the sessions end", async || {
         let count = "select count(*) from pg_stat_activity where application_name = $1";
@@ -50,7 +50,7 @@ async fn s12_batches_that_cross_never_deadlock() {
     assert_eq!(sqlx::query_scalar::<_, i64>(deadlocks).fetch_one(&admin).await.unwrap(), 0);
 }
 
-/// Two crossing batches for the same names; the claims of those that won.
+/// Acquires the same names in two overlapping batches. Returns the claims of those that were granted.
 async fn acquire_all(stores: &[PostgresStore; 2], round: usize) -> Vec<Claim> {
     let requests = |holder: &str| -> Vec<_> {
         (0..NAMES).map(|number| common::request(&format!("{}/{number}", round % 2), holder)).collect()

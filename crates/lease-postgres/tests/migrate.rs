@@ -1,4 +1,4 @@
-//! The table: how it is made, upgraded, and what is said of one that does not fit.
+//! The table: its creation, its upgrade, and the errors for a table that cannot be used.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -55,7 +55,7 @@ async fn a_contract_table_is_upgraded_with_its_rows_in_force() {
 #[tokio::test]
 async fn a_complete_table_is_not_touched() {
     let store = common::store().await;
-    // An ALTER would wait for this transaction, and everybody else for the ALTER.
+    // An ALTER would wait for this transaction, and all others for the ALTER.
     let mut reader = common::pool().await.begin().await.unwrap();
     let look = format!("select from {}", common::table_of(&store));
     sqlx::raw_sql(sqlx::AssertSqlSafe(look)).execute(&mut *reader).await.unwrap();
@@ -63,11 +63,10 @@ async fn a_complete_table_is_not_touched() {
     reader.rollback().await.unwrap();
 }
 
-/// The upgrade waits for a long transaction, but nobody waits behind it for long; at last it says whom it waits for.
-/// A replica that was cut off in the middle of its own keeps the lock that upgrades take until its session ends. Who has nothing to
-/// do is not held up by it, and who has is told by whom.
+/// A replica that was cut off in the middle of its upgrade keeps the lock of upgrades until its session ends. A replica that has
+/// nothing to upgrade does not wait for it; one that has returns an error that names the session.
 #[tokio::test]
-async fn a_replica_that_is_cut_off_in_its_upgrade_holds_up_nobody_who_has_none_to_do() {
+async fn a_replica_that_is_cut_off_in_its_upgrade_delays_only_other_upgrades() {
     let store = common::store().await;
     let behind = unmigrated().await;
     let mut cut_off = pool().await.begin().await.unwrap();
@@ -90,7 +89,7 @@ async fn a_replica_that_is_cut_off_in_its_upgrade_holds_up_nobody_who_has_none_t
 }
 
 #[tokio::test]
-async fn an_upgrade_that_waits_is_in_nobody_s_way_and_says_who_is_in_its() {
+async fn an_upgrade_that_waits_delays_no_lease_and_names_the_session_that_it_waits_for() {
     let store = unmigrated().await;
     sql(&store, CONTRACT).await;
     let application = unique("reporting");
@@ -119,7 +118,7 @@ async fn an_upgrade_that_waits_is_in_nobody_s_way_and_says_who_is_in_its() {
     let error = outcome.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains(&application), "{error}");
     assert!(longest < Duration::from_millis(600), "others waited for {longest:?}");
-    // It is done as soon as it can be.
+    // It succeeds as soon as the table is free.
     let end = async {
         common::pass(Duration::from_millis(300)).await;
         reader.rollback().await.unwrap();
@@ -128,9 +127,9 @@ async fn an_upgrade_that_waits_is_in_nobody_s_way_and_says_who_is_in_its() {
     outcome.unwrap();
 }
 
-/// The release before had all columns, and no index: what is missing is made without keeping readers out.
+/// The previous release had all columns, but no index: the index is created without blocking readers.
 #[tokio::test]
-async fn a_table_of_the_release_before_gets_its_index_beside_readers() {
+async fn a_table_of_the_previous_release_gets_its_index_without_blocking_readers() {
     let store = common::fenced_store().await;
     let index = store.notification_channel();
     sql(&store, &format!("drop index public.{index}")).await;
@@ -141,14 +140,14 @@ async fn a_table_of_the_release_before_gets_its_index_beside_readers() {
     reader.rollback().await.unwrap();
     let made: i64 = value(&store, &format!("select count(*) from pg_indexes where indexname = '{index}'")).await;
     assert_eq!(made, 1);
-    // Something else by its name is not taken for it.
+    // Another relation with its name is not taken for it.
     sql(&store, &format!("drop index public.{index}; create table public.{index} ()")).await;
     let error = store.migrate().await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(&index), "{error}");
 }
 
 #[tokio::test]
-async fn the_printed_text_makes_the_same_table_and_can_be_run_again() {
+async fn the_printed_text_creates_the_same_table_and_can_be_run_again() {
     let (by_hand, by_call) = (unmigrated().await, common::store().await);
     for _ in 0..2 {
         sqlx::raw_sql(sqlx::AssertSqlSafe(by_hand.ddl())).execute(&pool().await).await.unwrap();
@@ -171,11 +170,11 @@ async fn the_printed_text_makes_the_same_table_and_can_be_run_again() {
 async fn a_missing_table_is_named_with_its_remedy() {
     let store = unmigrated().await;
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
-    let words = error.to_string();
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{words}");
+    let message = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{message}");
     assert!(
-        words.contains(&common::table_of(&store)) && words.contains("migrate()") && words.contains("ddl()"),
-        "{words}"
+        message.contains(&common::table_of(&store)) && message.contains("migrate()") && message.contains("ddl()"),
+        "{message}"
     );
     for error in [
         store.inspect(&name("job")).await.unwrap_err(),
@@ -259,16 +258,16 @@ async fn any_name_of_a_schema_or_table_is_only_a_name() {
 }
 
 #[tokio::test]
-async fn other_software_s_constraints_are_told() {
+async fn constraints_of_other_software_are_named() {
     let store = common::store().await;
     sql(&store, "alter table {table} add column team text not null").await;
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("team"), "{error}");
 }
 
-/// Neither `migrate` nor the first use takes a table on which two could hold a name, or nobody sees who does (S19, S21).
+/// `migrate` and the first use refuse a table on which two holders could have a name, or which hides its rows (S19, S21).
 #[tokio::test]
-async fn a_table_that_cannot_keep_the_rules_is_refused_with_words() {
+async fn a_table_that_cannot_keep_the_rules_is_refused_with_a_reason() {
     const COLUMNS: &str = "lease_name text {names} primary key, holder_id text not null, version bigint not null,
         acquired_at_utc timestamptz not null, expires_at_utc timestamptz not null, grant_id uuid, grant_version bigint, grant_ended text,
         ttl_us bigint, metadata jsonb, metadata_revision bigint, reserved_for text";
@@ -276,7 +275,7 @@ async fn a_table_that_cannot_keep_the_rules_is_refused_with_words() {
     const COLLATION: &str =
         "create collation if not exists folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
     sqlx::raw_sql(COLLATION).execute(&pool().await).await.unwrap();
-    for (text, names, words) in [
+    for (text, names, message) in [
         ("create table {base} ({columns}); create view {table} as select * from {base}", "", "a view"),
         ("create table {table} ({columns}) partition by hash (lease_name)", "", "partitioned"),
         ("create unlogged table {table} ({columns})", "", "set logged"),
@@ -299,13 +298,16 @@ async fn a_table_that_cannot_keep_the_rules_is_refused_with_words() {
             let errors =
                 [other.migrate().await.unwrap_err(), both[0].clone().unwrap_err(), both[1].clone().unwrap_err()];
             for error in errors {
-                assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(words), "{words}: {error}");
+                assert!(
+                    error.kind() == ErrorKind::Invalid && error.to_string().contains(message),
+                    "{message}: {error}"
+                );
             }
         }
     }
 }
 
-/// S19: what a policy hides is no free name.
+/// A name whose row a policy hides is not free.
 #[tokio::test]
 async fn s19_rows_that_a_policy_hides_are_an_error() {
     let store = common::store().await;

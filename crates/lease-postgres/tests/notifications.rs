@@ -1,4 +1,4 @@
-//! Hints by `LISTEN`: when they come, and that they come again after harm.
+//! Hints by `LISTEN`: when they are received, and that they are received again after a fault.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -13,14 +13,14 @@ use integration_tests::{Direction, Postgres, Proxy};
 use lease_core::{Acquired, Break, Clock, LeaseStore, Released, SystemClock, Wakeups};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
-/// Far below what a poll takes, far above what a hint takes.
+/// Far below the time of a poll, far above that of a hint.
 const SOON: Duration = Duration::from_secs(5);
-/// Long enough for a hint that should not come.
+/// Long enough to notice a hint that must not be sent.
 const QUIET: Duration = Duration::from_millis(150);
 
 async fn subscribed(store: &PostgresStore, name_text: &str) -> Wakeups {
     let mut wakeups = store.subscribe(&name(name_text));
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription stood");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription was established");
     wakeups
 }
 
@@ -42,9 +42,9 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
 
     let one = request("job", "a");
     let grant = granted(&store, &one).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant is not announced unasked");
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant is announced only on request");
     renew(&store, &renewal(&claim(&one, grant), TTL)).await.unwrap();
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal is no news");
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal sends no hint");
     release(&store, &claim(&one, grant)).await;
     assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
     release(&store, &claim(&one, grant)).await;
@@ -114,7 +114,7 @@ async fn a_grant_is_announced_when_it_asks_for_that() {
     assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many");
 }
 
-/// What a process says last is on its way when it ends: nothing of it runs after the answer.
+/// A release is the last thing that a process does: no task of it runs after the answer.
 #[test]
 fn l1_a_hint_is_sent_though_the_process_ends_right_after_the_release() {
     let waiting = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -138,7 +138,7 @@ fn l1_a_hint_is_sent_though_the_process_ends_right_after_the_release() {
     }
 }
 
-/// A hint has a connection that stays, also where operations have one only.
+/// A hint has a lasting connection of its own, even if there is only one for operations.
 #[tokio::test]
 async fn a_hint_takes_no_connection_from_a_call() {
     let store = store().await;
@@ -160,9 +160,9 @@ async fn a_hint_takes_no_connection_from_a_call() {
     assert_eq!(common::sessions(&application).await, sessions);
 }
 
-/// A transaction that notifies waits, at its commit, for all others of the server that do. That costs hints time, and nothing else.
+/// A transaction that notifies waits, at its commit, for all others of the server that do. That delays hints, and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s20_who_else_notifies_is_in_the_way_of_no_lease() {
+async fn s20_notifications_of_other_software_delay_no_lease() {
     // Each commit takes 100 ms.
     let slow = [("fsync", "on"), ("commit_delay", "100000"), ("commit_siblings", "0")];
     let server = Postgres::start_local(&slow).await.unwrap();
@@ -197,9 +197,9 @@ async fn s20_who_else_notifies_is_in_the_way_of_no_lease() {
             assert_eq!(answer.unwrap(), Released::Freed);
         }
         let took = clock.now().saturating_since(began);
-        assert!(took < Duration::from_millis(900), "{took:?} for two commits and two that nobody waits for");
+        assert!(took < Duration::from_millis(900), "{took:?} for two commits, and two that no call waits for");
     }
-    assert!(is_hinted_within(&mut wakeups, Duration::from_secs(15)).await, "late, but it comes");
+    assert!(is_hinted_within(&mut wakeups, Duration::from_secs(15)).await, "the hint may be late, but is sent");
     others.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -214,7 +214,7 @@ async fn one_connection_serves_all_and_ends_with_the_store() {
     }
     assert_eq!(listeners(&watcher).await, 1);
     drop(store);
-    eventually("nobody listens any more", async || listeners(&watcher).await == 0).await;
+    eventually("no listener is left", async || listeners(&watcher).await == 0).await;
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn s20_a_forged_hint_grants_nothing_and_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn s20_everybody_is_hinted_after_a_reconnect_and_hints_come_again() {
+async fn s20_all_waiters_are_hinted_after_a_reconnect_and_hints_are_received_again() {
     let store = store().await;
     let (mut one, mut two) = (subscribed(&store, "one").await, subscribed(&store, "two").await);
     for _ in 0..3 {
@@ -270,14 +270,14 @@ async fn s20_everybody_is_hinted_after_a_reconnect_and_hints_come_again() {
 }
 
 #[tokio::test]
-async fn s20_hints_come_again_after_the_server_was_away() {
+async fn s20_hints_are_received_again_after_the_server_was_down() {
     let postgres = Postgres::start_local(&[]).await.unwrap();
     let store = PostgresStore::connect(postgres.url()).await.unwrap();
     store.migrate().await.unwrap();
     let mut wakeups = subscribed(&store, "job").await;
     postgres.kill().await.unwrap();
-    // Also one who comes while it is away. The store takes a moment to notice that it is: until then it believes that the
-    // subscription stands, and hints at once.
+    // A waiter that subscribes while the server is down is hinted, too. The store takes a moment to notice the loss: until then it
+    // takes the subscription for established, and hints at once.
     let mut late = store.subscribe(&name("late"));
     eventually("it is noticed", async || {
         late = store.subscribe(&name("late"));
@@ -290,7 +290,7 @@ async fn s20_hints_come_again_after_the_server_was_away() {
 }
 
 #[tokio::test]
-async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
+async fn s20_a_connection_that_died_silently_is_noticed() {
     let proxy = Proxy::start(Postgres::shared().await.address().unwrap()).await.unwrap();
     let url = Postgres::shared().await.url_through(&proxy);
     let table = common::unique("leases");
@@ -300,7 +300,7 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     proxy.black_hole(Direction::Both);
     assert!(!is_hinted_within(&mut wakeups, QUIET).await);
     proxy.heal();
-    // Whether the proxy goes on with the old connection or the store makes a new one: hints come again.
+    // Hints are received again, over the old connection of the proxy or over a new one of the store.
     let other = PostgresStoreOptions::new().with_table(&table).with_pool(&common::pool().await).unwrap();
     let hinted = async {
         loop {
@@ -318,9 +318,9 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     }
 }
 
-/// A notification is a request more, and its commit waits for all others of the server: there is none for nobody.
+/// A notification is one more request, and its commit waits for all others of the server: it is omitted if there is no listener.
 #[tokio::test]
-async fn a_release_is_told_only_where_somebody_listens() {
+async fn a_release_notifies_only_if_there_is_a_listener() {
     let store = store().await;
     let mut everything = sqlx::postgres::PgListener::connect(common::url().await).await.unwrap();
     everything.listen(&store.notification_channel()).await.unwrap();
@@ -339,14 +339,14 @@ async fn a_release_is_told_only_where_somebody_listens() {
     let _wakeups = subscribed(&waiting, "anything").await;
     pairs("heard").await;
     for number in 0..3 {
-        let told = integration_tests::within("the hint", SOON, everything.recv()).await.unwrap();
-        assert_eq!(told.payload(), format!("heard-{number}"));
+        let notification = integration_tests::within("the hint", SOON, everything.recv()).await.unwrap();
+        assert_eq!(notification.payload(), format!("heard-{number}"));
     }
 }
 
-/// A waiter on a runtime that is run is hinted, whoever subscribed first.
+/// A waiter on a driven runtime is hinted, even if another runtime subscribed first.
 #[test]
-fn l10_hints_come_to_a_runtime_that_is_run() {
+fn l10_hints_reach_a_runtime_that_is_driven() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let (store, _wakeups) = first.block_on(async {
@@ -354,7 +354,7 @@ fn l10_hints_come_to_a_runtime_that_is_run() {
         let wakeups = subscribed(&store, "job").await;
         (store, wakeups)
     });
-    // Nobody runs the first one meanwhile.
+    // The first runtime is not driven meanwhile.
     second.block_on(async {
         let mut wakeups = subscribed(&store, "job").await;
         let request = request("job", "a");
@@ -365,9 +365,9 @@ fn l10_hints_come_to_a_runtime_that_is_run() {
     drop((store, first));
 }
 
-/// A hint that is stuck with its runtime holds up no hint of another one.
+/// A hint that is stuck on its runtime delays no hint of another one.
 #[test]
-fn l10_hints_of_a_runtime_that_is_run_are_sent() {
+fn l10_hints_of_a_runtime_that_is_driven_are_sent() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let pair = async |store: &PostgresStore, name: &str| {
@@ -377,7 +377,7 @@ fn l10_hints_of_a_runtime_that_is_run_are_sent() {
     };
     let store = first.block_on(async {
         let store = store().await;
-        // There is one connection, and many hints: some of them want a second one, which is not there yet.
+        // There is one connection for many hints: some of them need a second one, which is not open yet.
         let pairs = (0..8).map(|number| pair(&store, ["b", "c", "d", "e", "f", "g", "h", "i"][number]));
         futures::future::join_all(pairs).await;
         store

@@ -1,4 +1,5 @@
-//! The statements of the release before (`tests/previous/`), beside those of this one on one table: an upgrade takes place while both run.
+//! The statements of the previous release (`tests/previous/`), beside those of this one on one table: during a rolling upgrade
+//! both run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -21,7 +22,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-/// A process of the release before.
+/// A process of the previous release.
 #[derive(Clone)]
 struct Previous {
     pool: PgPool,
@@ -29,7 +30,7 @@ struct Previous {
     channel: String,
 }
 
-/// A grant of its.
+/// A grant by the previous release.
 #[derive(Debug, Clone)]
 struct Old {
     name: String,
@@ -160,7 +161,7 @@ async fn each_respects_the_grants_of_the_other_and_tokens_rise() {
     let previous = Previous::of(&store).await;
     let mut last = 0;
     for many in [false, true] {
-        // Theirs.
+        // Granted by the previous release.
         let old = if many {
             previous.acquire_among_others("job").await.unwrap()
         } else {
@@ -176,7 +177,7 @@ async fn each_respects_the_grants_of_the_other_and_tokens_rise() {
         assert!(previous.release(&old, many).await);
         assert!(!previous.renew(&old, many).await);
 
-        // Ours.
+        // Granted by this release.
         let new = request("job", "new");
         let grant = granted(&store, &new).await;
         last = i64::try_from(grant.token.get()).unwrap();
@@ -187,7 +188,7 @@ async fn each_respects_the_grants_of_the_other_and_tokens_rise() {
         assert!(!previous.renew(&old, many).await && !previous.release(&old, many).await);
         assert_eq!(release(&store, &claim(&new, grant)).await, Released::Freed);
     }
-    // Each breaks what the other has granted.
+    // Each breaks grants of the other.
     let old = previous.acquire("broken", TTL).await.unwrap().unwrap();
     let token = lease_core::FencingToken::new(u64::try_from(old.token).unwrap()).unwrap();
     assert_eq!(store.break_lease(&name("broken"), token, Break::AfterExpiry).await.unwrap(), Released::Freed);
@@ -241,9 +242,9 @@ async fn neither_passes_the_fence_of_the_other() {
     granted(&store, &request("old", "new")).await;
 }
 
-/// Until somebody has migrated, a fence is refused, and all else works; then the release before goes on as well.
+/// Until the table is migrated, a fence is refused, and everything else works. Afterwards the previous release still works.
 #[tokio::test]
-async fn a_table_of_the_release_before_serves_until_it_is_migrated_and_afterwards() {
+async fn a_table_of_the_previous_release_works_before_and_after_its_migration() {
     let unmigrated = lease_postgres::PostgresStoreOptions::new().with_fences(true).with_table(common::unique("leases"));
     let store = unmigrated.with_pool(&common::pool().await).unwrap();
     let previous = Previous::of(&store).await;
@@ -263,7 +264,7 @@ async fn a_table_of_the_release_before_serves_until_it_is_migrated_and_afterward
     store.fence(&mut transaction, &new.name, grant.token).await.unwrap();
 }
 
-/// Until when who may believe in which name, by the one clock of this process.
+/// The validity of each grant, by the one clock of this process.
 #[derive(Clone, Default)]
 struct Referee(Arc<Mutex<HashMap<String, (Moment, u64)>>>);
 
@@ -280,7 +281,7 @@ impl Referee {
         }
     }
 
-    /// Called before the release is sent.
+    /// Must be called before the release is sent.
     fn ends(&self, name: &str, token: u64) {
         if let Some(entry) = self.0.lock().unwrap().get_mut(name).filter(|(_, current)| *current == token) {
             entry.0 = SystemClock.now();
@@ -296,19 +297,19 @@ async fn in_a_race_nothing_overlaps_and_tokens_rise() {
     let referee = Referee::default();
     let ttl = |round: usize| Duration::from_millis(if round.is_multiple_of(4) { 20 } else { 300 });
     let mut tasks = Vec::new();
-    for who in 0..3 {
+    for number in 0..3 {
         let (previous, judge) = (Previous::of(&store).await, referee.clone());
         tasks.push(tokio::spawn(async move {
             let mut won = 0;
-            // Until it has won often enough, however often it loses.
+            // Until it was granted the name often enough, however often it is refused.
             for round in (0..).take_while(|round| *round < ROUNDS * 10) {
                 if round >= ROUNDS && won > 7 {
                     break;
                 }
-                let name = format!("job-{}", (round * 5 + who) % NAMES);
+                let name = format!("job-{}", (round * 5 + number) % NAMES);
                 let sent = SystemClock.now();
                 let Ok(Some(old)) = previous.acquire(&name, ttl(round)).await else {
-                    // So that its rounds are not over before the others let go.
+                    // So that its rounds do not end before the others release.
                     pass(Duration::from_millis(3)).await;
                     continue;
                 };
@@ -327,9 +328,9 @@ async fn in_a_race_nothing_overlaps_and_tokens_rise() {
         tasks.push(tokio::spawn(async move {
             let mut won = 0;
             for round in 0..ROUNDS {
-                let wanted = [(round * 7 + who) % NAMES, (round * 7 + who + 1) % NAMES];
+                let wanted = [(round * 7 + number) % NAMES, (round * 7 + number + 1) % NAMES];
                 let requests =
-                    wanted.map(|at| request(&format!("job-{at}"), &format!("new-{who}")).with_ttl(ttl(round)));
+                    wanted.map(|at| request(&format!("job-{at}"), &format!("new-{number}")).with_ttl(ttl(round)));
                 let requests = if round.is_multiple_of(2) { &requests[..] } else { &requests[..1] };
                 let sent = SystemClock.now();
                 let answers = new.acquire(requests).await;

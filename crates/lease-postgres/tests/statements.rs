@@ -1,4 +1,4 @@
-//! What each statement does to a row, in its single and its batched form alike.
+//! The effect of each statement on a row, in its single and its batched form.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -16,7 +16,7 @@ use lease_core::{
 };
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
-/// How a request is sent: alone, alone by a waiter, among others, among others by a waiter.
+/// How a request is sent: alone or in a batch, by a caller or by a waiter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
     One,
@@ -83,7 +83,7 @@ fn with_ttl(request: AcquireRequest, milliseconds: u64) -> AcquireRequest {
     request.with_ttl(Duration::from_millis(milliseconds))
 }
 
-/// A name for each form.
+/// Returns a name for each form.
 fn job(form: Form) -> String {
     format!("job-{form:?}")
 }
@@ -110,7 +110,7 @@ async fn s9_tokens_rise_over_release_expiry_and_take_over() {
 }
 
 #[tokio::test]
-async fn s10_tokens_follow_the_clock_after_the_row_is_gone_or_older() {
+async fn s10_tokens_follow_the_clock_after_the_row_is_removed_or_older() {
     let store = store().await;
     for form in FORMS {
         let job = job(form);
@@ -120,7 +120,7 @@ async fn s10_tokens_follow_the_clock_after_the_row_is_gone_or_older() {
         let second = request(&job, "b");
         let after = form.granted(&store, &second).await;
         assert!(after.token > before.token, "{form:?}");
-        // An older state of the table comes back.
+        // An older state of the table is restored.
         sql(&store, &format!("update {{table}} set version = 7, expires_at_utc = 'epoch' where lease_name = '{job}'"))
             .await;
         assert!(form.granted(&store, &request(&job, "c")).await.token > after.token, "{form:?}");
@@ -139,7 +139,7 @@ async fn s9_tokens_rise_also_from_a_version_ahead_of_the_clock() {
     }
 }
 
-/// The row is inserted by a transaction that is granted a token and then deletes it, while an attempt waits for it.
+/// Another transaction is granted a token, inserts the row and deletes it, while an attempt waits for the row.
 #[tokio::test]
 async fn s9_an_insert_that_waited_is_not_granted_an_older_token() {
     let store = store().await;
@@ -153,7 +153,7 @@ async fn s9_an_insert_that_waited_is_not_granted_an_older_token() {
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut *other).await.unwrap();
         let minted = async {
-            // The attempt is waiting by now; it waits for 50 ms at most.
+            // The attempt is waiting now, at most for 50 ms.
             pass(Duration::from_millis(20)).await;
             let mint = format!(
                 "update {table} set version = (date_part('epoch', clock_timestamp()) * 1000000)::bigint where lease_name = '{job}'
@@ -178,7 +178,7 @@ async fn s9_an_insert_that_waited_is_not_granted_an_older_token() {
 }
 
 #[tokio::test]
-async fn a_held_name_is_told_with_its_holder() {
+async fn a_refusal_names_the_holder() {
     let store = store().await;
     for form in FORMS {
         let job = job(form);
@@ -195,7 +195,7 @@ async fn a_held_name_is_told_with_its_holder() {
     }
 }
 
-/// A lease is not lost by being wanted: losers neither lock its row nor wait for it, nor have anything to write.
+/// Attempts of others cost the holder nothing: a refused attempt neither locks the row, nor waits for it, nor writes.
 #[tokio::test]
 async fn l2_a_loser_neither_locks_nor_writes() {
     let store = store().await;
@@ -210,7 +210,7 @@ async fn l2_a_loser_neither_locks_nor_writes() {
         loses(form).await;
         assert_eq!(value::<String>(&store, row).await, before, "{form:?}");
     }
-    // Not even the holder's renewal is waited for.
+    // It does not wait for the holder's renewal either.
     let other = common::lock(&store, "where lease_name = 'job' for update").await;
     for form in FORMS {
         loses(form).await;
@@ -219,7 +219,7 @@ async fn l2_a_loser_neither_locks_nor_writes() {
 }
 
 #[tokio::test]
-async fn s13_a_retry_meets_its_own_grant_with_what_is_left_of_it() {
+async fn s13_a_retry_returns_its_own_grant_with_the_remaining_time() {
     let store = store().await;
     for form in FORMS {
         let request = request(&job(form), "a");
@@ -293,7 +293,7 @@ async fn s7_a_renewal_never_revives_an_expired_lease() {
     }
 }
 
-/// The lease expires while its renewal waits for a lock: what counts is the time after the wait.
+/// The lease expires while its renewal waits for a lock: the expiry is judged after the wait.
 #[tokio::test]
 async fn s7_a_renewal_that_waited_past_the_expiry_revives_nothing() {
     let store = store().await;
@@ -312,7 +312,7 @@ async fn s7_a_renewal_that_waited_past_the_expiry_revives_nothing() {
         let (mut answers, ()) = tokio::join!(store.renew(&renewals), unlock);
         match answers.pop().unwrap() {
             Ok(answer) => assert_eq!(answer, Renewed::Lost(LossReason::Expired), "{form:?}"),
-            // The wait was too long for it.
+            // The wait was too long.
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{form:?}: {error}"),
         }
         assert_eq!(store.inspect(&request.name).await.unwrap(), None);
@@ -364,7 +364,7 @@ async fn l6_a_loss_has_its_reason() {
         release(&store, &mine).await;
         assert_eq!(lost(&mine).await, LossReason::Released, "{form:?}");
 
-        let (request, mine, _) = lose("gone").await;
+        let (request, mine, _) = lose("removed").await;
         sql(&store, &format!("delete from {{table}} where lease_name = '{}'", request.name)).await;
         assert_eq!(lost(&mine).await, LossReason::Gone, "{form:?}");
         let rows: i64 =
@@ -390,7 +390,7 @@ async fn of_metadata_the_higher_revision_stays() {
         let update = MetadataUpdate::new(4, Metadata::default());
         form.renew(&store, &renewal(&claim(&request, grant), TTL).with_metadata(update)).await.unwrap();
         assert!(store.inspect(&request.name).await.unwrap().unwrap().metadata.is_empty(), "{form:?}");
-        // A new grant counts from the beginning.
+        // A new grant begins at the first revision.
         release(&store, &claim(&request, grant)).await;
         let request = common::request(&job(form), "b");
         let grant = form.granted(&store, &request).await;
@@ -409,7 +409,7 @@ async fn s11_only_the_owner_releases_and_only_once() {
         let late = claim(&first, grant);
         expired(&store, first.name.as_str()).await;
         assert_eq!(form.release(&store, &plain_release(&late)).await, Released::NotHeld, "{form:?}: expired");
-        // The same holder again: the nonce tells the two apart.
+        // The same holder again, with another nonce.
         let second = request(&job(form), "a");
         let grant = form.granted(&store, &second).await;
         assert_eq!(form.release(&store, &plain_release(&late)).await, Released::NotHeld, "{form:?}");
@@ -417,7 +417,7 @@ async fn s11_only_the_owner_releases_and_only_once() {
         let other_holder = mine.clone().with_holder(holder("b"));
         assert_eq!(form.release(&store, &plain_release(&other_holder)).await, Released::NotHeld, "{form:?}");
         assert_eq!(store.inspect(&second.name).await.unwrap().unwrap().token, grant.token);
-        // Also when the answer, and so the token, never arrived.
+        // Even if the answer, and thus the token, never arrived.
         let unanswered = mine.clone().with_handle(0);
         assert_eq!(form.release(&store, &plain_release(&unanswered)).await, Released::Freed, "{form:?}");
         assert_eq!(form.release(&store, &plain_release(&mine)).await, Released::NotHeld, "{form:?}");
@@ -429,7 +429,7 @@ async fn s11_only_the_owner_releases_and_only_once() {
 }
 
 #[tokio::test]
-async fn s11_a_release_of_a_name_that_is_gone_leaves_no_row() {
+async fn s11_a_release_of_a_removed_name_leaves_no_row() {
     let store = store().await;
     for form in FORMS {
         let request = request(&job(form), "a");
@@ -487,7 +487,7 @@ async fn s22_a_break_after_expiry_refuses_renewals_and_leaves_the_name_blocked()
     assert_eq!(release(&store, &claim(&request, grant)).await, Released::NotHeld);
     assert!(is_held(&store, &common::request("job", "b")).await);
     assert!(is_held(&store, &common::request("job", "a")).await);
-    // It can be freed all the same.
+    // It can still be freed.
     assert_eq!(store.break_lease(&request.name, grant.token, Break::AfterExpiry).await.unwrap(), Released::NotHeld);
     assert_eq!(store.break_lease(&request.name, grant.token, Break::Now).await.unwrap(), Released::Freed);
     granted(&store, &common::request("job", "b")).await;
@@ -546,7 +546,7 @@ async fn l7_a_locked_row_holds_up_no_neighbour() {
     for (at, answer) in store.acquire(&again).await.into_iter().enumerate() {
         match answer {
             Ok(Acquired::Granted(_)) => assert_ne!(at, 3),
-            // Locked, but held as well.
+            // Locked, but also held.
             Ok(Acquired::Held { .. }) => assert_eq!(at, 3),
             other => panic!("{at}: {other:?}"),
         }
@@ -555,9 +555,9 @@ async fn l7_a_locked_row_holds_up_no_neighbour() {
     assert!(matches!(renew(&store, &renewals[3]).await.unwrap(), Renewed::Extended { .. }));
 }
 
-/// With many contenders a row is hardly ever without a lock, and its owner is one in their queue.
+/// With many contenders a row is nearly always locked, and its owner has to queue with them.
 #[tokio::test]
-async fn l1_a_release_waits_for_those_who_look_at_its_row() {
+async fn l1_a_release_waits_for_others_that_lock_its_row() {
     let store = store().await;
     let held = request("job", "a");
     let claim = claim(&held, granted(&store, &held).await);
@@ -572,7 +572,7 @@ async fn l1_a_release_waits_for_those_who_look_at_its_row() {
     assert_eq!(released, Released::Freed);
 }
 
-/// A row that nobody can see yet cannot be left out beforehand.
+/// A row that is not visible yet cannot be left out beforehand.
 #[tokio::test]
 async fn l7_an_uncommitted_row_holds_up_no_neighbour() {
     let store = store().await;
@@ -606,10 +606,10 @@ async fn l7_a_poisonous_row_harms_no_neighbour() {
     assert!(matches!(answers[2], Ok(Acquired::Granted(_))), "{answers:?}");
 }
 
-/// Two batches lock the same rows, in whatever order they were given: neither waits for the other in a circle, which would end
-/// with the lock timeout. On a busy machine some waits are that long.
+/// Two batches lock the same rows, given in any order, without a deadlock, which would end with the lock time-out. On a busy
+/// machine some waits are that long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l7_batches_that_cross_do_not_block_each_other() {
+async fn l7_overlapping_batches_do_not_block_each_other() {
     const ROUNDS: usize = 25;
     let store = store().await;
     let troubled_rounds = async |store: PostgresStore, who: &str, reversed: bool| {
@@ -645,7 +645,7 @@ async fn l7_batches_that_cross_do_not_block_each_other() {
 }
 
 #[tokio::test]
-async fn l7_many_kinds_of_trouble_in_one_batch_are_told_apart() {
+async fn l7_each_request_of_a_batch_has_its_own_error() {
     let store = store().await;
     let job = |at: usize| format!("job-{at:03}");
     let first: Vec<_> = (0..200).map(|at| request(&job(at), "a")).collect();
@@ -719,7 +719,7 @@ async fn list_pages_in_byte_order_and_takes_prefixes_literally() {
             && list("a\0", None, 9).await.is_empty()
     );
 
-    // Other software's names, which are none of ours, are passed over, and paging goes on behind them.
+    // Names of other software that this library does not allow are skipped, and paging continues after them.
     sql(
         &store,
         "insert into {table} (lease_name, holder_id, version, acquired_at_utc, expires_at_utc)
@@ -757,7 +757,7 @@ async fn purge_removes_what_has_long_ended_and_tokens_keep_rising() {
     sql(&store, "update {table} set expires_at_utc = now() - interval '59 minutes' where lease_name like 'old-%'")
         .await;
     assert_eq!(store.purge(hour).await.unwrap(), 0);
-    // A request that is still under way could be granted a second time.
+    // A request that is still in flight could be granted a second time.
     let error = store.purge(hour - Duration::from_millis(1)).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("at least"), "{error}");
     sql(&store, "update {table} set expires_at_utc = now() - interval '61 minutes' where lease_name <> 'held'").await;
@@ -784,7 +784,7 @@ async fn s21_names_differ_by_any_byte() {
     }
 }
 
-/// An abandoned call takes its connection with it: the next one must not read its answer.
+/// The connection of an abandoned call is closed: the next call must not read its answer.
 #[tokio::test]
 async fn s24_the_connection_of_an_abandoned_call_is_closed() {
     let store = store().await;
@@ -800,7 +800,7 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
         answer = renew(&alone, &renewal) => panic!("{answer:?}"),
         () = pass(Duration::from_millis(100)) => {}
     }
-    // The next one waits until the server has done with it.
+    // The next call waits until the statement has ended on the server.
     let next = request("job", "a");
     tokio::select! {
         grant = granted(&alone, &next) => panic!("{grant:?}: more sessions than one at work"),
@@ -808,10 +808,10 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
     }
     other.rollback().await.unwrap();
     granted(&alone, &next).await;
-    eventually("the abandoned session is gone", async || common::sessions(&application).await.len() == 1).await;
+    eventually("the abandoned session ends", async || common::sessions(&application).await.len() == 1).await;
     let after = common::sessions(&application).await;
     assert_ne!(before, after);
-    // A call that was not abandoned leaves its connection where it was.
+    // A call that was not abandoned returns its connection to the pool.
     granted(&alone, &request("another", "a")).await;
     assert_eq!(common::sessions(&application).await, after);
 }
@@ -852,7 +852,7 @@ async fn everything_works_without_prepared_statements_too() {
     assert_eq!((&record.holder, &record.metadata, record.token), (&strange.holder, &strange.metadata, grant.token));
     assert_eq!(store.inspect(&strange.name).await.unwrap().unwrap().holder, record.holder);
     assert_eq!(store.list("job-'", None, 5).await.unwrap().len(), 1);
-    // The whole call is one message: the server is never asked to prepare, nor to wait for the rest of a transaction.
+    // The whole call is one message: the server neither prepares, nor waits for the rest of a transaction.
     let last: String =
         sqlx::query_scalar("select string_agg(query, ' | ') from pg_stat_activity where application_name = $1")
             .bind(&application)
@@ -862,14 +862,14 @@ async fn everything_works_without_prepared_statements_too() {
     assert!(last.contains("begin isolation level read committed") && last.contains("commit"), "{last}");
 }
 
-/// A clock that was set back for a moment must not make anybody believe for longer than the grant lasts.
+/// A clock that was set back for a moment must not extend the validity beyond the ttl.
 #[tokio::test]
-async fn s1_no_more_than_the_ttl_is_ever_left() {
+async fn s1_no_more_than_the_ttl_ever_remains() {
     let store = store().await;
     for form in FORMS {
         let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
-        // As it looks while the server's clock is an hour behind.
+        // The row as it is while the server's clock is an hour behind.
         sql(&store, "update {table} set expires_at_utc = expires_at_utc + interval '1 hour'").await;
         let renewed = form.renew(&store, &renewal(&claim(&request, grant), TTL)).await.unwrap();
         assert_eq!(renewed, Renewed::Extended { remaining: TTL }, "{form:?}");
@@ -877,7 +877,7 @@ async fn s1_no_more_than_the_ttl_is_ever_left() {
     }
 }
 
-/// The lease expires while its release, or its break, waits for the row: what counts is the time after the wait.
+/// The lease expires while its release, or its break, waits for the row: the expiry is judged after the wait.
 #[tokio::test]
 async fn s11_a_release_or_a_break_that_waited_past_the_expiry_ends_nothing() {
     let store = store().await;
@@ -900,14 +900,14 @@ async fn s11_a_release_or_a_break_that_waited_past_the_expiry_ends_nothing() {
         let (answer, ()) = tokio::join!(end, unlock);
         match answer {
             Ok(answer) => assert_eq!(answer, Released::NotHeld, "breaks: {breaks}"),
-            // The wait was too long for it.
+            // The wait was too long.
             Err(error) => assert!(breaks && error.kind() == ErrorKind::Unavailable, "{error}"),
         }
         granted(&store, &common::request(request.name.as_str(), "b")).await;
     }
 }
 
-/// A grant that a crash takes back is none, whatever the role or the server says of commits; a release may be taken back.
+/// A crash must not take back a grant, whatever the role or the server is set to; it may take back a release.
 #[tokio::test]
 async fn s9_all_but_releases_are_on_the_disk_before_they_are_answered() {
     let store = store().await;
@@ -925,7 +925,7 @@ async fn s9_all_but_releases_are_on_the_disk_before_they_are_answered() {
         let careless = common::options_of(&store).with_prepared_statements(prepared).connect(&url).await.unwrap();
         for form in FORMS {
             let job = format!("{}-{prepared}", job(form));
-            // Of all commits since the last look.
+            // Of all commits since the last reading.
             let settings = async || -> String {
                 let text = format!("delete from {log} where name = '{job}' returning setting");
                 let pool = common::pool().await;
@@ -948,7 +948,7 @@ async fn s9_all_but_releases_are_on_the_disk_before_they_are_answered() {
     }
 }
 
-/// Makes every fresh token so old that it has to be raised, and the raising of `job-1` wait for a lock of the caller's.
+/// Makes every new token so old that it must be raised, and the raising of `job-1` wait for a lock of the caller.
 async fn with_old_tokens(store: &PostgresStore) -> String {
     let log = format!("public.{}", common::unique("raised"));
     let slow = format!(
@@ -995,7 +995,7 @@ async fn l7_a_token_that_cannot_be_raised_costs_no_neighbour() {
     for (at, answer) in answers.iter().enumerate() {
         match answer {
             Ok(Acquired::Granted(_)) => assert_ne!(at, 1),
-            // It is granted, but its token may be too low.
+            // Granted, but its token may be too low.
             Err(error) => assert!(at == 1 && error.kind() == ErrorKind::Indeterminate, "{error}"),
             other => panic!("{at}: {other:?}"),
         }
@@ -1004,9 +1004,9 @@ async fn l7_a_token_that_cannot_be_raised_costs_no_neighbour() {
     other.rollback().await.unwrap();
 }
 
-/// The question which rows are locked does not see others that ask the same.
+/// The statement that finds locked rows does not conflict with another one of its kind.
 #[tokio::test]
-async fn l7_who_only_looks_for_locks_is_not_taken_for_one_that_changes_a_row() {
+async fn l7_finding_locked_rows_is_not_taken_for_a_change_of_a_row() {
     let store = store().await;
     let requests: Vec<_> = (0..5).map(|at| request(&format!("job-{at}"), "a")).collect();
     let mut renewals = Vec::new();
@@ -1026,9 +1026,9 @@ async fn l7_who_only_looks_for_locks_is_not_taken_for_one_that_changes_a_row() {
     writer.rollback().await.unwrap();
 }
 
-/// Nothing is to be left out where no change is to be seen; then each is tried by itself, and none waits for all that are before it.
+/// If no row is found to be locked, each request is tried by itself, and none waits for the sum of all before it.
 #[tokio::test]
-async fn l7_those_that_are_tried_one_after_the_other_do_not_wait_for_long() {
+async fn l7_requests_that_are_tried_one_by_one_do_not_wait_for_long() {
     let store = store().await;
     let requests: Vec<_> = (0..8).map(|at| request(&format!("job-{at}"), "a")).collect();
     let mut claims = Vec::new();
@@ -1046,7 +1046,7 @@ async fn l7_those_that_are_tried_one_after_the_other_do_not_wait_for_long() {
     other.rollback().await.unwrap();
 }
 
-/// Each row is freed before the wait for it is over, and the next one is still locked then: the statement has an end all the same.
+/// Each row is freed before the wait for it times out, and the next one is still locked: the statement as a whole still times out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l7_many_short_waits_are_no_endless_one() {
     const ROWS: u32 = 90;
@@ -1088,7 +1088,7 @@ async fn l7_many_short_waits_are_no_endless_one() {
     assert!(answers.iter().any(Result::is_ok), "those that were free by then");
 }
 
-/// Plans that were made when the table was small are good when it has grown, before anybody has analyzed it.
+/// Plans that were made while the table was small are good after it has grown, before an `ANALYZE`.
 #[tokio::test]
 async fn l7_a_table_that_has_grown_is_not_read_from_end_to_end() {
     const ROWS: usize = 20_000;
@@ -1102,7 +1102,7 @@ async fn l7_a_table_that_has_grown_is_not_read_from_end_to_end() {
         let grant = |request: &AcquireRequest| Claim::new(request.name.clone(), request.holder.clone(), request.grant);
         requests.iter().map(grant).collect()
     };
-    // So often that the server keeps its plans.
+    // Often enough for the server to cache its plans.
     let few = names(0, 20);
     store.acquire(&few).await;
     sql(&store, "analyze {table}").await;
@@ -1142,7 +1142,7 @@ async fn clones_and_other_stores_see_the_same_leases() {
     assert!(is_held(&other, &common::request("job", "b")).await);
 }
 
-/// A trigger of other software that will not have one row: that is this row's trouble (L7).
+/// A trigger of other software refuses one row: only that row fails (L7).
 #[tokio::test]
 async fn l07_a_trigger_that_refuses_one_row_harms_no_neighbour() {
     let store = common::store().await;
@@ -1163,7 +1163,7 @@ async fn l07_a_trigger_that_refuses_one_row_harms_no_neighbour() {
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("not this one"), "{error}");
 }
 
-/// Another service changes the type of a column while sessions have their statements prepared, and so plans that are out of date.
+/// Another service changes the type of a column while sessions have prepared statements, whose plans are then outdated.
 #[tokio::test]
 async fn l07_prepared_statements_outlive_a_change_of_the_table() {
     let store = store_with(PostgresStoreOptions::new().with_max_connections(1)).await;
@@ -1171,7 +1171,7 @@ async fn l07_prepared_statements_outlive_a_change_of_the_table() {
     let claims = [claim(&one, granted(&store, &one).await), claim(&two, granted(&store, &two).await)];
     let renewals = claims.clone().map(|claim| renewal(&claim, TTL));
     for kind in ["text", "varchar(255)", "text", "varchar(300)"] {
-        // Each change meets all statements; the first round makes the plans.
+        // Each change affects all statements; the first round makes the plans.
         let free = request(&common::unique("free"), "a");
         let grant = granted(&store, &free).await;
         assert!(is_held(&store, &request("job-1", "b")).await, "{kind}");
@@ -1194,7 +1194,7 @@ async fn l07_prepared_statements_outlive_a_change_of_the_table() {
     }
 }
 
-/// The query of the crate's page.
+/// Runs the query of the page of the crate.
 #[tokio::test]
 async fn an_old_snapshot_is_found_by_the_query_of_the_page() {
     let application = common::unique("dump");

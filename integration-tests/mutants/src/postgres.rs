@@ -1,7 +1,7 @@
 //! Defects of the statements of PostgreSQL.
 //!
-//! An acquire first looks what stands in its way, and the conflict judges once more. What both forbid, a nonce that grants twice, a
-//! reservation for somebody else, needs two defects, and is not here.
+//! An acquire first reads the state of the lease, and the conflict judges it again. A rule that both enforce takes two defects to break,
+//! and has no mutant here: a nonce that grants twice, a reservation for another holder.
 
 use crate::Mutant;
 
@@ -115,26 +115,26 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "lag > i64::MAX - OLD_TOKEN_US",
     },
     Mutant {
-        what: "what was perhaps done is said not to be (S13)",
+        what: "an unknown outcome is reported as not done (S13)",
         file: "crates/lease-postgres/src/failure.rs",
         from: "(Sent::Perhaps, Access::Write) => ErrorKind::Indeterminate,",
         to: "(Sent::Perhaps, Access::Write) => ErrorKind::Unavailable,",
     },
     Mutant {
-        what: "more than the ttl is left after a renewal (S1)",
+        what: "more than the ttl remains after a renewal (S1)",
         file: "crates/lease-postgres/src/operation/renew.rs",
         from: ".max(request.ttl).min(longest)",
         to: ".max(request.ttl).max(longest)",
     },
     Mutant {
-        what: "more than the ttl is left for a repeated request (S1)",
+        what: "more than the ttl remains for a repeated request (S1)",
         file: "crates/lease-postgres/src/sql/row.rs",
         from: "self.remaining.min(request.ttl)",
         to: "self.remaining.max(request.ttl / 100)",
     },
 ];
 
-/// A deadlock is told as a lock that is waited for too long, and tried again: the suite for all stores cannot know.
+/// A deadlock is handled as a lock that is waited for too long, and tried again: the suite for all stores cannot detect it.
 pub(crate) const LOCK_ORDER: &[Mutant] = &[
     Mutant {
         what: "a batch of renewals locks in the order of its caller (S12)",

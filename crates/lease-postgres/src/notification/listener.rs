@@ -48,7 +48,8 @@ pub(crate) struct Listener {
     tasks: Mutex<Vec<Task>>,
 }
 
-/// The task for the waiters of one runtime. It has not started, or has ended, without a handle that runs.
+/// The subscription of the waiters of one runtime, and the task that listens for it. If that task has not started, or has ended,
+/// the next subscription within a runtime starts one.
 #[derive(Debug)]
 struct Task {
     runtime: Option<runtime::Id>,

@@ -97,11 +97,11 @@ impl Acquire<'_> {
         match self.0.connections().run(Access::Write, &self.0.statements().acquire_one, &values).await {
             Ok(rows) => match rows.first() {
                 Some(row) => Outcome::read(row, request).map_err(Failure::unreadable),
-                None => self.look(request).await,
+                None => self.read_state(request).await,
             },
             // Another transaction has locked the row. If the lease is held anyway, that is the answer; otherwise the next holder
             // is unknown.
-            Err(failure) if failure.is_locked() => match self.look(request).await? {
+            Err(failure) if failure.is_locked() => match self.read_state(request).await? {
                 Outcome::Changed => Err(failure),
                 outcome => Ok(outcome),
             },
@@ -109,8 +109,8 @@ impl Acquire<'_> {
         }
     }
 
-    async fn look(&self, request: &AcquireRequest) -> Result<Outcome, Failure> {
-        Ok(Outcome::of(self.0.look(&request.name).await?.as_ref(), request))
+    async fn read_state(&self, request: &AcquireRequest) -> Result<Outcome, Failure> {
+        Ok(Outcome::of(self.0.read_state(&request.name).await?.as_ref(), request))
     }
 
     /// Answers the requests that were granted, with tokens that are surely above all earlier ones (S9). `granted` has the index of

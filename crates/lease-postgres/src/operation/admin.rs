@@ -10,7 +10,7 @@ use crate::{
 
 impl Shared {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
-        let state = self.look(name).await.map_err(|failure| self.error("inspect", failure))?;
+        let state = self.read_state(name).await.map_err(|failure| self.error("inspect", failure))?;
         Ok(state.and_then(|state| state.record()))
     }
 

@@ -37,7 +37,7 @@ impl Operation for Renew<'_> {
                 None => Ok(Renewed::Lost(LossReason::Gone)),
             };
         }
-        let state = self.0.look(&request.claim.name).await.map_err(error)?;
+        let state = self.0.read_state(&request.claim.name).await.map_err(error)?;
         lost(state.as_ref(), request)
     }
 

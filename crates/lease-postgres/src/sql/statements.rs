@@ -23,7 +23,7 @@ pub(crate) struct Statements {
     pub(crate) acquire_one: Statement,
     pub(crate) acquire_many: Statement,
     pub(crate) raise: Statement,
-    pub(crate) look: Statement,
+    pub(crate) read_state: Statement,
     pub(crate) list: Statement,
     pub(crate) renew_one: Statement,
     pub(crate) renew_many: Statement,
@@ -49,7 +49,7 @@ impl Statements {
             acquire_one: build(include_str!("../../sql/acquire_one.sql")),
             acquire_many: build(include_str!("../../sql/acquire_many.sql")),
             raise: build(include_str!("../../sql/raise.sql")),
-            look: build(include_str!("../../sql/look.sql")),
+            read_state: build(include_str!("../../sql/read_state.sql")),
             list: build(include_str!("../../sql/list.sql")),
             renew_one: build_with(include_str!("../../sql/renew_one.sql"), "$7::text"),
             renew_many: build(include_str!("../../sql/renew_many.sql")),
@@ -92,9 +92,9 @@ mod tests {
         }
     }
 
-    /// For every operator that pg_catalog lacks for a pair of types, and for functions that it has for other types only: one of
-    /// somebody who may create in `public`. They may not even be called by others, so that the server refuses a statement that has
-    /// one in it, whether that part of it is reached or not.
+    /// Creates, in `public`, every operator that pg_catalog lacks for a pair of types, and functions that it has for other types
+    /// only. Other users have no right to call them, so the server refuses a statement that contains one, even if that part is
+    /// never reached.
     const HOSTILE: &str = r#"
         do $$
         declare
@@ -121,9 +121,9 @@ mod tests {
         revoke execute on all functions in schema public from public;
     "#;
 
-    /// Also in a session whose path is that of everybody, and on a table of other software's making.
+    /// In a session with the default search path, and on a table that other software created.
     #[tokio::test]
-    async fn no_operator_and_no_function_of_others_is_used() {
+    async fn no_operator_and_no_function_of_other_users_is_used() {
         use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
         use crate::sql::Value;
@@ -145,7 +145,7 @@ mod tests {
         }
         let user = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
         let mut session = PgConnection::connect(&user).await.unwrap();
-        // The test would notice one.
+        // Proves that such a use would fail.
         let error = sqlx::raw_sql("select 1.5::float8 * 2").execute(&mut session).await.unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{error}");
 
@@ -159,7 +159,7 @@ mod tests {
             ("acquire_one", &statements.acquire_one, vec![name(), holder(), id.into(), long(), None::<&str>.into()]),
             ("acquire_many", &statements.acquire_many, vec![texts("b"), texts("h"), ids(), numbers(), texts("{}")]),
             ("raise", &statements.raise, vec![texts("a"), texts("h"), ids()]),
-            ("look", &statements.look, vec![name()]),
+            ("read_state", &statements.read_state, vec![name()]),
             ("list", &statements.list, vec!["".into(), "z".into(), "0".into(), 5_i64.into()]),
             (
                 "renew_one",

@@ -1,4 +1,4 @@
-//! What the tests share: a server, a table of its own for each test, and short ways to ask.
+//! Shared by the tests: a server, a table of its own for each test, and short forms of calls.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) async fn pool() -> PgPool {
     PgPoolOptions::new().max_connections(10).connect(url().await).await.unwrap()
 }
 
-/// A store on a table that no other test has.
+/// Creates a store on a table that no other test uses.
 pub(crate) async fn store() -> PostgresStore {
     store_with(PostgresStoreOptions::new()).await
 }
@@ -34,12 +34,12 @@ pub(crate) async fn store_with(options: PostgresStoreOptions) -> PostgresStore {
     store
 }
 
-/// A store on a table whose leases can be fenced.
+/// Creates a store on a table whose leases can be fenced.
 pub(crate) async fn fenced_store() -> PostgresStore {
     store_with(PostgresStoreOptions::new().with_fences(true)).await
 }
 
-/// A second store on the same table, as another process would have it.
+/// Creates a second store on the same table, as in another process.
 pub(crate) async fn another(store: &PostgresStore) -> PostgresStore {
     options_of(store).with_pool(&pool().await).unwrap()
 }
@@ -48,7 +48,7 @@ pub(crate) fn options_of(store: &PostgresStore) -> PostgresStoreOptions {
     PostgresStoreOptions::new().with_table(table_of(store).trim_matches('"').split("\".\"").nth(1).unwrap())
 }
 
-/// The quoted name of the store's table.
+/// Returns the quoted name of the store's table.
 pub(crate) fn table_of(store: &PostgresStore) -> String {
     let ddl = store.ddl();
     ddl.split("create table if not exists ").nth(1).unwrap().split(" (").next().unwrap().to_owned()
@@ -58,13 +58,13 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", &GrantId::random().to_string()[..16])
 }
 
-/// Runs a statement on the store's table, which it calls `{table}`.
+/// Runs a statement on the store's table; `{table}` stands for its name.
 pub(crate) async fn sql(store: &PostgresStore, text: &str) -> u64 {
     let text = text.replace("{table}", &table_of(store));
     sqlx::raw_sql(AssertSqlSafe(text)).execute(&pool().await).await.unwrap().rows_affected()
 }
 
-/// One value from the store's table.
+/// Returns one value from the store's table.
 pub(crate) async fn value<T>(store: &PostgresStore, text: &str) -> T
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
@@ -77,12 +77,12 @@ pub(crate) fn request(name_text: &str, holder_text: &str) -> AcquireRequest {
     calls::request(name(name_text), holder(holder_text), TTL)
 }
 
-/// The URL of the tests' server, with a name by which its sessions are known.
+/// Returns the URL of the tests' server with this application name.
 pub(crate) async fn url_of(application: &str) -> String {
     format!("{}?application_name={application}", url().await)
 }
 
-/// The process ids of the sessions that go by this name, the one that came first before the others.
+/// Returns the process ids of the sessions with this application name, the oldest first.
 pub(crate) async fn sessions(application: &str) -> Vec<i32> {
     sqlx::query_scalar("select pid from pg_stat_activity where application_name = $1 order by backend_start")
         .bind(application)
@@ -91,7 +91,7 @@ pub(crate) async fn sessions(application: &str) -> Vec<i32> {
         .unwrap()
 }
 
-/// Keeps rows of the store's table locked, as other software would, until it is dropped.
+/// Locks rows of the store's table, as other software would, until the transaction is dropped.
 pub(crate) async fn lock(store: &PostgresStore, clause: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
     let mut other = pool().await.begin().await.unwrap();
     let text = format!("select from {} {clause}", table_of(store));

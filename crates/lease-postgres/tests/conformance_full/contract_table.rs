@@ -1,9 +1,9 @@
-//! The conformance suite on a table that other software has made: of other types, and in an order that is not that of bytes.
+//! The conformance suite on a table that other software created: with other types, and not in the order of bytes.
 
 use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 
-/// The columns of the contract, as other software may have declared them.
+/// The columns of the contract, as other software may declare them.
 struct ContractTable;
 
 impl Configuration for ContractTable {

@@ -1,9 +1,9 @@
-//! The conformance suite where a commit takes its time, as on a slow disk or with a standby far away: rows are locked meanwhile.
+//! The conformance suite with slow commits, as on a slow disk or with a distant standby: rows are locked meanwhile.
 
 use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;
 
-/// Whatever is written to the disk waits for ten milliseconds before that, whoever else is at work.
+/// Each write to the disk waits for ten milliseconds.
 struct SlowCommits;
 
 impl Configuration for SlowCommits {

@@ -1,4 +1,4 @@
-//! The conformance suite where nobody listens, and waiters poll.
+//! The conformance suite without notifications: waiters poll.
 
 use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;

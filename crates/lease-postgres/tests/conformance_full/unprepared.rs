@@ -1,4 +1,4 @@
-//! The conformance suite where statements are not prepared: each call is one message that holds a whole transaction.
+//! The conformance suite without prepared statements: each call is one message with a whole transaction in it.
 
 use crate::harness::{Configuration, Table};
 use integration_tests::ServerHarness;

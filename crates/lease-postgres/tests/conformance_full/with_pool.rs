@@ -1,4 +1,4 @@
-//! The conformance suite where the store is made from a pool of the application.
+//! The conformance suite with a store that is created from a pool of the application.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use crate::harness::{Configuration, Table};
@@ -7,7 +7,7 @@ use integration_tests::ServerHarness;
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 use sqlx::PgPool;
 
-/// Connects to where the application's pool does, and at first use.
+/// Connects at the first use, to the server of the application's pool.
 struct WithPool;
 
 #[async_trait]

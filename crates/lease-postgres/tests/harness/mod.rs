@@ -1,5 +1,5 @@
 //! PostgreSQL on the test bench.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test that cannot go on fails")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; tests may panic")]
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -10,9 +10,9 @@ use lease_postgres::{PostgresStore, PostgresStoreOptions};
 use lease_testkit::{Harm, Hold};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-pub(crate) type PostgresHarness = ServerHarness<Table<AsItComes>>;
+pub(crate) type PostgresHarness = ServerHarness<Table<Defaults>>;
 
-/// A way to set a store up.
+/// A configuration of the store.
 #[async_trait]
 pub(crate) trait Configuration: Send + Sync + 'static {
     const SETTINGS: &'static [(&'static str, &'static str)] = &[];
@@ -22,7 +22,7 @@ pub(crate) trait Configuration: Send + Sync + 'static {
         options
     }
 
-    /// What is done to `{table}` before it is migrated.
+    /// SQL that runs on `{table}` before it is migrated.
     const BEFORE: &'static str = "";
 
     async fn open(options: &PostgresStoreOptions, url: &str) -> PostgresStore {
@@ -30,15 +30,15 @@ pub(crate) trait Configuration: Send + Sync + 'static {
     }
 }
 
-/// As it comes.
-pub(crate) struct AsItComes;
+/// The default configuration.
+pub(crate) struct Defaults;
 
-impl Configuration for AsItComes {}
+impl Configuration for Defaults {}
 
-/// Leases in a table of their own, for a user who has no more rights than the crate's page says.
+/// A table of its own, for a user that has only the rights that the page of the crate lists.
 pub(crate) struct Table<C>(PostgresStoreOptions, PhantomData<C>);
 
-/// Has no other rights than those that are granted to it.
+/// Has only the rights that are granted to it.
 const USER: &str = "lease_application";
 
 #[async_trait]
@@ -48,7 +48,7 @@ impl<C: Configuration> Provider for Table<C> {
     const SETTINGS: &'static [(&'static str, &'static str)] = C::SETTINGS;
     const COMMITS_SLOWLY: bool = C::COMMITS_SLOWLY;
 
-    /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
+    /// A request may take a sixth of it, on a busy machine that runs its servers as well.
     const TTL: Duration = Duration::from_secs(2);
 
     async fn prepare(server: &Postgres) -> Self {
@@ -66,7 +66,7 @@ impl<C: Configuration> Provider for Table<C> {
 
     async fn open(&self, url: &str) -> Arc<dyn LeaseStore> {
         let url = url.replace("//postgres@", &format!("//{USER}@"));
-        assert!(url.contains(USER), "the URL of another user");
+        assert!(url.contains(USER), "the URL is of another user");
         Arc::new(C::open(&self.0, &url).await)
     }
 
@@ -103,7 +103,7 @@ impl<C: Configuration> Provider for Table<C> {
 }
 
 impl<C> Table<C> {
-    /// Runs statements on the table, which they call `{table}`.
+    /// Runs statements on the table; `{table}` stands for its name.
     async fn sql(&self, server: &Postgres, text: &str) {
         let mut connection = PgConnection::connect(server.url()).await.unwrap();
         let text = text.replace("{table}", &self.0.table);

@@ -2,5 +2,5 @@
 -- is in every answer.
 -- $1 name
 select {call}, s.*
-from (select) as asked
+from (select) as always
 left join (select {state} from {table} as l where l.lease_name::text = $1::text) as s on true
