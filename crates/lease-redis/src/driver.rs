@@ -1,4 +1,4 @@
-//! How the driver is set up.
+//! The settings of the driver.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use lease_core::{Clock, SystemClock};
 
 use crate::RedisStoreOptions;
 
-pub(crate) fn performance(options: &RedisStoreOptions) -> PerformanceConfig {
+pub(crate) fn performance_config(options: &RedisStoreOptions) -> PerformanceConfig {
     PerformanceConfig {
         default_command_timeout: options.command_timeout,
         broadcast_channel_capacity: 1024,
@@ -19,16 +19,15 @@ pub(crate) fn performance(options: &RedisStoreOptions) -> PerformanceConfig {
     }
 }
 
-pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
+pub(crate) fn connection_config(options: &RedisStoreOptions) -> ConnectionConfig {
     ConnectionConfig {
         connection_timeout: options.connect_timeout,
         internal_command_timeout: options.connect_timeout,
         max_command_attempts: 1,
-        // The driver follows `ASK` by writing `ASKING` into a pipeline that others share, and takes the next answer for its
-        // own, whoever's it is: from then on every answer on that connection is one off. So a redirection is an error.
-        // `MOVED` has the driver read the slots again all the same, and the next attempt goes to the right server.
+        // The driver follows `ASK` by writing `ASKING` into a pipeline that other calls share, and takes the next answer as its
+        // own: from then on every answer on that connection goes to the wrong call. With 0, a redirection is an error.
         max_redirections: 0,
-        // A password that is being changed may be right again in a moment.
+        // While a password is being changed, a refusal may be temporary.
         reconnect_on_auth_error: true,
         unresponsive: UnresponsiveConfig {
             max_timeout: Some(options.command_timeout + longest_wait(options)),
@@ -38,12 +37,12 @@ pub(crate) fn connection(options: &RedisStoreOptions) -> ConnectionConfig {
     }
 }
 
-/// How long a connection may be silent because replicas are waited for.
+/// Returns how long a connection may be silent because the server waits for replicas.
 pub(crate) fn longest_wait(options: &RedisStoreOptions) -> Duration {
     options.wait_replicas.map_or(Duration::ZERO, |wait| wait.timeout)
 }
 
-/// For ever, soon, and then about once a second.
+/// Reconnects without end: at once at first, then about once a second.
 pub(crate) fn reconnect_policy() -> ReconnectPolicy {
     let mut policy = ReconnectPolicy::new_exponential(0, 10, 1000, 2);
     policy.set_jitter(10);
@@ -51,22 +50,22 @@ pub(crate) fn reconnect_policy() -> ReconnectPolicy {
 }
 
 pub(crate) fn timed_out() -> DriverError {
-    DriverError::new(DriverErrorKind::Timeout, "there was no connection in time")
+    DriverError::new(DriverErrorKind::Timeout, "no connection was established in time")
 }
 
-pub(crate) fn missing() -> DriverError {
+pub(crate) fn missing_answer() -> DriverError {
     DriverError::new(DriverErrorKind::Protocol, "an answer is missing")
 }
 
-/// Waits until the client is connected; whether it is.
-pub(crate) async fn until_connected(client: &impl ClientLike, patience: Duration) -> bool {
+/// Waits until the client is connected. Returns whether it is.
+pub(crate) async fn until_connected(client: &impl ClientLike, timeout: Duration) -> bool {
     let clock = SystemClock;
-    let deadline = clock.now() + patience;
+    let deadline = clock.now() + timeout;
     while !client.is_connected() {
         if clock.now() >= deadline {
             return false;
         }
-        // It looks again now and then: the driver's own signal may have come just before.
+        // Checked again now and then, because the driver's signal may have come just before.
         tokio::select! {
             _ = client.wait_for_connect() => {}
             () = clock.sleep_until((clock.now() + Duration::from_millis(20)).min(deadline)) => {}

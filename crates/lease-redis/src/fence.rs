@@ -1,33 +1,26 @@
-//! A guard for data in Redis.
+//! Fenced writes: the guard for data in Redis.
 
 use fred::prelude::Value;
 use lease_core::{ErrorKind, FencingToken, Result};
 
-use crate::{RedisStore, call::Access, error::here, keys::slot};
+use crate::{RedisStore, connections::CallOptions, error::redis_error, failure::Access, keys::slot};
 
-/// The script of [`RedisStore::fenced_write`], to be run by other software, or to be built into a script of one's own:
-///
-/// ```lua
-#[doc = include_str!("../scripts/fenced_write.lua")]
-/// ```
-pub const FENCED_WRITE_SCRIPT: &str = include_str!("../scripts/fenced_write.lua");
-
-/// Scripts count with doubles, which are exact up to this.
-const GREATEST_TOKEN: u64 = (1 << 53) - 1;
+/// The largest integer that a double of Lua has exactly.
+const MAX_TOKEN: u64 = (1 << 53) - 1;
 
 impl RedisStore {
-    /// Writes a value that a lease protects, unless a holder with a **greater** token has written it before: so a holder that
-    /// was paused, and wakes up too late, changes nothing.
+    /// Writes a value that a lease protects, unless a holder with a **greater** token has written it before. So a holder that was
+    /// paused and wakes up too late changes nothing.
     ///
-    /// The resource is a hash at `key`, exactly as given, with the fields `value` and `fence` (the greatest token that has
-    /// written). It is read by `HGET key value`. Tokens of different leases cannot be compared: one resource, one lease. The
-    /// fence is as durable as the key is: it must not expire or be evicted while old holders may wake up.
+    /// The resource is a hash at `key`, without the store's prefix, with the fields `value` and `fence`, the greatest token that has
+    /// written. Read it by `HGET key value`. Use one lease for one resource: tokens of different leases cannot be compared. The
+    /// fence is as durable as the key, which must not expire or be evicted while old holders may wake up.
     ///
     /// ```no_run
     /// # use lease_core::{FencingToken, Result};
     /// # use lease_redis::RedisStore;
     /// # async fn example(store: RedisStore, token: FencingToken) -> Result<()> {
-    /// // `token` is that of the lease: lease.token()
+    /// // `token` is lease.token()
     /// store.fenced_write("reports:7", "done", token).await?;
     /// # Ok(())
     /// # }
@@ -35,33 +28,41 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// `Lost`: a greater token has written; nothing was changed. `Invalid`: the key holds something else, or the token is
-    /// greater than 2^53 - 1, as none of this store is. Otherwise as every
-    /// operation; it may be repeated.
+    /// * `Lost`: a greater token has written; nothing was changed.
+    /// * `Invalid`: the key holds a value of another type, or the token is greater than 2^53 - 1, which no token of this store is.
+    /// * Any other kind, as every operation of the store. The write may be repeated.
     ///
     /// # Cancel safety
     ///
-    /// It may or may not have been done when it is dropped.
+    /// If the future is dropped, the value may have been written or not.
     pub async fn fenced_write(&self, key: &str, value: impl AsRef<[u8]>, token: FencingToken) -> Result<()> {
         const OPERATION: &str = "fenced_write";
-        if token.get() > GREATEST_TOKEN {
+        if token.get() > MAX_TOKEN {
             let message =
-                format!("the token {token} is greater than {GREATEST_TOKEN}, above which the server cannot compare");
-            return Err(here(ErrorKind::Invalid, OPERATION, message));
+                format!("the token {token} is greater than {MAX_TOKEN}, the greatest that the server can compare");
+            return Err(redis_error(ErrorKind::Invalid, OPERATION, message));
         }
         let value = value.as_ref();
-        let words = || (vec![key.to_owned()], vec![token.to_string().into(), Value::Bytes(value.to_vec().into())]);
-        let script = &self.0.scripts().fenced_write;
-        let slot = self.0.connections().cluster().map(|_| slot(key));
-        let run = self.0.connections().run(slot, script, Access::Write, words, None);
-        let answered = run.await.map_err(|failure| self.0.error(OPERATION, failure))?;
+        let arguments = || (vec![key.to_owned()], vec![token.to_string().into(), Value::Bytes(value.to_vec().into())]);
+        let script = &self.shared.scripts().fenced_write;
+        let connections = self.shared.connections();
+        let slot = connections.is_cluster().then(|| slot(key));
+        let run = connections.run(slot, script, CallOptions::new(Access::Write, None), arguments);
+        let answered = run.await.map_err(|failure| self.shared.error(OPERATION, failure))?;
         match answered.values.first().and_then(Value::as_u64) {
             Some(1) => Ok(()),
             Some(0) => {
-                let message = format!("{key:?} was written with a greater token than {token}: the lease is another's");
-                Err(here(ErrorKind::Lost, OPERATION, message))
+                let message = format!(
+                    "nothing was written to {key:?} with the token {token}: a holder with a greater token has written, so this \
+                     lease is lost"
+                );
+                Err(redis_error(ErrorKind::Lost, OPERATION, message))
             }
-            _ => Err(here(ErrorKind::Indeterminate, OPERATION, "the answer could not be read")),
+            _ => Err(redis_error(
+                ErrorKind::Indeterminate,
+                OPERATION,
+                format!("the answer to the write to {key:?} could not be parsed: it may have been written"),
+            )),
         }
     }
 }

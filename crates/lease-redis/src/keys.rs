@@ -1,9 +1,9 @@
-//! Keys and channels. A key is the prefix and the name, byte for byte (S21); nothing depends on hash tags.
+//! Keys and channels: the prefix followed by the name, byte for byte (S21). Nothing depends on hash tags.
 
 use fred::util::redis_keyslot;
 use lease_core::LeaseName;
 
-/// How names become keys.
+/// Maps names to keys, and back.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     prefix: String,
@@ -18,28 +18,28 @@ impl Keys {
         &self.prefix
     }
 
-    /// The key of a name, and at the same time the channel of its hints.
+    /// Returns the key of a name, which is the channel of its hints as well.
     pub(crate) fn key(&self, name: &LeaseName) -> String {
         [&self.prefix, name.as_str()].concat()
     }
 
-    /// The key of the index. No name is like that.
+    /// Returns the key of the index. No lease has this key, because a name contains no space.
     pub(crate) fn index(&self) -> String {
         [&self.prefix, " index"].concat()
     }
 
-    /// The name that a key or a channel stands for, if it is one of ours.
+    /// Returns the name of a key or a channel, if it belongs to this store.
     pub(crate) fn name(&self, key: &str) -> Option<LeaseName> {
         LeaseName::new(key.strip_prefix(&self.prefix)?).ok()
     }
 
-    /// A key with the prefix whose slot is such a one; nothing where there is none, as all keys lie elsewhere.
-    pub(crate) fn one_where(&self, is_it: impl Fn(u16) -> bool) -> Option<String> {
-        // Enough to meet each of the 16384 slots. With a hash tag in the prefix there is only one.
-        (0..250_000).map(|n| format!("{}{{{n}}}", self.prefix)).find(|key| is_it(slot(key)))
+    /// Returns a key with the prefix whose slot fulfils a condition, if there is one.
+    pub(crate) fn find_with_slot(&self, is_wanted: impl Fn(u16) -> bool) -> Option<String> {
+        // Enough to reach each of the 16384 slots. With a hash tag in the prefix, all keys have the same slot.
+        (0..250_000).map(|n| format!("{}{{{n}}}", self.prefix)).find(|key| is_wanted(slot(key)))
     }
 
-    /// What `SCAN` matches the keys of names with, where these begin so.
+    /// Returns the pattern by which `SCAN` finds the keys of names that begin with `name_prefix`.
     pub(crate) fn pattern(&self, name_prefix: &str) -> String {
         let mut pattern = String::new();
         for character in self.prefix.chars().chain(name_prefix.chars()) {
@@ -53,7 +53,7 @@ impl Keys {
     }
 }
 
-/// Where Cluster keeps a key. A name with braces, or a prefix, may have a hash tag; it makes no difference but this.
+/// Returns the slot of a key in a Cluster. Braces in a name or a prefix may be a hash tag, which affects only the slot.
 pub(crate) fn slot(key: &str) -> u16 {
     redis_keyslot(key.as_bytes())
 }

@@ -118,37 +118,35 @@
 //! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` and `+asking` for a Cluster. `+info` and `+role` let the
 //! store check its servers: the version, the eviction policy, whether it is a replica. Without the channels, or without `+publish`
 //! and `+subscribe`, waiters poll.
-mod acquire;
-mod admin;
-mod answer;
-mod batch;
-mod call;
-mod cluster;
+mod connect;
 mod connections;
 mod driver;
 mod error;
+mod failure;
 mod fence;
-mod index;
 mod keys;
-mod lane;
 mod listener;
+mod listing;
+mod operations;
 mod options;
 mod preflight;
-mod release;
-mod renew;
+mod redact;
+mod reply;
 mod scripts;
+mod shared;
 mod store;
 mod tls;
 mod url;
+mod version;
 
-/// The driver, whose types are in this crate's interface: a new version of it is a new version of this crate.
+/// The driver. Its types are part of this crate's interface, so a new version of it is a new version of this crate.
 pub use fred;
 
-pub use fence::FENCED_WRITE_SCRIPT;
 pub use options::{RedisStoreOptions, WaitReplicas};
+pub use scripts::FENCED_WRITE_SCRIPT;
 pub use store::RedisStore;
 
-/// The store's name in errors and capabilities.
+/// The name of the store in errors and capabilities.
 const STORE: &str = "redis";
 
 // The code of the README is tested with the documentation.

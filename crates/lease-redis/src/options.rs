@@ -1,13 +1,12 @@
-//! How a store is configured.
+//! The configuration of a store.
 
 use std::{fmt, time::Duration};
 
-use fred::{clients::Client, prelude::Pool};
 use lease_core::{ErrorKind, Result};
 
-use crate::{RedisStore, connections::Connections, error::here, store::Inner, tls::Certificates, url};
+use crate::{error::redis_error, tls::Certificates};
 
-/// How a [`RedisStore`] is configured: plain data.
+/// The configuration of a [`RedisStore`](crate::RedisStore): plain data.
 ///
 /// ```no_run
 /// # async fn example() -> lease_core::Result<()> {
@@ -26,39 +25,41 @@ use crate::{RedisStore, connections::Connections, error::here, store::Inner, tls
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisStoreOptions {
-    /// What every key begins with; `app-runtime-leases:` by default. The rest of the key is the lease's name. It is also what
-    /// the channels of the hints begin with. At most 255 bytes of printable ASCII without spaces. Two stores whose prefixes
-    /// differ share nothing, unless one prefix is the beginning of the other. Channels are those of the server, not of a
-    /// database: stores in two databases with one prefix wake each other's waiters in vain.
+    /// The prefix of every key and of every channel; `app-runtime-leases:` by default. The lease's name follows it. At most 255
+    /// bytes of printable ASCII without spaces.
+    ///
+    /// Two stores with different prefixes share nothing, unless one prefix is the beginning of the other. Channels belong to the
+    /// server, not to a database: stores in two databases with the same prefix wake each other's waiters needlessly.
     pub key_prefix: String,
-    /// How long the record of a name is kept after its last grant has ended, or would have without a release; a day by default,
-    /// at least a second. So long its nonce stays spent (S13), and its token is known (S9); afterwards tokens rise with the
-    /// server's clock (S10).
+    /// How long the record of a name is kept after the deadline of its last grant; a day by default, at least a second. During
+    /// this time its nonce stays spent (S13) and its token is remembered (S9). Afterwards tokens rise with the server's clock
+    /// (S10).
     pub retention: Duration,
-    /// Whether waiters are told of releases by a subscription, on a connection of its own that the first waiter opens. On by
-    /// default. Without it, waiters poll.
+    /// Whether waiters are notified of releases by a subscription; on by default. The first waiter opens a connection for it.
+    /// Without it, waiters poll.
     pub notifications: bool,
-    /// How long one command may take; 5 s by default. Most calls are given up earlier, by whoever waits for them.
+    /// The time limit of one command; 5 s by default. Most callers give up earlier.
     pub command_timeout: Duration,
-    /// How long [`RedisStoreOptions::connect`], and each later attempt to connect, may take; 5 s by default.
+    /// The time limit of [`RedisStoreOptions::connect`], and of each later attempt to connect; 5 s by default.
     pub connect_timeout: Duration,
-    /// Whether a server that may evict keys when its memory is full is accepted. Off by default: an evicted lease is free for
-    /// everybody while its holder still holds it.
+    /// Whether a server is accepted that may evict keys when its memory is full. Off by default: an evicted lease can be granted
+    /// to another holder while the first one still holds it.
     pub accept_eviction: bool,
-    /// Whether grants and renewals count only once replicas have them. Off by default. It narrows what a fail-over can lose;
-    /// it does not make Redis a consensus service. In a Cluster it is for the replicas of each primary.
+    /// Whether grants and renewals must be confirmed by replicas. Off by default. This narrows what a fail-over can lose; it does
+    /// not make Redis a consensus service. In a Cluster it applies to the replicas of each primary.
     pub wait_replicas: Option<WaitReplicas>,
-    user: Option<(String, String)>,
-    certificates: Certificates,
+    pub(crate) user: Option<(String, String)>,
+    pub(crate) certificates: Certificates,
 }
 
-/// How many replicas must have a grant or a renewal, and how long that may take.
+/// The confirmation of grants and renewals by replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitReplicas {
-    /// At least 1.
+    /// The number of replicas that must confirm; at least 1.
     pub count: u32,
-    /// From 1 ms up, and less than a sixth of each ttl: an attempt to acquire takes no longer than that. All operations wait behind it: they share a connection.
+    /// The time limit of the confirmation; from 1 ms to 60 s. It must be less than a sixth of each ttl, which is the time limit of
+    /// an attempt to acquire. All other operations wait meanwhile: they share the connection.
     pub timeout: Duration,
 }
 
@@ -80,7 +81,7 @@ impl Default for RedisStoreOptions {
 
 impl fmt::Debug for RedisStoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the password nor a key.
+        // Without the password and the private key.
         f.debug_struct("RedisStoreOptions")
             .field("key_prefix", &self.key_prefix)
             .field("retention", &self.retention)
@@ -95,7 +96,7 @@ impl fmt::Debug for RedisStoreOptions {
 }
 
 impl RedisStoreOptions {
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -143,98 +144,30 @@ impl RedisStoreOptions {
         Self { wait_replicas: Some(WaitReplicas { count, timeout }), ..self }
     }
 
-    /// Logs in with this user and password, whatever is in the URL: here nothing has to be percent-encoded. Where a server has a
-    /// password only, the user is `default`.
+    /// Sets the user and the password, in place of those of the URL. They are not percent-encoded. For a server that has only a
+    /// password, the user is `default`.
     #[must_use]
     pub fn with_user(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         Self { user: Some((user.into(), password.into())), ..self }
     }
 
-    /// Trusts servers with a certificate of this authority, in PEM, and no others. Without it, the system's authorities are
-    /// trusted where the URL is `rediss://`.
+    /// Sets the certificate of the only authority to trust, in PEM. Without it, the authorities of the system are trusted if the
+    /// URL is `rediss://`.
     #[must_use]
     pub fn with_ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.authority = Some(pem.into());
         self
     }
 
-    /// Shows servers this certificate, in PEM, with its private key. It goes with [`RedisStoreOptions::with_ca_certificate`].
+    /// Sets the certificate of the client and its private key, in PEM. Needs [`RedisStoreOptions::with_ca_certificate`] as well.
     #[must_use]
     pub fn with_client_certificate(mut self, certificate_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.client = Some((certificate_pem.into(), key_pem.into()));
         self
     }
 
-    /// Connects with a client of the store's own, and checks the server: see [`RedisStore::check`]. Its warnings are logged.
-    ///
-    /// | | |
-    /// |---|---|
-    /// | one server | `redis://user:password@host:port/database` |
-    /// | Sentinel | `redis-sentinel://user:password@sentinel:26379/database?sentinelServiceName=name&node=sentinel2:26379` |
-    /// | Cluster | `redis-cluster://user:password@host:port?node=host2:port` |
-    ///
-    /// More hosts are more `node` parameters; an address of IPv6 is in brackets. Of a Cluster, and of sentinels, one is enough
-    /// that can be reached.
-    ///
-    /// `rediss://`, `rediss-sentinel://` and `rediss-cluster://` speak TLS and trust the certificates of the system; `valkey`
-    /// stands for `redis` everywhere. `sentinelUsername` and `sentinelPassword` are for sentinels that ask for them.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`: the URL, an option or a certificate cannot be, there is no such database, or the server evicts keys. `Denied`: the server
-    /// refuses the user or the password. `Unsupported`: the server is too old; the error says which version is needed.
-    /// `Unavailable`: there is no answer, or the server is a replica. No error repeats the URL or the password.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is left behind when it is dropped.
-    pub async fn connect(&self, url: &str) -> Result<RedisStore> {
-        self.validate()?;
-        let mut config = url::parse(url).ok_or_else(|| {
-            // The URL is not repeated, nor what the parser says of it: it has the password in it.
-            here(ErrorKind::Invalid, "connect", url::HOW_TO_WRITE_IT)
-        })?;
-        if let Some((user, password)) = &self.user {
-            (config.username, config.password) = (Some(user.clone()), Some(password.clone()));
-        }
-        self.certificates.apply_to(&mut config)?;
-        let store = RedisStore::new(Inner::new(self, Connections::open(config, self).await?));
-        store.0.preflight().before_a_call(true).await?;
-        Ok(store)
-    }
-
-    /// Uses a client that the application has, and has connected. One of a Cluster is not used itself, since the driver mixes up
-    /// answers when it follows a redirection, and leaves all servers when one is lost: it only says how to connect. The store
-    /// connects at the first call, as the same user.
-    ///
-    /// Commands get this store's own timeout, and are not repeated by the client. Where the client's connection hangs, so that
-    /// not even a `PING` is answered, it is made to connect again (S24); so it is where it leads to a replica for longer than a
-    /// second, or gives the answer to one command to another one (S25). The server is checked at the first call: see
-    /// [`RedisStore::check`]. The subscription has a connection of its own with the same configuration.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`: an option cannot be.
-    pub fn with_client(&self, client: Client) -> Result<RedisStore> {
-        self.borrow(vec![client])
-    }
-
-    /// Uses a pool that the application has, as [`RedisStoreOptions::with_client`] does a client.
-    ///
-    /// # Errors
-    ///
-    /// As [`RedisStoreOptions::with_client`].
-    pub fn with_pool(&self, pool: &Pool) -> Result<RedisStore> {
-        self.borrow(pool.clients().to_vec())
-    }
-
-    fn borrow(&self, clients: Vec<Client>) -> Result<RedisStore> {
-        self.validate()?;
-        Ok(RedisStore::new(Inner::new(self, Connections::borrow(clients, self))))
-    }
-
-    fn validate(&self) -> Result<()> {
-        let invalid = |message: &'static str| Err(here(ErrorKind::Invalid, "connect", message));
+    pub(crate) fn validate(&self) -> Result<()> {
+        let invalid = |message: &'static str| Err(redis_error(ErrorKind::Invalid, "connect", message));
         if self.key_prefix.len() > 255 || !self.key_prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
             return invalid("key_prefix must be at most 255 bytes of printable ASCII without spaces");
         }
@@ -247,7 +180,7 @@ impl RedisStoreOptions {
         match self.wait_replicas {
             Some(wait) if wait.count == 0 => invalid("wait_replicas needs at least 1 replica"),
             Some(wait) if !(1..=60_000).contains(&wait.timeout.as_millis()) => {
-                invalid("the timeout of wait_replicas must be between 1 ms and 60 s: zero would wait for ever")
+                invalid("the timeout of wait_replicas must be between 1 ms and 60 s: zero would wait forever")
             }
             _ => Ok(()),
         }
@@ -259,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_options_are_refused() {
         let options = RedisStoreOptions::new;
         assert!(options().validate().is_ok());
         assert!(options().with_key_prefix("").validate().is_ok());

@@ -1,4 +1,4 @@
-//! What is looked at before a server is trusted with leases.
+//! Checks whether leases are safe on a server before it grants any.
 
 use std::{
     future::Future,
@@ -12,42 +12,21 @@ use lease_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    RedisStore, RedisStoreOptions,
-    call::{Access, Failure, Sent},
+    RedisStoreOptions, STORE,
     connections::Connections,
     driver::timed_out,
-    error::{classify, here},
+    error::redis_error,
+    failure::{Access, Failure, Sent, classify},
     keys::Keys,
+    version::{MIN_VERSION, Version},
 };
-
-/// The oldest version that works.
-pub(crate) const NEEDED: Version = Version { major: 6, minor: 0 };
 
 const OPERATION: &str = "connect";
 
-/// How long servers of a Cluster that do not answer are waited for when another one has.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long other servers of a Cluster are waited for after one has answered.
+const LATE_TIMEOUT: Duration = Duration::from_millis(500);
 
-impl RedisStore {
-    /// Looks whether the server can be trusted with leases, and says in words what should be known about it: with replicas,
-    /// what a fail-over can lose. [`RedisStoreOptions::connect`](crate::RedisStoreOptions::connect) does this by itself, a
-    /// store with a client of the application at its first call; both do it again whenever the connection is a new one, and
-    /// log the warnings.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`: its `maxmemory-policy` evicts keys, and `accept_eviction` is off. `Unsupported`: it is too old.
-    /// `Unavailable`: it is a replica, or there is no answer. `Denied`: `wait_replicas` is on, and this user may not run `WAIT`.
-    ///
-    /// # Cancel safety
-    ///
-    /// It only reads.
-    pub async fn check(&self) -> Result<Vec<String>> {
-        self.0.preflight().check().await
-    }
-}
-
-/// Finds out whether the servers can be trusted, whenever there may be another one.
+/// Checks the servers at the first call, and again after each reconnection, which may lead to another server.
 pub(crate) struct Preflight {
     connections: Arc<Connections>,
     keys: Keys,
@@ -58,9 +37,10 @@ pub(crate) struct Preflight {
 
 #[derive(Default)]
 struct State {
-    has_looked: bool,
-    is_looking: bool,
-    /// Why nothing may be granted there.
+    has_checked: bool,
+    /// Whether a check is in flight in the background.
+    is_checking: bool,
+    /// Why nothing may be granted.
     refusal: Option<Error>,
 }
 
@@ -75,22 +55,22 @@ impl Preflight {
         }
     }
 
-    /// Before a call: waits for the first look, and has later ones made in the background. A server that turned out to be one
-    /// of those that forget grants nothing; what is held there goes on.
+    /// Waits for the first check, and starts later ones in the background. Fails a call that grants if the last check has refused
+    /// the server; leases that are held there can be renewed and released all the same.
     pub(crate) async fn before_a_call(self: &Arc<Self>, grants: bool) -> Result<()> {
-        if !self.lock().has_looked {
-            let _one = self.first.lock().await;
-            if !self.lock().has_looked {
-                self.look().await?;
+        if !self.lock().has_checked {
+            let _first = self.first.lock().await;
+            if !self.lock().has_checked {
+                self.check_and_log().await?;
             }
-        } else if !self.connections.not_looked_at().is_empty()
+        } else if !self.connections.unchecked().is_empty()
             && let Ok(runtime) = Handle::try_current()
-            && !std::mem::replace(&mut self.lock().is_looking, true)
+            && !std::mem::replace(&mut self.lock().is_checking, true)
         {
-            let looking = Looking(Arc::clone(self));
+            let check = BackgroundCheck(Arc::clone(self));
             runtime.spawn(async move {
-                // What cannot be answered now is asked again at the next call.
-                let _ = looking.0.look().await;
+                // A check that fails is repeated at the next call.
+                let _ = check.0.check_and_log().await;
             });
         }
         match &self.lock().refusal {
@@ -99,66 +79,68 @@ impl Preflight {
         }
     }
 
-    /// Looks, logs the warnings, and remembers.
-    async fn look(&self) -> Result<()> {
-        let new = self.connections.not_looked_at();
+    /// Checks the servers, logs the warnings, and keeps the result.
+    async fn check_and_log(&self) -> Result<()> {
+        let unchecked = self.connections.unchecked();
         let outcome = self.check().await;
         let refusal = match outcome {
             Ok(warnings) => {
                 for warning in warnings {
-                    tracing::warn!(store = crate::STORE, "{warning}");
+                    tracing::warn!(store = STORE, "{warning}");
                 }
                 None
             }
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
-                tracing::error!(store = crate::STORE, "nothing is granted: {error}");
+                tracing::error!(store = STORE, "no lease is granted on this server: {error}");
                 Some(error)
             }
             Err(error) => return Err(error),
         };
-        new.iter().for_each(|(lane, generation)| lane.was_looked_at(*generation));
+        unchecked.iter().for_each(|(connection, generation)| connection.set_checked(*generation));
         let mut state = self.lock();
-        (state.has_looked, state.refusal) = (true, refusal);
+        (state.has_checked, state.refusal) = (true, refusal);
         Ok(())
     }
 
+    /// Checks the servers. Returns warnings.
     pub(crate) async fn check(&self) -> Result<Vec<String>> {
-        let (connections, place) = (&self.connections, self.connections.place());
-        let error = |failure| classify(OPERATION, place, failure);
+        let (connections, server) = (&self.connections, self.connections.server());
+        let error = |failure| classify(OPERATION, server, failure);
         let mut warnings = Vec::new();
-        let (nodes, _) = connections.primaries(&self.keys).await.map_err(error)?;
-        let answers = all_or_late(nodes.iter().map(|node| connections.ask(&node.lane, "INFO", Vec::new()))).await;
-        let is_one_there = answers.iter().any(Result::is_ok);
-        let one_there = nodes.iter().zip(&answers).find(|(_, answer)| answer.is_ok()).map(|(node, _)| &node.lane);
-        let lane = one_there.or(nodes.first().map(|node| &node.lane)).map(Arc::clone);
+        let (primaries, _) = connections.primaries(&self.keys).await.map_err(error)?;
+        let queries = primaries.iter().map(|primary| connections.query(&primary.connection, "INFO", Vec::new()));
+        let answers = all_in_time(queries).await;
+        let answering = primaries.iter().zip(&answers).find(|(_, answer)| answer.is_ok()).map(|(primary, _)| primary);
+        let has_answer = answering.is_some();
+        let connection = answering.or(primaries.first()).map(|primary| Arc::clone(&primary.connection));
         for answer in answers {
             match answer.map_err(error) {
                 Ok(text) => {
                     let text = text.into_string().unwrap_or_default();
                     if Info(&text).is_replica() {
-                        connections.refused();
+                        connections.leave_replica();
                     }
-                    let (evicts, waits) = (self.options.accept_eviction, self.options.wait_replicas.is_some());
-                    for warning in findings(&Info(&text), place, evicts, waits)? {
+                    let (accepts, waits) = (self.options.accept_eviction, self.options.wait_replicas.is_some());
+                    for warning in findings(&Info(&text), server, accepts, waits)? {
                         if !warnings.contains(&warning) {
                             warnings.push(warning);
                         }
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Denied => {
-                    warnings.push(format!("the server could not be checked, this user may not run INFO: {error}"));
+                    warnings.push(format!("the server was not checked, because the user may not run INFO: {error}"));
                 }
-                // Names on the other servers of a Cluster can be had all the same. It is looked at when it is back.
-                Err(error) if error.is_transient() && is_one_there => {
-                    warnings.push(format!("a server of the Cluster could not be checked: {error}"));
+                // The other servers of a Cluster can be used. This one is checked when it is back.
+                Err(error) if error.is_transient() && has_answer => {
+                    warnings.push(format!("a server of the Cluster was not checked: {error}"));
                 }
                 Err(error) => return Err(error),
             }
         }
-        if let Some(lane) = lane.filter(|_| self.options.wait_replicas.is_some()) {
-            // Once for all: without it nothing would ever count as granted.
+        if let Some(connection) = connection.filter(|_| self.options.wait_replicas.is_some()) {
+            // Without the right to WAIT, nothing would ever be granted.
             let wait: Vec<Value> = vec![0.into(), 1.into()];
-            connections.ask(&lane, "WAIT", wait).await.map_err(error)?;
+            connections.query(&connection, "WAIT", wait).await.map_err(error)?;
         }
         Ok(warnings)
     }
@@ -168,21 +150,21 @@ impl Preflight {
     }
 }
 
-/// The answers of all servers. Those that have not answered a moment after one did are late: they are dead, or hang, and names on
-/// the others can be had all the same.
-async fn all_or_late(
-    questions: impl Iterator<Item = impl Future<Output = Result<Value, Failure>>>,
+/// Returns the answers of all servers. A server that has not answered a while after another one has timed out: it may be dead or
+/// hang, and the others can be used all the same.
+async fn all_in_time(
+    queries: impl Iterator<Item = impl Future<Output = Result<Value, Failure>>>,
 ) -> Vec<Result<Value, Failure>> {
     let (has_answered, _) = watch::channel(false);
-    let bounded = questions.map(|question| async {
+    let bounded = queries.map(|query| async {
         let late = async {
             let _ = has_answered.subscribe().wait_for(|has_answered| *has_answered).await;
             let clock = SystemClock;
-            clock.sleep_until(clock.now() + PATIENCE).await;
+            clock.sleep_until(clock.now() + LATE_TIMEOUT).await;
         };
         tokio::select! {
             biased;
-            answer = question => {
+            answer = query => {
                 if answer.is_ok() {
                     has_answered.send_replace(true);
                 }
@@ -194,54 +176,56 @@ async fn all_or_late(
     join_all(bounded).await
 }
 
-/// Says at its end, however that comes, that nobody is looking any more.
-struct Looking(Arc<Preflight>);
+/// A check in the background; it ends when this is dropped.
+struct BackgroundCheck(Arc<Preflight>);
 
-impl Drop for Looking {
+impl Drop for BackgroundCheck {
     fn drop(&mut self) {
-        self.0.lock().is_looking = false;
+        self.0.lock().is_checking = false;
     }
 }
 
-fn findings(info: &Info<'_>, place: &str, accept_eviction: bool, waits: bool) -> Result<Vec<String>> {
-    let error = |kind, message| Err(here(kind, "connect", message));
-    if let Some(version) = info.version().filter(|version| *version < NEEDED) {
-        let message = format!("{place} has version {version}: Redis {NEEDED} or later, or Valkey, is needed");
+/// Returns the warnings about a server, or the error that refuses it.
+fn findings(info: &Info<'_>, server: &str, accept_eviction: bool, waits: bool) -> Result<Vec<String>> {
+    let error = |kind, message| Err(redis_error(kind, OPERATION, message));
+    if let Some(version) = info.version().filter(|version| *version < MIN_VERSION) {
+        let message = format!("{server} has version {version}: Redis {MIN_VERSION} or later, or Valkey, is needed");
         return error(ErrorKind::Unsupported, message);
     }
     if info.is_replica() {
-        return error(ErrorKind::Unavailable, format!("{place} is a replica: leases need the primary"));
+        return error(ErrorKind::Unavailable, format!("{server} is a replica: connect to the primary"));
     }
     let mut warnings = Vec::new();
     if let Some(policy) = info.field("maxmemory_policy").filter(|policy| *policy != "noeviction") {
         let risk = format!(
-            "{place} evicts keys when its memory is full (maxmemory-policy {policy}): a lease that is evicted is free for \
-             everybody while its holder still holds it"
+            "{server} evicts keys when its memory is full (maxmemory-policy {policy}): an evicted lease can be granted to another \
+             holder while the first one still holds it"
         );
         if !accept_eviction {
-            let cure = "set maxmemory-policy noeviction, use another server, or accept it with accept_eviction";
-            return error(ErrorKind::Invalid, format!("{risk}; {cure}"));
+            let advice = "set maxmemory-policy noeviction, use another server, or accept the risk with accept_eviction";
+            return error(ErrorKind::Invalid, format!("{risk}; {advice}"));
         }
         warnings.push(risk);
     }
     if info.number("connected_slaves") > 0 {
         if !waits && info.field("min_slaves_good_slaves").is_none() {
             warnings.push(format!(
-                "{place} has replicas and min-replicas-to-write 0: a primary that is cut off goes on granting beside its \
-                 successor. Set min-replicas-to-write and min-replicas-max-lag, use wait_replicas, and send fencing tokens"
+                "{server} has replicas and min-replicas-to-write 0: after a fail-over, a primary that was cut off goes on granting \
+                 leases beside the new one. Set min-replicas-to-write and min-replicas-max-lag, use wait_replicas, and send \
+                 fencing tokens"
             ));
         }
         if info.field("aof_enabled") == Some("0") {
             warnings.push(format!(
-                "{place} has replicas and appendonly no: a primary that restarts at once comes back empty or old, and makes \
-                 its replicas so. Set appendonly yes, and send fencing tokens"
+                "{server} has replicas and appendonly no: a primary that restarts at once comes back with old data or none, and \
+                 its replicas copy that. Set appendonly yes, and send fencing tokens"
             ));
         }
     }
     Ok(warnings)
 }
 
-/// What `INFO` says.
+/// The answer to `INFO`.
 struct Info<'a>(&'a str);
 
 impl<'a> Info<'a> {
@@ -257,23 +241,9 @@ impl<'a> Info<'a> {
         self.field(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
-    /// Valkey says here which Redis it is like.
+    /// Returns the version of Redis. A Valkey answers with the one with which it is compatible.
     fn version(&self) -> Option<Version> {
-        let mut numbers = self.field("redis_version")?.split('.').map(str::parse);
-        Some(Version { major: numbers.next()?.ok()?, minor: numbers.next()?.ok()? })
-    }
-}
-
-/// A version of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version {
-    major: u32,
-    minor: u32,
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+        self.field("redis_version").and_then(Version::parse)
     }
 }
 
@@ -291,12 +261,12 @@ mod tests {
     #[test]
     fn a_single_server_needs_no_warning() {
         assert_eq!(findings(&Info(GOOD), "here", false, false).unwrap(), [""; 0]);
-        // What is not said is not held against it.
+        // Without fields there is nothing to warn of.
         assert_eq!(findings(&Info(""), "here", false, false).unwrap(), [""; 0]);
     }
 
     #[test]
-    fn an_old_server_is_told_which_version_is_needed() {
+    fn the_error_for_an_old_server_names_the_version_that_is_needed() {
         let old = GOOD.replace("7.0.15", "5.0.14");
         assert_eq!(kind(&old), ErrorKind::Unsupported);
         let error = findings(&Info(&old), "here", false, false).unwrap_err().to_string();
@@ -315,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_deserve_warnings() {
+    fn replicas_cause_warnings() {
         assert_eq!(kind(&GOOD.replace("master", "slave")), ErrorKind::Unavailable);
         let replicas = GOOD.replace("connected_slaves:0", "connected_slaves:2");
         assert_eq!(findings(&Info(&replicas), "here", false, false).unwrap().len(), 2);

@@ -1,38 +1,46 @@
-//! The scripts, and the names by which the server remembers them.
+//! The Lua scripts, each with the hash by which the server caches it.
 
 use fred::util::sha1_hash;
 
-/// A script. The server may forget it at any time; then its text is sent along.
+/// The script of [`RedisStore::fenced_write`](crate::RedisStore::fenced_write), for other software to run or to build into a
+/// script of its own:
+///
+/// ```lua
+#[doc = include_str!("../scripts/fenced_write.lua")]
+/// ```
+pub const FENCED_WRITE_SCRIPT: &str = include_str!("../scripts/fenced_write.lua");
+
+/// A script. The server may drop it from its cache at any time; the text is sent then.
 #[derive(Debug)]
 pub(crate) struct Script {
     text: String,
-    sha: String,
+    hash: String,
 }
 
 impl Script {
     fn new(parts: &[&str]) -> Self {
         let text = parts.concat();
-        let sha = sha1_hash(&text);
-        Self { text, sha }
+        let hash = sha1_hash(&text);
+        Self { text, hash }
     }
 
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    pub(crate) fn sha(&self) -> &str {
-        &self.sha
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
     }
 }
 
-/// All of them.
+/// All scripts of a store.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) acquire: Script,
     pub(crate) renew: Script,
     pub(crate) release: Script,
     pub(crate) break_lease: Script,
-    pub(crate) look: Script,
+    pub(crate) inspect: Script,
     pub(crate) fenced_write: Script,
     pub(crate) index_add: Script,
     pub(crate) index_remove: Script,
@@ -52,8 +60,8 @@ impl Scripts {
             renew: Script::new(&[RECORD, LEASE, OWNER, include_str!("../scripts/renew.lua")]),
             release: Script::new(&[RECORD, RELEASE_HELD, LEASE, OWNER, include_str!("../scripts/release.lua")]),
             break_lease: Script::new(&[RECORD, LEASE, OWNER, include_str!("../scripts/break.lua")]),
-            look: Script::new(&[RECORD, LEASE, include_str!("../scripts/look.lua")]),
-            fenced_write: Script::new(&[crate::FENCED_WRITE_SCRIPT]),
+            inspect: Script::new(&[RECORD, LEASE, include_str!("../scripts/inspect.lua")]),
+            fenced_write: Script::new(&[FENCED_WRITE_SCRIPT]),
             index_add: Script::new(&[include_str!("../scripts/index_add.lua")]),
             index_remove: Script::new(&[include_str!("../scripts/index_remove.lua")]),
             index_page: Script::new(&[include_str!("../scripts/index_page.lua")]),

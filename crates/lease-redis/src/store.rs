@@ -1,93 +1,75 @@
-//! The store: a handle on what all operations share.
+//! The store.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fred::{clients::Client, prelude::Value};
+use fred::clients::Client;
 use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, Error, ExpiryJudge, FencingToken, LeaseName, LeaseRecord,
-    LeaseStore, ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
+    AcquireRequest, Acquired, Break, Capabilities, ExpiryJudge, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+    ReleaseRequest, Released, RenewRequest, Renewed, Result, TokensSurvive, Wakeups,
 };
 
 use crate::{
-    RedisStoreOptions, STORE, WaitReplicas,
-    batch::perform,
-    call::Failure,
+    RedisStoreOptions, STORE,
     connections::Connections,
-    error::classify,
-    index::Index,
-    keys::{Keys, slot},
-    listener::Listener,
-    preflight::Preflight,
-    release::Release,
-    scripts::Scripts,
+    keys::slot,
+    listing::{self, Index},
+    operations::{self, Release, perform},
+    shared::{MAX_TTL, MIN_TTL, Shared},
 };
 
-/// The smallest ttl: the trips of a renewal must fit in.
-pub(crate) const MIN_TTL: Duration = Duration::from_millis(10);
-
-/// The largest ttl.
-pub(crate) const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
-
-/// Keeps leases in Redis or Valkey.
+/// A store that keeps leases in Redis or Valkey.
 ///
-/// Cheap to clone; clones share the connections. See the [crate's page](crate) for what it promises.
+/// Cheap to clone; clones share the connections. The [page of the crate](crate) says what it promises.
 #[derive(Clone)]
-pub struct RedisStore(pub(crate) Arc<Inner>);
+pub struct RedisStore {
+    pub(crate) shared: Arc<Shared>,
+    index: Arc<Index>,
+}
 
 impl RedisStore {
-    /// Connects to `redis://user:password@host:port/database` with the default options: see
-    /// [`RedisStoreOptions::connect`], also for Sentinel and Cluster.
+    pub(crate) fn new(options: &RedisStoreOptions, connections: Connections) -> Self {
+        let shared = Arc::new(Shared::new(options, connections));
+        Self { index: Arc::new(Index::new(Arc::clone(&shared))), shared }
+    }
+
+    /// Returns the driver's client: the application's, or the store's own. In a Cluster the store has a client for each server, and
+    /// this is one of them.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.shared.connections().client()
+    }
+
+    /// Returns the prefix of every key. The rest of a key is the lease's name, and the whole is the channel of its hints as well.
+    #[must_use]
+    pub fn key_prefix(&self) -> &str {
+        self.shared.keys().prefix()
+    }
+
+    /// Checks whether leases are safe on the server, and returns warnings: for a server with replicas, what a fail-over can lose.
+    ///
+    /// [`RedisStoreOptions::connect`] does this itself, and a store with a client of the application at its first call. Both do it
+    /// again after each reconnection, and log the warnings.
     ///
     /// # Errors
     ///
-    /// As [`RedisStoreOptions::connect`]. No error repeats the URL or the password.
+    /// * `Invalid`: the server's `maxmemory-policy` evicts keys, and `accept_eviction` is off.
+    /// * `Unsupported`: the server is too old.
+    /// * `Unavailable`: the server is a replica, or it does not answer.
+    /// * `Denied`: `wait_replicas` is set, and the user may not run `WAIT`.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is left behind when it is dropped.
-    pub async fn connect(url: &str) -> Result<Self> {
-        RedisStoreOptions::new().connect(url).await
-    }
-
-    /// Uses a client that the application has, with the default options: see [`RedisStoreOptions::with_client`].
-    ///
-    /// # Errors
-    ///
-    /// None with the default options.
-    pub fn with_client(client: Client) -> Result<Self> {
-        RedisStoreOptions::new().with_client(client)
-    }
-
-    /// The client: of the store's own, or the one that it was given. In a Cluster there is one of the store's own for each
-    /// server, and this is any of them.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        self.0.connections.client()
-    }
-
-    /// What every key begins with. The rest is the lease's name, and the same text is the channel of its hints.
-    #[must_use]
-    pub fn key_prefix(&self) -> &str {
-        self.0.keys.prefix()
-    }
-
-    pub(crate) fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+    /// Cancel safe: it only reads.
+    pub async fn check(&self) -> Result<Vec<String>> {
+        self.shared.preflight().check().await
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("place", &self.0.connections.place())
+            .field("server", &self.shared.connections().server())
             .field("key_prefix", &self.key_prefix())
             .finish_non_exhaustive()
     }
@@ -103,124 +85,48 @@ impl LeaseStore for RedisStore {
             .with_tokens_survive(TokensSurvive::new().removal().restart().data_loss())
             // With `appendonly yes` and `appendfsync always`.
             .with_grants_survive_crash(true)
-            .with_push(self.0.listener.is_some())
-            // It would take a subscription per lease.
+            .with_push(self.shared.listener().is_some())
+            // It would take a subscription for each lease.
             .with_push_to_holders(false)
             .with_remembers_last_grant(true)
-            // Measured: a third more with 32 tasks and with 256.
+            // Measured: a third more throughput with 32 tasks and with 256.
             .with_calls_at_once(4)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
-        self.0.acquire(requests).await
+        self.index.acquire(requests).await
     }
 
     async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
-        self.0.renew(requests).await
+        self.index.renew(requests).await
     }
 
     async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
-        perform(&Release, &self.0, requests).await
+        perform(&Release, &self.shared, requests).await
     }
 
     async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
-        self.0.inspect(name).await
+        operations::inspect(&self.shared, name).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        self.0.list(prefix, after, limit).await
+        listing::list(&self.shared, &self.index, prefix, after, limit).await
     }
 
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
-        self.0.break_lease(name, token, how).await
+        operations::break_lease(&self.shared, name, token, how).await
     }
 
     fn subscribe(&self, name: &LeaseName) -> Wakeups {
-        match &self.0.listener {
+        match self.shared.listener() {
             Some(listener) => listener.subscribe(name),
             None => Wakeups::never(),
         }
     }
 
-    /// In a Cluster, a number for each primary.
+    /// In a Cluster, returns a number for each primary.
     fn part_of(&self, name: &LeaseName) -> u16 {
-        let cluster = self.0.connections.cluster();
-        cluster.map_or(0, |cluster| cluster.number_of(slot(&self.0.keys.key(name))))
-    }
-}
-
-/// What all clones share.
-pub(crate) struct Inner {
-    keys: Keys,
-    scripts: Scripts,
-    connections: Arc<Connections>,
-    listener: Option<Listener>,
-    preflight: Arc<Preflight>,
-    index: Index,
-    are_hints_refused: AtomicBool,
-    options: RedisStoreOptions,
-}
-
-impl Inner {
-    pub(crate) fn new(options: &RedisStoreOptions, connections: Connections) -> Self {
-        let (keys, connections) = (Keys::new(&options.key_prefix), Arc::new(connections));
-        let listener = options.notifications.then(|| Listener::new(Arc::clone(&connections), keys.clone(), options));
-        let are_hints_refused = AtomicBool::new(false);
-        let preflight = Arc::new(Preflight::new(Arc::clone(&connections), keys.clone(), options));
-        let scripts = Scripts::new();
-        Self {
-            keys,
-            scripts,
-            connections,
-            listener,
-            preflight,
-            index: Index::default(),
-            are_hints_refused,
-            options: options.clone(),
-        }
-    }
-
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
-    pub(crate) fn scripts(&self) -> &Scripts {
-        &self.scripts
-    }
-
-    pub(crate) fn connections(&self) -> &Connections {
-        &self.connections
-    }
-
-    pub(crate) fn index(&self) -> &Index {
-        &self.index
-    }
-
-    pub(crate) fn preflight(&self) -> &Arc<Preflight> {
-        &self.preflight
-    }
-
-    pub(crate) fn wait_replicas(&self) -> Option<WaitReplicas> {
-        self.options.wait_replicas
-    }
-
-    /// They cost time only (S20), but that an operator wants to know, once.
-    pub(crate) fn hints_are_refused(&self) {
-        if self.listener.is_some() && !self.are_hints_refused.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                store = STORE,
-                place = self.connections.place(),
-                "the server refuses to tell those who wait: they poll. The user needs +publish and the channels of the prefix"
-            );
-        }
-    }
-
-    /// In milliseconds, as the scripts have it.
-    pub(crate) fn retention(&self) -> Value {
-        i64::try_from(self.options.retention.as_millis()).unwrap_or(i64::MAX).into()
-    }
-
-    pub(crate) fn error(&self, operation: &'static str, failure: Failure) -> Error {
-        classify(operation, self.connections.place(), failure)
+        let cluster = self.shared.connections().cluster();
+        cluster.map_or(0, |cluster| cluster.number_of(slot(&self.shared.keys().key(name))))
     }
 }

@@ -1,4 +1,4 @@
-//! URLs of servers.
+//! URLs of servers, and texts that describe servers without secrets.
 
 use std::net::Ipv6Addr;
 
@@ -8,17 +8,17 @@ use fred::{
 };
 use url::Url;
 
-/// What to say of a URL that cannot be read.
-pub(crate) const HOW_TO_WRITE_IT: &str = "the URL of the server cannot be read: write \
+/// The message for a URL that cannot be parsed.
+pub(crate) const HOW_TO_WRITE_IT: &str = "the URL of the server cannot be parsed: write \
     redis://user:password@host:port/database (rediss:// for TLS), \
     redis-sentinel://user:password@sentinel:port/database?sentinelServiceName=name or \
     redis-cluster://user:password@host:port, with more hosts as ?node=host:port&node=… and the special characters of the \
     user and the password percent-encoded";
 
-/// The parameters that mean something.
+/// The parameters that are supported.
 const PARAMETERS: [&str; 4] = ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
 
-/// The configuration that a URL says; nothing when it says none, or may have a password in the wrong place.
+/// Parses a URL. Returns `None` if it is not valid, or if a part of the password may be in the wrong place.
 pub(crate) fn parse(text: &str) -> Option<Config> {
     let (scheme, rest) = text.split_once("://")?;
     let kind = ["redis", "rediss", "valkey", "valkeys"].iter().find_map(|name| match scheme.strip_prefix(name)? {
@@ -27,8 +27,8 @@ pub(crate) fn parse(text: &str) -> Option<Config> {
         "-cluster" => Some(Kind::Cluster),
         _ => None,
     })?;
-    // An unencoded `/`, `?` or `#` in the password ends the host too early; the rest of the password would be taken for a
-    // database or parameters.
+    // An unencoded `/`, `?` or `#` in the password ends the host too early. The rest of the password would be parsed as a database
+    // or as parameters.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     if !authority.contains('@') && rest.contains('@') {
         return None;
@@ -41,14 +41,14 @@ pub(crate) fn parse(text: &str) -> Option<Config> {
         return None;
     }
     match kind {
-        // What another kind would read is a mistake, not to be ignored.
+        // A part that only another kind of URL has is a mistake, and is not ignored.
         Kind::Single if url.query().is_some() => None,
         Kind::Cluster if !matches!(url.path(), "" | "/" | "/0") => None,
         _ => config(url),
     }
 }
 
-/// The driver knows no addresses of IPv6, neither as a host nor as a node.
+/// Returns the driver's configuration. IPv6 addresses are parsed here: the driver does not support them in a URL.
 fn config(mut url: Url) -> Option<Config> {
     let others: Vec<Server> =
         url.query_pairs().filter(|(key, _)| key == "node").map(|(_, node)| server(&node)).collect::<Option<_>>()?;
@@ -79,7 +79,7 @@ fn config(mut url: Url) -> Option<Config> {
     Some(config)
 }
 
-/// `host:port` or `[address]:port`.
+/// Parses `host:port` or `[address]:port`.
 fn server(text: &str) -> Option<Server> {
     let (host, port) = text.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
@@ -89,7 +89,7 @@ fn server(text: &str) -> Option<Server> {
     Some(Server::new(host, port.parse().ok()?))
 }
 
-/// As it is written in a URL.
+/// Returns the address of a server as it is written in a URL.
 pub(crate) fn address(Server { host, port, .. }: &Server) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
@@ -100,7 +100,7 @@ enum Kind {
     Cluster,
 }
 
-/// What must never be repeated.
+/// Returns the passwords of a configuration, which no message may contain.
 pub(crate) fn passwords(config: &Config) -> Vec<String> {
     let of_sentinels = match &config.server {
         ServerConfig::Sentinel { password, .. } => password.clone(),
@@ -109,10 +109,10 @@ pub(crate) fn passwords(config: &Config) -> Vec<String> {
     [config.password.clone(), of_sentinels].into_iter().flatten().filter(|password| !password.is_empty()).collect()
 }
 
-/// The place that a configuration means, without secrets.
-pub(crate) fn place(config: &Config) -> String {
+/// Describes the server of a configuration for messages, without secrets.
+pub(crate) fn describe(config: &Config) -> String {
     let servers = servers(&config.server);
-    // A server that does not speak TLS is silent when it is spoken to so: the words must make one think of it.
+    // A server without TLS does not answer a client with TLS, so the message of the timeout must mention TLS.
     if config.tls.is_some() { format!("{servers} by TLS") } else { servers }
 }
 
@@ -140,7 +140,7 @@ mod tests {
     fn reads_urls_of_every_kind() {
         let config = parse("redis://app:p%40ss@db:6380/3").unwrap();
         assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("app"), Some("p@ss")));
-        assert_eq!((config.database, place(&config)), (Some(3), "the server at db:6380".to_owned()));
+        assert_eq!((config.database, describe(&config)), (Some(3), "the server at db:6380".to_owned()));
         assert!(config.tls.is_none());
         for (url, expected) in [
             ("valkey://db", "the server at db:6379"),
@@ -160,20 +160,20 @@ mod tests {
                 "\"main\", found by the sentinels at s2:26380, s1:26379",
             ),
         ] {
-            let place = place(&parse(url).unwrap());
-            assert_eq!(place, expected);
-            assert!(!place.contains("secret"));
+            let description = describe(&parse(url).unwrap());
+            assert_eq!(description, expected);
+            assert!(!description.contains("secret"));
         }
     }
 
     #[test]
-    fn an_address_of_ipv6_is_a_host_without_its_brackets() {
+    fn an_ipv6_address_is_a_host_without_its_brackets() {
         let config = parse("redis-cluster://[::1]:7001?node=[::2]:7002").unwrap();
         assert_eq!(config.server.hosts(), [Server::new("::2", 7002), Server::new("::1", 7001)]);
     }
 
     #[test]
-    fn refuses_what_may_have_a_password_in_the_wrong_place() {
+    fn a_url_that_may_have_a_password_in_the_wrong_place_is_refused() {
         for url in [
             "",
             "db:6379",

@@ -95,7 +95,7 @@ async fn certificates_of_ones_own() {
         (options.clone().with_client_certificate(client, client_key), &*url, "authority"),
         (options.clone().with_ca_certificate("no pem"), &*url, "PEM"),
         (full.clone().with_client_certificate(client, "no pem"), &*url, "PEM"),
-        (full.clone().with_client_certificate(certificates.authority(), client_key), &*url, "fit"),
+        (full.clone().with_client_certificate(certificates.authority(), client_key), &*url, "belong"),
     ] {
         let error = options.connect(url).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(word), "{word}: {error}");

@@ -5,7 +5,7 @@ use crate::Mutant;
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an answer to another call is believed (S25)",
-        file: "crates/lease-redis/src/call.rs",
+        file: "crates/lease-redis/src/connections/call.rs",
         from: "is_mine.then(||",
         to: "(is_mine || !is_mine).then(||",
     },

@@ -1,18 +1,21 @@
-//! Getting leases.
+//! Acquiring leases.
 
 use fred::prelude::Value;
 use lease_core::{
     AcquireRequest, Acquired, Claim, ErrorKind, FencingToken, Grant, LeaseName, ReleaseRequest, Released, Result,
 };
 
-use crate::{
-    answer::{Answer, granted, in_microseconds},
+use super::{
+    answer::Answer,
     batch::{Operation, perform},
-    call::Confirmed,
-    error::here,
+    record::{grant_lines, in_microseconds},
     release::Release,
+};
+use crate::{
+    connections::Confirmed,
+    error::redis_error,
     scripts::Script,
-    store::{Inner, MAX_TTL, MIN_TTL},
+    shared::{MAX_TTL, MIN_TTL, Shared},
 };
 
 pub(crate) struct Acquire;
@@ -24,40 +27,41 @@ impl Operation for Acquire {
     type Request = AcquireRequest;
     type Answer = Acquired;
 
-    fn script<'a>(&self, store: &'a Inner) -> &'a Script {
-        &store.scripts().acquire
+    fn script<'a>(&self, shared: &'a Shared) -> &'a Script {
+        &shared.scripts().acquire
     }
 
     fn name<'a>(&self, request: &'a AcquireRequest) -> &'a LeaseName {
         &request.name
     }
 
-    fn check(&self, store: &Inner, request: &AcquireRequest) -> Result<()> {
+    fn check(&self, shared: &Shared, request: &AcquireRequest) -> Result<()> {
         if !(MIN_TTL..=MAX_TTL).contains(&request.ttl) {
-            let message = format!("a ttl is between {MIN_TTL:?} and {MAX_TTL:?}, this one is {:?}", request.ttl);
-            return Err(here(ErrorKind::Invalid, Self::NAME, message));
+            let AcquireRequest { name, ttl, .. } = request;
+            let message = format!("the ttl of {name} is {ttl:?}: it must be between {MIN_TTL:?} and {MAX_TTL:?}");
+            return Err(redis_error(ErrorKind::Invalid, Self::NAME, message));
         }
-        // Longer than an attempt takes, it would be given up before it is known whether replicas have it.
-        if let Some(wait) = store.wait_replicas().filter(|wait| wait.timeout >= request.ttl / 6) {
-            let (timeout, ttl) = (wait.timeout, request.ttl);
+        // An attempt takes no longer than a sixth of the ttl, and must include the answer of the replicas.
+        if let Some(wait) = shared.wait_replicas().filter(|wait| wait.timeout >= request.ttl / 6) {
+            let (timeout, ttl, name) = (wait.timeout, request.ttl, &request.name);
             let message = format!(
-                "replicas are waited for up to {timeout:?}: that must be less than a sixth of the ttl, {ttl:?}"
+                "the timeout of wait_replicas is {timeout:?}: it must be less than a sixth of the ttl of {name}, {ttl:?}"
             );
-            return Err(here(ErrorKind::Invalid, Self::NAME, message));
+            return Err(redis_error(ErrorKind::Invalid, Self::NAME, message));
         }
         Ok(())
     }
 
-    fn said_of_all(&self, request: &AcquireRequest, into: &mut Vec<Value>) {
+    fn common_arguments(&self, request: &AcquireRequest, into: &mut Vec<Value>) {
         let announced = if request.announce { "1" } else { "" };
         into.extend([in_microseconds(request.ttl).into(), Value::from_static_str(announced)]);
     }
 
-    fn word(&self, request: &AcquireRequest) -> Option<Value> {
-        Some(granted(request).into())
+    fn own_argument(&self, request: &AcquireRequest) -> Option<Value> {
+        Some(grant_lines(request).into())
     }
 
-    fn read(&self, request: &AcquireRequest, answer: &Answer) -> Option<Acquired> {
+    fn parse(&self, request: &AcquireRequest, answer: &Answer) -> Option<Acquired> {
         if let Some(token) = answer.number() {
             let grant = |token| Grant::new(token, request.ttl);
             return FencingToken::new(token).map(grant).map(Acquired::Granted);
@@ -70,10 +74,10 @@ impl Operation for Acquire {
         }
     }
 
-    /// A grant that a fail-over may lose is given back.
+    /// Releases the grants again, because a fail-over may lose them.
     async fn unconfirmed(
         &self,
-        store: &Inner,
+        shared: &Shared,
         requests: &[&AcquireRequest],
         answers: Vec<Result<Acquired>>,
         confirmed: &Confirmed,
@@ -87,18 +91,18 @@ impl Operation for Acquire {
                 ReleaseRequest::new(Claim::new(request.name.clone(), request.holder.clone(), request.grant))
             })
             .collect();
-        let mut released = perform(&Release, store, &releases).await.into_iter();
-        let give_back = |answer: Result<Acquired>| {
+        let mut released = perform(&Release, shared, &releases).await.into_iter();
+        let unconfirmed = |(request, answer): (&&AcquireRequest, Result<Acquired>)| {
             if !is_granted(&answer) {
                 return answer;
             }
             let (kind, rest) = match released.next() {
                 Some(Ok(Released::Freed | Released::NotHeld)) => (ErrorKind::Unavailable, "it was released again"),
-                _ => (ErrorKind::Indeterminate, "it could not be released"),
+                _ => (ErrorKind::Indeterminate, "it could not be released, and expires after its ttl"),
             };
-            let message = format!("granted, but {confirmed}: {rest}");
-            Err(here(kind, Self::NAME, message))
+            let message = format!("{} was granted, but {confirmed}: {rest}", request.name);
+            Err(redis_error(kind, Self::NAME, message))
         };
-        answers.into_iter().map(give_back).collect()
+        requests.iter().zip(answers).map(unconfirmed).collect()
     }
 }

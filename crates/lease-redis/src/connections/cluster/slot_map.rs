@@ -1,4 +1,4 @@
-//! Which server of a Cluster has which slots.
+//! The slot map of a Cluster: which primary has each slot.
 
 use std::net::IpAddr;
 
@@ -8,22 +8,22 @@ use fred::{
     types::config::{Server, TlsHostMapping},
 };
 
-/// How many there are.
+/// The number of slots of every Cluster.
 const SLOTS: usize = 16384;
 
-/// Which primary has each slot.
+/// Maps each slot to its primary.
 #[derive(Debug, Clone)]
 pub(crate) struct SlotMap {
-    /// The place in `servers`, or `NOBODY`.
+    /// For each slot, the position of its primary in `servers`, or `UNASSIGNED`.
     slots: Vec<u16>,
     servers: Vec<Server>,
 }
 
-const NOBODY: u16 = u16::MAX;
+const UNASSIGNED: u16 = u16::MAX;
 
 impl Default for SlotMap {
     fn default() -> Self {
-        Self { slots: vec![NOBODY; SLOTS], servers: Vec::new() }
+        Self { slots: vec![UNASSIGNED; SLOTS], servers: Vec::new() }
     }
 }
 
@@ -34,22 +34,22 @@ impl PartialEq for SlotMap {
 }
 
 impl SlotMap {
-    /// Reads what `asked` has answered to `CLUSTER SLOTS`; nothing where that is of another shape. Certificates are compared with
-    /// the name that a server announces, or what the application says of its address.
-    pub(crate) fn read(answer: &Value, asked: &Server, names: Option<&TlsHostMapping>) -> Option<Self> {
+    /// Parses the answer of `asked` to `CLUSTER SLOTS`. The name that a server announces is the one that its certificate must have;
+    /// without one, the application's mapping of its address provides it.
+    pub(crate) fn parse(answer: &Value, asked: &Server, names: Option<&TlsHostMapping>) -> Option<Self> {
         let Value::Array(ranges) = answer else { return None };
         let mut map = Self::default();
         for range in ranges {
-            let Value::Array(words) = range else { return None };
-            let [first, last, Value::Array(primary), ..] = words.as_slice() else { return None };
+            let Value::Array(fields) = range else { return None };
+            let [first, last, Value::Array(primary), ..] = fields.as_slice() else { return None };
             let (first, last) = (first.as_u64()?, last.as_u64()?);
             if first > last || last >= SLOTS as u64 {
                 return None;
             }
-            // One that cannot be reached is like none.
+            // Slots of a server without an address stay unassigned.
             let Some(server) = server(primary, asked, names) else { continue };
-            let place = map.place_of(server);
-            map.slots[first as usize..=last as usize].fill(place);
+            let position = map.position_of(server);
+            map.slots[first as usize..=last as usize].fill(position);
         }
         Some(map)
     }
@@ -62,52 +62,52 @@ impl SlotMap {
         &self.servers
     }
 
-    /// How many slots a server has.
+    /// Returns the number of slots that a server has.
     pub(crate) fn slots_of(&self, server: &Server) -> usize {
-        let place = self.servers.iter().position(|known| known == server);
-        place.map_or(0, |place| self.slots.iter().filter(|&&slot| usize::from(slot) == place).count())
+        let position = self.servers.iter().position(|known| known == server);
+        position.map_or(0, |position| self.slots.iter().filter(|&&slot| usize::from(slot) == position).count())
     }
 
-    /// The same server, as the map has it: with the name that is in its certificate.
-    pub(crate) fn known(&self, server: Server) -> Server {
+    /// Returns the server as it is in the map, with the name that its certificate must have.
+    pub(crate) fn with_certificate_name(&self, server: Server) -> Server {
         self.servers.iter().find(|known| **known == server).cloned().unwrap_or(server)
     }
 
-    /// How many slots somebody has.
+    /// Returns the number of slots that have a primary.
     pub(crate) fn covered(&self) -> usize {
-        self.slots.iter().filter(|&&place| place != NOBODY).count()
+        self.slots.iter().filter(|&&position| position != UNASSIGNED).count()
     }
 
     pub(crate) fn is_complete(&self) -> bool {
         self.covered() == SLOTS
     }
 
-    /// A server has said that another one has this slot.
-    pub(crate) fn moved(&mut self, slot: u16, server: Server) {
-        let place = self.place_of(server);
+    /// Assigns a slot to another server.
+    pub(crate) fn assign(&mut self, slot: u16, server: Server) {
+        let position = self.position_of(server);
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            *slot = place;
+            *slot = position;
         }
     }
 
-    fn place_of(&mut self, server: Server) -> u16 {
+    fn position_of(&mut self, server: Server) -> u16 {
         let at = self.servers.iter().position(|known| *known == server).unwrap_or_else(|| {
             self.servers.push(server);
             self.servers.len() - 1
         });
         // There are never more servers than slots.
-        u16::try_from(at).unwrap_or(NOBODY)
+        u16::try_from(at).unwrap_or(UNASSIGNED)
     }
 }
 
-/// `host or nothing, port, id, further names`: the host is the one by which the Cluster wants it to be known.
-fn server(words: &[Value], asked: &Server, names: Option<&TlsHostMapping>) -> Option<Server> {
-    let [host, port, more @ ..] = words else { return None };
+/// Parses `host or null, port, id, further names`. The host is the one that the Cluster prefers.
+fn server(fields: &[Value], asked: &Server, names: Option<&TlsHostMapping>) -> Option<Server> {
+    let [host, port, more @ ..] = fields else { return None };
     let further = more.get(1).map(further_names).unwrap_or_default();
-    let called = |name: &str| further.iter().find(|(key, _)| **key == *name).map(|(_, name)| name.clone());
+    let further_name = |name: &str| further.iter().find(|(key, _)| **key == *name).map(|(_, name)| name.clone());
     let host = match text(host) {
-        // It is to be known by a name, and has none.
-        Some(host) if &*host == "?" => called("ip")?,
+        // The Cluster prefers names, and this server announces none.
+        Some(host) if &*host == "?" => further_name("ip")?,
         Some(host) if !host.is_empty() => host,
         _ => asked.host.clone(),
     };
@@ -118,20 +118,20 @@ fn server(words: &[Value], asked: &Server, names: Option<&TlsHostMapping>) -> Op
         TlsHostMapping::Custom(mapping) => mapping.map(address, &asked.host).map(Str::from),
         TlsHostMapping::None => None,
     };
-    let tls_server_name = address.and_then(|address| called("hostname").or_else(|| mapped(&address)));
+    let tls_server_name = address.and_then(|address| further_name("hostname").or_else(|| mapped(&address)));
     Some(Server { host, port, tls_server_name })
 }
 
-/// Alternating keys and names, or a map of them.
-fn further_names(words: &Value) -> Vec<(Str, Str)> {
+/// Parses alternating keys and names, or a map of them.
+fn further_names(names: &Value) -> Vec<(Str, Str)> {
     let named = |(_, name): &(Str, Str)| !name.is_empty();
-    match words {
+    match names {
         Value::Map(names) => {
             let pairs = names.iter().filter_map(|(key, name)| Some((key.as_bytes_str()?, text(name)?)));
             pairs.filter(named).collect()
         }
-        Value::Array(words) => {
-            let pairs = words.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
+        Value::Array(names) => {
+            let pairs = names.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
             pairs.filter(named).collect()
         }
         _ => Vec::new(),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn read(ranges: Vec<Value>) -> Option<SlotMap> {
-        SlotMap::read(&array(ranges), &Server::new("asked", 1), None)
+        SlotMap::parse(&array(ranges), &Server::new("asked", 1), None)
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_known_by_the_name_that_the_cluster_prefers() {
+    fn a_server_has_the_name_that_the_cluster_prefers() {
         let names = |key: &str, name: &str| array([Value::from(key), name.into()]);
         for (primary, host, certificate) in [
             (node("10.0.0.1", 1, array([])), "10.0.0.1", None),
@@ -199,24 +199,24 @@ mod tests {
         }
         let address = range(0, 1, node("10.0.0.1", 1, array([])));
         let names = Some(&TlsHostMapping::DefaultHost);
-        let map = SlotMap::read(&array([address]), &Server::new("asked", 1), names).unwrap();
+        let map = SlotMap::parse(&array([address]), &Server::new("asked", 1), names).unwrap();
         assert_eq!(map.server_of(0).unwrap().tls_server_name.as_deref(), Some("asked"));
     }
 
     #[test]
-    fn a_slot_that_has_moved_is_elsewhere() {
+    fn a_slot_can_be_assigned_to_another_server() {
         let mut map = read(vec![range(0, 16383, node("a", 1, array([])))]).unwrap();
         let before = map.clone();
-        map.moved(7, Server::new("b", 2));
+        map.assign(7, Server::new("b", 2));
         assert_eq!((map.server_of(7), map.server_of(8)), (Some(&Server::new("b", 2)), Some(&Server::new("a", 1))));
         assert!(map != before);
-        map.moved(7, Server::new("a", 1));
+        map.assign(7, Server::new("a", 1));
         assert!(map == before);
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_none() {
-        assert!(SlotMap::read(&Value::Null, &Server::new("asked", 1), None).is_none());
+    fn an_answer_of_another_shape_is_refused() {
+        assert!(SlotMap::parse(&Value::Null, &Server::new("asked", 1), None).is_none());
         for range in [Value::Null, array([]), array([Value::from(0), 1.into()]), range(5, 4, node("a", 1, array([])))] {
             assert!(read(vec![range]).is_none());
         }

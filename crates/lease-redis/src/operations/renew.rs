@@ -1,18 +1,16 @@
-//! Extending leases.
+//! Renewing leases.
 
 use std::time::Duration;
 
 use fred::prelude::Value;
 use lease_core::{ErrorKind, LeaseName, RenewRequest, Renewed, Result};
 
-use crate::{
-    answer::{Answer, in_microseconds, metadata_text, owner},
+use super::{
+    answer::Answer,
     batch::Operation,
-    call::Confirmed,
-    error::here,
-    scripts::Script,
-    store::Inner,
+    record::{in_microseconds, metadata_text, owner},
 };
+use crate::{connections::Confirmed, error::redis_error, scripts::Script, shared::Shared};
 
 pub(crate) struct Renew;
 
@@ -22,15 +20,15 @@ impl Operation for Renew {
     type Request = RenewRequest;
     type Answer = Renewed;
 
-    fn script<'a>(&self, store: &'a Inner) -> &'a Script {
-        &store.scripts().renew
+    fn script<'a>(&self, shared: &'a Shared) -> &'a Script {
+        &shared.scripts().renew
     }
 
     fn name<'a>(&self, request: &'a RenewRequest) -> &'a LeaseName {
         &request.claim.name
     }
 
-    fn said_of_all(&self, request: &RenewRequest, into: &mut Vec<Value>) {
+    fn common_arguments(&self, request: &RenewRequest, into: &mut Vec<Value>) {
         let (revision, metadata) = match &request.metadata {
             Some(update) => (update.revision.to_string().into(), metadata_text(&update.metadata).into()),
             None => (Value::from_static_str(""), Value::from_static_str("")),
@@ -38,32 +36,32 @@ impl Operation for Renew {
         into.extend([in_microseconds(request.ttl).into(), revision, metadata]);
     }
 
-    fn word(&self, request: &RenewRequest) -> Option<Value> {
+    fn own_argument(&self, request: &RenewRequest) -> Option<Value> {
         Some(owner(request.claim.grant, &request.claim.holder).into())
     }
 
-    fn read(&self, _request: &RenewRequest, answer: &Answer) -> Option<Renewed> {
+    fn parse(&self, _request: &RenewRequest, answer: &Answer) -> Option<Renewed> {
         match answer.number() {
             Some(left) => Some(Renewed::Extended { remaining: Duration::from_micros(left) }),
             None => answer.loss().map(Renewed::Lost),
         }
     }
 
-    /// A successor of the primary may not have it: the old deadline stays (S8).
+    /// After a fail-over the renewal may be lost, so the old deadline stays (S8).
     async fn unconfirmed(
         &self,
-        _store: &Inner,
-        _requests: &[&RenewRequest],
+        _shared: &Shared,
+        requests: &[&RenewRequest],
         answers: Vec<Result<Renewed>>,
         confirmed: &Confirmed,
     ) -> Vec<Result<Renewed>> {
-        let doubt = |answer| match answer {
+        let unconfirmed = |(request, answer): (&&RenewRequest, _)| match answer {
             Ok(Renewed::Extended { .. }) => {
-                let message = format!("renewed, but {confirmed}");
-                Err(here(ErrorKind::Indeterminate, Self::NAME, message))
+                let message = format!("{} was renewed, but {confirmed}: the old deadline stays", request.claim.name);
+                Err(redis_error(ErrorKind::Indeterminate, Self::NAME, message))
             }
             answer => answer,
         };
-        answers.into_iter().map(doubt).collect()
+        requests.iter().zip(answers).map(unconfirmed).collect()
     }
 }

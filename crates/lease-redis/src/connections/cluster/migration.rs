@@ -1,17 +1,17 @@
-//! To which servers of a Cluster one is moving slots.
+//! The servers of a Cluster to which another one is moving slots.
 
 use std::collections::HashMap;
 
 use fred::types::config::Server;
 
-/// Reads what a server has answered to `CLUSTER NODES`: those that have keys of its slots already, perhaps before they have a slot
-/// of their own.
-pub(crate) fn heirs(answer: &str) -> Vec<Server> {
+/// Parses the answer of a server to `CLUSTER NODES`. Returns the servers to which it is moving slots: they have keys of these
+/// already, perhaps before they have a slot of their own.
+pub(crate) fn migration_targets(answer: &str) -> Vec<Server> {
     let (mut addresses, mut ids) = (HashMap::new(), Vec::new());
     for line in answer.lines() {
-        // `id ip:port@bus,hostname flags primary ping pong epoch link`, and slots: `[77->-id]` is one that moves away.
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [id, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
+        // `id ip:port@bus,hostname flags primary ping pong epoch link`, and slots: `[77->-id]` is one that is being moved away.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [id, address, flags, _, _, _, _, _, slots @ ..] = fields.as_slice() else { continue };
         addresses.insert(*id, *address);
         if flags.split(',').any(|flag| flag == "myself") {
             let moving = slots.iter().filter_map(|slot| slot.strip_prefix('[')?.strip_suffix(']')?.split_once("->-"));
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_where_slots_are_moving_to() {
+    fn finds_the_servers_to_which_slots_are_moving() {
         let nodes = "\
             aa 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-5460 [77->-bb] [78->-bb] [79-<-cc] [80->-dd] [81->-ee]\n\
             bb ::1:7002@17002,b.example master - 0 1 2 connected\n\
@@ -45,10 +45,10 @@ mod tests {
             dd 127.0.0.1:7004@17004,,tls-port=0 slave aa 0 1 1 connected\n\
             ee :0@0 master,noaddr - 0 1 1 disconnected\n\
             \n";
-        let servers = heirs(nodes);
+        let servers = migration_targets(nodes);
         assert_eq!(servers, [Server::new("::1", 7002), Server::new("127.0.0.1", 7004)]);
         assert_eq!(servers[0].tls_server_name.as_deref(), Some("b.example"));
         assert!(servers[1].tls_server_name.is_none());
-        assert!(heirs("").is_empty() && heirs("nonsense").is_empty());
+        assert!(migration_targets("").is_empty() && migration_targets("nonsense").is_empty());
     }
 }
