@@ -1,7 +1,8 @@
--- Grants names that are free. One attempt each; never waits.
+-- Grants leases whose names are free. One attempt for each key; never waits.
 --
 -- ARGV: retention in ms; ttl in microseconds, '1' to announce the grant or ''; for each key: the lines from the state on.
--- Answers, after the tag, one each: the token of a new grant {granted, token, microseconds left} {held, …} {spent} {error, message}.
+-- Returns the tag, and for each key: the token of a new grant, {granted, token, remaining microseconds}, {held, …}, {spent} or
+-- {error, message}.
 
 return each(2, function(key, grant, ttl, announced)
   local token, token_text = now, now_text
@@ -10,8 +11,8 @@ return each(2, function(key, grant, ttl, announced)
     local lease = parse(key, record)
     local own_nonce, holder = string.match(grant, '^h\n(%x+)\n([^\n]*)')
     if lease.nonce == own_nonce and lease.holder == holder then
-      -- The same attempt again: its own grant with what is left of it, or nothing any more (S13). Never more than the ttl, as in
-      -- renew.lua.
+      -- The same attempt again: returns its own grant with the remaining time, or that it was spent (S13). Never more than the
+      -- ttl, as in renew.lua.
       if lease.state == 'h' and lease.live then
         return {'granted', lease.token, text(math.min(lease.expires - now, tonumber(lease.ttl)))}
       end
@@ -20,7 +21,7 @@ return each(2, function(key, grant, ttl, announced)
     if lease.live and not (lease.state == 'r' and lease.reserved == holder) then
       return describe(lease)
     end
-    -- Above the last one, and above what a lost record can have had (S9, S10).
+    -- Greater than the last token, and than any token of a record that was lost (S9, S10).
     token = math.max(lease.token + 1, now)
     if token > 9007199254740991 then
       error({err = 'NOTALEASE there are no greater tokens for the key ' .. key})

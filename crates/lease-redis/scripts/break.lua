@@ -1,8 +1,8 @@
--- An administrator ends the grant with this token, whoever owns it (S22).
+-- Ends the grant with this token, whoever its holder is, for an administrator (S22).
 --
 -- ARGV: retention in ms; 'now' or 'afterexpiry'; for each key: token.
--- Answers, after the tag: 1 where it is freed, 0 where it was not held, 2 where it had been ended before, 3 where it is
--- freed and the hint was refused, or {error, message}.
+-- Returns the tag, and for each key: 1 if the grant was ended, 0 if it was not held, 2 if it had been ended before, 3 if it was
+-- ended and the hint was refused, or {error, message}.
 
 return each(1, function(key, token, how)
   local record = call('GET', key)
@@ -13,7 +13,7 @@ return each(1, function(key, token, how)
   if not lease.live or how ~= 'now' and lease.state ~= 'h' then
     return lease.state == 'h' and 0 or 2
   end
-  -- A release stays a release: only what it kept blocked is freed.
+  -- A released grant stays released: only the time for which the name is blocked ends.
   lease.state = lease.state == 'h' and 'b' or lease.state
   local expires, kept = after(how == 'now' and 0 or lease.expires - now)
   write(key, lease.expires, 'SET', key, record_of(lease, expires), 'PX', kept)

@@ -1,10 +1,10 @@
 -- Writes a value unless a greater token has written before (the resource's side of S9).
 --
--- KEYS: the resource, a hash. ARGV: the fencing token, the value, and a tag of the call, if the caller wants one.
--- Answers 1 when it was written, 0 when the token is too old; with a tag, {tag, 1 or 0}, so that the answer cannot be taken
--- for that to another call (S25).
+-- KEYS: the resource, a hash. ARGV: the fencing token, the value, and optionally a tag of the call.
+-- Returns 1 if the value was written, 0 if the token is too old. With a tag, returns {tag, 1 or 0}, so that the answer cannot be
+-- taken for the answer to another call (S25).
 --
--- Tokens are below 2^53, which Lua compares exactly.
+-- Tokens are below 2^53, so that Lua compares them exactly.
 
 local seen = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local is_written = tonumber(ARGV[1]) < seen and 0 or 1

@@ -1,15 +1,15 @@
--- A page of the index, and since when everybody who grants leases may be taken to write into it, by the clock of its server.
+-- Returns a page of the index.
 --
--- KEYS: the index. ARGV: from where on and up to where, as ZRANGEBYLEX has it; how many; the tag.
--- Answers the tag, what time it is and when it began, in seconds since 1970, and the names.
+-- KEYS: the index. ARGV: minimum and maximum, as for ZRANGEBYLEX; limit; the tag.
+-- Returns the tag, the time and the time of the index's creation by the server's clock in seconds since 1970, and the names.
 
 local index, clock = KEYS[1], redis.call('TIME')
--- Nothing has this name. A replica refuses even that, and is not believed (S19).
+-- No member has this name, so this changes nothing. A replica refuses it, and is not believed (S19).
 redis.call('ZREM', index, '')
 local mark = redis.call('ZRANGEBYLEX', index, '[\0', '(\1', 'LIMIT', 0, 1)[1]
 if not mark then
   mark = '\0' .. clock[1]
-  -- Where there is no memory for it, the index is as new at the next time.
+  -- Without memory for it, the index is created by a later call.
   redis.pcall('ZADD', index, 0, mark)
 end
 local page = redis.call('ZRANGEBYLEX', index, ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])

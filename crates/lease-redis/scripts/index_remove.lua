@@ -1,4 +1,6 @@
--- KEYS: the index. ARGV: names; the tag. Answers the tag.
+-- Removes names from the index.
+--
+-- KEYS: the index. ARGV: names; the tag. Returns the tag.
 
 redis.call('ZREM', KEYS[1], unpack(ARGV, 1, #ARGV - 1))
 return {ARGV[#ARGV]}

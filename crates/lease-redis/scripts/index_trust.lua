@@ -1,6 +1,6 @@
--- From now on the index knows all names: it is marked as one that has been there for ever.
+-- Marks the index as complete, by a creation at time 0.
 --
--- KEYS: the index. ARGV: the tag. Answers the tag.
+-- KEYS: the index. ARGV: the tag. Returns the tag.
 
 local mark = redis.call('ZRANGEBYLEX', KEYS[1], '[\0', '(\1', 'LIMIT', 0, 1)[1]
 if mark then

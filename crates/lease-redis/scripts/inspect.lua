@@ -1,6 +1,8 @@
--- Who holds the leases at these keys now. Changes nothing.
+-- Returns the state of leases. Changes nothing.
 --
--- Answers, after the tag, one each: {held, …} {over, for how many microseconds, when it was granted} {gone} {error, message}.
+-- ARGV: retention in ms.
+-- Returns the tag, and for each key: {held, …}, {over, microseconds since it ended, when it was granted}, {gone} if there is no
+-- record, or {error, message}.
 
 return each(0, function(key)
   local record = call('GET', key)

@@ -1,34 +1,37 @@
--- Put in front of every script that works with leases. One string is one lease, KEYS are their names with the prefix. Its lines:
+-- Precedes every script that works with leases. KEYS are the names of leases with the prefix. Each holds one record, a string
+-- with these lines:
 --
 --   token      of the last grant; it outlives the grant by the retention (S9)
 --   acquired   microseconds since 1970, by this server's clock
---   expires    as well (S3)
+--   expires    the same (S3)
 --   state      h held, r released, b broken
---   nonce      of the last grant, and
---   holder     whose it is or was (S11, S13)
---   reserved   who may have it before it expires, after a release
+--   nonce      of the last grant (S13)
+--   holder     of the last grant (S11)
+--   reserved   the holder that may acquire it before it expires, after a release
 --   ttl        of the grant, in microseconds
---   revision   which change of the metadata it is
---   metadata   what its holder says of itself
+--   revision   of the metadata
+--   metadata   of the holder
 --
--- The first three lines have 16 characters each, the fourth 1 and the nonce 32, so that most questions are answered by a look at
--- the right place. The lines from the state to the holder are sent by whoever owns the grant, as one text: the owner. An
--- acquire sends all lines from the state on.
+-- The first three lines have 16 characters each, the fourth 1 and the nonce 32, so that most checks read a fixed position. The
+-- lines from the state to the holder identify a grant. They are sent as one argument, the owner. An acquire sends all lines
+-- from the state on.
 --
--- The last of ARGV is the call's tag, and the first of the answers: so they cannot be taken for those of another call (S25).
+-- The last of ARGV is the tag of the call, and the first of the answers, so that they cannot be taken for the answers to another
+-- call (S25).
 --
--- The key's own expiry only clears it away. Numbers are text: an integer below 2^53 is exact in Lua, and the 16 digits keep it
--- so. Two such texts compare as their numbers do, and faster.
+-- The expiry of the key only removes it. Numbers are stored as text: Lua has integers below 2^53 exactly, and 16 digits keep them
+-- exact. Two such texts compare as their numbers do, and faster.
 --
--- Nearly every acquire finds the name free, and nearly every release its own grant. They are done by straight code right behind
--- this; for the rest follows lease.lua. A function costs more to make than to call, and a script makes its functions at each call.
+-- Nearly every acquire finds the name free, and nearly every release its own grant. Straight code right behind this file does
+-- these; lease.lua follows for the rest. Creating a function costs more than calling it, and a script creates its functions at
+-- each call.
 
 local call, try, sub = redis.call, redis.pcall, string.sub
 local tag = ARGV[#ARGV]
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
--- In two halves, which is three times as fast as '%016.0f', and exact as well.
+-- Formats a number with 16 digits. In two halves, which is three times as fast as '%016.0f', and exact as well.
 local function text(number)
   local low = number % 100000000
   return string.format('%08d%08d', (number - low) / 100000000, low)
@@ -36,9 +39,9 @@ end
 
 local now_text = text(now)
 
--- The tag, and one answer for each key; false where there is none yet.
+-- The tag, and one answer for each key; false if there is none yet.
 local answers = {tag}
 
--- Whether anything was written. Only a server that may write does so.
+-- Whether a key was written, which shows that the server is a primary.
 local has_written = false
 

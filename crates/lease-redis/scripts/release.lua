@@ -1,19 +1,19 @@
--- Ends grants for their owners, and tells those who wait (L1). Keeps the token and the nonce (S9, S13).
+-- Ends grants for their owners, and publishes hints to waiters (L1). Keeps the token and the nonce (S9, S13).
 --
--- ARGV: retention in ms; microseconds to stay blocked, holder for whom it is reserved or ''; for each key: owner.
--- Answers, after the tag, one each: 1 where it is freed, 0 where it was not held, 2 where it had been released before, 3 where
--- it is freed and the hint was refused, or {error, message}.
+-- ARGV: retention in ms; microseconds for which the name stays blocked, holder for whom it is reserved or ''; for each key:
+-- owner. Returns the tag, and for each key: 1 if the grant was ended, 0 if it was not held, 2 if it had been released before, 3
+-- if it was ended and the hint was refused, or {error, message}.
 
 return each(2, function(key, owner, hold, reserved)
   local record = call('GET', key)
   if not record then
     return 0
   end
-  -- Only its owner's, and only while it is in force (S11). A broken grant is its owner's no more (S22).
+  -- Only the owner's own grant, and only while it is in force (S11). A broken grant has no owner any more (S22).
   if not is_held_by(owner, record) then
-    -- Somebody else's text is an error.
+    -- A value of other software is an error.
     local lease = parse(key, record)
-    record = put_in_place(owner, lease)
+    record = normalized(owner, lease)
     if not record then
       return lease.state == 'r' and owner == owner_of(lease) and 2 or 0
     end

@@ -1,7 +1,7 @@
--- Extends grants for their owners. Never revives, never shortens, never changes a token (S7).
+-- Renews grants for their owners. Never revives one, never shortens one, never changes a token (S7).
 --
 -- ARGV: retention in ms; ttl in microseconds, revision or '', metadata; for each key: owner.
--- Answers, after the tag, one each: microseconds left {lost, reason} {taken, holder, token} {error, message}.
+-- Returns the tag, and for each key: the remaining microseconds, {lost, reason}, {taken, holder, token} or {error, message}.
 
 local REASONS = {h = 'expired', r = 'released', b = 'broken'}
 
@@ -15,7 +15,7 @@ return each(3, function(key, owner, ttl, revision, metadata)
     if owner ~= owner_of(lease) then
       return {'taken', lease.holder, lease.token}
     end
-    record = put_in_place(owner, lease)
+    record = normalized(owner, lease)
     if not record then
       return {'lost', REASONS[lease.state]}
     end
@@ -31,8 +31,7 @@ return each(3, function(key, owner, ttl, revision, metadata)
     end
   end
   write(key, now + left, 'SET', key, renewed, 'PX', kept)
-  -- Never more than the ttl: what goes beyond it comes from a clock that was set back, and will not be true any more when that is
-  -- set right.
+  -- Never more than the ttl: more remaining time comes from a clock that was set back, and vanishes when the clock is corrected.
   local longest = tonumber(ttl)
   if left > longest then
     longest = math.max(longest, tonumber(parse(key, record).ttl))

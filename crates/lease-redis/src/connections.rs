@@ -5,8 +5,9 @@
 //! after a call was abandoned or timed out, a `PING` is sent behind it, and if that is not answered either, the driver is made to
 //! reconnect (S24).
 //!
-//! The order of answers is not trusted (S25). Each call has a tag that comes back with its answer, and a connection is replaced when
-//! it gives an answer to the wrong call. An error of the server has no tag, so the call is repeated, and a second error is believed.
+//! The order of answers is not trusted (S25). Each call has a tag that comes back with its answer, and a connection is replaced
+//! when it gives an answer to the wrong call. An error of the server has no tag, so the call is repeated, and a second error is
+//! believed.
 //!
 //! `connections` chooses a connection, `send` sends one command, `slots` finds the server of a slot, `run` runs a script with its
 //! repetitions, and `open` connects.
@@ -112,8 +113,8 @@ impl Connections {
         }
     }
 
-    /// Returns a connection for a call: one of the borrowed ones in turn, those that are connected first. In a Cluster, returns one
-    /// to any of the configured servers.
+    /// Returns a connection for a call: one of the borrowed ones in turn, those that are connected first. In a Cluster, returns
+    /// one to any of the configured servers.
     pub(crate) fn pick(&self) -> Arc<Connection> {
         let seeds;
         let connections = match &self.kind {

@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    /// Every kind of the driver's errors, where it is not a reply of the server: its meaning for a write that may have been sent, for
-    /// a read, and while connecting.
+    /// Every kind of the driver's errors, where it is not a reply of the server: its meaning for a write that may have been
+    /// sent, for a read, and while connecting.
     #[test]
     fn every_error_of_the_driver_has_its_kind() {
         for (kind, write, read, connecting) in [

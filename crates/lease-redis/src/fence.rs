@@ -12,9 +12,9 @@ impl RedisStore {
     /// Writes a value that a lease protects, unless a holder with a **greater** token has written it before. So a holder that was
     /// paused and wakes up too late changes nothing.
     ///
-    /// The resource is a hash at `key`, without the store's prefix, with the fields `value` and `fence`, the greatest token that has
-    /// written. Read it by `HGET key value`. Use one lease for one resource: tokens of different leases cannot be compared. The
-    /// fence is as durable as the key, which must not expire or be evicted while old holders may wake up.
+    /// The resource is a hash at `key`, without the store's prefix, with the fields `value` and `fence`, the greatest token
+    /// that has written. Read it by `HGET key value`. Use one lease for one resource: tokens of different leases cannot be
+    /// compared. The fence is as durable as the key, which must not expire or be evicted while old holders may wake up.
     ///
     /// ```no_run
     /// # use lease_core::{FencingToken, Result};
@@ -29,7 +29,8 @@ impl RedisStore {
     /// # Errors
     ///
     /// * `Lost`: a greater token has written; nothing was changed.
-    /// * `Invalid`: the key holds a value of another type, or the token is greater than 2^53 - 1, which no token of this store is.
+    /// * `Invalid`: the key holds a value of another type, or the token is greater than 2^53 - 1, which no token of this store
+    ///   is.
     /// * Any other kind, as every operation of the store. The write may be repeated.
     ///
     /// # Cancel safety

@@ -1,4 +1,4 @@
-//! Leases in Redis or Valkey: a provider of [`lease_core`], on [`fred`].
+//! Leases in Redis or Valkey: a provider of [`lease_core`], on the driver [`fred`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -10,103 +10,110 @@
 //! let store = RedisStore::connect("redis://user:password@redis.example:6379/0").await?;
 //! let client = LeaseClient::new(store.clone());
 //! let lease = client.acquire("nightly-report", LeaseOptions::new(Duration::from_secs(30))).await?;
-//! // Data in Redis: refused, once a later holder has written.
+//! // Data in Redis: refused if a later holder has written.
 //! store.fenced_write("reports:today", "done", lease.token()).await?;
 //! lease.release().await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! One server, Sentinel and Cluster, from Redis 6.0 on, and Valkey. TLS by rustls. By URL ([`RedisStoreOptions::connect`]), or
-//! with the application's own client or pool ([`RedisStoreOptions::with_client`]).
+//! Supports a single server, Sentinel and Cluster, from Redis 6.0 on, and Valkey, with TLS by rustls. A store connects by URL
+//! ([`RedisStoreOptions::connect`]), or uses the application's own client or pool ([`RedisStoreOptions::with_client`]).
 //!
 //! # What a fail-over can lose
 //!
-//! Redis replicates **after** it has answered. So:
+//! Redis replicates **after** it has answered. Therefore:
 //!
-//! * The last grants, renewals and releases before a fail-over may be unknown to the new primary. A lease that its holder
-//!   still believes in may be granted again.
-//! * A primary that is cut off from its replicas goes on granting, beside its successor, until it notices.
-//! * A server without `appendonly yes` that crashes has forgotten everything; with `appendfsync everysec`, the last second;
-//!   with `appendonly yes` and `appendfsync always`, nothing that it has answered.
-//! * A server whose `maxmemory-policy` evicts keys may forget any lease at any time: [`RedisStoreOptions::connect`] refuses it.
+//! * The new primary may lack the last grants, renewals and releases before a fail-over. It may then grant a lease that its
+//!   holder still holds.
+//! * A primary that is cut off from its replicas continues to grant leases, beside the new primary, until it detects this.
+//! * A server without `appendonly yes` that crashes loses everything. With `appendfsync everysec` it loses the last second; with
+//!   `appendonly yes` and `appendfsync always`, nothing that it has answered.
+//! * A server whose `maxmemory-policy` evicts keys may lose any lease at any time. [`RedisStoreOptions::connect`] refuses it.
 //!
-//! In each case **two holders** may exist until the first one's deadline. What still holds is the order of their tokens: a
-//! token is the server's clock in microseconds, or one more than the last (S10), so that the later holder has the greater one,
-//! as long as the servers' clocks agree better than the time between the two grants. Send the token with every write, and let
-//! the resource refuse smaller ones: [`RedisStore::fenced_write`] does it for data in Redis; for a database it is
-//! `UPDATE … SET fence = $token WHERE id = … AND fence <= $token`.
+//! In each case **two holders** may exist until the deadline of the first one. The order of their tokens still holds: a token
+//! is the server's clock in microseconds, or one more than the last token (S10). So the later holder has the greater token, if
+//! the servers' clocks differ by less than the time between the two grants. Send the token with every write, and let the
+//! resource refuse smaller tokens. [`RedisStore::fenced_write`] does this for data in Redis; for a database, use `UPDATE … SET
+//! fence = $token WHERE id = … AND fence <= $token`.
 //!
 //! Set `min-replicas-to-write` and `min-replicas-max-lag` on the servers, and
-//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas) here: grants and renewals then count only when replicas have them,
-//! and a primary that is cut off grants nothing that counts. It narrows the gap. It is no consensus: a replica that lags may be
-//! promoted all the same, and while replicas are away, no lease can be had or kept. Where that is not enough, keep leases in
-//! PostgreSQL or etcd.
+//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas) in the options. Grants and renewals then count only if replicas
+//! have confirmed them, and a primary that is cut off grants nothing that counts. This narrows the gap, but it is not
+//! consensus: a replica that lags may still be promoted, and while replicas are unreachable, no lease can be acquired or
+//! renewed. If that is not enough, keep leases in PostgreSQL or etcd.
 //!
-//! Whether a lease has expired is judged by the server's wall clock (`TIME`). If that jumps, expiry jumps with it.
+//! The server's wall clock (`TIME`) decides whether a lease has expired. If it jumps, expiry jumps with it.
 //!
 //! # What is in the database
 //!
-//! One string for each name, at the prefix and the name, byte for byte. It stays for a
-//! [retention](RedisStoreOptions::retention) after the lease has ended, at least, so that tokens rise and nonces stay spent.
-//! Besides, one sorted set at the prefix and ` index`, with the names of what is in force and some that have just been: a hint, by
-//! which a list finds them. It may be deleted at any time.
+//! Each lease is one string, whose key is the prefix followed by the name, byte for byte. It stays for at least the
+//! [retention](RedisStoreOptions::retention) after the lease has ended, so that tokens rise and nonces stay spent. To read one:
 //!
 //! ```console
 //! $ redis-cli --raw GET app-runtime-leases:nightly-report
 //! ```
 //!
-//! Each operation is one script for many names, sent by its hash. In Cluster every name has its own place, and a batch becomes
-//! a script for each slot, sent together; nothing depends on hash tags. [`LeaseStore::list`](lease_core::LeaseStore::list), by
-//! which elections look for candidates as well, asks for the names of the index and their records. In an upgrade, processes of a
-//! version before do not write into it: if there are leases from before the index, it is believed a day after it began. Until then, and
-//! for a user without the rights to it, a list walks over the whole database with `SCAN` for each page. Where a fail-over has lost a
-//! part of the index, a list lacks those names until renewals have written them in again: seventeen of them at the most.
+//! The index is a sorted set, whose key is the prefix followed by ` index`. It has the names of the leases in force and of some
+//! that have ended recently. It is a hint, by which a list finds them, and may be deleted at any time.
+//!
+//! Each operation is one script for many names, called by its hash. In a Cluster every name has its own slot; a batch is one
+//! script call for each slot, all sent together. Nothing depends on hash tags.
+//!
+//! [`LeaseStore::list`](lease_core::LeaseStore::list), by which elections find candidates as well, reads names from the index,
+//! and then their records. In two cases it scans the whole database with `SCAN` for each page instead: for a user who lacks the
+//! rights to the index, and after an upgrade from a version without the index, if there are leases from before it. Because
+//! processes of the earlier version do not add names, the index is then used a day after its creation. If a fail-over has lost
+//! a part of the index, a list lacks those names until renewals have added them again, which takes at most seventeen of them.
 //!
 //! # Connections
 //!
-//! All commands of a runtime share one connection, and all its waiters one more, which the first of them opens; both end with
-//! the runtime. A call that is abandoned does not spoil its connection: answers are paired with commands in their order, and an
-//! answer that nobody waits for is thrown away. What is replaced is a connection that **hangs**: a `PING` is sent behind an
-//! abandoned call, and if that is not answered in half a second either, the client connects anew (S24). Nothing is sent before
-//! there is a connection, so that what is given up during an outage has not happened; within the milliseconds in which an outage
-//! is not noticed yet, it may be delivered afterwards, and is then released by its caller or gone after its ttl (S15).
+//! All commands of a runtime share one connection. Its waiters share another one, which the first waiter opens. Both end with the
+//! runtime.
 //!
-//! A server that has become a replica is left at once, by a client of the application after a second, and so is a connection that
-//! gives the answer to one call to another one (S25): each call has a tag that comes back with its answer. After a fail-over, calls that were refused are made again at the
-//! new primary, and waiters hear of releases from there. A replica is never believed, whatever it answers (S19).
+//! An abandoned call does not harm its connection: answers are paired with commands in their order, and the answer of an
+//! abandoned call is dropped. A connection that **hangs** is replaced: a `PING` is sent behind each abandoned call, and if it
+//! is not answered within half a second, the client reconnects (S24). Nothing is sent before there is a connection, so a call
+//! that is given up during an outage was not executed. A call in the milliseconds before an outage is detected may be delivered
+//! afterwards; its caller then releases the grant, or it expires after its ttl (S15).
 //!
-//! When the memory of the server is full (`maxmemory` with `noeviction`), nothing new can be had; what is held can be renewed,
+//! The store disconnects at once from a server that has become a replica; a client of the application does after a second. The
+//! same happens to a connection that gives an answer to the wrong call (S25): each call has a tag that comes back with its
+//! answer. After a fail-over, calls that a replica has refused are repeated at the new primary, and waiters get their hints
+//! from there. The answer of a replica is never believed (S19).
+//!
+//! When the memory of the server is full (`maxmemory` with `noeviction`), nothing new is granted; leases can be renewed,
 //! released and broken all the same.
 //!
-//! Commands are not repeated by the driver.
+//! The driver does not repeat commands.
 //!
 //! # Cluster
 //!
-//! The store has a connection for each primary, made when it is first needed, and a map of the slots of its own, which it reads
-//! (`CLUSTER SLOTS`) from any server that answers: again when a server redirects it, cannot be reached or does not answer, and
-//! every half a minute. A client of the application is not used itself: it says how to connect, to where, and as whom.
+//! The store has a connection to each primary, opened at the first call to it, and a slot map of its own. It reads the map
+//! (`CLUSTER SLOTS`) from any server that answers: every half a minute, and whenever a server redirects a call, cannot be
+//! reached or does not answer. A client of the application is not used itself; it provides the addresses, the user and the
+//! configuration.
 //!
-//! * **A primary that is dead or hangs** costs nothing but its own names, if the servers have `cluster-require-full-coverage no`;
-//!   with `yes`, which is the default, all servers refuse everything until each slot is served again. Calls for its names fail as
-//!   `Unavailable`; the leases there are held until their deadlines. With a replica, a lease is held through the fail-over if its
-//!   ttl is longer than that takes: `cluster-node-timeout` until the primary is given up, and a second or two for the
-//!   election. What a fail-over can lose is said above, and so is what [`wait_replicas`](RedisStoreOptions::with_wait_replicas) is
-//!   for.
-//! * **While slots move**, their names can be had, renewed and released as ever, also where a move was interrupted: `MOVED` and
-//!   `ASK` are followed, and where some names of a call have moved and some not (`TRYAGAIN`), each goes by itself.
-//! * [`LeaseStore::list`](lease_core::LeaseStore::list) asks all primaries. It is `Unavailable` while one cannot be reached, or
-//!   slots move all the time.
-//! * Hints are heard at any one of the servers. When that is lost, waiters poll for some seconds, until they are heard at another.
+//! * **A primary that is dead or hangs** affects only its own names, if the servers have `cluster-require-full-coverage no`.
+//!   With `yes`, the default, all servers refuse everything until each slot has a primary again. Calls for its names fail as
+//!   `Unavailable`, and its leases are held until their deadlines. With a replica, a lease is held through the fail-over if its
+//!   ttl is longer than the fail-over takes: `cluster-node-timeout` until the primary is considered dead, and a second or two
+//!   for the election. The section above says what a fail-over can lose.
+//! * **While slots move**, also after an interrupted move, their names can be acquired, renewed and released as usual. `MOVED`
+//!   and `ASK` are followed. If only some names of a call have moved (`TRYAGAIN`), each is sent by itself.
+//! * [`LeaseStore::list`](lease_core::LeaseStore::list) needs the primaries of the index and of the listed names, or all
+//!   primaries when it scans. It is `Unavailable` while one of them cannot be reached, or while slots keep moving during a
+//!   scan.
+//! * Waiters get hints from one of the servers. When it is lost, they poll for some seconds, until another one is used.
 //!
-//! The log says `a connection hangs, and is replaced` for a primary that hangs. That leases are in danger is said by the client, with the
-//! address of the server. A server that is announced by another address or a name (`cluster-announce-ip`,
-//! `cluster-announce-hostname`, `cluster-preferred-endpoint-type`) must be reachable there. With TLS, its certificate is compared
-//! with the name that it announces, if it does, or else with that address.
+//! The log says `a connection hangs` for a primary that hangs. The client's log says which leases are in danger, with the
+//! address of the server. A server that announces another address or a name (`cluster-announce-ip`,
+//! `cluster-announce-hostname`, `cluster-preferred-endpoint-type`) must be reachable there. With TLS, its certificate must have
+//! the name that it announces, or else that address.
 //!
 //! # Rights
 //!
-//! A user of the server (ACL) needs these on the keys and the channels of the prefix:
+//! A user of the server (ACL) needs these rights on the keys and channels of the prefix:
 //!
 //! ```text
 //! ACL SETUSER app on >password ~app-runtime-leases:* &app-runtime-leases:*
@@ -114,10 +121,14 @@
 //!   +unsubscribe +ping +hello
 //! ```
 //!
-//! Besides, `+hget +hset` and the keys of the data for [`RedisStore::fenced_write`], `+wait` for
-//! [`wait_replicas`](RedisStoreOptions::with_wait_replicas), `+cluster` and `+asking` for a Cluster. `+info` and `+role` let the
-//! store check its servers: the version, the eviction policy, whether it is a replica. Without the channels, or without `+publish`
-//! and `+subscribe`, waiters poll.
+//! In addition:
+//!
+//! * `+hget +hset`, and the keys of the data, for [`RedisStore::fenced_write`];
+//! * `+wait` for [`wait_replicas`](RedisStoreOptions::with_wait_replicas);
+//! * `+cluster +asking` for a Cluster;
+//! * `+info +role` to check the servers: the version, the eviction policy, and whether it is a replica.
+//!
+//! Without the channels, `+publish` or `+subscribe`, waiters poll.
 mod connect;
 mod connections;
 mod driver;

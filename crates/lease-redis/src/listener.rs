@@ -17,8 +17,8 @@ use crate::{RedisStoreOptions, connections::Connections, keys::Keys};
 
 /// Passes hints to the callers that wait.
 ///
-/// The first waiter of a runtime starts a task with a connection of its own, which serves all waiters of that runtime and ends with
-/// the store. A missed hint costs waiters time, never safety (S20): they poll as well.
+/// The first waiter of a runtime starts a task with a connection of its own, which serves all waiters of that runtime and ends
+/// with the store. A missed hint costs waiters time, never safety (S20): they poll as well.
 pub(crate) struct Listener {
     connections: Arc<Connections>,
     keys: Keys,

@@ -58,8 +58,8 @@ pub struct RedisStoreOptions {
 pub struct WaitReplicas {
     /// The number of replicas that must confirm; at least 1.
     pub count: u32,
-    /// The time limit of the confirmation; from 1 ms to 60 s. It must be less than a sixth of each ttl, which is the time limit of
-    /// an attempt to acquire. All other operations wait meanwhile: they share the connection.
+    /// The time limit of the confirmation; from 1 ms to 60 s. It must be less than a sixth of each ttl, which is the time limit
+    /// of an attempt to acquire. All other operations wait meanwhile: they share the connection.
     pub timeout: Duration,
 }
 

@@ -33,8 +33,8 @@ impl RedisStore {
         Self { index: Arc::new(Index::new(Arc::clone(&shared))), shared }
     }
 
-    /// Returns the driver's client: the application's, or the store's own. In a Cluster the store has a client for each server, and
-    /// this is one of them.
+    /// Returns the driver's client: the application's, or the store's own. In a Cluster the store has a client for each server,
+    /// and this is one of them.
     #[must_use]
     pub fn client(&self) -> Client {
         self.shared.connections().client()
@@ -48,8 +48,8 @@ impl RedisStore {
 
     /// Checks whether leases are safe on the server, and returns warnings: for a server with replicas, what a fail-over can lose.
     ///
-    /// [`RedisStoreOptions::connect`] does this itself, and a store with a client of the application at its first call. Both do it
-    /// again after each reconnection, and log the warnings.
+    /// [`RedisStoreOptions::connect`] does this itself, and a store with a client of the application at its first call. Both do
+    /// it again after each reconnection, and log the warnings.
     ///
     /// # Errors
     ///

@@ -27,8 +27,8 @@ pub(crate) fn parse(text: &str) -> Option<Config> {
         "-cluster" => Some(Kind::Cluster),
         _ => None,
     })?;
-    // An unencoded `/`, `?` or `#` in the password ends the host too early. The rest of the password would be parsed as a database
-    // or as parameters.
+    // An unencoded `/`, `?` or `#` in the password ends the host too early. The rest of the password would be parsed as a
+    // database or as parameters.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     if !authority.contains('@') && rest.contains('@') {
         return None;

@@ -48,7 +48,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a grant is not announced",
         file: "crates/lease-redis/scripts/acquire_free.lua",
-        from: "if ARGV[said + 1] ~= '' then",
+        from: "if ARGV[common + 1] ~= '' then",
         to: "if false then",
     },
     Mutant {

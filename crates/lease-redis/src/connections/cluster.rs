@@ -271,8 +271,8 @@ impl Node {
     }
 }
 
-/// Marks the map as stale when it is dropped, unless [`keep_map`](Self::keep_map) was called: a call that fails or is abandoned may
-/// have gone to the wrong server.
+/// Marks the map as stale when it is dropped, unless [`keep_map`](Self::keep_map) was called: a call that fails or is abandoned
+/// may have gone to the wrong server.
 pub(crate) struct StaleOnDrop<'a>(Option<&'a Cluster>);
 
 impl<'a> StaleOnDrop<'a> {

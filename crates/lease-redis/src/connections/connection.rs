@@ -78,7 +78,8 @@ impl Connection {
         self.lock().client.clone()
     }
 
-    /// Returns whether the background task of the store's own client has ended, with its runtime or because the client was closed.
+    /// Returns whether the background task of the store's own client has ended, with its runtime or because the client was
+    /// closed.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().task.as_ref().is_some_and(ConnectHandle::is_finished)
     }
@@ -131,8 +132,8 @@ impl Connection {
         }
     }
 
-    /// Sends a `PING` in the background, and makes the driver reconnect if it is not answered. Does nothing outside a runtime; the
-    /// next call that hangs is inside one.
+    /// Sends a `PING` in the background, and makes the driver reconnect if it is not answered. Does nothing outside a runtime;
+    /// the next call that hangs is inside one.
     fn probe(self: &Arc<Self>, options: Options) {
         let Ok(runtime) = Handle::try_current() else { return };
         if self.is_probed.swap(true, Ordering::SeqCst) {

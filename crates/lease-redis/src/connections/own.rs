@@ -14,8 +14,8 @@ use crate::{
     driver::{connection_config, performance_config, reconnect_policy},
 };
 
-/// The store's own connections to one server, one for each runtime that calls: a connection is of no use when its runtime idles or
-/// has ended.
+/// The store's own connections to one server, one for each runtime that calls: a connection is of no use when its runtime idles
+/// or has ended.
 pub(crate) struct OwnConnections {
     client: Client,
     by_runtime: Mutex<Vec<(runtime::Id, Arc<Connection>)>>,

@@ -42,8 +42,8 @@ impl Connections {
             let send = async move |client: WithOptions<Client>| client.custom::<Value, _>(command, arguments).await;
             (self.send(connection, access, Duration::ZERO, |client| Box::pin(send(client))).await?, None)
         } else {
-            // One pipeline, so that the commands follow each other on one connection: ASKING applies to the next command, and WAIT
-            // to what its own connection has written.
+            // One pipeline, so that the commands follow each other on one connection: ASKING applies to the next command, and
+            // WAIT to what its own connection has written.
             let send = async move |client: WithOptions<Client>| {
                 let pipeline = client.pipeline().with_options(client.options());
                 if asking {
@@ -129,7 +129,8 @@ impl Connections {
         Failure::new(source, Sent::WrongAnswer, access)
     }
 
-    /// Sends a command. Nothing is sent before the connection is established: a call that is given up until then was not executed.
+    /// Sends a command. Nothing is sent before the connection is established: a call that is given up until then was not
+    /// executed.
     async fn send<T, F>(
         &self,
         connection: &Arc<Connection>,

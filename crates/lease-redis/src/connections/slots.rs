@@ -21,8 +21,8 @@ use crate::{
     keys::Keys,
 };
 
-/// How long a call waits for a server of a Cluster that is reconnecting: longer than that takes, and short enough for the calls that
-/// wait behind it.
+/// How long a call waits for a server of a Cluster that is reconnecting: longer than that takes, and short enough for the calls
+/// that wait behind it.
 const RECONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How long servers may take to answer with the map.
@@ -136,7 +136,7 @@ impl Connections {
             .map(|(server, connection)| async move { (self.query(&connection, "CLUSTER", slots()).await, server) })
             .collect();
         let mut best = SlotMap::default();
-        let unknown = DriverError::new(DriverErrorKind::Cluster, "no server has told which server has which slots");
+        let unknown = DriverError::new(DriverErrorKind::Cluster, "no server has answered with a slot map");
         let mut failure = Failure::new(unknown, Sent::No, Access::Read);
         loop {
             let answer = tokio::select! {

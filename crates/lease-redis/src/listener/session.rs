@@ -53,8 +53,8 @@ impl Session<'_> {
         if self.server.is_some() { CLUSTER_CHECK_INTERVAL } else { CHECK_INTERVAL }
     }
 
-    /// Asks for the role of the server. A server of a Cluster is not asked, because its replicas get the hints as well; a user that
-    /// may not ask is assumed to be at a primary.
+    /// Asks for the role of the server. A server of a Cluster is not asked, because its replicas get the hints as well; a user
+    /// that may not ask is assumed to be at a primary.
     pub(super) async fn role(&self) -> Result<Role, DriverError> {
         match self.query(if self.server.is_some() { "PING" } else { "ROLE" }).await {
             Ok(Value::Array(answer))

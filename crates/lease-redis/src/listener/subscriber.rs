@@ -87,8 +87,8 @@ impl Subscriber {
         }
     }
 
-    /// Subscribes at the server of this configuration. In a Cluster, returns when the connection is lost. `call_reconnects` are the
-    /// reconnections of the clients that make the calls.
+    /// Subscribes at the server of this configuration. In a Cluster, returns when the connection is lost. `call_reconnects` are
+    /// the reconnections of the clients that make the calls.
     async fn listen(&self, mut config: Config, server: Option<&Server>, mut call_reconnects: Vec<Receiver<Server>>) {
         // The version of the protocol in which answers and messages can share a connection.
         config.version = RespVersion::RESP3;
@@ -191,8 +191,8 @@ impl Subscriber {
             return;
         }
         let channels: Vec<String> = names.iter().map(|name| self.keys.key(name)).collect();
-        // The driver does not wait for the server's answer. That to a PING behind it shows that the subscription was done; a refusal
-        // comes in its place.
+        // The driver does not wait for the server's answer. That to a PING behind it shows that the subscription was done; a
+        // refusal comes in its place.
         let outcome = match session.client.subscribe(channels).await {
             Ok(()) => session.query("PING").await,
             Err(error) => Err(error),

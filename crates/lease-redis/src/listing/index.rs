@@ -1,8 +1,8 @@
 //! The index: the names of all leases in order, by which a list finds them without a scan of the database.
 //!
-//! The index has a key of its own, which in a Cluster has another slot than most leases. So no script changes both at once, and the
-//! index is only a hint: a name is added beside each attempt to acquire it, renewals repeat that now and then, and names that ended
-//! a while ago are removed. The record of a lease decides whether it is in force.
+//! The index has a key of its own, which in a Cluster has another slot than most leases. So no script changes both at once, and
+//! the index is only a hint: a name is added beside each attempt to acquire it, renewals repeat that now and then, and names
+//! that ended a while ago are removed. The record of a lease decides whether it is in force.
 
 use std::{
     collections::HashMap,
@@ -34,8 +34,8 @@ use crate::{
     shared::Shared,
 };
 
-/// The age in seconds from which the index is complete. Before that, processes of an earlier version may grant leases without adding
-/// them, during an upgrade. An index is complete at once if nothing was granted before it existed.
+/// The age in seconds from which the index is complete. Before that, processes of an earlier version may grant leases without
+/// adding them, during an upgrade. An index is complete at once if nothing was granted before it existed.
 const COMPLETE_AFTER: u64 = 24 * 3600;
 
 /// By how many seconds the clocks of the servers of a Cluster may differ.
@@ -192,7 +192,8 @@ impl Index {
         listed.extend(names.take(room).map(|name| (name, now)));
     }
 
-    /// Adds names, just before `call` is sent. Returns its answer, and whether the names were added: their addition is not waited for.
+    /// Adds names, just before `call` is sent. Returns its answer, and whether the names were added: their addition is not
+    /// waited for.
     async fn adding<T>(&self, names: &[LeaseName], call: impl Future<Output = T>) -> (T, bool) {
         let (mut adding, mut call) = (pin!(self.add(names)), pin!(call));
         tokio::select! {

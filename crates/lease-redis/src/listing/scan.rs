@@ -1,5 +1,5 @@
-//! Scans the database for leases. Redis has no order of keys, so each page of a list scans the whole database once, in small steps,
-//! and keeps the least names.
+//! Scans the database for leases. Redis has no order of keys, so each page of a list scans the whole database once, in small
+//! steps, and keeps the least names.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 

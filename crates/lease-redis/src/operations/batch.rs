@@ -96,7 +96,8 @@ pub(crate) async fn perform<O: Operation>(
     results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
 }
 
-/// Groups requests, by their positions, into calls: a Cluster needs a call for each slot, and a call has a largest number of keys.
+/// Groups requests, by their positions, into calls: a Cluster needs a call for each slot, and a call has a largest number of
+/// keys.
 fn group<O: Operation>(
     operation: &O,
     shared: &Shared,

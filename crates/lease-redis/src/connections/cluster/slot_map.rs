@@ -34,8 +34,8 @@ impl PartialEq for SlotMap {
 }
 
 impl SlotMap {
-    /// Parses the answer of `asked` to `CLUSTER SLOTS`. The name that a server announces is the one that its certificate must have;
-    /// without one, the application's mapping of its address provides it.
+    /// Parses the answer of `asked` to `CLUSTER SLOTS`. The name that a server announces is the one that its certificate must
+    /// have; without one, the application's mapping of its address provides it.
     pub(crate) fn parse(answer: &Value, asked: &Server, names: Option<&TlsHostMapping>) -> Option<Self> {
         let Value::Array(ranges) = answer else { return None };
         let mut map = Self::default();
