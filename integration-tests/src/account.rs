@@ -2,17 +2,17 @@
 
 use std::{os::unix::process::CommandExt, process::Command};
 
-/// A user account: this process's own, or another one.
+/// A user account: that of this process, or another one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Account(Option<(u32, u32)>);
 
 impl Account {
-    /// The account of this process.
+    /// Returns the account of this process.
     pub(crate) const fn current() -> Self {
         Self(None)
     }
 
-    /// The account of this process, unless that is root: then the named one, or else `nobody`. PostgreSQL refuses to
+    /// Returns the account of this process, unless it is root: then the named one, or else `nobody`. PostgreSQL refuses to
     /// run as root.
     pub(crate) fn but_not_root(name: &str) -> Self {
         if !rustix::process::geteuid().is_root() {
@@ -22,12 +22,12 @@ impl Account {
         Self(Some(find(&accounts, name).or_else(|| find(&accounts, "nobody")).unwrap_or((65534, 65534))))
     }
 
-    /// Its user and its group, if it is another account than this process's.
+    /// Returns the user and group ids, if this is another account than that of this process.
     pub(crate) fn ids(self) -> Option<(u32, u32)> {
         self.0
     }
 
-    /// Has the command run in this account, without the groups of this process.
+    /// Makes the command run in this account, without the supplementary groups of this process.
     pub(crate) fn run(self, command: &mut Command) {
         if let Some((user, group)) = self.0 {
             // `uid` also clears the supplementary groups when root asks for it.

@@ -5,14 +5,15 @@ use std::time::Duration;
 use lease_core::{LeaseClient, LeaseStore};
 use tokio::runtime::Builder;
 
-/// A client that was made on a runtime of its own holds on to its leases though the application blocks its own runtime for longer than
-/// the ttl (L10). The leases are acquired at once, by the application, so that what it opens meanwhile is not opened on its runtime.
+/// Asserts that a client on a runtime of its own keeps its leases while the application blocks the application's runtime for
+/// longer than the ttl (L10). The application acquires all leases at once, which must not open connections on its own
+/// runtime.
 ///
-/// To be called outside a runtime.
+/// Call it outside a runtime.
 ///
 /// # Panics
 ///
-/// If they are lost.
+/// Panics if a lease is lost.
 #[allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 pub fn a_blocked_application_keeps_its_leases<S: LeaseStore>(connect: impl AsyncFnOnce() -> S, ttl: Duration) {
     let own = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");

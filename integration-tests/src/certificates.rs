@@ -1,4 +1,4 @@
-//! Certificates for servers that are reached by TLS.
+//! Certificates for servers with TLS.
 
 use std::{
     fs::{self, Permissions},
@@ -10,8 +10,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, Extend
 
 use crate::{ServerError, account::Account};
 
-/// A certificate authority of its own, with a certificate for a server and one for a client, in files that are gone when
-/// this is dropped.
+/// A certificate authority with a certificate for a server and one for a client, in files that are deleted when this value
+/// is dropped.
 #[derive(Debug)]
 pub struct Certificates {
     directory: PathBuf,
@@ -20,17 +20,17 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them; the server is called by any of these names or addresses, the client `app`.
+    /// Creates the certificates: for a server with any of these names or addresses, and for the client `app`.
     ///
     /// # Errors
     ///
-    /// When a name is none, or the temporary directory cannot be written.
+    /// When a name is invalid, or the temporary directory cannot be written.
     pub fn make(server_names: &[&str]) -> Result<Self, ServerError> {
-        let failed = |error: rcgen::Error| ServerError::failed("certificates cannot be made", error);
+        let failed = |error: rcgen::Error| ServerError::failed("cannot create certificates", error);
         let directory = std::env::temp_dir().join(format!("lease-tls-{:016x}", rand::random::<u64>()));
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // OpenSSL takes a certificate for self-signed whose subject is called as its issuer is.
+        // OpenSSL takes a certificate for self-signed if its subject equals its issuer.
         params.distinguished_name.push(DnType::CommonName, "lease tests authority");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
         let issue = |names: &[&str]| {
@@ -44,7 +44,7 @@ impl Certificates {
         let certificates = Self { directory, authority: authority.pem(), client };
         certificates
             .write(&server, &server_key)
-            .map_err(|error| ServerError::failed("certificates cannot be kept", error))?;
+            .map_err(|error| ServerError::failed("cannot store certificates", error))?;
         Ok(certificates)
     }
 
@@ -53,7 +53,7 @@ impl Certificates {
         fs::write(self.authority_file(), &self.authority)?;
         fs::write(self.server_file(), server)?;
         fs::write(self.server_key_file(), server_key)?;
-        // PostgreSQL wants its key to itself, and does not run as root.
+        // PostgreSQL requires that only its own account can read the key, and does not run as root.
         fs::set_permissions(self.server_key_file(), Permissions::from_mode(0o600))?;
         match Account::but_not_root("postgres").ids() {
             Some((user, group)) => chown(self.server_key_file(), Some(user), Some(group)),
@@ -61,31 +61,31 @@ impl Certificates {
         }
     }
 
-    /// The authority's certificate, PEM.
+    /// Returns the certificate of the authority, as PEM.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The client's certificate and its key, PEM.
+    /// Returns the certificate of the client and its key, as PEM.
     #[must_use]
     pub fn client(&self) -> (&str, &str) {
         (&self.client.0, &self.client.1)
     }
 
-    /// The file of the authority's certificate.
+    /// Returns the path of the certificate of the authority.
     #[must_use]
     pub fn authority_file(&self) -> PathBuf {
         self.file("ca.pem")
     }
 
-    /// The file of the server's certificate.
+    /// Returns the path of the certificate of the server.
     #[must_use]
     pub fn server_file(&self) -> PathBuf {
         self.file("server.pem")
     }
 
-    /// The file of the server's key.
+    /// Returns the path of the key of the server.
     #[must_use]
     pub fn server_key_file(&self) -> PathBuf {
         self.file("server.key")

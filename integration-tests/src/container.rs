@@ -10,7 +10,7 @@ use testcontainers::{
 
 use crate::{ServerError, account::Account, keeper::Keeper, ports::free_port};
 
-/// What to run in a container.
+/// The image and the settings of a container.
 #[derive(Debug)]
 pub struct Image {
     pub(crate) name: &'static str,
@@ -19,20 +19,20 @@ pub struct Image {
     pub(crate) command: Vec<String>,
 }
 
-/// A container with one port. It is removed with this value or with this process.
+/// A container with one port. It is removed when this value is dropped or when this process ends.
 #[derive(Debug)]
 pub(crate) struct Container {
     container: ContainerAsync<GenericImage>,
     port: u16,
-    /// Removes the container if this process ends without doing so.
+    /// Removes the container if this process ends without dropping it.
     _keeper: Mutex<Keeper>,
 }
 
 impl Container {
-    /// Starts a container whose server listens on this port; it need not be ready yet.
+    /// Starts a container whose server listens on this port. The server may not be ready yet.
     pub(crate) async fn start(image: Image, port: u16) -> Result<Self, ServerError> {
         let Image { name, tag, environment, command } = image;
-        // Chosen by us, so that it is the same after a restart.
+        // A fixed port, so that it is the same after a restart.
         let host_port = free_port()?;
         let mut request = GenericImage::new(name, tag)
             .with_exposed_port(ContainerPort::Tcp(port))
@@ -47,7 +47,7 @@ impl Container {
         Ok(Self { container, port: host_port, _keeper: Mutex::new(keeper) })
     }
 
-    /// Where it listens, on the loopback interface.
+    /// Returns the address of the server on the loopback interface.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -60,12 +60,12 @@ impl Container {
         self.container.unpause().await.map_err(failed)
     }
 
-    /// SIGTERM, and SIGKILL after ten seconds.
+    /// Sends SIGTERM, and SIGKILL after ten seconds.
     pub(crate) async fn stop(&self) -> Result<(), ServerError> {
         self.container.stop_with_timeout(Some(10)).await.map_err(failed)
     }
 
-    /// SIGKILL, hardly later than SIGTERM: the engine's interface has no shorter way.
+    /// Sends SIGKILL, shortly after SIGTERM: the interface of the engine has no shorter way.
     pub(crate) async fn kill(&self) -> Result<(), ServerError> {
         self.container.stop_with_timeout(Some(0)).await.map_err(failed)
     }
@@ -79,7 +79,7 @@ fn failed(error: impl std::error::Error) -> ServerError {
     ServerError::Failed(one_line(&error))
 }
 
-/// An error with its causes: what matters is often at the end.
+/// Returns the text of an error and its causes, because the last cause is often the relevant one.
 fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Waiting for what takes a while, and not for ever.
+//! Polling with a limit.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use lease_core::{Clock, SystemClock};
 
 use crate::ServerError;
 
-/// Blocks until the condition holds; an error that names it after `limit`.
+/// Blocks until the condition is true. Returns an error that names the condition after `limit`.
 pub(crate) fn poll_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<(), ServerError> {
     let deadline = SystemClock.now() + limit;
     while !condition() {
         if SystemClock.now() >= deadline {
-            return Err(ServerError::Failed(format!("waited {limit:?} in vain: {what}")));
+            return Err(ServerError::Failed(format!("timed out after {limit:?}: {what}")));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

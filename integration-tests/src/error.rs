@@ -1,25 +1,25 @@
-//! Why there is no server, or why a fault could not be done to it.
+//! The error of a server that cannot be started or faulted.
 
 use std::fmt::Display;
 
-/// Why there is no server, or why a fault could not be done to it.
+/// A server cannot be started, or a fault cannot be injected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// No server is to be had on this machine. The message says what to set or to install.
+    /// There is no server on this machine. The message says what to set or to install.
     #[error("{0}")]
     NoServer(String),
-    /// This server cannot be harmed in this way.
+    /// The fault cannot be injected into this server.
     #[error("cannot {action} this {server}: {reason}")]
     Cannot {
-        /// What was asked: `"freeze"`.
+        /// The fault: `"freeze"`.
         action: &'static str,
         /// The kind of server: `"PostgreSQL"`.
         server: &'static str,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// It should have worked. The message says what happened instead.
+    /// An operation failed. The message says what happened.
     #[error("{0}")]
     Failed(String),
 }

@@ -1,4 +1,4 @@
-//! What outlives the test process: a scratch directory, the server in it, and whoever clears both away.
+//! A scratch directory and the server in it, which a guardian process clears away even if the test process is killed.
 
 use std::{
     fs::File,
@@ -11,30 +11,31 @@ use std::{
 
 use crate::{ServerError, account::Account, deadline::poll_until, processes::Process};
 
-/// How long the guardian may take to clear everything away, on a busy machine.
+/// How long the guardian may take to clear up, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A scratch directory with a guardian process. The guardian (a shell script, `keeper.sh`) starts commands there, and
-/// clears everything away once this process closes its end of the pipe: when this value is dropped, or when this process
-/// ends in whichever way, SIGKILL included.
+/// A scratch directory with a guardian process. The guardian (a shell script, `keeper.sh`) starts commands in the directory.
+/// It clears everything away when this process closes its end of the pipe: when this value is dropped, or when this process
+/// ends in any way, SIGKILL included.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     guardian: u32,
-    /// The guardian, if this process has started it.
+    /// The guardian, if this process started it.
     child: Option<Child>,
-    /// Nothing once it was given to the next test process.
+    /// `None` after the directory was given to the next test process.
     requests: Option<File>,
     answers: BufReader<File>,
     directory: PathBuf,
 }
 
 impl Keeper {
-    /// Makes a directory. At the end, `stop_signal` (`"QUIT"`) asks the server to end; SIGKILL follows if it does not.
+    /// Creates a directory. At the end the guardian sends `stop_signal` (`"QUIT"`) to the server, and SIGKILL if the server
+    /// does not end.
     pub(crate) fn new(account: Account, stop_signal: &str) -> Result<Self, ServerError> {
         let mut command = Command::new("sh");
         command
             .args(["-c", include_str!("keeper.sh"), "keeper", stop_signal])
-            // The settings of whoever runs the tests (PGPORT, LANG, …) are none of the server's.
+            // The environment of the test run (PGPORT, LANG, …) must not affect the server.
             .env_clear()
             .envs(
                 ["PATH", "TMPDIR", "DOCKER_HOST", "HOME"].iter().filter_map(|&key| Some((key, std::env::var_os(key)?))),
@@ -43,14 +44,14 @@ impl Keeper {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Nobody's output stays open for longer than the test runs.
+            // The output of the test does not stay open after the test has ended.
             .stderr(Stdio::null())
-            // What is sent to the test's process group (Ctrl-C, a test runner's time limit) must not end the guardian.
+            // A signal to the process group of the test (Ctrl-C, the time limit of a test runner) must not end the guardian.
             .process_group(0);
         account.run(&mut command);
         let mut child = command.spawn().map_err(|error| ServerError::failed("cannot start sh", error))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(ServerError::Failed("sh has no pipes".into()));
+            return Err(ServerError::Failed("the pipes of sh are missing".into()));
         };
         let mut keeper = Self {
             guardian: child.id(),
@@ -63,9 +64,9 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Takes over what another process has [given](Self::give).
+    /// Takes over a directory that another process has [given](Self::give).
     pub(crate) fn take(guardian: u32, directory: PathBuf) -> Result<Self, ServerError> {
-        let failed = |error| ServerError::failed("the pipes of a server's guardian", error);
+        let failed = |error| ServerError::failed("cannot open the pipes of the guardian", error);
         // Opening a pipe waits for its other end.
         if !Process::list()?.iter().any(|process| process.id() == guardian) {
             return Err(ServerError::Failed("the guardian of the server has ended".into()));
@@ -77,25 +78,25 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Leaves directory and server to the next process that [takes](Self::take) them. Until then nothing clears them away but an
-    /// `end` that is written to the guardian's pipe.
+    /// Gives the directory and the server to the next process that [takes](Self::take) them. Until then only an `end` that
+    /// is written to the pipe of the guardian clears them away.
     pub(crate) fn give(&mut self) -> Result<(), ServerError> {
         self.request("idle", &[])?;
         self.requests = None;
         Ok(())
     }
 
-    /// The process id of the guardian.
+    /// Returns the process id of the guardian.
     pub(crate) fn id(&self) -> u32 {
         self.guardian
     }
 
-    /// The scratch directory: the working directory of all commands, and gone after the end.
+    /// Returns the scratch directory. It is the working directory of all commands, and is deleted at the end.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Runs a command in the directory and waits for its end; what it prints goes to the log.
+    /// Runs a command in the directory and waits for its end. Its output goes to the log.
     pub(crate) fn run(&mut self, command: &[&str]) -> Result<(), ServerError> {
         match self.request("run", command)?.as_str() {
             "0" => Ok(()),
@@ -107,23 +108,23 @@ impl Keeper {
         }
     }
 
-    /// Starts a server in the directory; the one before it, if any, must have ended.
+    /// Starts a server in the directory. An earlier one must have ended.
     pub(crate) fn start(&mut self, command: &[&str]) -> Result<(), ServerError> {
         self.request("start", command).map(drop)
     }
 
-    /// A command that the guardian runs at the end, for what is not below it: a container.
+    /// Adds a command that the guardian runs at the end, for resources outside the directory: a container.
     pub(crate) fn finally(&mut self, command: &[&str]) -> Result<(), ServerError> {
         self.request("finally", command).map(drop)
     }
 
-    /// The living processes of the server, parents first.
+    /// Returns the living processes of the server, parents first.
     pub(crate) fn processes(&self) -> Result<Vec<Process>, ServerError> {
-        // The guardian cannot be mistaken: it lives until this process closes the pipe.
+        // The process id of the guardian is valid, because it lives until this process closes the pipe.
         Process::all_below(self.guardian)
     }
 
-    /// The last lines of what the commands have printed, for error messages.
+    /// Returns the last lines of the output of all commands, for error messages.
     pub(crate) fn log_tail(&self) -> String {
         let log = std::fs::read(self.directory.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -160,7 +161,7 @@ impl Drop for Keeper {
         if self.requests.take().is_none() {
             return;
         }
-        // Bounded: the script asks the server to end, and kills it after a few seconds. Waiting keeps servers from piling up.
+        // Bounded, because the script kills the server after a few seconds. The wait keeps servers from piling up.
         let _ = match &mut self.child {
             Some(guardian) => guardian.wait().map(drop).map_err(|error| ServerError::failed("sh", error)),
             None => poll_until("the directory is gone", PATIENCE, || !self.directory.exists()),
@@ -168,7 +169,7 @@ impl Drop for Keeper {
     }
 }
 
-/// A word that the shell reads as it is.
+/// Quotes a word for the shell.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

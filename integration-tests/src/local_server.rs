@@ -1,4 +1,4 @@
-//! A server process of this machine, which can be harmed.
+//! A server process of this machine, into which faults can be injected.
 
 use std::{
     fmt::{self, Display},
@@ -15,7 +15,8 @@ use crate::{ServerError, deadline::poll_until, keeper::Keeper, processes::Proces
 /// How long a server may take to start or to stop, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server in a scratch directory, of whichever kind. It ends with this value, or with this process. All methods block.
+/// A server in a scratch directory, of any kind. It ends when this value is dropped, or with this process. All methods
+/// block.
 #[derive(Debug)]
 pub struct LocalServer {
     keeper: Mutex<Keeper>,
@@ -23,23 +24,23 @@ pub struct LocalServer {
     directory: PathBuf,
 }
 
-/// How a server is run.
+/// How a server is started and stopped.
 #[derive(Debug)]
 pub struct Program {
-    /// In the server's scratch directory.
+    /// The command, run in the scratch directory of the server.
     pub(crate) command: Vec<String>,
-    /// Where it listens, on the loopback interface.
+    /// The address of the server on the loopback interface.
     pub(crate) port: u16,
-    /// Asked again and again after the start, with the directory, the port and the living processes. Must not mistake the
-    /// server of somebody else for this one.
+    /// Returns whether the server is ready. Called repeatedly after the start, with the directory, the port and the living
+    /// processes. Must not take another server for this one.
     pub(crate) is_ready: fn(&Path, u16, &[Process]) -> bool,
-    /// What asks the first process to end in good order.
+    /// The signal that stops the first process in an orderly way.
     pub(crate) stop: Signal,
-    /// Tidies up after a crash.
+    /// Cleans up after a crash.
     pub(crate) after_kill: fn(&Path),
 }
 
-/// What another process must know of a server, or of a directory alone, to take it over.
+/// The data with which another process takes over a server, or a directory without one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) directory: PathBuf,
@@ -51,7 +52,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Of a directory without a server, which is given to the next process.
+    /// The data of a directory without a server.
     pub(crate) fn of_directory(mut keeper: Keeper) -> Result<Self, ServerError> {
         keeper.give()?;
         Ok(Self { directory: keeper.directory().to_owned(), keeper: keeper.id(), ..Self::default() })
@@ -80,7 +81,7 @@ impl FromStr for Record {
                 Some(("port", port)) => record.port = port.parse().map_err(no_number)?,
                 Some(("clock", path)) => record.clock = Some(path.into()),
                 Some(("word", word)) => record.command.push(word.to_owned()),
-                _ => return Err(ServerError::Failed(format!("what is {line:?} in the record of a server?"))),
+                _ => return Err(ServerError::Failed(format!("unknown line {line:?} in the record of a server"))),
             }
         }
         Ok(record)
@@ -88,7 +89,7 @@ impl FromStr for Record {
 }
 
 impl LocalServer {
-    /// Starts a server in the keeper's directory, and returns once it is ready.
+    /// Starts a server in the directory of the keeper. Returns when it is ready.
     pub(crate) fn start(keeper: Keeper, program: Program) -> Result<Self, ServerError> {
         let directory = keeper.directory().to_owned();
         let server = Self { keeper: Mutex::new(keeper), program, directory };
@@ -105,7 +106,7 @@ impl LocalServer {
         Ok(Self { keeper: Mutex::new(keeper), program, directory })
     }
 
-    /// Leaves the server, as it runs, to another process. This value can do nothing to it any more.
+    /// Gives the running server to another process. Afterwards this value cannot affect it.
     pub(crate) fn give(&self) -> Result<Record, ServerError> {
         let mut keeper = self.keeper();
         keeper.give()?;
@@ -119,30 +120,31 @@ impl LocalServer {
         })
     }
 
-    /// Where it listens, on the loopback interface.
+    /// Returns the address of the server on the loopback interface.
     pub(crate) fn port(&self) -> u16 {
         self.program.port
     }
 
-    /// Stops all its processes where they are (SIGSTOP), and returns when they stand still. Connections stay open.
+    /// Stops all processes (SIGSTOP). Returns when all have stopped. Connections stay open.
     pub(crate) fn freeze(&self) -> Result<(), ServerError> {
         freeze(&self.keeper())
     }
 
-    /// Lets frozen processes go on.
+    /// Continues all stopped processes.
     pub(crate) fn thaw(&self) -> Result<(), ServerError> {
         thaw(&self.keeper())
     }
 
-    /// Kills all its processes (SIGKILL) at one moment, and returns when they are gone.
+    /// Kills all processes (SIGKILL) at one moment. Returns when all have ended.
     pub(crate) fn kill(&self) -> Result<(), ServerError> {
         let keeper = self.keeper();
-        // Standing still, none can notice the death of another.
+        // Stopped first, so that no process observes the death of another.
         freeze(&keeper)?;
         let killed = keeper.processes()?;
         killed.iter().for_each(|process| process.signal(Signal::KILL));
-        // Those whose parent ended before them are not below the keeper any more, and yet hold what the server shares among them.
-        poll_until("all killed processes are gone", PATIENCE, || {
+        // A process whose parent has ended is not a descendant of the keeper any more, but still holds the shared resources
+        // of the server.
+        poll_until("all killed processes have ended", PATIENCE, || {
             Process::list().is_ok_and(|now| !now.iter().any(|process| killed.iter().any(|it| it.is_alive_as(process))))
         })?;
         ended(&keeper)?;
@@ -150,7 +152,7 @@ impl LocalServer {
         Ok(())
     }
 
-    /// Asks it to end in good order, and returns when all processes are gone. A frozen server goes on first.
+    /// Stops the server in an orderly way. Returns when all processes have ended. A frozen server is continued first.
     pub(crate) fn stop(&self) -> Result<(), ServerError> {
         let keeper = self.keeper();
         thaw(&keeper)?;
@@ -160,18 +162,18 @@ impl LocalServer {
         ended(&keeper)
     }
 
-    /// Ends it in good order, and starts it again.
+    /// Stops the server in an orderly way, and starts it again.
     pub(crate) fn restart(&self) -> Result<(), ServerError> {
         self.stop()?;
         self.start_again()
     }
 
-    /// Runs a command in its directory and account, and waits for its end.
+    /// Runs a command in the directory and the account of the server, and waits for its end.
     pub(crate) fn run(&self, command: &[&str]) -> Result<(), ServerError> {
         self.keeper().run(command)
     }
 
-    /// Starts it again after its end, with the same data and the same port.
+    /// Starts the server again after its end, with the same data and port.
     pub(crate) fn start_again(&self) -> Result<(), ServerError> {
         let mut keeper = self.keeper();
         if !keeper.processes()?.is_empty() {
@@ -197,17 +199,17 @@ impl LocalServer {
     }
 
     fn keeper(&self) -> MutexGuard<'_, Keeper> {
-        // A test that panicked has broken nothing here.
+        // A panic in a test leaves this value consistent.
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn freeze(keeper: &Keeper) -> Result<(), ServerError> {
     let mut nothing = false;
-    poll_until("all processes of the server stand still", PATIENCE, || {
+    poll_until("all processes of the server have stopped", PATIENCE, || {
         let processes = keeper.processes().unwrap_or_default();
         nothing = processes.is_empty();
-        // Parents first, and look again: one may have had a child meanwhile.
+        // Parents first, and then again, because one may have started a child in the meantime.
         processes.iter().filter(|process| !process.is_stopped()).for_each(|process| process.signal(Signal::STOP));
         processes.iter().all(Process::is_stopped)
     })?;
@@ -215,9 +217,9 @@ fn freeze(keeper: &Keeper) -> Result<(), ServerError> {
 }
 
 fn thaw(keeper: &Keeper) -> Result<(), ServerError> {
-    poll_until("all processes of the server go on", PATIENCE, || {
+    poll_until("all processes of the server continue", PATIENCE, || {
         let processes = keeper.processes().unwrap_or_default();
-        // Children first: a parent that looks after them finds them alive.
+        // Children first, so that a parent which checks them finds them alive.
         processes.iter().rev().filter(|process| process.is_stopped()).for_each(|process| process.signal(Signal::CONT));
         !processes.iter().any(Process::is_stopped)
     })

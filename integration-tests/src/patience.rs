@@ -1,45 +1,45 @@
-//! Waiting in tests, by the system's clock.
+//! Waiting in tests, by the system clock.
 
 use std::{future::Future, time::Duration};
 
 use lease_core::{Clock, Error, SystemClock, Wakeups};
 
-/// Longer than anything takes that a test waits for.
+/// Longer than any wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lets this much time pass.
+/// Sleeps for this long.
 pub async fn pass(duration: Duration) {
     SystemClock.sleep_until(SystemClock.now() + duration).await;
 }
 
-/// The outcome of what must not hang.
+/// Returns the outcome of a future that must end in time.
 ///
 /// # Panics
 ///
-/// When there is none within the limit.
+/// Panics if the future takes longer than `limit`.
 pub async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T>) -> T {
     tokio::select! {
         outcome = work => outcome,
-        () = pass(limit) => panic!("{what}: nothing happened within {limit:?}"),
+        () = pass(limit) => panic!("{what}: no outcome within {limit:?}"),
     }
 }
 
-/// The error of a call to a server that says nothing, which must end by itself, and may be repeated.
+/// Returns the error of a call to a server that does not answer.
 ///
 /// # Panics
 ///
-/// When it does not end within the limit, or was done, or says that it may not be repeated.
+/// Panics if the call takes longer than `limit`, succeeds, or fails with an error that is not transient.
 pub async fn fails_within(what: &str, limit: Duration, call: impl Future<Output = Option<Error>>) -> Error {
-    let error = within(what, limit, call).await.unwrap_or_else(|| panic!("{what} was done by a frozen server"));
+    let error = within(what, limit, call).await.unwrap_or_else(|| panic!("{what}: a frozen server executed the call"));
     assert!(error.is_transient(), "{what}: {error}");
     error
 }
 
-/// Waits until something is so.
+/// Waits until the condition is true.
 ///
 /// # Panics
 ///
-/// When it is not so within 20 seconds.
+/// Panics if it is not true within 20 seconds.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = SystemClock.now() + PATIENCE;
     while !condition().await {
@@ -48,7 +48,7 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Whether a hint comes within this time.
+/// Returns whether a hint comes within this time.
 pub async fn is_hinted_within(wakeups: &mut Wakeups, patience: Duration) -> bool {
     tokio::select! {
         () = wakeups.next() => true,

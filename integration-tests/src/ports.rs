@@ -11,16 +11,16 @@ use rand::RngExt;
 
 use crate::{ServerError, pool};
 
-/// Below what Linux (from 32768 on) and others give to outgoing connections. A server that restarts finds its port free
-/// again: no client's connection took it, not even one that tried to reach the server and met itself.
+/// Below the range for outgoing connections, which begins at 32768 on Linux. Therefore no client connection can take the
+/// port of a server that restarts, not even one that connects to itself.
 const PORTS: Range<u16> = 10_240..30_000;
 
-/// What this process was given so far; the pool knows of other processes of the run. A port that is given once stays its owner's: a
-/// server that starts later, or was killed and starts again, does not find another test's server there.
+/// The ports that this process has used. The pool has those of other processes of the run. A port is never used by a second
+/// server, so that a server which restarts does not meet another test's server on its port.
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
-/// Starts something on a free port. Between the search for one and its use, another process may take it: a failure with
-/// this in its text is tried again.
+/// Starts something on a free port. Another process may take the port in between: a failure whose text contains `taken` is
+/// repeated with another port.
 pub(crate) fn on_a_free_port<T>(
     taken: &str,
     mut start: impl FnMut(u16) -> Result<T, ServerError>,
@@ -35,8 +35,8 @@ pub(crate) fn on_a_free_port<T>(
     }
 }
 
-/// A port of the loopback interface on which nothing listens, never the same one twice. Another process may take it
-/// before you do.
+/// Returns a port of the loopback interface on which nothing listens, and never the same one twice. Another process may take
+/// it before it is used.
 pub(crate) fn free_port() -> Result<u16, ServerError> {
     let mut last_error = None;
     for _ in 0..1000 {

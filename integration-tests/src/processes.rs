@@ -6,24 +6,24 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ServerError;
 
-/// A process as it was when the list was made.
+/// A process, at the time of the list.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
     id: u32,
     parent: u32,
-    /// The first letter of what `ps` shows: R, S, D, T, Z, …
+    /// The state: the first letter that `ps` shows (R, S, D, T, Z, …).
     state: char,
 }
 
 impl Process {
-    /// All processes.
+    /// Returns all processes.
     pub(crate) fn list() -> Result<Vec<Self>, ServerError> {
         let Ok(entries) = std::fs::read_dir("/proc") else { return Self::list_by_ps() };
         let mut processes = Vec::new();
         for entry in entries.flatten() {
             let stat = entry.path().join("stat");
             if entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit)
-                // Whoever ended since is left out.
+                // A process that has ended since is left out.
                 && let Ok(stat) = std::fs::read(stat)
             {
                 processes.extend(Self::parse_stat(&String::from_utf8_lossy(&stat)));
@@ -32,8 +32,8 @@ impl Process {
         if processes.is_empty() { Self::list_by_ps() } else { Ok(processes) }
     }
 
-    /// The living descendants of a process, parents first. Servers such as PostgreSQL make every child a process group
-    /// of its own, so a signal to the group of the first would miss them.
+    /// Returns the living descendants of a process, parents first. A signal to the process group of the first one would miss
+    /// some: servers such as PostgreSQL put each child into a group of its own.
     pub(crate) fn all_below(ancestor: u32) -> Result<Vec<Self>, ServerError> {
         let mut rest = Self::list()?;
         let mut found: Vec<Self> = Vec::new();
@@ -58,12 +58,12 @@ impl Process {
         self.state.eq_ignore_ascii_case(&'T')
     }
 
-    /// Whether it is this one, of a newer list, and has not ended.
+    /// Returns whether the process is in a newer list, and has not ended.
     pub(crate) fn is_alive_as(&self, other: &Self) -> bool {
         self.id == other.id && other.state != 'Z'
     }
 
-    /// Sends a signal; a process that has ended meanwhile is no error.
+    /// Sends a signal. A process that has ended is not an error.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(id) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
             let _ = kill_process(id, signal);
@@ -71,7 +71,7 @@ impl Process {
     }
 
     fn parse_stat(stat: &str) -> Option<Self> {
-        // The command's name, in parentheses, may contain anything.
+        // The name of the command, in parentheses, may contain any character.
         let (before, after) = stat.rsplit_once(')')?;
         let mut fields = after.split_whitespace();
         Some(Self {
@@ -81,7 +81,7 @@ impl Process {
         })
     }
 
-    /// Where there is no `/proc`.
+    /// Lists processes without `/proc`.
     fn list_by_ps() -> Result<Vec<Self>, ServerError> {
         let output = Command::new("ps")
             .args(["-A", "-o", "pid=", "-o", "ppid=", "-o", "state="])

@@ -1,4 +1,4 @@
-//! A network that can be harmed: a TCP proxy.
+//! A TCP proxy that injects network faults.
 
 mod connection;
 mod faults;
@@ -19,12 +19,12 @@ use self::{
     listener::Listener,
 };
 
-/// A TCP proxy in front of a server. Its faults can be switched while connections are open; each call adds to the
-/// faults that are there, [`heal`](Self::heal) ends them all.
+/// A TCP proxy in front of a server. Faults can be switched while connections are open. Each call adds a fault, and
+/// [`heal`](Self::heal) ends all of them.
 ///
-/// It accepts a connection before it reaches the server: where the server refuses, the client sees its new connection
-/// reset. Memory is bounded by 256 KiB per connection and direction; what does not fit waits with its sender, as it does
-/// on a real network. Dropping the proxy closes its port and its connections.
+/// The proxy accepts a connection before it connects to the server: where the server refuses, the client sees a reset of its
+/// new connection. Memory is bounded by 256 KiB for each connection and direction; more stays with the sender, as on a real
+/// network. Dropping the proxy closes its port and its connections.
 #[derive(Debug)]
 pub struct Proxy {
     listener: Listener,
@@ -34,19 +34,19 @@ pub struct Proxy {
     acceptor: AbortHandle,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
     Requests,
     /// From the server to the client.
     Answers,
-    /// Both.
+    /// Both directions.
     Both,
 }
 
 impl Proxy {
-    /// Starts a proxy in front of a server, on a free port of the loopback interface. Its tasks run on this runtime.
+    /// Starts a proxy in front of a server, on a free port of the loopback interface. Its tasks run on the current runtime.
     ///
     /// # Errors
     ///
@@ -64,41 +64,42 @@ impl Proxy {
         Ok(Self { listener, upstream, faults, open, acceptor })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
     }
 
-    /// New connections reach another server from now on, as after a fail-over behind one address. Open ones are not touched.
+    /// Connects new connections to another server from now on, as after a fail-over behind one address. Open connections are
+    /// not affected.
     pub fn redirect(&self, upstream: SocketAddr) {
         self.upstream.send_replace(upstream);
     }
 
-    /// Bytes arrive this much later. Those under way keep their time; their order never changes.
+    /// Delays bytes. Those in flight keep their delay, and the order never changes.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.change(direction, |path| path.delay = delay);
     }
 
-    /// Each connection passes only so many bytes in a second, at least one; bytes that are under way wait for their turn.
+    /// Limits the bytes of each connection per second, to at least one. Bytes in flight wait for their turn.
     pub fn limit_bandwidth(&self, direction: Direction, bytes_per_second: u32) {
         self.change(direction, |path| path.bandwidth = Some(bytes_per_second.max(1)));
     }
 
-    /// Connections stay open, and new ones are accepted, but nothing passes, no closing either. What was sent arrives
-    /// after healing, as after a cut of a real network.
+    /// Stops all traffic, the end of a stream included. Connections stay open, and new ones are accepted. What was sent
+    /// arrives after healing, as after a cut of a real network.
     pub fn black_hole(&self, direction: Direction) {
         self.change(direction, |path| path.passage = Passage::Hold);
     }
 
-    /// Requests reach the server, answers are lost: the client cannot know whether it was done. Healing resets the
-    /// connections that have lost something.
+    /// Drops answers. Requests still reach the server, so the outcome is unknown to the client. Healing resets the
+    /// connections that have lost bytes.
     pub fn drop_answers(&self) {
         self.change(Direction::Answers, |path| path.passage = Passage::Discard);
     }
 
-    /// Each connection ends after this many more bytes in this direction (in either, for [`Direction::Both`]): so many
-    /// arrive, then both sides see the end. New connections count from their beginning.
+    /// Ends each connection after this many more bytes in this direction, or in either one for [`Direction::Both`]. So many
+    /// bytes arrive, then both sides see the end. New connections count from their beginning.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         self.faults.send_modify(|faults| {
             faults.cuts_set += 1;
@@ -107,13 +108,13 @@ impl Proxy {
         });
     }
 
-    /// Resets (RST) all open connections, once. New ones are welcome.
+    /// Resets (RST) all open connections, once. New ones are accepted.
     pub fn reset_connections(&self) {
         let mark = || self.faults.send_modify(|faults| faults.resets += 1);
         self.listener.take_unaccepted(mark).iter().for_each(connection::reset);
     }
 
-    /// Refuses new connections, as the port of a dead server does. Open ones are not touched.
+    /// Refuses new connections, as the port of a dead server does. Open connections are not affected.
     pub fn refuse_connections(&self) {
         self.listener.close();
     }
@@ -122,16 +123,16 @@ impl Proxy {
     ///
     /// # Panics
     ///
-    /// When somebody has taken the port since [`refuse_connections`](Self::refuse_connections).
+    /// Panics if another process has taken the port since [`refuse_connections`](Self::refuse_connections).
     pub fn heal(&self) {
         self.faults.send_modify(|faults| {
             faults.heals += 1;
             faults.change(Direction::Both, |path| *path = Default::default());
         });
-        self.listener.reopen().unwrap_or_else(|error| panic!("the proxy's port: {error}"));
+        self.listener.reopen().unwrap_or_else(|error| panic!("cannot open the port of the proxy again: {error}"));
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.open.count()

@@ -13,7 +13,7 @@ use lease_core::{
     AttemptOutcome, Correlation, ErrorKind, HolderId, LeaseClient, LeaseEvent, LeaseOptions, LossReason, Metadata,
     Observer, Released, TryAcquired, WaitOutcome,
 };
-use lease_testkit::Logged;
+use lease_testkit::LogCapture;
 use support::{TTL, TroubledStore, builder, client, drop_after, pass, settle};
 use tokio::time::sleep;
 use tracing::Level;
@@ -127,7 +127,7 @@ async fn an_attempt_that_fails_says_with_what_kind_of_error() {
 /// Whoever reads the log at night wants one line for a state, not one for an attempt.
 #[tokio::test(start_paused = true)]
 async fn renewals_that_keep_failing_are_one_warning_and_the_loss_another() {
-    let (warnings, events) = (Logged::from(Level::WARN), Events::default());
+    let (warnings, events) = (LogCapture::new(Level::WARN), Events::default());
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let client = builder(&TroubledStore::new()).observer(events.clone()).build();
     let lease = client.try_acquire("stuck", TTL).await.unwrap().acquired().unwrap();

@@ -14,7 +14,7 @@ use std::{
 
 use lease_core::{HolderId, LeaseClient, LeaseEvent, Observer};
 use lease_election::{CandidateOptions, Election, ElectionOptions};
-use lease_testkit::{ChaosStore, Fault, Logged, Operation};
+use lease_testkit::{ChaosStore, Fault, LogCapture, Operation};
 use support::{Group, Renewals, SECOND};
 use tracing::Level;
 
@@ -40,7 +40,7 @@ async fn every_panic_is_reported_once_and_harms_nothing_else() {
             _ => others(panic),
         }
     }));
-    let logged = Logged::from(Level::ERROR);
+    let logged = LogCapture::new(Level::ERROR);
     let _guard = tracing::subscriber::set_default(logged.clone());
 
     let group = Group::new();
@@ -75,7 +75,7 @@ async fn every_panic_is_reported_once_and_harms_nothing_else() {
         let _ = client.inspect("healthy").await;
         assert!(healthy.is_held());
     }
-    chaos.calm();
+    chaos.clear_rules();
     healthy.release().await.unwrap();
     client.close().await.unwrap();
 

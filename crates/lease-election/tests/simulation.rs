@@ -19,10 +19,10 @@ use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Ter
 use lease_memory::MemoryStore;
 use lease_testkit::{ChaosStore, Fault, History, OpenTenure, Operation, SeededRng, SkewedClock};
 
-#[path = "../../lease-testkit/tests/simulation/metered.rs"]
-mod metered;
+#[path = "../../lease-testkit/tests/simulation/watchdog_clock.rs"]
+mod watchdog_clock;
 
-use metered::Metered;
+use watchdog_clock::WatchdogClock;
 
 const SCHEDULES: u64 = 60;
 
@@ -57,7 +57,7 @@ fn a_schedule_can_be_replayed() {
 fn simulate(seed: u64) -> History {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let clock = Arc::new(Metered::new());
+        let clock = Arc::new(WatchdogClock::new());
         clock.watch(schedule(seed, clock.clone())).await
     })
 }
@@ -98,7 +98,7 @@ async fn schedule(seed: u64, clock: Arc<dyn Clock>) -> History {
     }
     clock.sleep_until(trouble_ends).await;
     for member in &everybody {
-        member.chaos.calm();
+        member.chaos.clear_rules();
         member.chaos.heal();
         member.chaos.thaw();
         let candidate = member.candidate();

@@ -6,31 +6,31 @@ mod common;
 use common::*;
 use integration_tests::{Etcd, Proxy};
 use lease_core::{Break, ErrorKind, LeaseStore, Released};
-use lease_testkit::Logged;
+use lease_testkit::LogCapture;
 use tracing::Level;
 
 /// Which endpoint is left, and why.
 #[tokio::test]
 async fn an_endpoint_that_is_left_is_named_with_the_reason() {
-    let warnings = Logged::from(Level::WARN);
+    let warnings = LogCapture::new(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
     let url = etcd.url_through(&network);
     let store = connect_in_order(&options(), &[url.clone(), etcd.url().to_owned()]).await;
-    assert_eq!(warnings.with("left"), Vec::<String>::new());
+    assert_eq!(warnings.lines_containing("left"), Vec::<String>::new());
     network.refuse_connections();
     network.reset_connections();
     store.inspect(&name("job")).await.unwrap();
     assert_eq!(store.endpoint(), Some(etcd.url()));
-    let left = warnings.with("left");
+    let left = warnings.lines_containing("left");
     assert!(left.len() == 1 && left[0].contains(&url) && left[0].contains("cannot be reached"), "{left:?}");
 }
 
 /// S25: revisions never fall, unless the servers' data was lost, or an older state was put back.
 #[tokio::test]
 async fn s25_lost_data_is_told() {
-    let warnings = Logged::from(Level::WARN);
+    let warnings = LogCapture::new(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let (etcd, empty) = (Etcd::start().await, Etcd::start().await);
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
@@ -39,18 +39,20 @@ async fn s25_lost_data_is_told() {
         let (claim, _) = granted(&store, &request("job", LONG)).await;
         release(&store, &claim).await;
     }
-    assert!(warnings.with("fallen").is_empty() && warnings.with("another etcd cluster").is_empty());
+    assert!(
+        warnings.lines_containing("fallen").is_empty() && warnings.lines_containing("another etcd cluster").is_empty()
+    );
     network.redirect(empty.address().unwrap());
     network.reset_connections();
     eventually("the other server answers", async || store.inspect(&name("job")).await.ok()).await;
-    let told = warnings.with("fallen").len() + warnings.with("another etcd cluster").len();
+    let told = warnings.lines_containing("fallen").len() + warnings.lines_containing("another etcd cluster").len();
     assert_eq!(told, 1, "{:?}", warnings.lines());
 }
 
 /// At the quota nothing is granted or renewed, in words that help; what frees names goes on, and a new connection says it.
 #[tokio::test]
 async fn a_full_database_is_named() {
-    let warnings = Logged::from(Level::WARN);
+    let warnings = LogCapture::new(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let etcd = Etcd::start_local(&[("quota-backend-bytes", "2000000")]).await.unwrap();
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
@@ -63,7 +65,7 @@ async fn a_full_database_is_named() {
     network.reset_connections();
     let record = eventually("a look", async || store.inspect(&kept.name).await.ok()).await;
     assert!(record.is_some() && store.list("", None, 9).await.unwrap().len() == 2);
-    assert!(warnings.with("alarms=").iter().any(|line| line.contains("NOSPACE")), "{:?}", warnings.lines());
+    assert!(warnings.lines_containing("alarms=").iter().any(|line| line.contains("NOSPACE")), "{:?}", warnings.lines());
     for refused in [
         acquire(&store, &request("other", LONG)).await.map(drop),
         renew(&store, &renewal(&kept, LONG * 2)).await.map(drop),

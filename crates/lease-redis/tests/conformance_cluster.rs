@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use integration_tests::{Direction, Proxy, RedisCluster};
 use lease_core::{GrantId, LeaseName, LeaseStore};
 use lease_redis::RedisStoreOptions;
-use lease_testkit::{Harm, Harness, conformance};
+use lease_testkit::{Harness, Injection, conformance};
 
 conformance!(real, ClusterHarness::start);
 
@@ -43,11 +43,11 @@ impl Harness for ClusterHarness {
         Duration::from_millis(1500)
     }
 
-    async fn freeze(&self) -> Harm {
+    async fn freeze(&self) -> Injection {
         for node in self.cluster.nodes() {
             node.freeze().await.unwrap();
         }
-        Harm::Done
+        Injection::Done
     }
 
     async fn thaw(&self) {
@@ -57,39 +57,39 @@ impl Harness for ClusterHarness {
         self.cluster.settled().await.unwrap();
     }
 
-    async fn cut(&self) -> Harm {
+    async fn cut(&self) -> Injection {
         for network in &self.network {
             network.refuse_connections();
             network.reset_connections();
         }
-        Harm::Done
+        Injection::Done
     }
 
-    async fn lose_answers(&self) -> Harm {
+    async fn lose_answers(&self) -> Injection {
         self.network.iter().for_each(Proxy::drop_answers);
-        Harm::Done
+        Injection::Done
     }
 
-    async fn delay_answers(&self, delay: Duration) -> Harm {
+    async fn delay_answers(&self, delay: Duration) -> Injection {
         self.network.iter().for_each(|network| network.delay(Direction::Answers, delay));
-        Harm::Done
+        Injection::Done
     }
 
     async fn heal(&self) {
         self.network.iter().for_each(Proxy::heal);
     }
 
-    async fn restart(&self) -> Harm {
+    async fn restart(&self) -> Injection {
         for node in self.cluster.nodes() {
             node.restart().await.unwrap();
         }
         self.cluster.settled().await.unwrap();
         // They have forgotten where they were said to be.
         self.cluster.announce(&self.network).await.unwrap();
-        Harm::Done
+        Injection::Done
     }
 
-    async fn crash(&self) -> Harm {
+    async fn crash(&self) -> Injection {
         for node in self.cluster.nodes() {
             node.kill().await.unwrap();
         }
@@ -98,29 +98,29 @@ impl Harness for ClusterHarness {
         }
         self.cluster.settled().await.unwrap();
         self.cluster.announce(&self.network).await.unwrap();
-        Harm::Done
+        Injection::Done
     }
 
-    async fn back_up(&self) -> Harm {
+    async fn back_up(&self) -> Injection {
         for node in self.cluster.nodes() {
             node.back_up(&self.options.key_prefix).await.unwrap();
         }
-        Harm::Done
+        Injection::Done
     }
 
-    async fn put_back(&self) {
+    async fn restore_backup(&self) {
         for node in self.cluster.nodes() {
             node.put_back(&self.options.key_prefix).await.unwrap();
         }
     }
 
-    async fn remove_record(&self, name: &LeaseName) -> Harm {
+    async fn remove_record(&self, name: &LeaseName) -> Injection {
         let key = format!("{}{name}", self.options.key_prefix);
         for node in self.cluster.nodes() {
             // Those that do not have its slot refuse.
             node.command(&["DEL", &key]).await.unwrap();
         }
-        Harm::Done
+        Injection::Done
     }
 
     async fn stop(&self) {

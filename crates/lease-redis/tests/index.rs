@@ -10,7 +10,7 @@ use integration_tests::{Redis, Reply};
 use lease_core::{Acquired, LeaseClient, LeaseName, LeaseStore};
 use lease_election::{CandidateOptions, Election, ElectionOptions};
 use lease_redis::{RedisStore, RedisStoreOptions};
-use lease_testkit::Logged;
+use lease_testkit::LogCapture;
 
 const DAY: i64 = 24 * 3600 * 1_000_000_000;
 
@@ -159,7 +159,7 @@ async fn renewals_bring_a_lost_index_back() {
 
 #[tokio::test]
 async fn without_rights_to_the_index_a_list_walks_and_says_so_once() {
-    let logged = Logged::from(tracing::Level::WARN);
+    let logged = LogCapture::new(tracing::Level::WARN);
     let _logging = tracing::subscriber::set_default(logged.clone());
     let server = Redis::start_local(&[]).await.unwrap();
     let rights =
@@ -174,7 +174,7 @@ async fn without_rights_to_the_index_a_list_walks_and_says_so_once() {
         granted(&store, &request(&format!("job-{at}"), "a")).await;
         assert_eq!(names(&store, "").await.len(), at + 1);
     }
-    assert_eq!(logged.with("+zrangebylex").len(), 1, "{:?}", logged.lines());
+    assert_eq!(logged.lines_containing("+zrangebylex").len(), 1, "{:?}", logged.lines());
 }
 
 /// Beside very many keys of others, a leader finds a better candidate, and walks over nothing.

@@ -1,4 +1,4 @@
-//! What every case works with: stores, requests, time, and patience.
+//! The context of a case: stores, clients, faults, requests and time.
 
 use std::{
     fmt::{self},
@@ -15,10 +15,11 @@ use lease_core::{
 };
 
 use crate::{
-    ChaosStore, Fault, Harm, Harness, Hold, MixedUp, Operation, between_neighbours::BetweenNeighbours, calls::inspected,
+    AnswerSwap, ChaosStore, Fault, Harness, Injection, Operation, RecordLock, between_neighbours::BetweenNeighbours,
+    calls::inspected,
 };
 
-/// A harness with everything that cases have in common.
+/// A harness, with the helpers that all cases share.
 pub struct Bench {
     harness: Box<dyn Harness>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,19 +51,19 @@ impl Bench {
         self.harness.stop().await;
     }
 
-    /// A store of its own, as one more process would have.
+    /// Opens a store as another process would.
     pub(crate) async fn store(&self) -> Arc<dyn LeaseStore> {
         let store = self.harness.store().await;
         if self.between_neighbours.load(Ordering::Relaxed) { Arc::new(BetweenNeighbours(store)) } else { store }
     }
 
-    /// From now on no request goes alone to a store of this bench.
+    /// Sends no request alone from now on: stores that are opened later put each between two neighbours.
     pub(crate) fn between_neighbours(&self) {
         self.between_neighbours.store(true, Ordering::Relaxed);
     }
 
-    /// A store of its own that misbehaves on demand, and with [`Bench::freeze`] and [`Bench::cut`].
-    pub(crate) async fn chaos(&self) -> ChaosStore {
+    /// Opens a store that can inject faults, and that [`Bench::freeze`] and [`Bench::cut`] affect.
+    pub(crate) async fn chaos_store(&self) -> ChaosStore {
         let chaos = ChaosStore::new(self.store().await, Arc::clone(&self.clock), 0);
         self.chaos.lock().unwrap_or_else(PoisonError::into_inner).push(chaos.clone());
         chaos
@@ -72,9 +73,9 @@ impl Bench {
         self.chaos.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(change);
     }
 
-    /// Freezes the store. Where there is no server to freeze, every [`Bench::chaos`] store does as if.
+    /// Freezes the store. Where there is no server, freezes each [`Bench::chaos_store`].
     pub(crate) async fn freeze(&self) {
-        if self.harness.freeze().await == Harm::CannotDo {
+        if self.harness.freeze().await == Injection::Unsupported {
             self.assert_lives_in_this_process("freeze").await;
             self.each_chaos(ChaosStore::freeze);
         }
@@ -85,40 +86,40 @@ impl Bench {
         self.each_chaos(ChaosStore::thaw);
     }
 
-    /// Cuts the store off. Where there is no network to cut, every [`Bench::chaos`] store does as if.
+    /// Cuts the store off. Where there is no network, cuts off each [`Bench::chaos_store`].
     pub(crate) async fn cut(&self) {
-        if self.harness.cut().await == Harm::CannotDo {
+        if self.harness.cut().await == Injection::Unsupported {
             self.assert_lives_in_this_process("cut").await;
             self.each_chaos(ChaosStore::cut);
         }
     }
 
-    /// Nobody fails for losing a race, but where commits are slow: there a name may be locked for longer than an attempt waits.
+    /// Asserts that this error of an attempt that lost a race is allowed: only with slow commits, where the record may stay
+    /// locked for longer than an attempt waits.
     pub(crate) fn assert_is_locked(&self, error: &Error) {
         assert!(self.harness.commits_slowly() && error.kind() == ErrorKind::Unavailable, "{error}");
     }
 
-    /// Answers are lost, where there is something between the store and its server.
-    pub(crate) async fn lose_answers(&self) -> Harm {
-        let harm = self.harness.lose_answers().await;
-        if harm == Harm::CannotDo {
-            self.assert_lives_in_this_process("lose answers of").await;
+    /// Loses answers, if there is a network.
+    pub(crate) async fn lose_answers(&self) -> Injection {
+        let injection = self.harness.lose_answers().await;
+        if injection == Injection::Unsupported {
+            self.assert_lives_in_this_process("lose_answers").await;
         }
-        harm
+        injection
     }
 
-    /// Answers are late. Where there is nothing between the store and its server, every [`Bench::chaos`] store does as if, once
-    /// an operation.
+    /// Delays answers. Where there is no network, each [`Bench::chaos_store`] delays one answer of each operation.
     pub(crate) async fn delay_answers(&self, delay: Duration) {
-        if self.harness.delay_answers(delay).await == Harm::CannotDo {
-            self.assert_lives_in_this_process("delay answers of").await;
+        if self.harness.delay_answers(delay).await == Injection::Unsupported {
+            self.assert_lives_in_this_process("delay_answers").await;
             for operation in [Operation::Acquire, Operation::Renew] {
                 self.each_chaos(|chaos| chaos.inject(Fault::DelayAnswer(delay).on(operation).once()));
             }
         }
     }
 
-    pub(crate) async fn set_clock_back(&self, by: Duration) -> Harm {
+    pub(crate) async fn set_clock_back(&self, by: Duration) -> Injection {
         self.harness.set_clock_back(by).await
     }
 
@@ -127,90 +128,93 @@ impl Bench {
         self.each_chaos(ChaosStore::heal);
     }
 
-    /// Restarts the store's server, if it has one.
-    pub(crate) async fn restart(&self) -> Harm {
-        let harm = self.harness.restart().await;
-        if harm == Harm::CannotDo {
+    /// Restarts the server, if there is one.
+    pub(crate) async fn restart(&self) -> Injection {
+        let injection = self.harness.restart().await;
+        if injection == Injection::Unsupported {
             self.assert_lives_in_this_process("restart").await;
             assert!(
                 !self.capabilities().await.tokens_survive.restart,
-                "it cannot restart, so tokens cannot survive it"
+                "a store that cannot restart must not declare that tokens survive it"
             );
         }
-        harm
+        injection
     }
 
-    /// Kills the store's server and starts it again, if the harness can.
-    pub(crate) async fn crash(&self) -> Harm {
-        let harm = self.harness.crash().await;
+    /// Kills the server and starts it again, if the harness can.
+    pub(crate) async fn crash(&self) -> Injection {
+        let injection = self.harness.crash().await;
         let survive = self.capabilities().await.grants_survive_crash;
-        assert!(harm == Harm::Done || !survive, "the store says that grants survive a crash: its harness must show it");
-        harm
+        assert!(
+            injection == Injection::Done || !survive,
+            "the store declares that grants survive a crash: its harness must implement `crash`"
+        );
+        injection
     }
 
-    pub(crate) async fn back_up(&self) -> Harm {
-        let harm = self.harness.back_up().await;
+    pub(crate) async fn back_up(&self) -> Injection {
+        let injection = self.harness.back_up().await;
         let survive = self.capabilities().await.tokens_survive.data_loss;
         assert!(
-            harm == Harm::Done || !survive,
-            "the store says that tokens survive a loss of data: its harness must show it"
+            injection == Injection::Done || !survive,
+            "the store declares that tokens survive a loss of data: its harness must implement `back_up` and `restore_backup`"
         );
-        harm
+        injection
     }
 
-    pub(crate) async fn put_back(&self) {
-        self.harness.put_back().await;
+    pub(crate) async fn restore_backup(&self) {
+        self.harness.restore_backup().await;
     }
 
-    pub(crate) async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
-        self.harness.hold(name).await
+    pub(crate) async fn lock_record(&self, name: &LeaseName) -> Option<Box<dyn RecordLock>> {
+        self.harness.lock_record(name).await
     }
 
-    pub(crate) async fn mixed_up(&self) -> Option<Box<dyn MixedUp>> {
-        self.harness.mixed_up().await
+    pub(crate) async fn answer_swap(&self) -> Option<Box<dyn AnswerSwap>> {
+        self.harness.answer_swap().await
     }
 
-    pub(crate) async fn remove_record(&self, name: &LeaseName) -> Harm {
+    pub(crate) async fn remove_record(&self, name: &LeaseName) -> Injection {
         self.harness.remove_record(name).await
     }
 
     async fn assert_lives_in_this_process(&self, fault: &str) {
         let judge = self.capabilities().await.expiry_judge;
-        assert_eq!(judge, ExpiryJudge::Process, "a store with a server needs a harness that can {fault} it");
+        assert_eq!(judge, ExpiryJudge::Process, "the harness of a store with a server must implement `{fault}`");
     }
 
     pub(crate) async fn capabilities(&self) -> Capabilities {
         self.store().await.capabilities()
     }
 
-    pub(crate) fn patience(&self) -> Duration {
-        self.harness.patience()
+    pub(crate) fn tolerance(&self) -> Duration {
+        self.harness.tolerance()
     }
 
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    /// Lets this much time pass, for something that must have happened by then.
-    pub(crate) async fn pass(&self, duration: Duration) {
+    /// Sleeps for this long.
+    pub(crate) async fn sleep(&self, duration: Duration) {
         self.clock.sleep_until(self.clock.now() + duration).await;
     }
 
-    /// The outcome of this future, which must come within a ttl and the patience of the harness.
-    pub(crate) async fn soon<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
-        self.within(what, self.ttl + self.patience(), future).await
+    /// Returns the outcome of the future. Panics if it takes longer than a ttl and the tolerance of the harness.
+    pub(crate) async fn expect_soon<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        self.expect_within(what, self.ttl + self.tolerance(), future).await
     }
 
-    /// The outcome of this future, which must come within this time.
-    pub(crate) async fn within<T>(&self, what: &str, limit: Duration, future: impl Future<Output = T>) -> T {
-        match self.or_timeout(limit, future).await {
+    /// Returns the outcome of the future. Panics if it takes longer than `limit`.
+    pub(crate) async fn expect_within<T>(&self, what: &str, limit: Duration, future: impl Future<Output = T>) -> T {
+        match self.timeout(limit, future).await {
             Some(outcome) => outcome,
-            None => panic!("{what}: nothing happened within {limit:?}"),
+            None => panic!("{what}: no outcome within {limit:?}"),
         }
     }
 
-    /// The outcome of this future, if it comes within this time; else it is dropped.
-    pub(crate) async fn or_timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    /// Returns the outcome of the future, or drops the future and returns `None` after `limit`.
+    pub(crate) async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         let deadline = self.clock.now() + limit;
         tokio::select! {
             biased;
@@ -219,7 +223,7 @@ impl Bench {
         }
     }
 
-    /// Asks again and again until there is an answer, at most for `limit`.
+    /// Calls `ask` until it returns a value. Panics after `limit`.
     pub(crate) async fn poll<T>(&self, what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         let deadline = self.now() + limit;
         loop {
@@ -227,57 +231,57 @@ impl Bench {
                 return answer;
             }
             assert!(self.now() < deadline, "{what}: not within {limit:?}");
-            self.pass(Duration::from_millis(5)).await;
+            self.sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// A client with a store and a holder id of its own, as one more process would have.
+    /// Returns a client with a store and a holder id of its own, as another process would have.
     pub(crate) async fn client(&self) -> LeaseClient {
         self.client_of(self.store().await)
     }
 
-    /// A client of this store.
+    /// Returns a client of this store.
     pub(crate) fn client_of(&self, store: impl LeaseStore) -> LeaseClient {
         self.builder_of(store).build()
     }
 
-    /// The same, to be set up.
+    /// Returns a builder for a client with a store of its own.
     pub(crate) async fn builder(&self) -> ClientBuilder {
         self.builder_of(self.store().await)
     }
 
-    /// The same, to be set up.
+    /// Returns a builder for a client of this store.
     pub(crate) fn builder_of(&self, store: impl LeaseStore) -> ClientBuilder {
         LeaseClient::builder(store).holder(self.holder()).clock(Arc::clone(&self.clock))
     }
 
-    /// Waits until the name is free for this client, and takes it.
-    pub(crate) async fn taken(&self, client: &LeaseClient, name: &LeaseName, limit: Duration) -> Lease {
-        let lease = self.within("the name becomes free", limit, client.acquire(name, self.ttl)).await;
+    /// Waits until the name is free for this client, and acquires it.
+    pub(crate) async fn acquire_within(&self, client: &LeaseClient, name: &LeaseName, limit: Duration) -> Lease {
+        let lease = self.expect_within("the name becomes free", limit, client.acquire(name, self.ttl)).await;
         lease.expect("acquire answers")
     }
 
-    /// A holder that no other call of this returns.
+    /// Returns a holder id that is different with each call.
     pub(crate) fn holder(&self) -> HolderId {
         let number = self.holders.fetch_add(1, Ordering::Relaxed);
         HolderId::new(format!("holder-{number}")).expect("a valid holder")
     }
 
-    /// A request with a holder and a nonce of its own.
+    /// Returns a request with a new holder and a new nonce.
     pub(crate) fn request(&self, name: &LeaseName) -> AcquireRequest {
         AcquireRequest::new(name.clone(), self.holder(), GrantId::random(), self.ttl)
     }
 
-    /// The longest that a grant of this ttl lasts, by the store's granularity.
+    /// Returns the longest that a grant of this ttl may last, given the granularity of the store.
     pub(crate) fn rounded(&self, ttl: Duration, capabilities: &Capabilities) -> Duration {
         let step = capabilities.ttl_granularity.as_nanos().max(1);
         let nanos = ttl.as_nanos().div_ceil(step) * step;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Waits until the store itself says that the name is free.
-    pub(crate) async fn free(&self, store: &dyn LeaseStore, name: &LeaseName) {
-        let limit = self.ttl * 2 + self.patience();
+    /// Waits until the store reports the name as free.
+    pub(crate) async fn wait_until_free(&self, store: &dyn LeaseStore, name: &LeaseName) {
+        let limit = self.ttl * 2 + self.tolerance();
         self.poll("the lease expires", limit, async || match inspected(store, name).await {
             None => Some(()),
             Some(_) => None,

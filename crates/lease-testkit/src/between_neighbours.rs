@@ -1,4 +1,4 @@
-//! A store whose requests never go alone.
+//! A store that sends no request alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +10,16 @@ use lease_core::{
 
 use crate::calls::name;
 
-/// Puts every request that comes alone between two of others, whose answers it checks: for many providers a batch is another
-/// implementation, and the cases for one request say nothing about it.
+/// Sends each single request between two others in one call, and checks the answers to those. Many providers implement a
+/// batch apart from a single request, so the cases for single requests do not cover it.
 #[derive(Debug)]
 pub(crate) struct BetweenNeighbours(pub(crate) Arc<dyn LeaseStore>);
 
 impl BetweenNeighbours {
-    /// Requests for two free names, before and after most others in the order of bytes.
+    /// Returns requests for two free names, which sort before and after most others.
     fn neighbours(&self, ttl: Duration) -> [AcquireRequest; 2] {
         let limits = self.0.capabilities();
-        // Long enough that none is over before it is answered.
+        // Long enough that no neighbour expires before it is answered.
         let ttl = ttl.max(Duration::from_secs(1)).clamp(limits.min_ttl, limits.max_ttl);
         ["!", "~"].map(|place| {
             let nonce = GrantId::random();
@@ -28,7 +28,7 @@ impl BetweenNeighbours {
         })
     }
 
-    /// The claims to two grants, unless the store cannot be asked.
+    /// Returns the claims to two grants. Returns `None` after a transient error.
     async fn grants(&self, ttl: Duration) -> Option<[Claim; 2]> {
         let requests = self.neighbours(ttl);
         let answers = self.0.acquire(&requests).await;
@@ -37,20 +37,22 @@ impl BetweenNeighbours {
             match answer {
                 Ok(Acquired::Granted(grant)) => claims.push(request.claim(grant.handle)),
                 Err(error) if error.is_transient() => return None,
-                other => panic!("a free name: {other:?}"),
+                other => panic!("a free name was not granted: {other:?}"),
             }
         }
         claims.try_into().ok()
     }
 }
 
-/// The answer to the request in the middle. A neighbour has what it asked for, unless the store could not be asked.
+/// Returns the answer to the request in the middle. Both neighbours must succeed or fail with a transient error.
 fn middle<A: std::fmt::Debug>(answers: Vec<Result<A>>, is_good: impl Fn(&A) -> bool) -> Vec<Result<A>> {
-    let Ok([before, own, after]) = <[_; 3]>::try_from(answers) else { panic!("not one answer to each request") };
+    let Ok([before, own, after]) = <[_; 3]>::try_from(answers) else {
+        panic!("the number of answers differs from the number of requests")
+    };
     for neighbour in [before, after] {
         match neighbour {
-            Ok(answer) => assert!(is_good(&answer), "beside {own:?} a neighbour is told {answer:?}"),
-            Err(error) => assert!(error.is_transient(), "beside {own:?} a neighbour is told {error:?}"),
+            Ok(answer) => assert!(is_good(&answer), "beside {own:?}, a neighbour got {answer:?}"),
+            Err(error) => assert!(error.is_transient(), "beside {own:?}, a neighbour got the error {error:?}"),
         }
     }
     vec![own]

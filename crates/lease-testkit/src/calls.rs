@@ -1,9 +1,9 @@
-//! Single calls of a store and a client, with the outcome that a test expects: for the cases of the suite, and for the tests
-//! that a provider has of its own.
+//! Single calls of a store or a client, each with the outcome that a test expects. The suite uses them; they also serve a
+//! provider's own tests.
 //!
 //! # Panics
 //!
-//! What is called by its outcome (`granted`, `lost`, …) panics where that is another one.
+//! A function that is named after an outcome (`granted`, `refused`, `lost`, …) panics on any other outcome, and on an error.
 
 use std::{fmt::Debug, slice::from_ref, time::Duration};
 
@@ -12,43 +12,71 @@ use lease_core::{
     LeaseRecord, LeaseStore, LossReason, ReleaseRequest, Released, RenewRequest, Renewed, Result,
 };
 
-/// A name that is known to be valid.
+/// Returns a name.
+///
+/// # Panics
+///
+/// Panics if the name is invalid.
 pub fn name(name: &str) -> LeaseName {
     LeaseName::new(name).expect("a valid name")
 }
 
-/// A holder that is known to be valid.
+/// Returns a holder id.
+///
+/// # Panics
+///
+/// Panics if the holder id is invalid.
 pub fn holder(holder: &str) -> HolderId {
     HolderId::new(holder).expect("a valid holder")
 }
 
-/// Asks for a name, with a nonce of its own.
+/// Returns a request for a lease, with a new nonce.
 pub fn request(name: LeaseName, holder: HolderId, ttl: Duration) -> AcquireRequest {
     AcquireRequest::new(name, holder, GrantId::random(), ttl)
 }
 
-/// The only answer to a call with one element.
+/// Returns the only answer to a call with one element.
+///
+/// # Panics
+///
+/// Panics if there is not exactly one answer.
 pub fn only<T: Debug>(answers: Vec<Result<T>>) -> Result<T> {
-    let [answer] = <[_; 1]>::try_from(answers).expect("one request, one answer");
+    let [answer] = <[_; 1]>::try_from(answers).expect("one answer to one request");
     answer
 }
 
-/// Asks for one grant.
+/// Sends one request for a lease.
+///
+/// # Errors
+///
+/// The error of the store.
 pub async fn acquire(store: &dyn LeaseStore, request: &AcquireRequest) -> Result<Acquired> {
     only(store.acquire(from_ref(request)).await)
 }
 
-/// Asks for one grant, of a store that answers.
+/// Sends one request for a lease, and expects an answer.
+///
+/// # Panics
+///
+/// Panics on an error of the store.
 pub async fn acquired(store: &dyn LeaseStore, request: &AcquireRequest) -> Acquired {
     acquire(store, request).await.expect("acquire answers")
 }
 
-/// Whether the name is held by somebody else, so that this attempt fails.
+/// Sends one request for a lease. Returns whether it was refused because another holder has the lease.
+///
+/// # Panics
+///
+/// Panics on an error of the store.
 pub async fn is_held(store: &dyn LeaseStore, request: &AcquireRequest) -> bool {
     matches!(acquired(store, request).await, Acquired::Held { .. })
 }
 
-/// Acquires what must be free.
+/// Acquires a lease and expects that it is granted.
+///
+/// # Panics
+///
+/// Panics if it is not granted.
 pub async fn granted(store: &dyn LeaseStore, request: &AcquireRequest) -> Grant {
     match acquired(store, request).await {
         Acquired::Granted(grant) => grant,
@@ -56,7 +84,11 @@ pub async fn granted(store: &dyn LeaseStore, request: &AcquireRequest) -> Grant 
     }
 }
 
-/// Fails to acquire what must be held.
+/// Tries to acquire a lease and expects that another holder has it.
+///
+/// # Panics
+///
+/// Panics on any other outcome.
 pub async fn refused(store: &dyn LeaseStore, request: &AcquireRequest) {
     let acquired = acquired(store, request).await;
     assert!(
@@ -67,33 +99,49 @@ pub async fn refused(store: &dyn LeaseStore, request: &AcquireRequest) {
     );
 }
 
-/// Asks with the nonce of a grant that has ended.
+/// Repeats the request of a grant that has ended, and expects that its nonce is spent (S13).
+///
+/// # Panics
+///
+/// Panics on any other outcome.
 pub async fn spent(store: &dyn LeaseStore, request: &AcquireRequest) {
     assert_eq!(acquired(store, request).await, Acquired::Spent, "the nonce of an ended grant is spent (S13)");
 }
 
-/// Whose grant it is that came of this request.
+/// Returns the claim to the grant that answered this request.
 pub fn claim(request: &AcquireRequest, grant: Grant) -> Claim {
     let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
     Claim::new(name, holder, nonce).with_handle(grant.handle)
 }
 
-/// Asks for an extension, without new metadata.
+/// Returns a request to renew a grant, without new metadata.
 pub fn renewal(claim: &Claim, ttl: Duration) -> RenewRequest {
     RenewRequest::new(claim.clone(), ttl)
 }
 
-/// Asks for one extension.
+/// Sends one request to renew a grant.
+///
+/// # Errors
+///
+/// The error of the store.
 pub async fn renew(store: &dyn LeaseStore, request: &RenewRequest) -> Result<Renewed> {
     only(store.renew(from_ref(request)).await)
 }
 
-/// Asks for one extension, of a store that answers.
+/// Sends one request to renew a grant, and expects an answer.
+///
+/// # Panics
+///
+/// Panics on an error of the store.
 pub async fn renewed(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Renewed {
     renew(store, &renewal(claim, ttl)).await.expect("renew answers")
 }
 
-/// Renews what must still be in force, and says what is left.
+/// Renews a grant and expects that it is in force. Returns the remaining time.
+///
+/// # Panics
+///
+/// Panics if the grant is not renewed.
 pub async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> Duration {
     match renewed(store, claim, ttl).await {
         Renewed::Extended { remaining } => remaining,
@@ -102,7 +150,11 @@ pub async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> D
     }
 }
 
-/// Renews what must not be in force any more, and says why.
+/// Tries to renew a grant and expects that it has ended (S7). Returns the reason.
+///
+/// # Panics
+///
+/// Panics if the grant is renewed.
 pub async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossReason {
     match renewed(store, claim, ttl).await {
         Renewed::Lost(reason) => reason,
@@ -110,22 +162,34 @@ pub async fn lost(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> LossR
     }
 }
 
-/// Asks for the end of a grant, so that its name is free at once.
+/// Returns a request that ends a grant and frees its name at once.
 pub fn plain_release(claim: &Claim) -> ReleaseRequest {
     ReleaseRequest::new(claim.clone())
 }
 
-/// Ends a grant, at a store that answers.
+/// Releases a grant, and expects an answer.
+///
+/// # Panics
+///
+/// Panics on an error of the store.
 pub async fn release(store: &dyn LeaseStore, claim: &Claim) -> Released {
     only(store.release(&[plain_release(claim)]).await).expect("release answers")
 }
 
-/// Who holds the name, by a store that answers.
+/// Returns the record of the name, and expects an answer. Returns `None` if the name is free.
+///
+/// # Panics
+///
+/// Panics on an error of the store.
 pub async fn inspected(store: &dyn LeaseStore, name: &LeaseName) -> Option<LeaseRecord> {
     store.inspect(name).await.expect("inspect answers")
 }
 
-/// Takes a lease that must be free.
+/// Acquires a lease through a client and expects that its name is free.
+///
+/// # Panics
+///
+/// Panics if the lease is not granted.
 pub async fn held(client: &LeaseClient, name: &LeaseName, options: impl Into<LeaseOptions>) -> Lease {
     let lease = client.try_acquire(name, options).await.expect("try_acquire answers").acquired();
     lease.unwrap_or_else(|| panic!("{name} must be free"))

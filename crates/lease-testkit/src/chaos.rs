@@ -1,4 +1,4 @@
-//! A store that fails on purpose.
+//! A store that injects faults.
 
 use std::{
     future::{Future, pending},
@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 
 use crate::{Fault, Operation, Rule, SeededRng, fault::ActiveRule};
 
-/// A store that hands every call to another one, unless a [`Rule`] has a [`Fault`] for it. The same seed, rules and calls
-/// give the same faults, and delays are slept on the given clock. Clones are the same store.
+/// A store that passes each call on to another store, unless a [`Rule`] injects a [`Fault`] into it. The same seed, rules
+/// and calls give the same faults. Delays are measured by the given clock. Clones are the same store.
 ///
-/// A request that was sent stays sent: what a rule delays is delivered even if the caller has gone meanwhile, as on a
-/// real network.
+/// A request that was sent stays sent, as on a real network: a delayed request is executed even if the caller has dropped
+/// the call.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -32,7 +32,7 @@ use crate::{Fault, Operation, Rule, SeededRng, fault::ActiveRule};
 /// chaos.inject(Fault::LoseAnswer.on(Operation::Renew).every(2));
 /// chaos.inject(Fault::DelayAnswer(Duration::from_secs(5)).on(Operation::Acquire).once());
 /// chaos.inject(Fault::LoseRequest.on(Operation::Release).with_chance(0.1));
-/// chaos.calm();
+/// chaos.clear_rules();
 /// # }
 /// ```
 #[derive(Debug, Clone)]
@@ -58,20 +58,20 @@ struct Schedule {
     hints: Hints,
 }
 
-/// What becomes of the hints of a [`ChaosStore`] (S20). Decided when somebody subscribes.
+/// Which hints of a [`ChaosStore`] arrive (S20). Applies to subscriptions made afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hints {
-    /// They arrive.
+    /// All hints arrive.
     Delivered,
-    /// None ever arrives, although the store says that it has push.
+    /// No hint arrives, although the store declares push.
     Dropped,
-    /// Only those arrive that [`ChaosStore::forge_hint`] makes.
+    /// Only the hints from [`ChaosStore::forge_hint`] arrive.
     Forged,
 }
 
 impl ChaosStore {
-    /// A store that behaves, until it is told otherwise.
+    /// Creates a store without faults. `seed` decides the rules [with a chance](Rule::with_chance).
     #[must_use]
     pub fn new(inner: Arc<dyn LeaseStore>, clock: Arc<dyn Clock>, seed: u64) -> Self {
         let schedule = Schedule {
@@ -86,44 +86,45 @@ impl ChaosStore {
         Self { inner, clock, shared: Arc::new(shared) }
     }
 
-    /// Adds a rule. Of the rules that fit a call, the oldest that fires decides.
+    /// Adds a rule. Of several rules that match a call, the oldest decides.
     pub fn inject(&self, rule: Rule) {
         self.schedule().rules.push(ActiveRule::new(rule));
     }
 
-    /// Forgets all rules. What is under way comes to its end as it was going to.
-    pub fn calm(&self) {
+    /// Removes all rules. Calls in flight keep the fault that was injected into them.
+    pub fn clear_rules(&self) {
         self.schedule().rules.clear();
     }
 
-    /// Stops answering: connections stay open, requests are kept, and delivered at [`ChaosStore::thaw`].
+    /// Stops answering. Calls stay in flight, and their requests are executed at [`ChaosStore::thaw`].
     pub fn freeze(&self) {
         self.schedule().is_frozen = true;
     }
 
-    /// Answers again, first of all what was asked meanwhile.
+    /// Answers again, and first executes the requests that were sent in the meantime.
     pub fn thaw(&self) {
         self.schedule().is_frozen = false;
         self.shared.thawed.notify_waiters();
     }
 
-    /// Refuses every call at once: `Unavailable`.
+    /// Fails each call at once with `Unavailable`.
     pub fn cut(&self) {
         self.schedule().is_cut = true;
     }
 
-    /// Lets calls through again, and tells all who wait that they may have missed something.
+    /// Ends [`ChaosStore::cut`]. Sends a hint to all subscriptions made under [`Hints::Forged`], because they may have
+    /// missed one.
     pub fn heal(&self) {
         self.schedule().is_cut = false;
         self.shared.forged_hints.wake_all();
     }
 
-    /// Decides about the hints of subscriptions that begin from now on.
+    /// Sets which hints arrive at subscriptions that are made from now on.
     pub fn set_hints(&self, hints: Hints) {
         self.schedule().hints = hints;
     }
 
-    /// Gives a hint for which there is no reason, to subscriptions made under [`Hints::Forged`].
+    /// Sends a hint without a reason to subscriptions made under [`Hints::Forged`].
     pub fn forge_hint(&self, name: &LeaseName) {
         self.shared.forged_hints.wake(name);
     }
@@ -132,7 +133,7 @@ impl ChaosStore {
         self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What happens to a call, in the order in which calls are made.
+    /// Returns the fault for a call. Called in the order of the calls.
     fn decide(&self, operation: Operation, names: &[&LeaseName]) -> Option<Fault> {
         let Schedule { rules, rng, is_cut, .. } = &mut *self.schedule();
         if *is_cut {
@@ -146,7 +147,7 @@ impl ChaosStore {
         Some(fault)
     }
 
-    /// All who wait go on in the order of their coming, so that a schedule can be repeated.
+    /// Waits for the thaw. Calls continue in the order in which they began, so that a schedule is reproducible.
     async fn until_thawed(&self) {
         loop {
             let mut thawed = pin!(self.shared.thawed.notified());
@@ -158,7 +159,7 @@ impl ChaosStore {
         }
     }
 
-    /// Delivers a call, or does to it what the rules say.
+    /// Executes a call, with the fault that the rules inject.
     async fn pass<T: Send + 'static>(
         &self,
         operation: Operation,
@@ -215,7 +216,7 @@ impl ChaosStore {
 
 type Delivery<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs a delivery to its end, whatever becomes of the caller.
+/// Runs a delivery to its end, even if the caller drops the call.
 async fn in_background<T: Send + 'static>(delivery: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(delivery).await {
         Ok(answer) => answer,
@@ -235,7 +236,7 @@ fn fail_each<T>(elements: usize) -> impl Fn(Error) -> Vec<Result<T>> + Send + Sy
 #[deny(clippy::missing_trait_methods)]
 impl LeaseStore for ChaosStore {
     fn capabilities(&self) -> Capabilities {
-        // More calls that can overtake each other.
+        // Several calls in flight, so that one can overtake another.
         self.inner.capabilities().with_calls_at_once(4)
     }
 

@@ -1,12 +1,16 @@
-//! The list of the cases. One macro owns it.
+//! The list of all cases. The macro is its only copy.
 
-/// Makes one test of every promise, named after it; none is ever skipped.
+/// Generates one test for each guarantee of a store, named after it. None is ever skipped.
 ///
-/// `conformance!(paused, MemoryHarness::new)` runs each case in paused tokio time, on one thread: for stores that do no
-/// I/O. `conformance!(real, PostgresHarness::start)` runs it in real time, on several threads, against a real server. The
-/// second argument is a function without arguments that makes a [`Harness`](crate::Harness), `async` or not. Use it in a
-/// file or module of its own, and name the function by a path that does not begin with `super` or `self`: the cases of
-/// single operations run once more in a module `between_neighbours`, where every request goes between two others in one call.
+/// * `conformance!(paused, MemoryHarness::new)` runs each case in paused tokio time, on one thread. For stores that do no
+///   I/O.
+/// * `conformance!(real, PostgresHarness::start)` runs each case in real time, on several threads, against a real server.
+///
+/// The second argument is a function without arguments that makes a [`Harness`](crate::Harness), `async` or not.
+///
+/// The cases for single requests run once more in a module `between_neighbours`, which sends each request between two others
+/// in one call. Therefore use the macro in a file or module of its own, and name the function by a path that does not begin
+/// with `super` or `self`.
 #[macro_export]
 macro_rules! conformance {
     (paused, $harness:expr) => {
@@ -19,9 +23,9 @@ macro_rules! conformance {
         $crate::conformance!(@operations @tests $flavour, $harness,);
         $crate::conformance!(@rest @tests $flavour, $harness,);
 
-        /// Every operation once more, between two others in one call.
+        /// The cases for single requests, each request between two others in one call.
         mod between_neighbours {
-            #[allow(unused_imports, reason = "what the path of the harness begins with")]
+            #[allow(unused_imports, reason = "imports the path of the harness")]
             use super::*;
 
             $crate::conformance!(@operations @between_neighbours $flavour, $harness,);
@@ -46,7 +50,7 @@ macro_rules! conformance {
     (@names $($module:ident::$case:ident,)*) => {
         &[$(stringify!($case)),*]
     };
-    // What a store does with one request, which it must do in a batch as well.
+    // The cases for single requests, which run once more within a batch.
     (@operations $($into:tt)*) => {
         $crate::conformance! {
             $($into)*
@@ -226,7 +230,7 @@ macro_rules! conformance {
     };
 }
 
-/// The names of all cases, in order.
+/// The names of all cases of [`conformance!`](crate::conformance!), in order.
 pub const CASES: &[&str] = &all();
 
 const OPERATIONS: &[&str] = conformance!(@operations @names);
@@ -281,13 +285,13 @@ mod tests {
         assert!(CASES.len() >= 50, "{}", CASES.len());
     }
 
-    /// S2 and L3 are reserved; L8 is of elections.
+    /// S2 and L3 are reserved. L8 is a rule of elections.
     #[test]
     fn every_rule_is_cited_by_a_case() {
         let rules = (1..=24).map(|rule| ('s', rule)).chain((1..=9).map(|rule| ('l', rule)));
         for (letter, rule) in rules.filter(|rule| ![('s', 2), ('l', 3), ('l', 8)].contains(rule)) {
             let prefix = format!("{letter}{rule:02}_");
-            assert!(CASES.iter().any(|case| case.starts_with(&prefix)), "no case proves {prefix}");
+            assert!(CASES.iter().any(|case| case.starts_with(&prefix)), "no case tests {prefix}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The list of what an election promises over any store.
+//! The list of all cases of an election, over any store.
 
-/// Makes one test of every promise of `lease-election`, over a provider; used like
-/// [`conformance!`](crate::conformance!), with the same harness.
+/// Generates one test for each guarantee of `lease-election`, over a provider. Takes the same arguments as
+/// [`conformance!`](crate::conformance!).
 #[macro_export]
 macro_rules! elections {
     ($flavour:ident, $harness:expr) => {

@@ -1,4 +1,4 @@
-//! What a [`ChaosStore`](crate::ChaosStore) does to calls, and to which.
+//! The faults that a [`ChaosStore`](crate::ChaosStore) injects, and the rules that select calls for them.
 
 use std::time::Duration;
 
@@ -6,36 +6,39 @@ use lease_core::{ErrorKind, LeaseName};
 
 use crate::{Operation, SeededRng};
 
-/// What happens to one call.
+/// The effect on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It reaches the store late. [`Duration::MAX`]: never, and the caller never hears of it.
+    /// The request reaches the store after this delay. With [`Duration::MAX`] it never does, and the caller never gets an
+    /// answer.
     DelayRequest(Duration),
-    /// It is done at once, and the caller hears of it this long after it was sent. [`Duration::MAX`]: never.
+    /// The request is executed at once, and the answer arrives this long after the request was sent. With [`Duration::MAX`]
+    /// it never does.
     DelayAnswer(Duration),
-    /// It never reaches the store; the caller is told `Indeterminate`.
+    /// The request never reaches the store. The caller gets `Indeterminate`.
     LoseRequest,
-    /// It is done; the caller is told `Indeterminate`.
+    /// The request is executed, and its answer is lost. The caller gets `Indeterminate`.
     LoseAnswer,
-    /// It is done and answered, and delivered once more this long after it was sent.
+    /// The request is executed and answered, and executed once more this long after it was sent.
     Duplicate(Duration),
-    /// It is not done; the caller is told so, with an error of this kind.
+    /// The request is not executed. The caller gets an error of this kind.
     Fail(ErrorKind),
-    /// It is not done; the store panics.
+    /// The request is not executed. The store panics.
     Panic,
 }
 
 impl Fault {
-    /// A rule that does this to every call of an operation.
+    /// Returns a rule that injects this fault into every call of an operation.
     pub fn on(self, operation: Operation) -> Rule {
         Rule { fault: self, operation, name: None, when: When::Always }
     }
 }
 
-/// Which calls a [`Fault`] happens to.
+/// A [`Fault`], and the calls to which it happens. [`Fault::on`] creates it;
+/// [`ChaosStore::inject`](crate::ChaosStore::inject) makes it effective.
 #[derive(Debug, Clone, PartialEq)]
-#[must_use = "a rule does nothing until it is injected"]
+#[must_use = "a rule has no effect until it is injected"]
 pub struct Rule {
     fault: Fault,
     operation: Operation,
@@ -52,28 +55,29 @@ enum When {
 }
 
 impl Rule {
-    /// Only to the next call.
+    /// Limits the rule to the next call.
     pub fn once(self) -> Self {
         Self { when: When::Once, ..self }
     }
 
-    /// Only to every `n`-th call.
+    /// Limits the rule to every `n`-th call.
     pub fn every(self, n: u32) -> Self {
         Self { when: When::Every(n), ..self }
     }
 
-    /// Only with this probability, 0 to 1, decided by the store's seed.
+    /// Limits the rule to a random part of the calls: each is hit with this probability, from 0 to 1, drawn from the seed of
+    /// the store.
     pub fn with_chance(self, probability: f64) -> Self {
         Self { when: When::Chance(probability), ..self }
     }
 
-    /// Only to calls that have an element of this name; all elements of such a call suffer.
+    /// Limits the rule to calls that have an element of this name. The fault hits all elements of such a call.
     pub fn for_name(self, name: &LeaseName) -> Self {
         Self { name: Some(name.clone()), ..self }
     }
 }
 
-/// A rule at work.
+/// An injected rule, with the number of calls that matched it.
 #[derive(Debug)]
 pub(crate) struct ActiveRule {
     rule: Rule,

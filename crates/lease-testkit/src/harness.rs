@@ -1,175 +1,188 @@
-//! What the suite needs to know of a provider, and of the harm that can be done to it.
+//! The interface between the suite and a provider: how to open a store, and how to inject faults.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lease_core::{Clock, FencingToken, LeaseName, LeaseStore, SystemClock};
 
-/// A provider on the test bench. Each case gets a harness of its own, whose store is **empty**: a database, a schema or a
-/// key prefix that nobody else uses. Cases run in parallel, each in a runtime of its own.
+/// A provider under test.
 ///
-/// Only [`Harness::store`] must be written. The faults say [`Harm::CannotDo`] by default. That must agree with the store's
-/// capabilities: only a store that lives in the process of its test ([`ExpiryJudge::Process`](lease_core::ExpiryJudge))
-/// cannot be frozen, cut, restarted or have its answers lost or delayed, and the suite fails a store with a server whose
-/// harness does not try. What no capability asks for is optional: [`Harness::set_clock_back`] and [`Harness::hold`].
+/// Each case gets a harness of its own, whose store is **empty**: a database, a schema or a key prefix that no other test
+/// uses. Cases run in parallel, each in a runtime of its own.
+///
+/// Only [`Harness::store`] is required. Each fault returns [`Injection::Unsupported`] by default, which must agree with the
+/// [capabilities](lease_core::Capabilities) of the store. Only a store that lives in the process of its test
+/// ([`ExpiryJudge::Process`](lease_core::ExpiryJudge)) may leave out [`freeze`](Self::freeze), [`cut`](Self::cut),
+/// [`restart`](Self::restart), [`lose_answers`](Self::lose_answers) and [`delay_answers`](Self::delay_answers): for every
+/// other store the suite fails without them. [`set_clock_back`](Self::set_clock_back), [`lock_record`](Self::lock_record) and
+/// [`answer_swap`](Self::answer_swap) are optional.
+///
+/// A method that cannot inject a fault which it supports panics; the case then fails.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
-    /// A store as one more process would open it: same leases, nothing else in common.
+    /// Opens a store as another process would: it has the same leases, and shares no connection and no memory with the
+    /// stores opened before.
     async fn store(&self) -> Arc<dyn LeaseStore>;
 
-    /// The clock of the test and of its clients. A store that runs under paused time has [`TokioClock`](lease_core::TokioClock).
+    /// Returns the clock of the test and of its clients. Under paused time this is a
+    /// [`TokioClock`](lease_core::TokioClock).
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock)
     }
 
-    /// The shortest ttl on which tests can rely: within the store's limits, and long enough that a busy machine does not
-    /// miss a renewal. A suite on real servers takes some forty times as long.
+    /// Returns the shortest reliable ttl for tests: within the limits of the store, and long enough that renewals come in time
+    /// on a busy machine. A suite on a real server takes about forty times as long.
     fn ttl(&self) -> Duration {
         Duration::from_secs(1)
     }
 
-    /// Whether commits take so long that who loses a race may be told that the name is locked, rather than by whom it is held.
+    /// Returns whether commits are so slow that the loser of a race may get
+    /// [`Unavailable`](lease_core::ErrorKind::Unavailable), because the record is locked, in place of the holder.
     fn commits_slowly(&self) -> bool {
         false
     }
 
-    /// How much later than it should something may be seen to happen, on a busy machine.
-    fn patience(&self) -> Duration {
+    /// Returns how late an event may be observed on a busy machine. The suite adds this to each deadline.
+    fn tolerance(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// The server stops answering; connections stay open (SIGSTOP).
-    async fn freeze(&self) -> Harm {
-        Harm::CannotDo
+    /// Stops the server from answering, with its connections left open (SIGSTOP).
+    async fn freeze(&self) -> Injection {
+        Injection::Unsupported
     }
 
-    /// The end of [`Harness::freeze`].
+    /// Ends [`Harness::freeze`].
     async fn thaw(&self) {}
 
-    /// The network to the server is cut: connections break, and none can be made.
-    async fn cut(&self) -> Harm {
-        Harm::CannotDo
+    /// Cuts the network to the server: connections break, and new ones fail.
+    async fn cut(&self) -> Injection {
+        Injection::Unsupported
     }
 
-    /// Requests reach the server and are done, their answers are lost; connections stay open until [`Harness::heal`].
-    async fn lose_answers(&self) -> Harm {
-        Harm::CannotDo
+    /// Drops the answers of the server until [`Harness::heal`]. The server still receives and executes requests, and
+    /// connections stay open.
+    async fn lose_answers(&self) -> Injection {
+        Injection::Unsupported
     }
 
-    /// Answers arrive this much later than they were sent, until [`Harness::heal`].
-    async fn delay_answers(&self, delay: Duration) -> Harm {
+    /// Delays each answer of the server by `delay` until [`Harness::heal`].
+    async fn delay_answers(&self, delay: Duration) -> Injection {
         let _ = delay;
-        Harm::CannotDo
+        Injection::Unsupported
     }
 
-    /// The end of [`Harness::cut`], [`Harness::lose_answers`] and [`Harness::delay_answers`].
+    /// Ends [`Harness::cut`], [`Harness::lose_answers`] and [`Harness::delay_answers`].
     async fn heal(&self) {}
 
-    /// The server's wall clock shows so much less than the right time from now on, under all of its processes. Zero: the right
-    /// time again. Worth while where it [judges expiry](lease_core::ExpiryJudge::ServerWallClock).
-    async fn set_clock_back(&self, by: Duration) -> Harm {
+    /// Sets the wall clock of all server processes back by `by`, compared with the right time. Zero restores the right time.
+    /// Implement it where this clock [judges expiry](lease_core::ExpiryJudge::ServerWallClock).
+    async fn set_clock_back(&self, by: Duration) -> Injection {
         let _ = by;
-        Harm::CannotDo
+        Injection::Unsupported
     }
 
-    /// The server is stopped and started again, with what it has kept. Returns when it answers.
-    async fn restart(&self) -> Harm {
-        Harm::CannotDo
+    /// Stops the server and starts it again on its data. Returns when it answers.
+    async fn restart(&self) -> Injection {
+        Injection::Unsupported
     }
 
-    /// The server is killed, at whatever it is at, and started again with what it has kept. Returns when it answers. Needed
-    /// where [`grants_survive_crash`](lease_core::Capabilities::grants_survive_crash); set the server up as the store's page says.
-    async fn crash(&self) -> Harm {
-        Harm::CannotDo
+    /// Kills the server at once and starts it again on its data. Returns when it answers. Required of a store that declares
+    /// [`grants_survive_crash`](lease_core::Capabilities::grants_survive_crash). Configure the server as the documentation of
+    /// the store says.
+    async fn crash(&self) -> Injection {
+        Injection::Unsupported
     }
 
-    /// What the store has kept is copied, so that [`Harness::put_back`] can bring it back. Needed where tokens
+    /// Copies the data of the store, for [`Harness::restore_backup`]. Required of a store whose tokens
     /// [survive a loss of data](lease_core::TokensSurvive::data_loss).
-    async fn back_up(&self) -> Harm {
-        Harm::CannotDo
+    async fn back_up(&self) -> Injection {
+        Injection::Unsupported
     }
 
-    /// The copy that [`Harness::back_up`] made is all that there is.
-    async fn put_back(&self) {}
+    /// Replaces the data of the store with the copy that [`Harness::back_up`] made.
+    async fn restore_backup(&self) {}
 
-    /// Locks the record of this name, as other software would; one that is not there yet is made, and seen by nobody. `None`:
-    /// nobody can.
-    async fn hold(&self, name: &LeaseName) -> Option<Box<dyn Hold>> {
+    /// Locks the record of this name, as other software would. Creates a missing record, invisible to others until the lock
+    /// [commits](RecordLock::commit). Returns `None` where other software cannot lock a record.
+    async fn lock_record(&self, name: &LeaseName) -> Option<Box<dyn RecordLock>> {
         let _ = name;
         None
     }
 
-    /// A store as [`Harness::store`] opens it, over a network that can give the answers to two of its calls to each other. `None`:
-    /// nobody can, for example because the protocol numbers its calls.
-    async fn mixed_up(&self) -> Option<Box<dyn MixedUp>> {
+    /// Opens a store like [`Harness::store`], over a network that can swap the answers of two calls. Returns `None` where this
+    /// is impossible, for example because the protocol numbers its calls.
+    async fn answer_swap(&self) -> Option<Box<dyn AnswerSwap>> {
         None
     }
 
-    /// The record of this name is deleted behind the library's back, held or not.
-    async fn remove_record(&self, name: &LeaseName) -> Harm {
+    /// Deletes the record of this name without the library, held or not.
+    async fn remove_record(&self, name: &LeaseName) -> Injection {
         let _ = name;
-        Harm::CannotDo
+        Injection::Unsupported
     }
 
-    /// Undoes what cannot be undone by dropping the harness: stops servers, drops schemas. Called after a case that passed.
+    /// Cleans up what dropping the harness does not: stops servers, drops schemas. Called after a case that passed.
     async fn stop(&self) {}
 }
 
-/// A record that other software has locked; see [`Harness::hold`]. Nobody sees what it does to it before it lets go.
+/// A record that other software has locked; see [`Harness::lock_record`]. Changes are invisible to others until
+/// [`RecordLock::commit`].
 #[async_trait]
-pub trait Hold: Send {
-    /// Grants the lease to somebody else for an hour, with a token that is greater than all that were granted before now.
+pub trait RecordLock: Send {
+    /// Grants the lease to another holder for an hour. Returns the token, which is greater than each token that was granted
+    /// before this call.
     async fn take_over(&mut self) -> FencingToken;
 
     /// Deletes the record.
     async fn delete(&mut self);
 
-    /// What was done counts, and the record is not locked any more.
-    async fn let_go(self: Box<Self>);
+    /// Commits the changes and unlocks the record.
+    async fn commit(self: Box<Self>);
 }
 
-/// A store whose network can give answers to the wrong calls; see [`Harness::mixed_up`].
-pub trait MixedUp: Send + Sync {
-    /// The store.
+/// A store over a network that can swap the answers of two calls; see [`Harness::answer_swap`].
+pub trait AnswerSwap: Send + Sync {
+    /// Returns the store.
     fn store(&self) -> Arc<dyn LeaseStore>;
 
-    /// The next two answers go to each other's calls. The first one waits for the second.
-    fn mix_up(&self);
+    /// Swaps the next two answers: each goes to the call of the other. The first answer waits for the second.
+    fn swap_next(&self);
 
-    /// Whether that was done.
-    fn is_done(&self) -> bool;
+    /// Returns whether two answers were swapped since the last [`AnswerSwap::swap_next`].
+    fn has_swapped(&self) -> bool;
 }
 
-/// Whether a fault was done.
+/// Whether a fault was injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
+#[must_use = "an unsupported fault was not injected"]
 #[non_exhaustive]
-pub enum Harm {
-    /// It was.
+pub enum Injection {
+    /// The fault was injected.
     Done,
-    /// This provider has no such fault.
-    CannotDo,
+    /// This harness cannot inject this fault.
+    Unsupported,
 }
 
-/// A function that makes a [`Harness`], at once or after some waiting: `MemoryHarness::new`, `PostgresHarness::start`.
-/// `Kind` tells the two apart and is always inferred.
+/// A function that makes a [`Harness`], `async` or not: `MemoryHarness::new`, `PostgresHarness::start`. The compiler infers
+/// `Kind`, which tells the two apart.
 pub trait MakeHarness<Kind> {
-    /// What it makes.
+    /// The harness.
     type Harness: Harness;
 
-    /// Makes one, within the runtime of the case.
+    /// Makes a harness, within the runtime of the case.
     fn make(self) -> impl Future<Output = Self::Harness>;
 }
 
-/// A [`MakeHarness`] that returns a harness.
+/// The kind of a [`MakeHarness`] that returns a harness.
 #[derive(Debug)]
-pub struct AtOnce;
+pub struct ReturnsHarness;
 
-/// A [`MakeHarness`] that returns a future.
+/// The kind of a [`MakeHarness`] that returns a future of a harness.
 #[derive(Debug)]
-pub struct AfterWaiting;
+pub struct ReturnsFuture;
 
-impl<F: FnOnce() -> H, H: Harness> MakeHarness<AtOnce> for F {
+impl<F: FnOnce() -> H, H: Harness> MakeHarness<ReturnsHarness> for F {
     type Harness = H;
 
     async fn make(self) -> H {
@@ -177,7 +190,7 @@ impl<F: FnOnce() -> H, H: Harness> MakeHarness<AtOnce> for F {
     }
 }
 
-impl<F: FnOnce() -> W, W: Future<Output: Harness>> MakeHarness<AfterWaiting> for F {
+impl<F: FnOnce() -> W, W: Future<Output: Harness>> MakeHarness<ReturnsFuture> for F {
     type Harness = W::Output;
 
     async fn make(self) -> W::Output {

@@ -1,4 +1,4 @@
-//! Who believed to hold what, and whether that was allowed.
+//! A record of which holder held which lease at what time, and the check for violations.
 
 use std::{
     fmt,
@@ -8,19 +8,19 @@ use std::{
 
 use lease_core::{FencingToken, HolderId, LeaseName, Moment};
 
-/// One grant, as its holder saw it. Its moments are of one clock that all holders of a history share, the test's own.
+/// One grant, as observed by its holder. All moments of a history are of one clock, which is that of the test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tenure {
-    /// The lease.
+    /// The name of the lease.
     pub name: LeaseName,
-    /// Who held it.
+    /// The holder.
     pub holder: HolderId,
-    /// With which token.
+    /// The token of the grant.
     pub token: FencingToken,
-    /// When the holder got the answer.
+    /// When the holder received the grant.
     pub from: Moment,
-    /// The earliest of: loss signalled, release called, the holder's deadline.
+    /// When the holder stopped relying on it: the earliest of loss signalled, release called, and the holder's deadline.
     pub until: Moment,
 }
 
@@ -30,48 +30,48 @@ pub struct History {
     tenures: Arc<Mutex<Vec<Tenure>>>,
 }
 
-/// A tenure that has begun and whose end is not recorded yet.
+/// A tenure that has begun, and whose end is not recorded yet.
 #[derive(Debug)]
-#[must_use = "a tenure without an end lasts for ever, and overlaps all that come after it"]
+#[must_use = "a tenure without an end overlaps all later ones"]
 pub struct OpenTenure {
     history: History,
     index: usize,
 }
 
-/// What must never be in a history. Each names the two tenures.
+/// A violation of the rules in a history, with the two tenures that cause it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Two holders believed to hold one name at the same time.
+    /// Two holders of one name at the same time.
     #[non_exhaustive]
     Overlap {
-        /// The one that began first.
+        /// The tenure that began first.
         first: Tenure,
-        /// The one that began before the first had ended.
+        /// The tenure that began before the first one had ended.
         second: Tenure,
-        /// For how long.
+        /// How long both lasted at the same time.
         by: Duration,
     },
-    /// Two grants of a name had the same token (S9).
+    /// Two grants of a name with the same token (S9).
     #[non_exhaustive]
     TokenRepeated {
         /// The earlier grant.
         first: Tenure,
-        /// The later one.
+        /// The later grant.
         second: Tenure,
     },
-    /// A later grant of a name had a smaller token (S9).
+    /// A later grant of a name with a smaller token (S9).
     #[non_exhaustive]
     TokenFell {
         /// The earlier grant.
         first: Tenure,
-        /// The later one.
+        /// The later grant.
         second: Tenure,
     },
 }
 
 impl History {
-    /// Records that a grant's answer was received.
+    /// Records that a holder received a grant at the moment `from`.
     pub fn began(&self, name: &LeaseName, holder: &HolderId, token: FencingToken, from: Moment) -> OpenTenure {
         let mut tenures = self.lock();
         let until = Moment::from_origin(Duration::MAX);
@@ -79,14 +79,14 @@ impl History {
         OpenTenure { history: self.clone(), index: tenures.len() - 1 }
     }
 
-    /// All tenures so far, in the order in which their beginnings were recorded.
+    /// Returns all tenures, in the order in which their beginnings were recorded.
     #[must_use]
     pub fn tenures(&self) -> Vec<Tenure> {
         self.lock().clone()
     }
 
-    /// Everything that is wrong with it: tenures of one name that overlap, and tokens that repeat or fall from one
-    /// grant of a name to the next.
+    /// Returns all violations: tenures of one name that overlap, and tokens that are repeated or smaller in a later grant of
+    /// a name.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         let mut tenures = self.tenures();
@@ -96,9 +96,11 @@ impl History {
         tenures.chunk_by(|one, two| one.name == two.name).flat_map(violations_of_one_name).collect()
     }
 
+    /// Asserts that there are no violations.
+    ///
     /// # Panics
     ///
-    /// With every violation, if there is any.
+    /// Panics with all violations if there are any.
     #[track_caller]
     pub fn assert_sound(&self) {
         let violations = self.violations();
@@ -111,7 +113,7 @@ impl History {
 }
 
 impl OpenTenure {
-    /// Records that it ended, or would have ended, at this moment. The earliest one counts.
+    /// Records that the tenure ended, or would have ended, at this moment. Of several ends the earliest counts.
     pub fn ended(&self, at: Moment) {
         let mut tenures = self.history.lock();
         let tenure = &mut tenures[self.index];
@@ -119,8 +121,8 @@ impl OpenTenure {
     }
 }
 
-/// Of tenures in the order of their beginning. Each is compared with the one that ends last and the one with the
-/// greatest token before it.
+/// Expects tenures in the order of their beginning. Compares each with the earlier one that ends last and with the earlier
+/// one that has the greatest token.
 fn violations_of_one_name(tenures: &[Tenure]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let Some((mut lasting, mut greatest)) = tenures.first().map(|tenure| (tenure, tenure)) else { return violations };
@@ -162,8 +164,8 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overlap { first, second, by } => write!(f, "two holders for {by:?}: {first}; {second}"),
-            Self::TokenRepeated { first, second } => write!(f, "a token was granted twice: {first}; {second}"),
-            Self::TokenFell { first, second } => write!(f, "a token is smaller than an earlier one: {first}; {second}"),
+            Self::TokenRepeated { first, second } => write!(f, "two grants have the same token: {first}; {second}"),
+            Self::TokenFell { first, second } => write!(f, "a later grant has a smaller token: {first}; {second}"),
         }
     }
 }
@@ -172,7 +174,7 @@ impl fmt::Display for Violation {
 mod tests {
     use super::*;
 
-    /// A history of one name, from (holder, token, from, until).
+    /// Returns a history of one name, from (holder, token, from, until).
     fn history(tenures: &[(&str, u64, u64, u64)]) -> History {
         let history = History::default();
         let at = |second| Moment::from_origin(Duration::from_secs(second));

@@ -1,12 +1,12 @@
-//! What proves a lease store: for authors of providers, and for tests of what is built on leases.
+//! Tests for lease stores: a conformance suite for authors of providers, and tools for tests of what is built on leases.
 //!
 //! A provider implements [`LeaseStore`](lease_core::LeaseStore), a dozen atomic operations. Everything else (deadlines,
-//! renewal, waiting) is written once in `lease_core`, and rests on what the store promises. This crate proves that it
-//! keeps those promises, one named test each, by itself and under the client, with faults done to it in between.
+//! renewal, waiting) is written once in `lease_core`, and relies on the guarantees of the store. The suite of this crate
+//! tests each guarantee by a test of its own: on the store alone, under the client, and with injected faults.
 //!
-//! # How a provider proves itself
+//! # How to test a provider
 //!
-//! Tell the suite how to open a store, and what harm can be done to it, in `tests/conformance.rs`:
+//! Implement [`Harness`] in `tests/conformance.rs`. It opens the store and injects faults:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -14,7 +14,7 @@
 //! use async_trait::async_trait;
 //! use lease_core::{Clock, LeaseName, LeaseStore, TokioClock};
 //! use lease_memory::MemoryStore; // your store
-//! use lease_testkit::{Harm, Harness};
+//! use lease_testkit::{Harness, Injection};
 //!
 //! struct MemoryHarness {
 //!     clock: TokioClock,
@@ -38,9 +38,9 @@
 //!         Arc::new(self.clock)
 //!     }
 //!
-//!     async fn remove_record(&self, name: &LeaseName) -> Harm {
+//!     async fn remove_record(&self, name: &LeaseName) -> Injection {
 //!         self.store.remove(name);
-//!         Harm::Done
+//!         Injection::Done
 //!     }
 //! }
 //!
@@ -48,32 +48,38 @@
 //! # lease_testkit::run::paused(MemoryHarness::new, lease_testkit::cases::granting::a_free_name_is_granted);
 //! ```
 //!
-//! That is all. `cargo test` now has a test for each of the [`CASES`], named after its promise and the rule that it proves:
-//! `s07_a_renewal_never_revives_an_expired_lease`. None is skipped: where a store lacks a capability, the case asserts what
-//! is documented instead.
+//! `cargo test` now runs one test for each of the [`CASES`]. A test is named after the guarantee and the rule that it tests:
+//! `s07_a_renewal_never_revives_an_expired_lease`. No case is skipped. Where a store lacks a capability, the case asserts the
+//! documented behaviour without it; it passes without assertions only where the harness lacks an optional fault.
 //!
-//! A store with a server says `conformance!(real, PostgresHarness::start)`, with an `async fn start`. The cases then run in
-//! real time, and its harness must also [`freeze`](Harness::freeze), [`cut`](Harness::cut) and
-//! [`restart`](Harness::restart) the server: those faults happen, and a store must be seen to bear them. What the store says of
-//! itself must be shown as well: whose grants survive a crash needs a harness that can [`crash`](Harness::crash) the server, and
-//! whose tokens survive a loss of data one that can [put a backup back](Harness::back_up). Where other software can lock a
-//! record, [`hold`](Harness::hold) shows what happens to those who wait for it, and where answers are told from each other by
-//! their order alone, [`mixed_up`](Harness::mixed_up) that none is taken for another one's. Each case gets a
-//! harness of its own, in parallel with others, and wants an empty store: give it a schema or a key prefix of its own, and
-//! a server or a proxy of its own for what it does to it.
+//! ## A store with a server
 //!
-//! [`elections!`](crate::elections!) runs what `lease-election` promises over the same harness.
+//! Use `conformance!(real, PostgresHarness::start)`, with an `async fn start`. The cases run in real time, in parallel. Each
+//! case gets a harness of its own and expects an empty store: give each harness a schema or a key prefix of its own, and a
+//! server or a proxy of its own for the faults.
 //!
-//! # The parts, for tests of your own
+//! | The harness implements | when |
+//! |---|---|
+//! | [`freeze`](Harness::freeze), [`cut`](Harness::cut), [`restart`](Harness::restart), [`lose_answers`](Harness::lose_answers), [`delay_answers`](Harness::delay_answers) | always: the store must survive these faults |
+//! | [`crash`](Harness::crash) | the store declares [`grants_survive_crash`](lease_core::Capabilities::grants_survive_crash) |
+//! | [`back_up`](Harness::back_up), [`restore_backup`](Harness::restore_backup) | its tokens [survive a loss of data](lease_core::TokensSurvive::data_loss) |
+//! | [`remove_record`](Harness::remove_record) | its tokens [survive a removal](lease_core::TokensSurvive::removal) |
+//! | [`lock_record`](Harness::lock_record) | other software can lock a record: shows what happens to calls that wait for the lock |
+//! | [`answer_swap`](Harness::answer_swap) | answers belong to calls by their order alone: shows that a call rejects the answer to another call |
+//! | [`set_clock_back`](Harness::set_clock_back) | the server judges expiry by its wall clock |
 //!
-//! * [`ChaosStore`] wraps a store and fails on purpose: delays, lost requests and answers, duplicates, errors; by
-//!   schedule or by seed. It can be frozen, cut off, and robbed of its hints.
-//! * [`RecordingStore`] wraps a store and remembers its calls: how many, how large, how they ended.
+//! [`elections!`](crate::elections!) runs the suite of `lease-election` over the same harness.
+//!
+//! # Tools for other tests
+//!
+//! * [`ChaosStore`] wraps a store and injects faults, by schedule or by seed: delays, lost requests and answers, duplicates,
+//!   errors. It can be frozen and cut off, and it can drop or forge hints.
+//! * [`RecordingStore`] wraps a store and records its calls: how many, how large, with which outcome.
 //! * [`SkewedClock`] runs fast or slow, and jumps.
-//! * [`History`] collects who believed to hold what, and finds two holders at once and tokens that do not rise.
-//! * [`Logged`] keeps what is logged.
-//! * [`calls`] are single calls of a store, with the outcome that a test expects.
-//! * [`SeededRng`] makes runs reproducible. The simulation in this crate's tests shows how all of them work together.
+//! * [`History`] records the tenures that holders observed, and finds two holders at once and tokens that do not rise.
+//! * [`LogCapture`] collects log lines.
+//! * [`calls`] has single calls of a store, each with the outcome that a test expects.
+//! * [`SeededRng`] makes runs reproducible. The simulation in the tests of this crate uses all of these tools together.
 mod bench;
 mod between_neighbours;
 pub mod calls;
@@ -85,22 +91,22 @@ mod elections;
 mod fault;
 mod harness;
 mod history;
-mod logged;
+mod log_capture;
 mod operation;
+mod recorded_events;
 mod recording;
 #[doc(hidden)]
 pub mod run;
 mod seeded_rng;
-mod seen;
 mod skewed_clock;
 
 pub use bench::Bench;
 pub use chaos::{ChaosStore, Hints};
 pub use conformance::CASES;
 pub use fault::{Fault, Rule};
-pub use harness::{AfterWaiting, AtOnce, Harm, Harness, Hold, MakeHarness, MixedUp};
+pub use harness::{AnswerSwap, Harness, Injection, MakeHarness, RecordLock, ReturnsFuture, ReturnsHarness};
 pub use history::{History, OpenTenure, Tenure, Violation};
-pub use logged::Logged;
+pub use log_capture::LogCapture;
 pub use operation::Operation;
 pub use recording::{Call, Outcome, Progress, RecordingStore};
 pub use seeded_rng::SeededRng;

@@ -1,6 +1,6 @@
-//! The operations of a store, by name.
+//! The operations of a store.
 
-/// What a [`LeaseStore`](lease_core::LeaseStore) is asked to do.
+/// An operation of a [`LeaseStore`](lease_core::LeaseStore).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -19,7 +19,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Its name, as errors have it.
+    /// Returns the name of the operation, as errors show it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! A store that remembers what it was asked.
+//! A store that records its calls.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,56 +10,56 @@ use lease_core::{
 
 use crate::Operation;
 
-/// One call of a store.
+/// A recorded call of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// What was asked.
+    /// The operation that was called.
     pub operation: Operation,
-    /// About which names, one per element; none for a list.
+    /// The names of the elements, in order. Empty for a list.
     pub names: Vec<LeaseName>,
-    /// What came of it.
+    /// How far the call has come.
     pub progress: Progress,
 }
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// There is no answer yet.
-    UnderWay,
+    /// The call has no answer yet.
+    InFlight,
     /// The caller dropped the call before it was answered.
-    Cut,
-    /// The answers, one per element.
+    Cancelled,
+    /// The call was answered: one outcome for each element.
     Answered(Vec<Outcome>),
 }
 
-/// One answer of a store, in short.
+/// The outcome of one element, in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Acquired, with this token.
     Granted(FencingToken),
-    /// Not acquired: somebody else has it.
+    /// Not acquired: another holder has the lease.
     Held,
     /// Not acquired: the nonce was spent.
     Spent,
     /// Renewed.
     Extended,
-    /// Not renewed.
+    /// Not renewed: the grant has ended.
     Lost,
     /// Released or broken.
     Freed,
-    /// Not released or broken.
+    /// Not released or broken: the grant had already ended.
     NotHeld,
-    /// So many records were found.
+    /// The number of records that were found.
     Found(usize),
     /// An error of this kind.
     Failed(ErrorKind),
 }
 
-/// A store that hands every call to another one and remembers it: how many requests an operation takes, how large the
-/// batches are, which call was cut. Clones share their memory.
+/// A store that passes each call on to another store and records it: the number of calls of an operation, the size of their
+/// batches, the calls that were dropped. Clones share one record.
 #[derive(Debug, Clone)]
 pub struct RecordingStore {
     inner: Arc<dyn LeaseStore>,
@@ -67,53 +67,53 @@ pub struct RecordingStore {
 }
 
 impl RecordingStore {
-    /// Remembers the calls of this store.
+    /// Creates a store that records the calls of `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn LeaseStore>) -> Self {
         Self { inner, calls: Arc::default() }
     }
 
-    /// All calls since the last [`RecordingStore::clear`], in the order of their beginning.
+    /// Returns all calls since the last [`RecordingStore::clear`], in the order in which they began.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.lock().clone()
     }
 
-    /// The calls of one operation.
+    /// Returns the calls of one operation.
     #[must_use]
     pub fn calls_of(&self, operation: Operation) -> Vec<Call> {
         self.lock().iter().filter(|call| call.operation == operation).cloned().collect()
     }
 
-    /// How many calls of this operation there were.
+    /// Returns the number of calls of one operation.
     #[must_use]
     pub fn count(&self, operation: Operation) -> usize {
         self.lock().iter().filter(|call| call.operation == operation).count()
     }
 
-    /// How many elements all calls of this operation had together.
+    /// Returns the number of elements in all calls of one operation together.
     #[must_use]
     pub fn elements(&self, operation: Operation) -> usize {
         self.calls_of(operation).iter().map(|call| call.names.len()).sum()
     }
 
-    /// How often this operation had this outcome.
+    /// Returns how many elements of one operation have an outcome for which `is_it` is true.
     #[must_use]
     pub fn outcomes(&self, operation: Operation, is_it: impl Fn(&Outcome) -> bool) -> usize {
         let answered = |call: &Call| match &call.progress {
             Progress::Answered(outcomes) => outcomes.iter().filter(|outcome| is_it(outcome)).count(),
-            Progress::UnderWay | Progress::Cut => 0,
+            Progress::InFlight | Progress::Cancelled => 0,
         };
         self.calls_of(operation).iter().map(answered).sum()
     }
 
-    /// How many calls are waiting for their answers.
+    /// Returns the number of calls that have no answer yet.
     #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.lock().iter().filter(|call| call.progress == Progress::UnderWay).count()
+    pub fn in_flight(&self) -> usize {
+        self.lock().iter().filter(|call| call.progress == Progress::InFlight).count()
     }
 
-    /// Forgets all calls. Those that are under way are not remembered when they end.
+    /// Removes all calls. Calls in flight are not recorded when they end.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -124,12 +124,12 @@ impl RecordingStore {
 
     fn begin(&self, operation: Operation, names: Vec<LeaseName>) -> Recorded {
         let mut calls = self.lock();
-        calls.push(Call { operation, names, progress: Progress::UnderWay });
+        calls.push(Call { operation, names, progress: Progress::InFlight });
         Recorded { calls: Arc::clone(&self.calls), index: calls.len() - 1, operation }
     }
 }
 
-/// A call under way; dropped without an answer, it was cut.
+/// A call in flight. Dropped without an answer, it is recorded as cancelled.
 struct Recorded {
     calls: Arc<Mutex<Vec<Call>>>,
     index: usize,
@@ -149,7 +149,7 @@ impl Recorded {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(call) = calls.get_mut(self.index)
             && call.operation == self.operation
-            && call.progress == Progress::UnderWay
+            && call.progress == Progress::InFlight
         {
             call.progress = progress;
         }
@@ -158,7 +158,7 @@ impl Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        self.set(Progress::Cut);
+        self.set(Progress::Cancelled);
     }
 }
 

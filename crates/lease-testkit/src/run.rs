@@ -6,20 +6,20 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{MakeHarness, bench::Bench};
 
-/// Nothing hangs: a case that takes longer has failed.
+/// The longest time for a case, so that none hangs.
 const LONGEST: Duration = Duration::from_secs(180);
 
-/// A case in paused time: one thread, and time passes when nobody has anything to do.
+/// Runs a case in paused time, on one thread. Time advances when no task can run.
 pub fn paused<Kind>(harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
     run(Builder::new_current_thread().enable_all().start_paused(true), harness, case);
 }
 
-/// A case in real time, on several threads, with a real server.
+/// Runs a case in real time, on several threads, with a real server.
 pub fn real<Kind>(harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
     run(Builder::new_multi_thread().worker_threads(2).enable_all(), harness, case);
 }
 
-/// The same case, with every request between two others in one call.
+/// Returns a case that sends each single request between two others in one call.
 pub fn between_neighbours(case: impl AsyncFnOnce(&Bench)) -> impl AsyncFnOnce(&Bench) {
     async |bench: &Bench| {
         bench.between_neighbours();
@@ -31,7 +31,7 @@ fn run<Kind>(runtime: &mut Builder, harness: impl MakeHarness<Kind>, case: impl 
     let runtime: Runtime = runtime.build().expect("a runtime");
     runtime.block_on(async {
         let bench = Bench::new(harness.make().await);
-        bench.within("the case ends", LONGEST, case(&bench)).await;
+        bench.expect_within("the case ends", LONGEST, case(&bench)).await;
         bench.stop().await;
     });
     runtime.shutdown_background();

@@ -1,4 +1,4 @@
-//! A clock that is wrong.
+//! A clock with a wrong rate.
 
 use std::{
     sync::{
@@ -11,11 +11,11 @@ use std::{
 use lease_core::{Clock, Moment, Sleep};
 
 const MILLION: i128 = 1_000_000;
-/// A sleeper looks at the clock at least this often, as on the system's clock: a jump delays it for no longer.
+/// The longest sleep between two looks at the clock, as with the system clock. A jump delays a sleeper by this at the most.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
-/// A clock that runs faster or slower than another one, has an origin of its own, and can be made to jump forward, as a
-/// machine's clock does over a suspend (S18). Clones are the same clock.
+/// A clock that runs faster or slower than another clock, has an origin of its own, and can jump forward, as the clock of a
+/// machine does over a suspend (S18). Clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct SkewedClock {
     base: Arc<dyn Clock>,
@@ -26,21 +26,21 @@ pub struct SkewedClock {
 }
 
 impl SkewedClock {
-    /// A clock that gains this many parts per million on `base` (loses them, if negative), and shows `offset` where `base`
-    /// shows its origin. 10 000 are the one per cent that clients assume at most.
+    /// Creates a clock that gains this many parts per million on `base`, or loses them if negative, and shows `offset` when
+    /// `base` shows its origin. Clients tolerate an error of 1 %, which is 10 000 parts per million.
     #[must_use]
     pub fn new(base: Arc<dyn Clock>, parts_per_million: i32, offset: Duration) -> Self {
         let rate = (MILLION + i128::from(parts_per_million)).max(1);
         Self { base, rate, offset, jumped_nanos: Arc::default() }
     }
 
-    /// Lets this much time pass at once.
+    /// Moves the clock forward by this much at once.
     pub fn jump(&self, forward: Duration) {
         let nanos = u64::try_from(forward.as_nanos()).unwrap_or(u64::MAX);
         self.jumped_nanos.fetch_add(nanos, Ordering::SeqCst);
     }
 
-    /// The moment of the base clock at which this clock shows `moment`, if it jumps no more: never earlier.
+    /// Returns the moment of the base clock at which this clock shows `moment` if it does not jump again, rounded up.
     #[must_use]
     pub fn to_base(&self, moment: Moment) -> Moment {
         let own = moment.since_origin().saturating_sub(self.offset).saturating_sub(self.jumped());

@@ -1,4 +1,4 @@
-//! The store that fails on purpose does just what it is told, every time.
+//! The faults of the chaos store have the documented effect.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 struct Fixture {
     clock: TokioClock,
-    /// What reaches the store.
+    /// Records the calls that reach the store.
     store: RecordingStore,
     chaos: ChaosStore,
 }
@@ -94,8 +94,8 @@ async fn rules_fire_by_count_by_name_and_by_chance_and_can_be_taken_back() {
         [None, None, Some(ErrorKind::Internal), Some(ErrorKind::Unavailable), None, Some(ErrorKind::Internal)];
     assert_eq!(failed, expected);
     let batch = chaos.acquire(&[request("e"), request("poison"), request("f")]).await;
-    assert!(batch.len() == 3 && batch.iter().all(Result::is_err), "all of a poisoned call suffer: {batch:?}");
-    chaos.calm();
+    assert!(batch.len() == 3 && batch.iter().all(Result::is_err), "each element of a poisoned call fails: {batch:?}");
+    chaos.clear_rules();
     assert!(acquire(&chaos, "poison").await.is_ok());
 }
 
@@ -164,17 +164,17 @@ async fn a_recording_tells_an_answer_from_a_cut() {
         async move { acquire(&recording, "a").await }
     });
     clock.sleep_until(clock.now() + SECOND).await;
-    assert_eq!(recording.under_way(), 1);
+    assert_eq!(recording.in_flight(), 1);
     slow.abort();
     clock.sleep_until(clock.now() + SECOND).await;
     acquire(&recording, "a").await.unwrap();
     recording.list("", None, 9).await.unwrap();
     let calls: Vec<_> = recording.calls().into_iter().map(|call| (call.operation, call.progress)).collect();
     let expected = [
-        (Operation::Acquire, Progress::Cut),
+        (Operation::Acquire, Progress::Cancelled),
         (Operation::Acquire, Progress::Answered(vec![Outcome::Held])),
         (Operation::List, Progress::Answered(vec![Outcome::Found(1)])),
     ];
     assert_eq!(calls, expected);
-    assert_eq!((recording.elements(Operation::Acquire), recording.under_way()), (2, 0));
+    assert_eq!((recording.elements(Operation::Acquire), recording.in_flight()), (2, 0));
 }

@@ -1,4 +1,4 @@
-//! A suite that cannot fail proves nothing: stores with one defect each must be caught, by the case that is there for it.
+//! Negative controls: a store with one defect fails the case for it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -14,59 +14,59 @@ use lease_core::{
     Wakeups,
 };
 use lease_memory::MemoryStore;
-use lease_testkit::{Harm, Harness, cases, run};
+use lease_testkit::{Harness, Injection, cases, run};
 
-/// What is wrong with a store.
+/// The defect of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Defect {
     None,
-    /// It says that a grant lasts longer than it does.
-    GrantsSayTooMuch,
-    RenewalsSayTooMuch,
-    /// All grants have one token.
+    /// The remaining time of a grant is too long.
+    GrantsOverstate,
+    RenewalsOverstate,
+    /// All grants have the same token.
     TokensRepeat,
     AnswersOutOfOrder,
     /// A renewal of an expired lease succeeds.
     RenewalsRevive,
-    /// A repeated request is a new one.
+    /// A repeated request gets a new grant.
     NoncesAreForgotten,
-    /// Whoever releases, releases.
-    ReleasesOfAnybody,
-    /// It hints at nothing, although it says that it has push.
+    /// A release needs no valid claim.
+    ReleasesWithoutClaim,
+    /// The store declares push and sends no hints.
     NoHints,
     NamesAreFolded,
     MetadataIsLost,
-    /// It lists what is not in force.
+    /// A list has leases that have ended.
     ListsAreEndless,
-    BreaksHitAnybody,
-    /// It says that it has a server, and its harness does it no harm.
-    NobodyHarmsIt,
-    /// What is left counts from the answer.
+    BreaksWithoutToken,
+    /// The store declares a server, and its harness injects no faults.
+    FaultsAreMissing,
+    /// The remaining time counts from the answer.
     CountsFromTheAnswer,
-    /// After the clock was set back, it says how much too much is left.
+    /// After the clock was set back, the remaining time is too long by as much.
     FollowsTheClock,
-    /// Grants that were answered are gone after a crash, though it says that they are not.
+    /// The store declares that grants survive a crash, and forgets them.
     ForgetsInACrash,
-    /// It says what survives, and its harness does not show it.
-    NobodyShowsIt,
-    /// What was done, and whose answer was lost, is said not to be done.
+    /// The store declares what survives, and its harness cannot show it.
+    EvidenceIsMissing,
+    /// A request that was executed and whose answer was lost fails with `Unavailable`.
     DoneIsUnavailable,
-    /// Each attempt that is refused has a renewal fail.
-    LosersAreInTheWay,
-    /// After its first grant it says something else of itself.
-    ChangesItsMind,
-    /// It refuses the ttl that it calls its smallest, every other time.
+    /// Each refused attempt makes a renewal fail.
+    LosersDisturb,
+    /// After the first grant the capabilities change.
+    CapabilitiesChange,
+    /// The store refuses its smallest ttl every other time.
     RefusesTheSmallest,
 }
 
-/// What was done to the store by its harness, and by others.
+/// Injected faults, and counters.
 #[derive(Debug, Default)]
-struct Harmed {
+struct Injected {
     delay: Duration,
     clock_is_back_by: Duration,
     answers_are_lost: bool,
     refused: usize,
-    asked: usize,
+    attempts: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ struct DefectiveStore {
     inner: MemoryStore,
     defect: Defect,
     clock: TokioClock,
-    harmed: Arc<Mutex<Harmed>>,
+    injected: Arc<Mutex<Injected>>,
 }
 
 impl DefectiveStore {
@@ -82,17 +82,17 @@ impl DefectiveStore {
         self.defect == defect
     }
 
-    fn harmed(&self) -> MutexGuard<'_, Harmed> {
-        self.harmed.lock().unwrap()
+    fn injected(&self) -> MutexGuard<'_, Injected> {
+        self.injected.lock().unwrap()
     }
 
-    /// An error instead of an answer that is lost, and the time that one takes which is not.
+    /// Returns an error if answers are lost. Otherwise delays, and returns how much to add to the remaining time.
     async fn is_answered(&self) -> Result<Duration> {
         let kind = if self.is(Defect::DoneIsUnavailable) { ErrorKind::Unavailable } else { ErrorKind::Indeterminate };
-        if self.harmed().answers_are_lost {
+        if self.injected().answers_are_lost {
             return Err(Error::new(kind, "test", "the answer is lost"));
         }
-        let delay = self.harmed().delay;
+        let delay = self.injected().delay;
         self.clock.sleep_until(self.clock.now() + delay).await;
         Ok(if self.is(Defect::CountsFromTheAnswer) { delay } else { Duration::ZERO })
     }
@@ -107,7 +107,7 @@ impl DefectiveStore {
 
     fn grant(&self, grant: Grant) -> Grant {
         match self.defect {
-            Defect::GrantsSayTooMuch => Grant::new(grant.token, grant.remaining * 2).with_handle(grant.handle),
+            Defect::GrantsOverstate => Grant::new(grant.token, grant.remaining * 2).with_handle(grant.handle),
             Defect::TokensRepeat => {
                 Grant::new(FencingToken::new(7).unwrap(), grant.remaining).with_handle(grant.handle)
             }
@@ -121,14 +121,14 @@ impl LeaseStore for DefectiveStore {
     fn capabilities(&self) -> Capabilities {
         let capabilities = self.inner.capabilities();
         let expiry_judge =
-            if self.is(Defect::NobodyHarmsIt) { ExpiryJudge::ServerWallClock } else { capabilities.expiry_judge };
+            if self.is(Defect::FaultsAreMissing) { ExpiryJudge::ServerWallClock } else { capabilities.expiry_judge };
         let survive = capabilities.tokens_survive;
-        let says_all = self.is(Defect::NobodyShowsIt);
+        let says_all = self.is(Defect::EvidenceIsMissing);
         capabilities
             .with_expiry_judge(expiry_judge)
             .with_grants_survive_crash(says_all || self.is(Defect::ForgetsInACrash))
             .with_tokens_survive(if says_all { survive.data_loss() } else { survive })
-            .with_push(!self.is(Defect::ChangesItsMind) || self.harmed().asked == 0)
+            .with_push(!self.is(Defect::CapabilitiesChange) || self.injected().attempts == 0)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
@@ -142,9 +142,9 @@ impl LeaseStore for DefectiveStore {
                 request.grant = lease_core::GrantId::random();
             }
         }
-        self.harmed().asked += 1;
+        self.injected().attempts += 1;
         let shortest = requests.iter().any(|request| request.ttl == self.capabilities().min_ttl);
-        if shortest && self.is(Defect::RefusesTheSmallest) && self.harmed().asked.is_multiple_of(2) {
+        if shortest && self.is(Defect::RefusesTheSmallest) && self.injected().attempts.is_multiple_of(2) {
             return requests.iter().map(|_| Err(Error::new(ErrorKind::Invalid, "test", "too short"))).collect();
         }
         let mut answers = self.inner.acquire(&requests).await;
@@ -157,7 +157,7 @@ impl LeaseStore for DefectiveStore {
                 Ok(Acquired::Granted(grant)) => {
                     *grant = self.grant(Grant::new(grant.token, grant.remaining + late).with_handle(grant.handle));
                 }
-                Ok(Acquired::Held { .. }) => self.harmed().refused += 1,
+                Ok(Acquired::Held { .. }) => self.injected().refused += 1,
                 _ => {}
             }
         }
@@ -168,7 +168,7 @@ impl LeaseStore for DefectiveStore {
     }
 
     async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
-        if self.is(Defect::LosersAreInTheWay) && std::mem::take(&mut self.harmed().refused) > 0 {
+        if self.is(Defect::LosersDisturb) && std::mem::take(&mut self.injected().refused) > 0 {
             return requests.iter().map(|_| Err(Error::new(ErrorKind::Unavailable, "test", "locked"))).collect();
         }
         let mut answers = self.inner.renew(requests).await;
@@ -176,10 +176,10 @@ impl LeaseStore for DefectiveStore {
             Ok(late) => late,
             Err(error) => return answers.iter().map(|_| Err(error.clone())).collect(),
         };
-        let ahead = if self.is(Defect::FollowsTheClock) { self.harmed().clock_is_back_by } else { Duration::ZERO };
+        let ahead = if self.is(Defect::FollowsTheClock) { self.injected().clock_is_back_by } else { Duration::ZERO };
         for (request, answer) in requests.iter().zip(&mut answers) {
             match answer {
-                Ok(Renewed::Extended { remaining }) if self.is(Defect::RenewalsSayTooMuch) => *remaining *= 2,
+                Ok(Renewed::Extended { remaining }) if self.is(Defect::RenewalsOverstate) => *remaining *= 2,
                 Ok(renewed @ Renewed::Lost(lease_core::LossReason::Expired)) if self.is(Defect::RenewalsRevive) => {
                     *renewed = Renewed::Extended { remaining: request.ttl };
                 }
@@ -191,7 +191,7 @@ impl LeaseStore for DefectiveStore {
     }
 
     async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
-        for request in requests.iter().filter(|_| self.is(Defect::ReleasesOfAnybody)) {
+        for request in requests.iter().filter(|_| self.is(Defect::ReleasesWithoutClaim)) {
             if let Some(record) = self.inner.inspect(&request.claim.name).await.unwrap() {
                 self.inner.break_lease(&record.name, record.token, Break::Now).await.unwrap();
             }
@@ -214,7 +214,7 @@ impl LeaseStore for DefectiveStore {
 
     async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
         let record = self.inner.inspect(name).await?;
-        let token = record.filter(|_| self.is(Defect::BreaksHitAnybody)).map_or(token, |record| record.token);
+        let token = record.filter(|_| self.is(Defect::BreaksWithoutToken)).map_or(token, |record| record.token);
         let answer = self.inner.break_lease(name, token, how).await;
         self.is_answered().await?;
         answer
@@ -240,52 +240,52 @@ impl Harness for DefectiveHarness {
         Arc::new(self.clock)
     }
 
-    fn patience(&self) -> Duration {
+    fn tolerance(&self) -> Duration {
         Duration::from_millis(100)
     }
 
-    async fn lose_answers(&self) -> Harm {
-        self.store.harmed().answers_are_lost = true;
-        Harm::Done
+    async fn lose_answers(&self) -> Injection {
+        self.store.injected().answers_are_lost = true;
+        Injection::Done
     }
 
-    async fn delay_answers(&self, delay: Duration) -> Harm {
-        self.store.harmed().delay = delay;
-        Harm::Done
+    async fn delay_answers(&self, delay: Duration) -> Injection {
+        self.store.injected().delay = delay;
+        Injection::Done
     }
 
     async fn heal(&self) {
-        self.store.harmed().answers_are_lost = false;
-        self.store.harmed().delay = Duration::ZERO;
+        self.store.injected().answers_are_lost = false;
+        self.store.injected().delay = Duration::ZERO;
     }
 
-    async fn set_clock_back(&self, by: Duration) -> Harm {
-        self.store.harmed().clock_is_back_by = by;
-        Harm::Done
+    async fn set_clock_back(&self, by: Duration) -> Injection {
+        self.store.injected().clock_is_back_by = by;
+        Injection::Done
     }
 
-    async fn crash(&self) -> Harm {
-        if self.store.is(Defect::NobodyShowsIt) {
-            return Harm::CannotDo;
+    async fn crash(&self) -> Injection {
+        if self.store.is(Defect::EvidenceIsMissing) {
+            return Injection::Unsupported;
         }
         for record in self.store.inner.list("", None, 100).await.unwrap() {
             self.store.inner.remove(&record.name);
         }
-        Harm::Done
+        Injection::Done
     }
 }
 
 fn harness(defect: Defect) -> DefectiveHarness {
     let clock = TokioClock::new();
     let inner = MemoryStore::with_clock(clock);
-    DefectiveHarness { clock, store: DefectiveStore { inner, defect, clock, harmed: Arc::default() } }
+    DefectiveHarness { clock, store: DefectiveStore { inner, defect, clock, injected: Arc::default() } }
 }
 
 macro_rules! caught {
     ($($defect:ident by $module:ident::$case:ident,)*) => {
         $(
             let case = || run::paused(|| harness(Defect::None), cases::$module::$case);
-            assert!(catch_unwind(AssertUnwindSafe(case)).is_ok(), "{} fails a sound store", stringify!($case));
+            assert!(catch_unwind(AssertUnwindSafe(case)).is_ok(), "{} fails a correct store", stringify!($case));
             let case = || run::paused(|| harness(Defect::$defect), cases::$module::$case);
             assert!(catch_unwind(AssertUnwindSafe(case)).is_err(), "{} is not caught", stringify!($defect));
         )*
@@ -295,8 +295,8 @@ macro_rules! caught {
 #[test]
 fn stores_with_a_defect_are_caught() {
     caught! {
-        GrantsSayTooMuch by granting::s01_nobody_gets_the_name_before_what_is_left_has_passed,
-        RenewalsSayTooMuch by granting::s01_nobody_gets_the_name_before_a_renewal_has_passed,
+        GrantsOverstate by granting::s01_nobody_gets_the_name_before_what_is_left_has_passed,
+        RenewalsOverstate by granting::s01_nobody_gets_the_name_before_a_renewal_has_passed,
         TokensRepeat by granting::s09_tokens_rise_over_releases,
         TokensRepeat by granting::s09_tokens_rise_over_expiry,
         TokensRepeat by trying::s09_the_history_of_many_clients_is_sound,
@@ -304,27 +304,27 @@ fn stores_with_a_defect_are_caught() {
         RenewalsRevive by renewing::s07_a_renewal_never_revives_an_expired_lease,
         NoncesAreForgotten by repeating::s13_a_repeated_request_meets_its_own_grant,
         NoncesAreForgotten by trying::s13_a_lost_answer_costs_no_ttl,
-        ReleasesOfAnybody by releasing::s11_a_release_never_frees_a_successor,
-        ReleasesOfAnybody by releasing::s11_a_strangers_release_changes_nothing,
+        ReleasesWithoutClaim by releasing::s11_a_release_never_frees_a_successor,
+        ReleasesWithoutClaim by releasing::s11_a_strangers_release_changes_nothing,
         NoHints by waking::l01_a_release_is_hinted,
         NoHints by waking::s20_the_first_hint_comes_with_the_subscription,
         NoHints by waiting::l01_a_waiter_wins_as_soon_as_the_lease_is_released,
         NamesAreFolded by naming::s21_names_are_byte_exact,
         MetadataIsLost by renewing::metadata_is_kept_with_the_grant,
         ListsAreEndless by looking::a_list_comes_in_pages,
-        BreaksHitAnybody by breaking::s22_a_break_must_name_the_token,
-        NobodyHarmsIt by failing::s19_a_store_that_is_frozen_says_nothing,
-        NobodyHarmsIt by granting::s09_tokens_rise_over_a_restart,
+        BreaksWithoutToken by breaking::s22_a_break_must_name_the_token,
+        FaultsAreMissing by failing::s19_a_store_that_is_frozen_says_nothing,
+        FaultsAreMissing by granting::s09_tokens_rise_over_a_restart,
         NoncesAreForgotten by repeating::s13_a_nonce_is_spent_after_a_break,
         CountsFromTheAnswer by granting::s01_nobody_gets_the_name_before_what_a_late_answer_promised_has_passed,
         FollowsTheClock by granting::s01_no_more_than_the_ttl_is_left_after_the_servers_clock_went_back,
         ForgetsInACrash by crashing::s01_a_grant_outlives_a_crash_of_the_server,
         ForgetsInACrash by crashing::s01_a_renewal_outlives_a_crash_of_the_server,
-        NobodyShowsIt by crashing::s01_a_grant_outlives_a_crash_of_the_server,
-        NobodyShowsIt by crashing::s09_tokens_rise_after_an_older_backup_was_put_back,
+        EvidenceIsMissing by crashing::s01_a_grant_outlives_a_crash_of_the_server,
+        EvidenceIsMissing by crashing::s09_tokens_rise_after_an_older_backup_was_put_back,
         DoneIsUnavailable by failing::s13_what_was_perhaps_done_is_indeterminate,
-        LosersAreInTheWay by losing::l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_nobody_wants,
-        ChangesItsMind by granting::capabilities_make_sense,
+        LosersDisturb by losing::l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_nobody_wants,
+        CapabilitiesChange by granting::capabilities_make_sense,
         RefusesTheSmallest by granting::s23_a_ttl_beyond_the_limits_is_an_error,
     }
 }

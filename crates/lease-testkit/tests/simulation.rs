@@ -1,18 +1,18 @@
-//! Seeded schedules of several clients over the memory store, each with troubles of its own, in paused time.
+//! Seeded schedules of several clients over the memory store, each with faults of its own, in paused time.
 //!
-//! A schedule is a plan that is drawn from its seed: `LEASE_SIMULATION_SEED=42 cargo test -p lease-testkit --test simulation`
-//! replays one and tells what happens in it; `LEASE_SIMULATION_SCHEDULES` sets how many there are. A plan that fails is made
-//! smaller for as long as it still fails, and what is left of it is told.
+//! A schedule is a plan that is drawn from its seed. `LEASE_SIMULATION_SEED=42 cargo test -p lease-testkit --test
+//! simulation` replays one and prints its trace; `LEASE_SIMULATION_SCHEDULES` sets their number. A plan that fails is
+//! reduced to the smallest one that still fails, and its trace is printed.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "simulation/metered.rs"]
-mod metered;
 #[path = "simulation/plan.rs"]
 mod plan;
-#[path = "simulation/play.rs"]
-mod play;
-#[path = "simulation/story.rs"]
-mod story;
+#[path = "simulation/runner.rs"]
+mod runner;
+#[path = "simulation/trace.rs"]
+mod trace;
+#[path = "simulation/watchdog_clock.rs"]
+mod watchdog_clock;
 
 use std::{
     env,
@@ -25,21 +25,21 @@ use std::{
 use lease_core::{Clock, SystemClock};
 use lease_testkit::{Tenure, Violation};
 use plan::{Plan, plans};
-use play::{Outcome, play};
 use proptest::{
     strategy::{Just, Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestCaseError, TestCaseResult, TestError, TestRng, TestRunner},
 };
-use story::Story;
+use runner::{Outcome, run};
+use trace::Trace;
 
-/// The clock error that clients assume at most, in parts per million.
+/// The clock error that clients tolerate, in parts per million.
 const ASSUMED_DRIFT: RangeInclusive<i32> = -10_000..=10_000;
 
 #[test]
 fn s01_s09_at_most_one_holder_and_rising_tokens_in_any_schedule() {
     let number = |variable: &str| env::var(variable).ok().map(|value| value.parse::<u64>().unwrap());
     if let Some(seed) = number("LEASE_SIMULATION_SEED") {
-        println!("{}", tell(&drawn(seed, ASSUMED_DRIFT).1.current()));
+        println!("{}", trace_of(&drawn(seed, ASSUMED_DRIFT).1.current()));
     }
     let seeds = match number("LEASE_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
@@ -56,7 +56,10 @@ fn s01_s09_at_most_one_holder_and_rising_tokens_in_any_schedule() {
                 outcome.history.violations()
             });
             if let Some((why, plan)) = smallest {
-                panic!("LEASE_SIMULATION_SEED={seed}: {why}\nThe smallest plan that fails like this:\n{}", tell(&plan));
+                panic!(
+                    "LEASE_SIMULATION_SEED={seed}: {why}\nThe smallest plan that fails like this:\n{}",
+                    trace_of(&plan)
+                );
             }
         }
     };
@@ -68,38 +71,38 @@ fn s01_s09_at_most_one_holder_and_rising_tokens_in_any_schedule() {
         "{schedules} schedules, {tenures} tenures, of which {losses} were lost; {:.0} schedules a second",
         schedules as f64 / took
     );
-    assert!(schedules == 1 || tenures > schedules * 7, "too little happened: {tenures} tenures");
-    assert!(schedules == 1 || losses > schedules / 3, "too little went wrong: {losses} losses");
+    assert!(schedules == 1 || tenures > schedules * 7, "only {tenures} tenures");
+    assert!(schedules == 1 || losses > schedules / 3, "only {losses} losses");
 }
 
-/// The negative control: a clock that is off by more than clients assume must be caught, and be told in short.
+/// The negative control: a clock with a greater error than clients tolerate causes an overlap, with a short trace.
 #[test]
-fn a_clock_that_is_worse_than_assumed_is_caught_and_told_in_short() {
+fn a_clock_that_is_worse_than_assumed_is_caught_with_a_short_trace() {
     let overlaps = |outcome: Outcome| {
         let violations = outcome.history.violations().into_iter();
         violations.filter(|violation| matches!(violation, Violation::Overlap { .. })).collect()
     };
     let caught = (0..1_000).find_map(|seed| smallest_that_fails(seed, -400_000..=-300_000, overlaps));
-    let (_, plan) = caught.expect("clocks that lose a third were never noticed: the checker proves nothing");
-    let story = tell(&plan);
-    println!("{story}");
+    let (_, plan) = caught.expect("clocks that lose a third caused no violation: the checker finds nothing");
+    let trace = trace_of(&plan);
+    println!("{trace}");
     assert_eq!(plan.clients.len(), 2, "two clients are enough");
-    assert!(story.contains("two holders"));
-    assert!(story.lines().count() <= 20, "a long story");
+    assert!(trace.contains("two holders"));
+    assert!(trace.lines().count() <= 20, "the trace is too long");
 }
 
 #[test]
 fn a_schedule_can_be_replayed() {
     for seed in 0..20 {
-        let tell = || {
-            let outcome = play(&drawn(seed, ASSUMED_DRIFT).1.current(), &Story::untold());
+        let tenures = || {
+            let outcome = run(&drawn(seed, ASSUMED_DRIFT).1.current(), &Trace::disabled());
             outcome.history.tenures().iter().map(Tenure::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(tell(), tell(), "seed {seed}");
+        assert_eq!(tenures(), tenures(), "seed {seed}");
     }
 }
 
-/// The plan of this seed, and who makes it smaller.
+/// Draws the plan of this seed. Returns the runner that can reduce it.
 fn drawn(seed: u64, drift: RangeInclusive<i32>) -> (TestRunner, impl ValueTree<Value = Plan>) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -110,7 +113,7 @@ fn drawn(seed: u64, drift: RangeInclusive<i32>) -> (TestRunner, impl ValueTree<V
     (runner, tree)
 }
 
-/// Plays the plan of this seed. If it fails, the smallest part of it that fails, and how.
+/// Runs the plan of this seed. If it fails, returns the smallest part of it that fails, and the violation.
 fn smallest_that_fails(
     seed: u64,
     drift: RangeInclusive<i32>,
@@ -118,7 +121,7 @@ fn smallest_that_fails(
 ) -> Option<(String, Plan)> {
     let (mut runner, tree) = drawn(seed, drift);
     let test = |plan: Plan| -> TestCaseResult {
-        let violations = violations(play(&plan, &Story::untold()));
+        let violations = violations(run(&plan, &Trace::disabled()));
         violations.first().map_or(Ok(()), |violation| Err(TestCaseError::fail(violation.to_string())))
     };
     let (mut why, mut plan) = match runner.run_one(tree, test) {
@@ -126,7 +129,7 @@ fn smallest_that_fails(
         Err(TestError::Fail(why, plan)) => (why, plan),
         Err(TestError::Abort(why)) => panic!("{why}"),
     };
-    // What was needed at first may not be needed any more.
+    // A part that was needed at first may not be needed any more.
     let mut fails = |plan: Plan| match runner.run_one(Just(plan).new_tree(&mut TestRunner::default()).unwrap(), test) {
         Err(TestError::Fail(why, plan)) => Some((why, plan)),
         _ => None,
@@ -139,23 +142,23 @@ fn smallest_that_fails(
     Some((why.to_string(), plan))
 }
 
-/// What is planned, and what comes of it, in the order in which it happens.
-fn tell(plan: &Plan) -> String {
-    let story = Story::told();
-    let outcome = play(plan, &story);
+/// Returns the plan, its trace, and the violations.
+fn trace_of(plan: &Plan) -> String {
+    let trace = Trace::enabled();
+    let outcome = run(plan, &trace);
     let verdict = outcome.history.violations().into_iter().map(|violation| format!("{violation}\n"));
-    format!("{plan}{story}{}", verdict.collect::<String>())
+    format!("{plan}{trace}{}", verdict.collect::<String>())
 }
 
-/// What would hang a simulation fails it.
+/// A schedule that would hang the simulation fails it.
 #[test]
 fn schedules_that_spin_or_stand_still_fail() {
-    let fails = |schedule: fn(&metered::Metered) -> bool| {
+    let fails = |schedule: fn(&watchdog_clock::WatchdogClock) -> bool| {
         let outcome = std::panic::catch_unwind(|| {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
-                let clock = metered::Metered::new();
+                let clock = watchdog_clock::WatchdogClock::new();
                 clock
                     .watch(std::future::poll_fn(|context| {
                         let spins = schedule(&clock);

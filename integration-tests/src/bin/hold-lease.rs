@@ -1,7 +1,7 @@
-//! Holds a lease in a process that can be frozen as a whole, and says what `is_held()` says.
+//! Holds a lease in a process that can be frozen as a whole, and prints `is_held()`.
 //!
-//! Prints `held`; then, after a gap in its time that is longer than the ttl, `woke up: held = …`, as the very first thing
-//! that it does; then, once renewals have had the time to come late, `later: held = …`.
+//! Prints `held`. After a gap in its time that is longer than the ttl, prints `woke up: held = …` as its first action, and
+//! after the time for late renewals, `later: held = …`.
 
 use std::{process::ExitCode, thread, time::Duration};
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 fn hold() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     let client = LeaseClient::new(MemoryStore::with_clock(SystemClock));
-    let lease: Lease = runtime.block_on(client.try_acquire("job", TTL))?.acquired().ok_or("nobody else can have it")?;
+    let lease: Lease = runtime.block_on(client.try_acquire("job", TTL))?.acquired().ok_or("the lease is free")?;
     println!("held");
     let mut last = SystemClock.now();
     loop {

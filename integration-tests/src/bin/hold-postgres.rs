@@ -1,5 +1,6 @@
 //! Starts a PostgreSQL server, prints its URL, and waits to be killed.
-//! Its argument: `running`, `frozen` (it freezes the server first), or `any` (whichever server the environment has).
+//!
+//! Argument: `running`, `frozen` (freezes the server first), or `any` (any server that the environment has).
 
 use integration_tests::Postgres;
 

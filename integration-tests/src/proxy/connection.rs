@@ -20,7 +20,7 @@ use super::{
     pump::{self, Ended},
 };
 
-/// How many connections are open.
+/// The number of open connections.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OpenConnections(Arc<AtomicUsize>);
 
@@ -35,7 +35,7 @@ impl OpenConnections {
     }
 }
 
-/// Counts for as long as it is there.
+/// Counts one connection while it exists.
 struct OpenConnection(OpenConnections);
 
 impl Drop for OpenConnection {
@@ -60,7 +60,7 @@ pub(super) async fn accept_all(
                     let upstream = *upstream.borrow();
                     connections.spawn(serve(client, upstream, faults.clone(), resets, open.one_more()));
                 }
-                // No more descriptors, or a client that left at once. The former passes when a connection ends.
+                // There is no free descriptor, or the client left at once. The former passes when a connection ends.
                 Err(_) => SystemClock.sleep_until(SystemClock.now() + Duration::from_millis(10)).await,
             }
         }
@@ -101,14 +101,14 @@ async fn pass_until_the_end(
     let requests = pump::run(from_client, to_server, Direction::Requests, faults.clone());
     let answers = pump::run(from_server, to_client, Direction::Answers, faults);
     tokio::pin!(requests, answers);
-    // One side may be at its end while the other still has something to say.
+    // One side may have ended while the other still sends.
     Ok(tokio::select! {
         ended = &mut requests => match ended { Ended::OfStream => answers.await, other => other },
         ended = &mut answers => match ended { Ended::OfStream => requests.await, other => other },
     })
 }
 
-/// Makes the closing that follows a reset.
+/// Sends the reset when the connection is closed.
 pub(super) fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }

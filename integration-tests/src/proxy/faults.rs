@@ -1,30 +1,30 @@
-//! What is wrong with the network at the moment.
+//! The current faults of the network.
 
 use std::time::Duration;
 
 use super::Direction;
 
-/// What is wrong with the network at the moment. Every connection watches it.
+/// The current faults of the network. Each connection watches them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Faults {
     pub(super) requests: Path,
     pub(super) answers: Path,
-    /// How often all connections were reset; each connection remembers what it was at its beginning.
+    /// The number of resets of all connections. Each connection remembers the number at its beginning.
     pub(super) resets: u64,
-    /// How often all was healed.
+    /// The number of healings.
     pub(super) heals: u64,
-    /// How often a cut was set, to tell one from the next.
+    /// The number of cuts, which tells one cut from the next.
     pub(super) cuts_set: u64,
 }
 
-/// What is wrong with one direction.
+/// The faults of one direction.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Path {
     pub(super) delay: Duration,
-    /// How many bytes pass in a second at most.
+    /// The most bytes per second.
     pub(super) bandwidth: Option<u32>,
     pub(super) passage: Passage,
-    /// Which cut this is, and after how many bytes.
+    /// The number of the cut, and the bytes that pass before it.
     pub(super) cut: Option<(u64, u64)>,
 }
 

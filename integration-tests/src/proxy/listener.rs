@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::ports::free_port;
 
-/// A listening socket that can be closed and opened again on the same port. Clones are the same one.
+/// A listening socket that can be closed and opened again on the same port. Clones are the same socket.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
     address: SocketAddr,
@@ -25,11 +25,11 @@ pub(super) struct Listener {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The socket twice: for the runtime, and to ask the system itself, which knows of new connections earlier.
+    /// The socket twice: for the runtime, and for direct calls to the system, which reports new connections earlier.
     socket: Option<(TcpListener, std::net::TcpListener)>,
-    /// Connections taken before somebody waits for them.
+    /// Accepted connections that no task has taken yet.
     taken: VecDeque<TcpStream>,
-    /// Who waits for a connection.
+    /// Wakes the task that waits for a connection.
     waker: Option<Waker>,
 }
 
@@ -44,7 +44,7 @@ impl Listener {
             attempts -= 1;
             match listener.reopen() {
                 Ok(()) => return Ok(listener),
-                // Another process took the port meanwhile.
+                // Another process took the port in the meantime.
                 Err(_) if attempts > 0 => {}
                 Err(error) => return Err(error),
             }
@@ -55,7 +55,7 @@ impl Listener {
         self.address
     }
 
-    /// Once this returns, new connections are refused. Those that clients have opened before are not lost.
+    /// Closes the port. When this returns, new connections are refused. Those opened before are not lost.
     pub(super) fn close(&self) {
         let mut state = self.state();
         let opened = self.opened(&state);
@@ -64,11 +64,11 @@ impl Listener {
         state.wake();
     }
 
-    /// Once this returns, new connections are accepted.
+    /// Opens the port. When this returns, new connections are accepted.
     pub(super) fn reopen(&self) -> io::Result<()> {
         let mut state = self.state();
         if state.socket.is_none() {
-            // This sets SO_REUSEADDR: connections of before may linger.
+            // This sets SO_REUSEADDR, because earlier connections may linger.
             let socket = std::net::TcpListener::bind(self.address)?;
             socket.set_nonblocking(true)?;
             let same = socket.try_clone()?;
@@ -79,8 +79,7 @@ impl Listener {
         Ok(())
     }
 
-    /// The connections that clients have opened and nobody has accepted yet. Whoever accepts one later sees what
-    /// `mark` has done.
+    /// Accepts the connections that clients have opened. Tasks that accept later connections observe what `mark` has done.
     pub(super) fn take_unaccepted(&self, mark: impl FnOnce()) -> Vec<TcpStream> {
         let mut state = self.state();
         mark();
@@ -88,7 +87,7 @@ impl Listener {
         state.taken.drain(..).chain(opened).collect()
     }
 
-    /// The next connection, and what `observe` sees at the moment of accepting it; waits while closed.
+    /// Waits for the next connection. Returns it with the value of `observe` at the moment of accepting.
     pub(super) async fn accept<T>(&self, observe: impl Fn() -> T) -> io::Result<(TcpStream, T)> {
         std::future::poll_fn(|context| {
             let mut state = self.state();

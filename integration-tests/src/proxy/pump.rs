@@ -14,25 +14,25 @@ use super::{
     faults::{Faults, Passage, Path},
 };
 
-/// How many bytes one direction of a connection holds at most; more wait with their sender.
+/// The most bytes that one direction of a connection holds. More stay with their sender.
 const CAPACITY: usize = 256 * 1024;
 const CHUNK: usize = 16 * 1024;
 
-/// With a limited bandwidth, what passes in a second passes in so many pieces.
+/// The number of pieces per second with a limited bandwidth.
 const PIECES_PER_SECOND: usize = 50;
 
-/// Why a direction has ended.
+/// The reason why a direction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The sender has closed it, and the receiver knows.
+    /// The sender has closed it, and the receiver has observed this.
     OfStream,
-    /// So many bytes have passed as should before the cut.
+    /// The cut has come: the allowed bytes have passed.
     ByCut,
-    /// One side is gone without a word, or the stream has a gap.
+    /// One side has ended without closing, or the stream has a gap.
     ByReset,
 }
 
-/// Passes bytes until the end, as well as the network allows.
+/// Passes bytes until the end, with the faults of the network.
 pub(super) async fn run(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -68,7 +68,7 @@ pub(super) async fn run(
         let queued = tokio::select! {
             changed = faults.changed() => match changed {
                 Ok(()) => continue,
-                // The proxy is gone.
+                // The proxy was dropped.
                 Err(_) => return Ended::ByReset,
             },
             () = sleep_until(pump.due().filter(|_| passes)) => continue,
@@ -78,7 +78,7 @@ pub(super) async fn run(
                 Err(_) => Queued::Reset,
             },
         };
-        // A fault that was set before these bytes were sent holds for them, even if nobody has looked at it yet.
+        // A fault that was set before these bytes were sent applies to them, even if this task has not observed it yet.
         pump.push(queued, faults.borrow().path(direction));
     }
 }
@@ -90,22 +90,22 @@ async fn sleep_until(due: Option<Moment>) {
     }
 }
 
-/// What is under way, and what became of the faults so far.
+/// The bytes in flight, and the progress of the faults.
 #[derive(Debug, Default)]
 struct Pump {
     under_way: VecDeque<(Moment, Queued)>,
     bytes_under_way: usize,
     at_end: bool,
-    /// Bytes of this stream were lost; it cannot go on after healing.
+    /// Bytes of this stream were lost, so it cannot continue after healing.
     has_gap: bool,
-    /// What has passed under a limited bandwidth takes its time until then.
+    /// With a limited bandwidth: when the bytes so far have passed.
     busy_until: Option<Moment>,
     heals: Option<u64>,
     cut: Option<u64>,
     left_before_cut: Option<u64>,
 }
 
-/// What the sender did. All of it takes the same time on its way.
+/// What the sender did. Data and the end of the stream have the same delay.
 #[derive(Debug)]
 enum Queued {
     Bytes(Vec<u8>),
@@ -114,10 +114,10 @@ enum Queued {
 }
 
 impl Pump {
-    /// Takes notice of changed faults. Whether the connection must be reset.
+    /// Applies changed faults. Returns whether the connection must be reset.
     fn adapt(&mut self, path: Path, heals: u64) -> bool {
         if self.heals.replace(heals).is_some_and(|before| before != heals) {
-            // What was delayed need not wait any longer.
+            // Delayed bytes need not wait any longer.
             let now = SystemClock.now();
             self.under_way.iter_mut().for_each(|(due, _)| *due = now.min(*due));
             self.busy_until = None;
@@ -146,11 +146,11 @@ impl Pump {
         if let Queued::Bytes(bytes) = &queued {
             self.bytes_under_way += bytes.len();
         }
-        // A queue: what has a shorter delay than its predecessor does not overtake it.
+        // The order is kept: a piece with a shorter delay does not overtake its predecessor.
         self.under_way.push_back((SystemClock.now() + path.delay, queued));
     }
 
-    /// The next piece; at a cut, as much of it as may still pass, and with a limited bandwidth, as much as passes at once.
+    /// Returns the next piece: at a cut, as much as may still pass; with a limited bandwidth, as much as may pass at once.
     fn pop(&mut self, bandwidth: Option<u32>) -> Queued {
         let (due, mut bytes) = match self.under_way.pop_front() {
             Some((due, Queued::Bytes(bytes))) => (due, bytes),

@@ -5,24 +5,24 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use lease_core::{Clock, LeaseName, LeaseStore, TokioClock};
 use lease_memory::MemoryStore;
-use lease_testkit::{Harm, Harness};
+use lease_testkit::{Harness, Injection};
 
 pub(crate) struct MemoryHarness {
     clock: TokioClock,
     store: MemoryStore,
     ttl: Duration,
-    patience: Duration,
+    tolerance: Duration,
 }
 
 impl MemoryHarness {
     pub(crate) fn paused() -> Self {
         let clock = TokioClock::new();
         let store = MemoryStore::with_clock(clock);
-        Self { clock, store, ttl: Duration::from_secs(10), patience: Duration::from_millis(100) }
+        Self { clock, store, ttl: Duration::from_secs(10), tolerance: Duration::from_millis(100) }
     }
 
     pub(crate) async fn real() -> Self {
-        Self { ttl: Duration::from_millis(600), patience: Duration::from_secs(3), ..Self::paused() }
+        Self { ttl: Duration::from_millis(600), tolerance: Duration::from_secs(3), ..Self::paused() }
     }
 }
 
@@ -40,12 +40,12 @@ impl Harness for MemoryHarness {
         self.ttl
     }
 
-    fn patience(&self) -> Duration {
-        self.patience
+    fn tolerance(&self) -> Duration {
+        self.tolerance
     }
 
-    async fn remove_record(&self, name: &LeaseName) -> Harm {
+    async fn remove_record(&self, name: &LeaseName) -> Injection {
         self.store.remove(name);
-        Harm::Done
+        Injection::Done
     }
 }

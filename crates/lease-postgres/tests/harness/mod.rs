@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use integration_tests::{Postgres, PostgresKind, Provider, ServerHarness};
 use lease_core::{FencingToken, GrantId, LeaseName, LeaseStore};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
-use lease_testkit::{Harm, Hold};
+use lease_testkit::{Injection, RecordLock};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 pub(crate) type PostgresHarness = ServerHarness<Table<Defaults>>;
@@ -70,16 +70,16 @@ impl<C: Configuration> Provider for Table<C> {
         Arc::new(C::open(&self.0, &url).await)
     }
 
-    async fn back_up(&self, server: &Postgres) -> Harm {
+    async fn back_up(&self, server: &Postgres) -> Injection {
         self.sql(server, "create table {table}_backup as table {table}").await;
-        Harm::Done
+        Injection::Done
     }
 
-    async fn put_back(&self, server: &Postgres) {
+    async fn restore_backup(&self, server: &Postgres) {
         self.sql(server, "begin; truncate {table}; insert into {table} table {table}_backup; commit").await;
     }
 
-    async fn hold(&self, server: &Postgres, name: &LeaseName) -> Option<Box<dyn Hold>> {
+    async fn lock_record(&self, server: &Postgres, name: &LeaseName) -> Option<Box<dyn RecordLock>> {
         let mut connection = PgConnection::connect(server.url()).await.unwrap();
         let lock = format!("select 1 from {} where lease_name = $1 for update", self.0.table);
         let insert = format!(
@@ -119,7 +119,7 @@ struct LockedRow {
 }
 
 #[async_trait]
-impl Hold for LockedRow {
+impl RecordLock for LockedRow {
     async fn take_over(&mut self) -> FencingToken {
         let update = format!(
             "update {} set holder_id = 'other software', acquired_at_utc = now(), expires_at_utc = now() + interval '1 hour',
@@ -137,7 +137,7 @@ impl Hold for LockedRow {
         sqlx::query(AssertSqlSafe(delete)).bind(self.name.as_str()).execute(&mut self.connection).await.unwrap();
     }
 
-    async fn let_go(mut self: Box<Self>) {
+    async fn commit(mut self: Box<Self>) {
         sqlx::raw_sql("commit").execute(&mut self.connection).await.unwrap();
     }
 }

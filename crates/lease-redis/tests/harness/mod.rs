@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use integration_tests::{Provider, Redis, RedisKind, Reply, ServerHarness};
 use lease_core::{GrantId, LeaseName, LeaseStore};
 use lease_redis::RedisStoreOptions;
-use lease_testkit::Harm;
+use lease_testkit::Injection;
 
 pub(crate) type RedisHarness = ServerHarness<Prefix>;
 
@@ -37,12 +37,12 @@ impl Provider for Prefix {
         Arc::new(self.0.connect(url).await.unwrap())
     }
 
-    async fn back_up(&self, server: &Redis) -> Harm {
+    async fn back_up(&self, server: &Redis) -> Injection {
         server.back_up(&self.0.key_prefix).await.unwrap();
-        Harm::Done
+        Injection::Done
     }
 
-    async fn put_back(&self, server: &Redis) {
+    async fn restore_backup(&self, server: &Redis) {
         server.put_back(&self.0.key_prefix).await.unwrap();
     }
 

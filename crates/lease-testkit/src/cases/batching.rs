@@ -1,4 +1,4 @@
-//! Many elements in one call: answered in order, each atomic by itself, each failing by itself (L7).
+//! Many elements in one call: answered in order, each atomic and failing by itself (L7).
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     calls::{acquired, claim, extended, granted, inspected, lost, name, plain_release, refused, release, renewal},
 };
 
-/// The most elements that core puts into one call.
+/// The most elements that the client puts into one call.
 const MOST: usize = 256;
 
-/// Nothing asked, nothing answered.
+/// An empty call has no answers.
 pub async fn an_empty_batch_has_no_answers(bench: &Bench) {
     let store = bench.store().await;
     assert!(store.acquire(&[]).await.is_empty());
@@ -23,7 +23,7 @@ pub async fn an_empty_batch_has_no_answers(bench: &Bench) {
     assert!(store.release(&[]).await.is_empty());
 }
 
-/// As many as core ever sends are granted, renewed and released in one call each, and the answers come in order.
+/// The largest batch of the client is granted, renewed and released in one call each, with the answers in order.
 pub async fn a_full_batch_is_answered_in_order(bench: &Bench) {
     let store = bench.store().await;
     let requests = requests(bench, MOST);
@@ -43,7 +43,7 @@ pub async fn a_full_batch_is_answered_in_order(bench: &Bench) {
     assert!(store.list("job/", None, 10).await.expect("list answers").is_empty());
 }
 
-/// Free, held, own, spent, blocked and reserved names in one call: each gets its own answer, in its own place.
+/// Free, held, own, spent, blocked and reserved names in one call: each gets its own answer, in its place.
 pub async fn acquires_of_every_outcome_in_one_batch(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let batch = requests(bench, 48);
@@ -84,7 +84,7 @@ pub async fn acquires_of_every_outcome_in_one_batch(bench: &Bench) {
     }
 }
 
-/// Good and bad renewals in one call: each gets its own answer.
+/// Valid and invalid renewals in one call: each gets its own answer.
 pub async fn s07_renewals_of_every_outcome_in_one_batch(bench: &Bench) {
     let store = bench.store().await;
     let claims = all_granted(&*store, &requests(bench, 40)).await;
@@ -108,7 +108,7 @@ pub async fn s07_renewals_of_every_outcome_in_one_batch(bench: &Bench) {
     }
 }
 
-/// Good and bad releases in one call: each gets its own answer, and hits nobody else.
+/// Valid and invalid releases in one call: each gets its own answer, and affects no other grant.
 pub async fn s11_releases_of_every_outcome_in_one_batch(bench: &Bench) {
     let store = bench.store().await;
     let requests = requests(bench, 40);
@@ -146,7 +146,7 @@ pub async fn s11_releases_of_every_outcome_in_one_batch(bench: &Bench) {
     }
 }
 
-/// An element that cannot be done fails alone.
+/// An invalid element fails alone.
 pub async fn l07_a_poisonous_element_fails_alone(bench: &Bench) {
     let store = bench.store().await;
     let mut batch = requests(bench, 9);
@@ -161,7 +161,7 @@ pub async fn l07_a_poisonous_element_fails_alone(bench: &Bench) {
     assert_eq!(inspected(&*store, &batch[4].name).await, None);
 }
 
-/// Batches of the same names in opposite order, at the same time: each name has one winner and nobody fails.
+/// Concurrent batches of the same names in opposite order: each name has one winner, and no call fails.
 pub async fn s14_crossing_batches_have_one_winner_a_name(bench: &Bench) {
     let stores = [bench.store().await, bench.store().await];
     for round in 0..4 {
@@ -192,8 +192,7 @@ pub async fn s14_crossing_batches_have_one_winner_a_name(bench: &Bench) {
     }
 }
 
-/// Renewals and releases of the same names cross, many times: a name that was released is never renewed afterwards, and nobody
-/// is in the way of anybody.
+/// Renewals and releases of the same names cross many times: a released name is never renewed afterwards, and no call fails.
 pub async fn s12_no_renewal_after_a_release_when_batches_cross(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     for round in 0..8 {
@@ -211,7 +210,7 @@ pub async fn s12_no_renewal_after_a_release_when_batches_cross(bench: &Bench) {
     }
 }
 
-/// A repeated batch meets its own grants, in whatever order.
+/// A repeated batch finds its own grants, in any order of its elements.
 pub async fn s13_a_repeated_batch_meets_its_own_grants(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut batch = requests(bench, 40);
@@ -229,7 +228,7 @@ pub async fn s13_a_repeated_batch_meets_its_own_grants(bench: &Bench) {
     }
 }
 
-/// As many requests for names of their own, in an order that no store sorts them into.
+/// Returns `count` requests for different names, in an unsorted order.
 fn requests(bench: &Bench, count: usize) -> Vec<AcquireRequest> {
     let request = |number: usize| {
         let mut request = bench.request(&name(&format!("job/{}", number * 151 % 257)));

@@ -1,4 +1,4 @@
-//! An administrator ends somebody's grant (S22).
+//! Breaks: an administrator ends a grant (S22).
 
 use lease_core::{Acquired, Break, FencingToken, LossReason, Released};
 
@@ -9,7 +9,7 @@ use crate::{
 
 const BOTH: [Break; 2] = [Break::AfterExpiry, Break::Now];
 
-/// A break that names another token hits nobody.
+/// A break with another token ends no grant.
 pub async fn s22_a_break_must_name_the_token(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -25,7 +25,8 @@ pub async fn s22_a_break_must_name_the_token(bench: &Bench) {
     extended(&*store, &claim(&request, grant), bench.ttl).await;
 }
 
-/// Broken after expiry: no renewal, and nobody else gets the name before what was left has passed.
+/// After a break after expiry the grant cannot be renewed, and no other holder is granted before the remaining time has
+/// passed.
 pub async fn s22_a_break_after_expiry_keeps_exclusion(bench: &Bench) {
     let (store, operator) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -37,9 +38,9 @@ pub async fn s22_a_break_after_expiry_keeps_exclusion(bench: &Bench) {
     refused(&*store, &bench.request(&request.name)).await;
     let reason = lost(&*store, &claim, bench.ttl).await;
     assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}");
-    let limit = bench.ttl * 2 + bench.patience();
+    let limit = bench.ttl * 2 + bench.tolerance();
     bench
-        .poll("a rival wins after the expiry", limit, async || {
+        .poll("a rival acquires the name after the expiry", limit, async || {
             let acquired = acquired(&*operator, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
@@ -48,7 +49,7 @@ pub async fn s22_a_break_after_expiry_keeps_exclusion(bench: &Bench) {
     assert!(after >= grant.remaining.mul_f64(0.99), "taken over after {after:?}, with {:?} left", grant.remaining);
 }
 
-/// A broken grant cannot be released: its former owner does not unblock the name.
+/// A broken grant cannot be released: its former holder does not unblock the name.
 pub async fn s22_a_broken_grant_cannot_be_released(bench: &Bench) {
     let store = bench.store().await;
     let mut request = bench.request(&name("job"));
@@ -59,7 +60,7 @@ pub async fn s22_a_broken_grant_cannot_be_released(bench: &Bench) {
     refused(&*store, &bench.request(&request.name)).await;
 }
 
-/// Broken now: free at once, and the former holder's renewal is refused.
+/// A break `Now` frees the name at once, and the renewal of the former holder is refused.
 pub async fn s22_a_break_now_frees_at_once(bench: &Bench) {
     let (store, operator) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -76,13 +77,13 @@ pub async fn s22_a_break_now_frees_at_once(bench: &Bench) {
     refused(&*store, &bench.request(&request.name)).await;
 }
 
-/// A break that comes too late does not hit the successor.
+/// A late break does not end the grant of a successor.
 pub async fn s22_a_break_never_hits_a_successor(bench: &Bench) {
     let (store, operator) = (bench.store().await, bench.store().await);
     let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
     rival.ttl = bench.ttl * 20;
     let first = granted(&*store, &request).await;
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     let second = granted(&*store, &rival).await;
     for how in BOTH {
         let broken = operator.break_lease(&request.name, first.token, how).await.expect("break answers");
@@ -91,12 +92,12 @@ pub async fn s22_a_break_never_hits_a_successor(bench: &Bench) {
     extended(&*store, &claim(&rival, second), rival.ttl).await;
 }
 
-/// What is not in force cannot be broken: expired, released, broken, never leased.
+/// An ended grant cannot be broken: expired, released, broken, never granted.
 pub async fn s22_only_a_grant_in_force_can_be_broken(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     for how in BOTH {
         for job in [&request.name, &name("never-leased")] {
             let broken = store.break_lease(job, grant.token, how).await.expect("break answers");
@@ -118,24 +119,24 @@ pub async fn s22_only_a_grant_in_force_can_be_broken(bench: &Bench) {
     }
 }
 
-/// A break and the expiry race, many times: whoever wins, a successor is never hit.
+/// A break races with the expiry, many times. It never ends the grant of a successor.
 pub async fn s22_a_break_racing_an_expiry_hits_only_its_grant(bench: &Bench) {
     let (store, operator) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let mut token = granted(&*store, &request).await.token;
     for round in 0..3 {
         let how = BOTH[round % 2];
-        let limit = bench.ttl * 2 + bench.patience();
+        let limit = bench.ttl * 2 + bench.tolerance();
         let mut rival = bench.request(&request.name);
         rival.ttl = bench.ttl * 2;
         let breaks = async {
-            bench.pass(bench.ttl.mul_f64(0.95)).await;
+            bench.sleep(bench.ttl.mul_f64(0.95)).await;
             for _ in 0..20 {
                 operator.break_lease(&request.name, token, how).await.expect("break answers");
-                bench.pass(bench.ttl / 100).await;
+                bench.sleep(bench.ttl / 100).await;
             }
         };
-        let wins = bench.poll("a rival wins", limit, async || match acquired(&*store, &rival).await {
+        let wins = bench.poll("a rival acquires the name", limit, async || match acquired(&*store, &rival).await {
             Acquired::Granted(grant) => Some(grant),
             _ => None,
         });

@@ -15,11 +15,11 @@ use lease_election::{
 };
 use tokio_stream::{Stream, StreamExt};
 
-use crate::{ChaosStore, Harm, bench::Bench};
+use crate::{ChaosStore, Injection, bench::Bench};
 
 const GROUP: &str = "dispatcher";
 
-/// How long a leader's lease lasts in these cases.
+/// Returns the lease duration of these cases.
 fn lease_duration(bench: &Bench) -> Duration {
     bench.ttl * 3
 }
@@ -28,12 +28,12 @@ fn options(bench: &Bench) -> ElectionOptions {
     ElectionOptions::new(lease_duration(bench))
 }
 
-/// Longer than anything here may take that waits for an expiry.
+/// Returns a limit that exceeds every wait for an expiry in these cases.
 fn limit(bench: &Bench) -> Duration {
-    lease_duration(bench) * 2 + bench.patience()
+    lease_duration(bench) * 2 + bench.tolerance()
 }
 
-/// The election, as one more process would take part in it.
+/// Returns the election as another process would open it.
 async fn election(bench: &Bench) -> Election {
     election_of(bench, bench.client().await)
 }
@@ -54,9 +54,9 @@ async fn candidate(bench: &Bench, options: CandidateOptions) -> Candidate {
     election(bench).await.candidate(options).expect("a valid candidate")
 }
 
-/// A candidate whose store can be cut off: as good as dead, then.
+/// Returns a candidate whose store can be cut off, which has the effect of a crash.
 async fn mortal(bench: &Bench, name: &str) -> (Candidate, ChaosStore) {
-    let chaos = bench.chaos().await;
+    let chaos = bench.chaos_store().await;
     let election = election_of(bench, bench.client_of(chaos.clone()));
     (election.candidate(named(name)).expect("a valid candidate"), chaos)
 }
@@ -67,11 +67,11 @@ async fn leads(bench: &Bench, candidate: &Candidate) -> Term {
 }
 
 async fn next(bench: &Bench, stream: &mut (impl Stream<Item = Result<LeadershipChange>> + Unpin)) -> LeadershipChange {
-    let change = bench.within("a change", limit(bench), stream.next()).await;
-    change.expect("the stream goes on").expect("nothing is wrong with the store")
+    let change = bench.expect_within("a change", limit(bench), stream.next()).await;
+    change.expect("the stream goes on").expect("the store answers")
 }
 
-/// Waits for the change to this leader, or to none.
+/// Waits for the change to this leader, or to no leader.
 async fn sees(
     bench: &Bench,
     stream: &mut (impl Stream<Item = Result<LeadershipChange>> + Unpin),
@@ -79,45 +79,45 @@ async fn sees(
 ) {
     let is_it = |new: &Option<Leader>| new.as_ref().map(|new| new.id.as_str()) == leader;
     bench
-        .within(&format!("the leader is {leader:?}"), limit(bench), async {
+        .expect_within(&format!("the leader is {leader:?}"), limit(bench), async {
             while !matches!(stream.next().await, Some(Ok(LeadershipChange::Changed { new, .. })) if is_it(&new)) {}
         })
         .await;
 }
 
-/// Of several candidates one leads, and all agree who.
+/// One of several candidates leads, and all agree on it.
 pub async fn exactly_one_candidate_leads(bench: &Bench) {
     let mut candidates = Vec::new();
     for name in ["a", "b", "c"] {
         candidates.push(candidate(bench, named(name)).await);
     }
     let leader = async || candidates.iter().find(|candidate| candidate.is_leader()).cloned();
-    let leader = bench.poll("somebody leads", limit(bench), leader).await;
+    let leader = bench.poll("a candidate leads", limit(bench), leader).await;
     let watched = bench.now();
     while bench.now().saturating_since(watched) < lease_duration(bench) {
-        bench.pass(bench.ttl / 8).await;
+        bench.sleep(bench.ttl / 8).await;
         let leading = candidates.iter().filter(|candidate| candidate.is_leader()).count();
-        assert_eq!(leading, 1, "the leader stays, and is alone");
+        assert_eq!(leading, 1, "the number of leaders");
     }
     for candidate in &candidates {
-        let seen = candidate.current_leader().await.expect("the store answers").expect("somebody leads");
+        let seen = candidate.current_leader().await.expect("the store answers").expect("there is a leader");
         assert_eq!(&seen.id, leader.id());
         assert_eq!(Some(seen.term), leader.leadership().map(|term| term.token()));
     }
 }
 
-/// When a leader dies, another one leads within the lease duration and a little, with a greater term.
+/// After a crash of the leader another candidate leads within the lease duration and a little, with a greater term.
 pub async fn a_crash_is_followed_by_another_leader(bench: &Bench) {
     let (first, network) = mortal(bench, "first").await;
     let old = leads(bench, &first).await;
     let second = candidate(bench, named("second")).await;
     network.cut();
     let new = leads(bench, &second).await;
-    assert!(!old.is_held() && !first.is_leader(), "the old leader knows before");
+    assert!(!old.is_held() && !first.is_leader(), "the former leader has not observed its loss");
     assert!(new.token() > old.token());
 }
 
-/// The same although the others ask for their health all the time: each is followed within the lease duration and two
+/// The same while the other candidates check their health all the time: another one leads within the lease duration and two
 /// seconds (L2, L8).
 pub async fn l08_checks_of_health_do_not_hold_up_the_fail_over(bench: &Bench) {
     let intervals = [100, 1000, 5000].map(Duration::from_millis);
@@ -125,7 +125,7 @@ pub async fn l08_checks_of_health_do_not_hold_up_the_fail_over(bench: &Bench) {
         let group = |client| {
             Election::new(client, &format!("checked every {interval:?}"), options(bench)).expect("a valid election")
         };
-        let network = bench.chaos().await;
+        let network = bench.chaos_store().await;
         let leader = group(bench.client_of(network.clone())).candidate(named("leader")).expect("a valid candidate");
         leads(bench, &leader).await;
         let mut followers = Vec::new();
@@ -134,42 +134,48 @@ pub async fn l08_checks_of_health_do_not_hold_up_the_fail_over(bench: &Bench) {
             follower.watch_health(interval, || async { true }).expect("in a runtime");
             followers.push(follower);
         }
-        // The ticks of the checks have their rhythm.
-        bench.pass(bench.ttl).await;
+        // Each interval falls differently on the expiry.
+        bench.sleep(bench.ttl).await;
         let crashed = bench.now();
         network.cut();
         bench
-            .poll("one of them leads", limit(bench) * 2, async || followers.iter().find_map(Candidate::leadership))
+            .poll("a follower leads", limit(bench) * 2, async || followers.iter().find_map(Candidate::leadership))
             .await;
         let took = bench.now().saturating_since(crashed);
-        assert!(took <= lease_duration(bench) + Duration::from_secs(2), "with checks every {interval:?}: {took:?}");
+        assert!(
+            took <= lease_duration(bench) + Duration::from_secs(2),
+            "with checks every {interval:?}, a follower led after {took:?}"
+        );
     }))
     .await;
 }
 
-/// A leader that stops in order is followed at once, not after the lease duration.
+/// After a leader stops, the next one leads at once, not after the lease duration.
 pub async fn a_clean_stop_hands_over_at_once(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
     leads(bench, &first).await;
     let second = candidate(bench, named("second")).await;
-    bench.poll("the second one is seen", limit(bench), async || seen(&second, 2).await).await;
+    bench.poll("the second candidate is listed", limit(bench), async || lists(&second, 2).await).await;
     let stopped = bench.now();
     first.stop().await.expect("stopped");
     leads(bench, &second).await;
     let took = bench.now().saturating_since(stopped);
     let polled = Duration::from_secs(2);
-    assert!(!bench.capabilities().await.push || took < bench.patience().max(polled), "followed only after {took:?}");
+    assert!(
+        !bench.capabilities().await.push || took < bench.tolerance().max(polled),
+        "the next leader came after {took:?}"
+    );
     let left: Vec<_> = election(bench).await.candidates().await.expect("the store answers");
-    assert!(left.iter().all(|candidate| candidate.id == id("second")), "who stops withdraws: {left:?}");
+    assert!(left.iter().all(|candidate| candidate.id == id("second")), "a stopped candidate is still listed: {left:?}");
 }
 
-/// Waits until so many candidates are listed.
-async fn seen(candidate: &Candidate, number: usize) -> Option<()> {
+/// Returns `Some` if this number of candidates is listed.
+async fn lists(candidate: &Candidate, number: usize) -> Option<()> {
     let listed = candidate.election().candidates().await.expect("the store answers");
     (listed.len() == number).then_some(())
 }
 
-/// A leader that becomes unhealthy steps down, and does not come back before it is well again (L8).
+/// An unhealthy leader steps down, and does not return before it is healthy (L8).
 pub async fn l08_an_unhealthy_leader_steps_down_and_a_healthy_one_follows(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
     let old = leads(bench, &first).await;
@@ -178,37 +184,37 @@ pub async fn l08_an_unhealthy_leader_steps_down_and_a_healthy_one_follows(bench:
     let new = leads(bench, &second).await;
     assert!(new.token() > old.token());
     let listed = election(bench).await.candidates().await.expect("the store answers");
-    let sick = listed.iter().find(|candidate| candidate.id == id("first")).expect("listed, though not fit");
+    let sick = listed.iter().find(|candidate| candidate.id == id("first")).expect("the unfit candidate is listed");
     assert!(!sick.is_fit && !sick.is_leader);
     assert_eq!(sick.health.details().get("disk").map(String::as_str), Some("full"));
     second.stop().await.expect("stopped");
-    // Above the minimum, but within the hysteresis: not yet.
+    // Above the minimum, but within the hysteresis.
     first.set_health(0.85).expect("small enough");
-    bench.pass(bench.ttl).await;
-    assert!(!first.is_leader(), "it flaps");
+    bench.sleep(bench.ttl).await;
+    assert!(!first.is_leader(), "led again within the hysteresis");
     first.set_health(true).expect("small enough");
     leads(bench, &first).await;
 }
 
-/// When nobody is healthy nobody leads, and the stream says so (L8, S19).
+/// When no candidate is healthy none leads, and the stream reports this (L8, S19).
 pub async fn l08_nobody_leads_when_nobody_is_healthy(bench: &Bench) {
     let (first, second) = (candidate(bench, named("first")).await, candidate(bench, named("second")).await);
     let mut changes = election(bench).await.changes().expect("a stream");
-    let somebody = async || [&first, &second].into_iter().find(|candidate| candidate.is_leader()).cloned();
-    let leader = bench.poll("somebody leads", limit(bench), somebody).await;
+    let leading = async || [&first, &second].into_iter().find(|candidate| candidate.is_leader()).cloned();
+    let leader = bench.poll("a candidate leads", limit(bench), leading).await;
     sees(bench, &mut changes, Some(leader.id().as_str())).await;
     for candidate in [&first, &second] {
         candidate.set_health(false).expect("small enough");
     }
     sees(bench, &mut changes, None).await;
-    bench.pass(bench.ttl).await;
+    bench.sleep(bench.ttl).await;
     assert!(!first.is_leader() && !second.is_leader());
     assert_eq!(first.current_leader().await.expect("the store answers"), None);
     second.set_health(true).expect("small enough");
     sees(bench, &mut changes, Some("second")).await;
 }
 
-/// A check that is polled decides; one that hangs counts as unhealthy (L8).
+/// A health check decides about the leadership. One that hangs counts as unhealthy (L8).
 pub async fn l08_a_check_decides_about_health(bench: &Bench) {
     #[derive(Debug)]
     struct Hangs;
@@ -225,7 +231,7 @@ pub async fn l08_a_check_decides_about_health(bench: &Bench) {
     assert!(!first.is_leader());
 }
 
-/// A candidate of a higher priority takes over by a hand-over: nobody leads in between but for a moment, and nobody else.
+/// A candidate of higher priority takes over by a hand-over, and no other candidate leads in between.
 pub async fn a_better_candidate_takes_over_in_order(bench: &Bench) {
     let low = candidate(bench, named("low")).await;
     let old = leads(bench, &low).await;
@@ -233,35 +239,35 @@ pub async fn a_better_candidate_takes_over_in_order(bench: &Bench) {
     let high = candidate(bench, named("high").with_priority(7)).await;
     let new = leads(bench, &high).await;
     assert!(new.token() > old.token() && !old.is_held());
-    assert_eq!(old.lease().lost().await, LossReason::Released, "it was no race");
+    assert_eq!(old.lease().lost().await, LossReason::Released, "the leadership was not handed over");
     assert!(!middle.is_leader());
 }
 
-/// Equal priorities leave the leader where it is.
+/// Candidates of equal priority do not replace the leader.
 pub async fn ties_stay_with_the_leader(bench: &Bench) {
     let first = candidate(bench, named("first").with_priority(3)).await;
     let term = leads(bench, &first).await;
     let _equal = candidate(bench, named("equal").with_priority(3)).await;
     let _lower = candidate(bench, named("lower").with_priority(-1)).await;
-    bench.pass(lease_duration(bench)).await;
+    bench.sleep(lease_duration(bench)).await;
     assert!(term.is_held());
 }
 
-/// A leader hands over to the candidate that it names, though others wait longer.
+/// A leader hands over to the candidate that it names, even if others have waited longer.
 pub async fn a_named_candidate_gets_the_leadership(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
     leads(bench, &first).await;
     let waiting = candidate(bench, named("waiting")).await;
-    bench.poll("two are seen", limit(bench), async || seen(&first, 2).await).await;
+    bench.poll("two are listed", limit(bench), async || lists(&first, 2).await).await;
     let chosen = candidate(bench, named("chosen")).await;
-    bench.poll("three are seen", limit(bench), async || seen(&first, 3).await).await;
-    assert!(waiting.hand_over_to(id("chosen")).await.is_err(), "only the leader can hand over");
+    bench.poll("three are listed", limit(bench), async || lists(&first, 3).await).await;
+    assert!(waiting.hand_over_to(id("chosen")).await.is_err(), "a candidate that does not lead handed over");
     first.hand_over_to(id("chosen")).await.expect("handed over");
     leads(bench, &chosen).await;
     assert!(!waiting.is_leader() && !first.is_leader());
 }
 
-/// A hand-over to somebody who is not there blocks the group for a short time only.
+/// A hand-over to a candidate that does not exist blocks the group only for a short time.
 pub async fn a_hand_over_to_a_dead_candidate_leaves_the_group_to_the_others(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
     let old = leads(bench, &first).await;
@@ -269,20 +275,20 @@ pub async fn a_hand_over_to_a_dead_candidate_leaves_the_group_to_the_others(benc
     sees(bench, &mut changes, Some("first")).await;
     first.hand_over_to(id("nobody")).await.expect("handed over");
     let leader = first.current_leader().await.expect("the store answers");
-    assert!(leader.is_none_or(|leader| leader.term > old.token()), "whoever has handed over leads no more");
-    // Somebody wins, be it the old one.
+    assert!(leader.is_none_or(|leader| leader.term > old.token()), "the former leader still leads");
+    // Any candidate may win, also the former leader.
     let second = candidate(bench, named("second")).await;
     let winner = async || [&first, &second].into_iter().find_map(Candidate::leadership);
-    let new = bench.poll("somebody leads again", limit(bench), winner).await;
+    let new = bench.poll("a candidate leads again", limit(bench), winner).await;
     assert!(new.token() > old.token());
 }
 
-/// Who steps down stays away for the time it said, then campaigns again.
+/// A candidate that steps down stays away for the given time, and then campaigns again.
 pub async fn a_step_down_stays_away(bench: &Bench) {
     let only = candidate(bench, named("only")).await;
     leads(bench, &only).await;
     let away = lease_duration(bench);
-    // Before the step-down: however long the release takes, it stays away at least from here on.
+    // Before the step-down: it stays away at least from here on, however long the release takes.
     let since = bench.now();
     only.step_down(away).await.expect("stepped down");
     assert!(!only.is_leader());
@@ -291,44 +297,44 @@ pub async fn a_step_down_stays_away(bench: &Bench) {
     assert!(stayed >= away.mul_f64(0.95), "came back after {stayed:?}");
 }
 
-/// The next one leads in peace: nobody hands the leadership over to the best candidate while that stays away.
+/// While the best candidate stays away, the next leader does not hand the leadership over to it.
 pub async fn a_step_down_of_the_best_is_one_change(bench: &Bench) {
     let best = candidate(bench, named("best").with_priority(10)).await;
     leads(bench, &best).await;
     let next = candidate(bench, named("next")).await;
-    bench.poll("both are listed", limit(bench), async || seen(&best, 2).await).await;
+    bench.poll("both are listed", limit(bench), async || lists(&best, 2).await).await;
     best.step_down(limit(bench) * 4).await.expect("stepped down");
     let term = leads(bench, &next).await.token();
     let until = bench.now() + lease_duration(bench) * 3;
     while bench.now() < until {
         let now = next.leadership().map(|term| term.token());
-        assert_eq!(now, Some(term), "it gave the leadership up");
-        bench.pass(bench.ttl / 20).await;
+        assert_eq!(now, Some(term), "the next leader gave up the leadership");
+        bench.sleep(bench.ttl / 20).await;
     }
 }
 
-/// A candidate can be stopped, and started again; one that was not started does nothing.
+/// A candidate can be stopped and started again. One that was not started does nothing.
 pub async fn a_candidate_stops_and_starts_again(bench: &Bench) {
     let only = candidate(bench, named("only").with_start_later()).await;
-    bench.pass(bench.ttl / 2).await;
+    bench.sleep(bench.ttl / 2).await;
     assert!(!only.is_leader() && only.step_down(bench.ttl).await.is_err());
     for _ in 0..2 {
         only.start().expect("in a runtime");
-        only.start().expect("twice is once");
+        only.start().expect("a second start does nothing");
         leads(bench, &only).await;
         only.stop().await.expect("stopped");
         assert!(!only.is_leader());
-        only.stop().await.expect("twice is once");
+        only.stop().await.expect("a second stop does nothing");
     }
 }
 
-/// Everybody sees all live candidates and what they say about themselves; the dead disappear.
+/// All participants see the live candidates with their details. Dead ones disappear.
 pub async fn candidates_are_listed_and_the_dead_disappear(bench: &Bench) {
     let metadata = Metadata::new([("address", "10.0.0.7:443"), ("region", "north")]).expect("valid metadata");
     let (mortal, network) = mortal(bench, "mortal / 1").await;
     leads(bench, &mortal).await;
     let second = candidate(bench, named("second").with_metadata(metadata.clone()).with_priority(-2)).await;
-    bench.poll("both are listed", limit(bench), async || seen(&second, 2).await).await;
+    bench.poll("both are listed", limit(bench), async || lists(&second, 2).await).await;
     let listed = election(bench).await.candidates().await.expect("the store answers");
     let find = |name: &str| listed.iter().find(|candidate| candidate.id == id(name)).expect("listed");
     assert!(find("mortal / 1").is_leader && !find("second").is_leader);
@@ -336,12 +342,12 @@ pub async fn candidates_are_listed_and_the_dead_disappear(bench: &Bench) {
     assert!(find("second").is_fit && find("second").last_seen <= lease_duration(bench));
     network.cut();
     leads(bench, &second).await;
-    bench.poll("the dead one disappears", limit(bench), async || seen(&second, 1).await).await;
-    let leader = second.current_leader().await.expect("the store answers").expect("somebody leads");
-    assert_eq!(leader.metadata, metadata, "a leader shows its metadata");
+    bench.poll("the dead candidate disappears", limit(bench), async || lists(&second, 1).await).await;
+    let leader = second.current_leader().await.expect("the store answers").expect("there is a leader");
+    assert_eq!(leader.metadata, metadata, "the metadata of the leader");
 }
 
-/// Observers, who never campaign, see each leader, and terms that rise (L5).
+/// Observers, which do not campaign, see each leader, with rising terms (L5).
 pub async fn l05_observers_see_each_leader(bench: &Bench) {
     let mut changes = election(bench).await.changes().expect("a stream");
     let current = next(bench, &mut changes).await;
@@ -362,7 +368,7 @@ pub async fn l05_observers_see_each_leader(bench: &Bench) {
     let _ = next(bench, &mut own).await;
 }
 
-/// Who reads slowly misses what lies in between, never the last state (L5).
+/// A slow consumer may miss changes, but never the last state (L5).
 pub async fn l05_slow_consumers_see_the_last_state(bench: &Bench) {
     let mut changes = election(bench).await.changes().expect("a stream");
     let candidate = candidate(bench, named("only")).await;
@@ -374,7 +380,7 @@ pub async fn l05_slow_consumers_see_the_last_state(bench: &Bench) {
     let term = leads(bench, &candidate).await.token();
     let mut last = None;
     bench
-        .within("the last state", limit(bench), async {
+        .expect_within("the last state", limit(bench), async {
             while last != Some(term) {
                 let change = changes.next().await.expect("the stream goes on").expect("the store answers");
                 let LeadershipChange::Changed { new, .. } = change else { continue };
@@ -385,7 +391,7 @@ pub async fn l05_slow_consumers_see_the_last_state(bench: &Bench) {
         .await;
 }
 
-/// An older backup of the store was put back: observers show who leads from then on (L5).
+/// After an older backup was restored, observers see each leader that follows (L5).
 pub async fn l05_observers_go_on_after_the_store_has_gone_back(bench: &Bench) {
     let mut changes = election(bench).await.changes().expect("a stream");
     let candidate = candidate(bench, named("only")).await;
@@ -393,23 +399,23 @@ pub async fn l05_observers_go_on_after_the_store_has_gone_back(bench: &Bench) {
     sees(bench, &mut changes, Some("only")).await;
     candidate.stop().await.expect("stopped");
     sees(bench, &mut changes, None).await;
-    if bench.back_up().await == Harm::CannotDo {
+    if bench.back_up().await == Injection::Unsupported {
         return;
     }
     candidate.start().expect("in a runtime");
     leads(bench, &candidate).await;
     sees(bench, &mut changes, Some("only")).await;
-    // What was granted since is forgotten.
-    bench.put_back().await;
+    // Later grants are forgotten.
+    bench.restore_backup().await;
     let term = bench
-        .poll("somebody leads again", limit(bench) * 2, async || {
+        .poll("a candidate leads again", limit(bench) * 2, async || {
             let term = candidate.leadership()?;
             let leader = election(bench).await.current_leader().await.ok()??;
             (leader.term == term.token()).then_some(term.token())
         })
         .await;
     bench
-        .within("the new term is shown", limit(bench) * 2, async {
+        .expect_within("the new term is observed", limit(bench) * 2, async {
             loop {
                 let change = changes.next().await.expect("the stream goes on");
                 if matches!(change, Ok(LeadershipChange::Changed { new: Some(new), .. }) if new.term == term) {
@@ -420,27 +426,27 @@ pub async fn l05_observers_go_on_after_the_store_has_gone_back(bench: &Bench) {
         .await;
 }
 
-/// Trouble with the store is told, and is not the end (L5, S19).
+/// An error of the store is an item of the stream, and does not end it (L5, S19).
 pub async fn l05_trouble_is_an_item(bench: &Bench) {
     let candidate = candidate(bench, named("only")).await;
     leads(bench, &candidate).await;
-    let chaos = bench.chaos().await;
+    let chaos = bench.chaos_store().await;
     let mut changes = election_of(bench, bench.client_of(chaos.clone())).changes().expect("a stream");
     sees(bench, &mut changes, Some("only")).await;
     chaos.cut();
     let longest = Duration::from_secs(10) + limit(bench);
-    let trouble = bench.within("trouble", longest, changes.next()).await.expect("the stream goes on");
-    assert!(trouble.is_err_and(|error| error.is_transient()), "silence is no answer");
+    let outcome = bench.expect_within("an error", longest, changes.next()).await.expect("the stream goes on");
+    assert!(outcome.is_err_and(|error| error.is_transient()), "the stream did not report the error");
     chaos.heal();
     candidate.stop().await.expect("stopped");
     bench
-        .within("the end of the leadership", longest, async {
+        .expect_within("the end of the leadership", longest, async {
             while !matches!(changes.next().await, Some(Ok(LeadershipChange::Changed { new: None, .. }))) {}
         })
         .await;
 }
 
-/// Streams of changes can be narrowed to what is of interest.
+/// The filters of a stream of changes select the changes of interest.
 pub async fn l05_streams_can_be_narrowed(bench: &Bench) {
     let candidate = candidate(bench, named("only").with_start_later()).await;
     let stream = || candidate.changes().expect("a stream");
@@ -451,18 +457,18 @@ pub async fn l05_streams_can_be_narrowed(bench: &Bench) {
     candidate.start().expect("in a runtime");
     let term = leads(bench, &candidate).await.token();
     assert_eq!(acquired_term(&next(bench, &mut acquired).await), Some(term));
-    let until: Vec<_> = bench.within("the stream ends", limit(bench), until.collect::<Vec<_>>()).await;
+    let until: Vec<_> = bench.expect_within("the stream ends", limit(bench), until.collect::<Vec<_>>()).await;
     assert!(matches!(until.last(), Some(Ok(LeadershipChange::Acquired { .. }))), "{until:?}");
-    // A store may show a grant with a smaller token before it is sure of it.
+    // A store may show a grant with a smaller token before the grant is certain.
     let to_this_term = |to: &Option<Leader>| to.as_ref().is_some_and(|to| to.id == id("only") && to.term == term);
     bench
-        .within("the transition", limit(bench), async {
+        .expect_within("the transition", limit(bench), async {
             while !matches!(transitions.next().await, Some(Ok((_, to))) if to_this_term(&to)) {}
         })
         .await;
     assert_eq!(acquired_term(&next(bench, &mut during).await), Some(term));
     candidate.stop().await.expect("stopped");
-    let during: Vec<_> = bench.within("the stream ends", limit(bench), during.collect::<Vec<_>>()).await;
+    let during: Vec<_> = bench.expect_within("the stream ends", limit(bench), during.collect::<Vec<_>>()).await;
     assert!(matches!(during.last(), Some(Ok(LeadershipChange::Lost { .. }))), "{during:?}");
 }
 
@@ -483,12 +489,13 @@ where
     tokio::spawn(async move { candidate.lead(work).await })
 }
 
-/// A contender's win is never earlier than the end of the leader's work (S17).
+/// No other candidate wins before the work of the leader has ended (S17).
 pub async fn s17_nobody_wins_before_the_work_has_ended(bench: &Bench) {
     nobody_wins_before_the_work_has_ended(bench, async |first, _| first.stop().await.expect("stopped")).await;
 }
 
-/// The same when the leader's client is closed: the work is told, drains, ends, and only then somebody else leads (S17).
+/// The same when the client of the leader is closed: the work is notified, drains and ends, and only then another candidate
+/// leads (S17).
 pub async fn s17_a_close_under_a_leader_lets_its_work_end(bench: &Bench) {
     nobody_wins_before_the_work_has_ended(bench, async |_, client| client.close().await.expect("closed")).await;
 }
@@ -497,31 +504,34 @@ async fn nobody_wins_before_the_work_has_ended(bench: &Bench, end: impl AsyncFnO
     let client = bench.client().await;
     let first = election_of(bench, client.clone()).candidate(named("first")).expect("a valid candidate");
     let ended = Arc::new(std::sync::Mutex::new(None));
-    let (clock, drains_for, told) = (Arc::clone(&bench.clock), bench.ttl / 2, Arc::clone(&ended));
+    let (clock, drains_for, recorded) = (Arc::clone(&bench.clock), bench.ttl / 2, Arc::clone(&ended));
     let work = lead(&first, move |term| {
-        let (clock, told) = (Arc::clone(&clock), Arc::clone(&told));
+        let (clock, recorded) = (Arc::clone(&clock), Arc::clone(&recorded));
         async move {
             term.draining().await;
-            // Winds up, within the grace.
+            // Drains for a part of the grace period.
             clock.sleep_until(clock.now() + drains_for).await;
-            *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(clock.now());
+            *recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(clock.now());
         }
     });
     leads(bench, &first).await;
     let second = candidate(bench, named("second")).await;
-    bench.poll("both are listed", limit(bench), async || seen(&second, 2).await).await;
+    bench.poll("both are listed", limit(bench), async || lists(&second, 2).await).await;
     let stopped = bench.now();
     let ((), won) = tokio::join!(end(first.clone(), client), async {
         leads(bench, &second).await;
         bench.now()
     });
-    bench.soon("the work ends with its candidate", work).await.expect("no panic");
-    let ended = ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("the work came to its end");
-    assert!(ended.saturating_since(stopped) >= drains_for.mul_f64(0.9), "it was given the time");
+    bench.expect_soon("the work ends with its candidate", work).await.expect("no panic");
+    let ended = ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("the work has ended");
+    assert!(
+        ended.saturating_since(stopped) >= drains_for.mul_f64(0.9),
+        "the work was dropped before the end of the grace period"
+    );
     assert!(won >= ended, "won {:?} before the work had ended", ended.saturating_since(won));
 }
 
-/// Work that does not listen is dropped when the grace is over, and only then somebody else wins (S17).
+/// Work that ignores the end is dropped after the grace period, and only then another candidate wins (S17).
 pub async fn s17_work_that_ignores_the_end_is_dropped_after_the_grace(bench: &Bench) {
     struct Drops(Arc<dyn lease_core::Clock>, Arc<std::sync::Mutex<Option<Moment>>>);
     impl Drop for Drops {
@@ -531,30 +541,31 @@ pub async fn s17_work_that_ignores_the_end_is_dropped_after_the_grace(bench: &Be
     }
     let first = candidate(bench, named("first")).await;
     let dropped = Arc::new(std::sync::Mutex::new(None));
-    let (clock, told) = (Arc::clone(&bench.clock), Arc::clone(&dropped));
+    let (clock, recorded) = (Arc::clone(&bench.clock), Arc::clone(&dropped));
     let _work = lead(&first, move |_| {
-        let ends = Drops(Arc::clone(&clock), Arc::clone(&told));
+        let ends = Drops(Arc::clone(&clock), Arc::clone(&recorded));
         async move {
             let _ends = ends;
             std::future::pending::<()>().await;
         }
     });
     leads(bench, &first).await;
-    bench.pass(bench.ttl / 4).await;
+    bench.sleep(bench.ttl / 4).await;
     let second = candidate(bench, named("second")).await;
     let stepped_down = bench.now();
     first.step_down(limit(bench)).await.expect("stepped down");
     leads(bench, &second).await;
     let won = bench.now();
-    let dropped = dropped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("it was dropped");
+    let dropped = dropped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).expect("the work was dropped");
     let grace = options(bench).grace;
     let worked = dropped.saturating_since(stepped_down);
-    assert!(worked >= grace.mul_f64(0.9), "it was given the grace");
-    assert!(worked <= grace + bench.patience(), "it was dropped only after {worked:?}");
+    assert!(worked >= grace.mul_f64(0.9), "the work was dropped before the end of the grace period");
+    assert!(worked <= grace + bench.tolerance(), "the work was dropped only after {worked:?}");
     assert!(won >= dropped);
 }
 
-/// Work that cannot be dropped, because nobody polls it, keeps the lease until it has run out: it is not released (S17).
+/// Work that cannot be dropped because `lead` is not polled keeps the lease until it expires: the lease is not released
+/// (S17).
 pub async fn s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
     let begun = Arc::new(tokio::sync::Notify::new());
@@ -564,53 +575,53 @@ pub async fn s17_work_that_is_not_polled_keeps_the_lease_until_it_runs_out(bench
         std::future::pending()
     }));
     tokio::select! {
-        () = &mut leading => panic!("it was not stopped"),
-        () = bench.within("the work begins", limit(bench), begun.notified()) => {}
+        () = &mut leading => panic!("`lead` ended"),
+        () = bench.expect_within("the work begins", limit(bench), begun.notified()) => {}
     }
-    // From here on nobody polls the work.
+    // From here on `lead` is not polled.
     let second = candidate(bench, named("second")).await;
     let stepping_down = bench.now();
     let stepper = first.clone();
     let away = limit(bench) * 4;
     let step_down = tokio::spawn(async move { stepper.step_down(away).await });
-    let longest = options(bench).grace + lease_duration(bench) * 3 + bench.patience();
-    bench.poll("the second one leads", longest, async || second.leadership()).await;
+    let longest = options(bench).grace + lease_duration(bench) * 3 + bench.tolerance();
+    bench.poll("the second candidate leads", longest, async || second.leadership()).await;
     let took = bench.now().saturating_since(stepping_down);
-    assert!(took >= lease_duration(bench), "the lease was released after {took:?}, under the work");
+    assert!(took >= lease_duration(bench), "the lease was released after {took:?}, before the work had ended");
     step_down.await.expect("no panic").expect("stepped down");
     drop(leading);
 }
 
-/// Panicking work gives the leadership up, and the panic reaches who called `lead` (S17).
+/// Work that panics ends the leadership, and the panic reaches the caller of `lead` (S17).
 pub async fn s17_panicking_work_releases_the_leadership(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
-    // Otherwise the second one may win, and keeps the leadership.
+    // Otherwise the second candidate may win first, and keep the leadership.
     leads(bench, &first).await;
     let work = lead(&first, |_| async { panic!("a defect in the work") });
     let second = candidate(bench, named("second")).await;
-    let outcome = bench.within("the panic is reported", limit(bench), work).await;
-    assert!(outcome.is_err_and(|error| error.is_panic()), "the panic was swallowed");
+    let outcome = bench.expect_within("the panic is reported", limit(bench), work).await;
+    assert!(outcome.is_err_and(|error| error.is_panic()), "the panic did not reach the caller");
     leads(bench, &second).await;
     assert!(!first.is_leader());
 }
 
-/// Who had work and has none any more does not lead, though it is there and nobody else is.
+/// A candidate whose work has panicked does not lead without work, even if it is the only one.
 pub async fn s17_nobody_leads_without_the_work_that_has_panicked(bench: &Bench) {
     let first = candidate(bench, named("first")).await;
     let work = lead(&first, |_| async { panic!("a defect in the work") });
-    let outcome = bench.within("the panic is reported", limit(bench), work).await;
-    assert!(outcome.is_err_and(|error| error.is_panic()), "the panic was swallowed");
-    bench.poll("it steps down", limit(bench), async || (!first.is_leader()).then_some(())).await;
+    let outcome = bench.expect_within("the panic is reported", limit(bench), work).await;
+    assert!(outcome.is_err_and(|error| error.is_panic()), "the panic did not reach the caller");
+    bench.poll("the candidate steps down", limit(bench), async || (!first.is_leader()).then_some(())).await;
     let until = bench.now() + lease_duration(bench) * 2;
     while bench.now() < until {
         assert!(!first.is_leader(), "it leads without work");
-        bench.pass(bench.ttl / 20).await;
+        bench.sleep(bench.ttl / 20).await;
     }
     let second = candidate(bench, named("second")).await;
     leads(bench, &second).await;
 }
 
-/// Work that ends by itself leaves the leadership to others, and is run again with the next term.
+/// Work that ends gives the leadership up, and runs again with the next term.
 pub async fn work_that_ends_gives_the_leadership_up(bench: &Bench) {
     let only = candidate(bench, named("only")).await;
     let runs = Arc::new(AtomicUsize::new(0));
@@ -623,37 +634,37 @@ pub async fn work_that_ends_gives_the_leadership_up(bench: &Bench) {
         }
     });
     let again = async || (runs.load(Ordering::SeqCst) >= 3).then_some(());
-    bench.poll("it ran three times", limit(bench) * 2, again).await;
+    bench.poll("the work ran three times", limit(bench) * 2, again).await;
     only.stop().await.expect("stopped");
-    bench.soon("lead ends with its candidate", work).await.expect("no panic");
+    bench.expect_soon("lead ends with its candidate", work).await.expect("no panic");
 }
 
-/// When renewals keep failing, the work is told the grace before the deadline: a step-down, not a loss (L9).
+/// When renewals keep failing, the work is notified a grace period before the deadline, while the lease is held (L9).
 pub async fn l09_draining_begins_before_the_deadline(bench: &Bench) {
     let (first, network) = mortal(bench, "first").await;
     let drained = Arc::new(std::sync::Mutex::new(None));
-    let told = Arc::clone(&drained);
+    let recorded = Arc::clone(&drained);
     let work = lead(&first, move |term| {
-        let told = Arc::clone(&told);
+        let recorded = Arc::clone(&recorded);
         async move {
             term.draining().await;
-            *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            *recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
                 Some((term.is_held(), term.lease().remaining()));
         }
     });
     let term = leads(bench, &first).await;
     network.cut();
-    bench.within("the end of the term", limit(bench), term.lease().lost()).await;
-    let told = async || *drained.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (held, remaining) = bench.poll("the work was told", limit(bench), told).await;
-    assert!(held, "told only after the loss");
-    assert!(remaining > options(bench).grace / 4, "told only {remaining:?} before the deadline");
+    bench.expect_within("the end of the term", limit(bench), term.lease().lost()).await;
+    let recorded = async || *drained.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (held, remaining) = bench.poll("the work is notified", limit(bench), recorded).await;
+    assert!(held, "notified only after the loss");
+    assert!(remaining > options(bench).grace / 4, "notified only {remaining:?} before the deadline");
     network.heal();
     first.stop().await.expect("stopped");
-    bench.soon("lead ends with its candidate", work).await.expect("no panic");
+    bench.expect_soon("lead ends with its candidate", work).await.expect("no panic");
 }
 
-/// Candidates of many groups share a client, and know nothing of each other.
+/// Candidates of many groups share a client, without effect on each other.
 pub async fn groups_share_a_client(bench: &Bench) {
     let client = bench.client().await;
     let mut candidates = Vec::new();

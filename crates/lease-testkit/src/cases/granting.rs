@@ -1,4 +1,4 @@
-//! Who gets a name, for how long, and with which token.
+//! Which holder gets a name, for how long, and with which token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,21 +6,21 @@ use lease_core::{Acquired, Break, ErrorKind};
 use tokio::task::JoinSet;
 
 use crate::{
-    Harm,
+    Injection,
     bench::Bench,
     calls::{acquire, acquired, claim, extended, granted, inspected, lost, name, only, release},
 };
 
-/// A free name is granted, for about as long as it was asked for.
+/// A free name is granted, for about the requested ttl.
 pub async fn a_free_name_is_granted(bench: &Bench) {
     let (store, request) = (bench.store().await, bench.request(&name("job")));
     let grant = granted(&*store, &request).await;
     let longest = bench.rounded(bench.ttl, &store.capabilities());
-    assert!(grant.remaining <= longest, "{:?} left of {longest:?}", grant.remaining);
+    assert!(grant.remaining <= longest, "{:?} left, of {longest:?} at most", grant.remaining);
     assert!(grant.remaining >= bench.ttl / 2, "only {:?} left of a new grant", grant.remaining);
 }
 
-/// A held name is refused to everybody else, and the answer says nothing false of its holder.
+/// A held name is refused to every other holder. What the answer says of the current holder is true.
 pub async fn s14_a_held_name_is_refused(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -29,17 +29,20 @@ pub async fn s14_a_held_name_is_refused(bench: &Bench) {
     let rival = bench.request(&request.name);
     match acquired(&*other, &rival).await {
         Acquired::Held { by, retry_after } => {
-            assert!(retry_after.is_none_or(|after| after <= longest), "{retry_after:?} is too long");
+            assert!(
+                retry_after.is_none_or(|after| after <= longest),
+                "retry after {retry_after:?} is longer than the ttl"
+            );
             if let Some(by) = by {
                 assert_eq!((by.holder, by.token), (request.holder.clone(), grant.token));
-                assert!(by.remaining <= longest, "{:?} left of {longest:?}", by.remaining);
+                assert!(by.remaining <= longest, "{:?} left, of {longest:?} at most", by.remaining);
             }
         }
-        other => panic!("two holders: {other:?}"),
+        other => panic!("the held name was not refused: {other:?}"),
     }
 }
 
-/// Of many who try at once, one wins.
+/// Of many concurrent acquirers exactly one wins.
 pub async fn s14_exactly_one_of_many_concurrent_acquirers_wins(bench: &Bench) {
     let stores = [bench.store().await, bench.store().await, bench.store().await];
     for round in 0..8 {
@@ -62,42 +65,42 @@ pub async fn s14_exactly_one_of_many_concurrent_acquirers_wins(bench: &Bench) {
                 }
             })
             .collect();
-        let record = inspected(&*stores[0], &job).await.expect("somebody holds it");
+        let record = inspected(&*stores[0], &job).await.expect("the name is held");
         assert_eq!(winners, [(record.holder, record.token)]);
     }
 }
 
-/// What a grant says is left of it really is left: nobody else gets the name earlier. And somebody gets it soon after.
+/// No other holder gets the name before the remaining time of a grant has passed, and one gets it soon afterwards.
 pub async fn s01_nobody_gets_the_name_before_what_is_left_has_passed(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let sent = bench.now();
     let grant = granted(&*store, &request).await;
-    let limit = bench.rounded(bench.ttl, &store.capabilities()) + bench.patience();
+    let limit = bench.rounded(bench.ttl, &store.capabilities()) + bench.tolerance();
     bench
-        .poll("a rival wins after the expiry (L1)", limit, async || {
+        .poll("a rival acquires the name after the expiry (L1)", limit, async || {
             let acquired = acquired(&*other, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
         .await;
     let after = bench.now().saturating_since(sent);
-    // One per cent for the two clocks.
+    // One per cent for the difference between the two clocks.
     assert!(after >= grant.remaining.mul_f64(0.99), "taken over after {after:?}, with {:?} left", grant.remaining);
 }
 
-/// What a renewal says is left really is left.
+/// No other holder gets the name before the remaining time of a renewal has passed.
 pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let claim = claim(&request, granted(&*store, &request).await);
-    bench.pass(bench.ttl / 2).await;
+    bench.sleep(bench.ttl / 2).await;
     let sent = bench.now();
     let remaining = extended(&*store, &claim, bench.ttl).await;
     assert!(remaining <= bench.rounded(bench.ttl, &store.capabilities()), "{remaining:?} left");
     assert!(remaining >= bench.ttl / 2, "only {remaining:?} left after a renewal");
-    let limit = bench.ttl * 2 + bench.patience();
+    let limit = bench.ttl * 2 + bench.tolerance();
     bench
-        .poll("a rival wins after the expiry", limit, async || {
+        .poll("a rival acquires the name after the expiry", limit, async || {
             let acquired = acquired(&*other, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
@@ -106,12 +109,12 @@ pub async fn s01_nobody_gets_the_name_before_a_renewal_has_passed(bench: &Bench)
     assert!(after >= remaining.mul_f64(0.99), "taken over after {after:?}, with {remaining:?} left");
 }
 
-/// What a grant, and a renewal, says is left counts from the beginning of the call, also where the answer is long under way.
+/// The remaining time of a grant or a renewal counts from the start of the call, even if the answer is late.
 pub async fn s01_nobody_gets_the_name_before_what_a_late_answer_promised_has_passed(bench: &Bench) {
-    let (store, other) = (bench.chaos().await, bench.chaos().await);
+    let (store, other) = (bench.chaos_store().await, bench.chaos_store().await);
     let capabilities = bench.capabilities().await;
     for is_renewal in [false, true] {
-        // Over connections that are there already.
+        // Opens the connections beforehand.
         for store in [&store, &other] {
             granted(store, &bench.request(&name(&format!("warm-up/{}", lease_core::GrantId::random())))).await;
         }
@@ -128,12 +131,12 @@ pub async fn s01_nobody_gets_the_name_before_what_a_late_answer_promised_has_pas
         };
         bench.heal().await;
         for store in [&store, &other] {
-            store.calm();
+            store.clear_rules();
         }
         let longest = bench.rounded(bench.ttl, &capabilities);
-        assert!(remaining <= longest, "{remaining:?} left of {longest:?}");
+        assert!(remaining <= longest, "{remaining:?} left, of {longest:?} at most");
         bench
-            .poll("a rival wins after the expiry", bench.ttl * 2 + bench.patience(), async || {
+            .poll("a rival acquires the name after the expiry", bench.ttl * 2 + bench.tolerance(), async || {
                 let acquired = acquired(&other, &bench.request(&request.name)).await;
                 matches!(acquired, Acquired::Granted(_)).then_some(())
             })
@@ -143,35 +146,35 @@ pub async fn s01_nobody_gets_the_name_before_what_a_late_answer_promised_has_pas
     }
 }
 
-/// Where the wall clock of the server goes back, every expiry moves away from it; but a ttl is a ttl, and no holder may count on
-/// more, for the clock may come forth again.
+/// After the wall clock of the server was set back, every expiry is further away. The store must still report no more than
+/// the ttl, because the clock may return to the right time.
 pub async fn s01_no_more_than_the_ttl_is_left_after_the_servers_clock_went_back(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let held = claim(&request, granted(&*store, &request).await);
-    if bench.set_clock_back(bench.ttl * 1000).await == Harm::CannotDo {
+    if bench.set_clock_back(bench.ttl * 1000).await == Injection::Unsupported {
         return;
     }
     let longest = bench.rounded(bench.ttl, &store.capabilities());
     let renewed = extended(&*store, &held, bench.ttl).await;
     let again = granted(&*store, &request).await.remaining;
-    assert_eq!(bench.set_clock_back(Duration::ZERO).await, Harm::Done);
+    assert_eq!(bench.set_clock_back(Duration::ZERO).await, Injection::Done);
     assert!(renewed <= longest, "{renewed:?} left of {longest:?} after a renewal");
     assert!(again <= longest, "{again:?} left of {longest:?} for a repeated request");
 }
 
-/// One clock judges expiry: as soon as one process sees a lease expired, it is for all.
+/// One clock judges expiry: a lease that has expired for one process has expired for all.
 pub async fn s03_all_processes_see_one_expiry(bench: &Bench) {
     let (one, two, three) = (bench.store().await, bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let claim = claim(&request, granted(&*one, &request).await);
     assert!(inspected(&*two, &request.name).await.is_some() && inspected(&*three, &request.name).await.is_some());
-    bench.free(&*two, &request.name).await;
+    bench.wait_until_free(&*two, &request.name).await;
     lost(&*one, &claim, bench.ttl).await;
     granted(&*three, &bench.request(&request.name)).await;
 }
 
-/// Tokens are greater for every grant, whoever gets it, after releases.
+/// Each grant after a release has a greater token, for every holder and process.
 pub async fn s09_tokens_rise_over_releases(bench: &Bench) {
     let (one, two) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -189,17 +192,17 @@ pub async fn s09_tokens_rise_over_releases(bench: &Bench) {
     }
 }
 
-/// Tokens are greater after an expiry.
+/// A grant after an expiry has a greater token.
 pub async fn s09_tokens_rise_over_expiry(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let first = granted(&*store, &request).await;
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     let second = granted(&*store, &bench.request(&request.name)).await;
     assert!(second.token > first.token, "{} is not greater than {}", second.token, first.token);
 }
 
-/// Tokens are greater after a break.
+/// A grant after a break has a greater token.
 pub async fn s09_tokens_rise_over_a_break(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -209,7 +212,7 @@ pub async fn s09_tokens_rise_over_a_break(bench: &Bench) {
     assert!(second.token > first.token, "{} is not greater than {}", second.token, first.token);
 }
 
-/// A renewal changes no token.
+/// A renewal does not change the token.
 pub async fn s09_a_token_stays_the_same_within_a_grant(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -221,7 +224,8 @@ pub async fn s09_a_token_stays_the_same_within_a_grant(bench: &Bench) {
     }
 }
 
-/// A record that was deleted behind the library's back brings no old token back; its holder has lost its lease.
+/// After the record was deleted without the library, no earlier token is granted again, and the former holder has lost the
+/// lease.
 pub async fn s10_tokens_rise_after_the_record_was_removed(bench: &Bench) {
     let store = bench.store().await;
     let survives = store.capabilities().tokens_survive.removal;
@@ -232,8 +236,11 @@ pub async fn s10_tokens_rise_after_the_record_was_removed(bench: &Bench) {
         request = bench.request(&request.name);
         first = granted(&*store, &request).await;
     }
-    if bench.remove_record(&request.name).await == Harm::CannotDo {
-        assert!(!survives, "the store says that tokens survive a removal: its harness must show it");
+    if bench.remove_record(&request.name).await == Injection::Unsupported {
+        assert!(
+            !survives,
+            "the store declares that tokens survive a removal: its harness must implement `remove_record`"
+        );
         return;
     }
     assert_eq!(inspected(&*store, &request.name).await, None);
@@ -242,22 +249,22 @@ pub async fn s10_tokens_rise_after_the_record_was_removed(bench: &Bench) {
     assert!(second.token > first.token || !survives, "{} is not greater than {}", second.token, first.token);
 }
 
-/// Tokens are greater after a restart of the store.
+/// A grant after a restart of the store has a greater token.
 pub async fn s09_tokens_rise_over_a_restart(bench: &Bench) {
     let store = bench.store().await;
     let survives = store.capabilities().tokens_survive.restart;
     let request = bench.request(&name("job"));
     let first = granted(&*store, &request).await;
     release(&*store, &claim(&request, first)).await;
-    if bench.restart().await == Harm::CannotDo {
+    if bench.restart().await == Injection::Unsupported {
         return;
     }
-    let limit = bench.ttl + bench.patience();
+    let limit = bench.ttl + bench.tolerance();
     let second = bench
         .poll("the store serves again", limit, async || {
             match only(store.acquire(&[bench.request(&request.name)]).await) {
                 Ok(Acquired::Granted(grant)) => Some(grant),
-                // An attempt before this one may have been granted, and its answer lost.
+                // An earlier attempt may have been granted, with its answer lost.
                 Ok(_) => None,
                 Err(error) => {
                     assert!(error.is_transient(), "{error}");
@@ -269,16 +276,16 @@ pub async fn s09_tokens_rise_over_a_restart(bench: &Bench) {
     assert!(second.token > first.token || !survives, "{} is not greater than {}", second.token, first.token);
 }
 
-/// A ttl beyond the store's limits is an error that helps, and grants nothing.
+/// A ttl outside the limits of the store is an `Invalid` error, and grants nothing.
 pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
     let store = bench.store().await;
     let limits = store.capabilities();
     let mut request = bench.request(&name("job"));
     request.ttl = limits.max_ttl.saturating_add(Duration::from_secs(1));
-    let error = only(store.acquire(std::slice::from_ref(&request)).await).expect_err("too long");
+    let error = only(store.acquire(std::slice::from_ref(&request)).await).expect_err("a ttl above the maximum");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(inspected(&*store, &request.name).await, None);
-    // None of the shortest is refused. On a busy machine one may be over before it is told.
+    // The shortest ttl is never refused. On a busy machine such a grant may expire before it is answered.
     let names: Vec<_> = (0..8).map(|number| name(&format!("job/{number}"))).collect();
     let mut shortest = 0;
     for job in &names {
@@ -288,12 +295,12 @@ pub async fn s23_a_ttl_beyond_the_limits_is_an_error(bench: &Bench) {
         }
     }
     for job in &names {
-        bench.free(&*store, job).await;
+        bench.wait_until_free(&*store, job).await;
     }
-    assert!(shortest > 0, "the smallest ttl is never granted");
+    assert!(shortest > 0, "the shortest ttl is never granted");
 }
 
-/// What a store says of itself makes sense, and stays the same: in every process, after use, after a restart of its server.
+/// The capabilities are consistent, and do not change: between processes, by use, or by a restart of the server.
 pub async fn capabilities_make_sense(bench: &Bench) {
     let (one, two) = (bench.store().await, bench.store().await);
     let capabilities = one.capabilities();
@@ -302,10 +309,10 @@ pub async fn capabilities_make_sense(bench: &Bench) {
     assert!(capabilities.min_ttl <= bench.ttl && bench.ttl * 30 <= capabilities.max_ttl, "{capabilities:?}");
     assert!(!capabilities.ttl_granularity.is_zero() && capabilities.ttl_granularity <= bench.ttl);
     let survive = capabilities.tokens_survive;
-    assert!(survive.restart || !survive.data_loss, "who survives a loss of data survives a restart");
+    assert!(survive.restart || !survive.data_loss, "tokens that survive a loss of data must survive a restart");
     granted(&*one, &bench.request(&name("job"))).await;
-    if bench.restart().await == Harm::Done {
-        bench.free(&*bench.store().await, &name("another")).await;
+    if bench.restart().await == Injection::Done {
+        bench.wait_until_free(&*bench.store().await, &name("another")).await;
     }
     for store in [one, two, bench.store().await] {
         assert_eq!(store.capabilities(), capabilities);

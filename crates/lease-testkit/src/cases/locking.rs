@@ -1,25 +1,25 @@
-//! Under a lock of other software: what counts is what is there after the wait (S7, S9, S11, S22).
+//! Calls that wait for a record which other software has locked: the state after the wait decides (S7, S9, S11, S22).
 //!
-//! Where no other software can lock a record there is nothing to wait for, and nothing to prove.
+//! Where no other software can lock a record, these cases have nothing to test.
 
 use std::{slice::from_ref, time::Duration};
 
 use lease_core::{Acquired, Break, Claim, FencingToken, LeaseStore, Moment, Released, Renewed, Result};
 
 use crate::{
-    Hold,
+    RecordLock,
     bench::Bench,
     calls::{acquire, claim, granted, inspected, lost, name, only, plain_release, refused, renew, renewal},
 };
 
-/// How often: on a busy machine a request may be too late to wait, or too early to be waited for.
+/// Number of attempts. On a busy machine the request may come too late to wait, or the lock may be released too late.
 const ROUNDS: usize = 4;
 
-/// A grant that expires while a request for it waits.
+/// A grant that expires while a request waits for the lock.
 struct Expiring {
     claim: Claim,
     token: FencingToken,
-    hold: Box<dyn Hold>,
+    hold: Box<dyn RecordLock>,
     over: Moment,
 }
 
@@ -30,23 +30,23 @@ impl Expiring {
         let request = bench.request(&name(&format!("job/{round}"))).with_ttl(ttl);
         let sent = bench.now();
         let grant = granted(store, &request).await;
-        let hold = bench.hold(&request.name).await?;
+        let hold = bench.lock_record(&request.name).await?;
         Some(Self { claim: claim(&request, grant), token: grant.token, hold, over: sent + ttl })
     }
 
-    /// The outcome of this request, which is made just before the expiry, and can be done just after it.
+    /// Returns the outcome of this request, which is sent just before the expiry and can be executed just after it.
     async fn meanwhile<T>(self, bench: &Bench, other: &dyn LeaseStore, asked: impl Future<Output = T>) -> T {
-        // Some stores do not wait for long, but for so long.
-        bench.pass(self.over.saturating_since(bench.now()).saturating_sub(Duration::from_millis(25))).await;
-        let let_go = async {
-            bench.free(other, &self.claim.name).await;
-            self.hold.let_go().await;
+        // Some stores wait for a lock for a short time only, but for that long.
+        bench.sleep(self.over.saturating_since(bench.now()).saturating_sub(Duration::from_millis(25))).await;
+        let commit = async {
+            bench.wait_until_free(other, &self.claim.name).await;
+            self.hold.commit().await;
         };
-        tokio::join!(asked, let_go).0
+        tokio::join!(asked, commit).0
     }
 }
 
-/// Whether it was answered; a wait may be too long for a store.
+/// Returns the answer, or `None` if the store did not wait so long.
 fn answered<T>(answer: Result<T>) -> Option<T> {
     match answer {
         Ok(answer) => Some(answer),
@@ -57,7 +57,7 @@ fn answered<T>(answer: Result<T>) -> Option<T> {
     }
 }
 
-/// The lease expires while its renewal waits: it is lost.
+/// A lease that expires while its renewal waits is lost.
 pub async fn s07_a_renewal_that_waited_past_the_expiry_revives_nothing(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     for round in 0..ROUNDS {
@@ -65,13 +65,13 @@ pub async fn s07_a_renewal_that_waited_past_the_expiry_revives_nothing(bench: &B
         let renewing = renewal(&expiring.claim, bench.ttl * 30);
         let answer = expiring.meanwhile(bench, &*other, renew(&*store, &renewing)).await;
         if let Some(answer) = answered(answer) {
-            assert!(matches!(answer, Renewed::Lost(_)), "revived: {answer:?}");
+            assert!(matches!(answer, Renewed::Lost(_)), "an expired lease was renewed: {answer:?}");
         }
         assert_eq!(inspected(&*other, &renewing.claim.name).await, None);
     }
 }
 
-/// The lease expires while its release waits: nothing is released, and nothing blocked.
+/// A lease that expires while its release waits is not released, and its name is not blocked.
 pub async fn s11_a_release_that_waited_past_the_expiry_is_not_held(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     for round in 0..ROUNDS {
@@ -85,7 +85,7 @@ pub async fn s11_a_release_that_waited_past_the_expiry_is_not_held(bench: &Bench
     }
 }
 
-/// The lease expires while its break waits: there is nothing left to break.
+/// A lease that expires while its break waits is not broken.
 pub async fn s22_a_break_that_waited_past_the_expiry_is_not_held(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     for round in 0..ROUNDS {
@@ -99,25 +99,25 @@ pub async fn s22_a_break_that_waited_past_the_expiry_is_not_held(bench: &Bench) 
     }
 }
 
-/// The lease is taken over, or its record deleted, while its renewal waits: it is lost.
+/// A lease that is taken over, or whose record is deleted, while its renewal waits is lost.
 pub async fn s07_a_renewal_that_waited_for_its_loss_is_refused(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     for (round, is_deleted) in [false, true, false, true].into_iter().enumerate() {
         let request = bench.request(&name(&format!("job/{round}"))).with_ttl(bench.ttl * 30);
         let claim = claim(&request, granted(&*store, &request).await);
-        let Some(mut hold) = bench.hold(&request.name).await else { return };
+        let Some(mut hold) = bench.lock_record(&request.name).await else { return };
         let renewing = renewal(&claim, bench.ttl * 30);
         let taken = async {
-            bench.pass(Duration::from_millis(15)).await;
+            bench.sleep(Duration::from_millis(15)).await;
             if is_deleted {
                 hold.delete().await;
             } else {
                 hold.take_over().await;
             }
-            hold.let_go().await;
+            hold.commit().await;
         };
         let (answer, ()) = tokio::join!(renew(&*store, &renewing), taken);
-        // What was answered before the loss was true then.
+        // An answer from before the loss was right then.
         answered(answer);
         lost(&*store, &claim, bench.ttl).await;
         let next = bench.request(&request.name);
@@ -129,17 +129,18 @@ pub async fn s07_a_renewal_that_waited_for_its_loss_is_refused(bench: &Bench) {
     }
 }
 
-/// A record is made by others, granted and deleted while an attempt waits for it: the token is greater than theirs.
+/// While an attempt waits, other software creates the record, grants the lease and deletes the record: the attempt gets a
+/// greater token.
 pub async fn s09_a_grant_that_waited_for_a_deletion_has_a_greater_token(bench: &Bench) {
     let store = bench.store().await;
     for round in 0..ROUNDS * 2 {
         let request = bench.request(&name(&format!("job/{round}")));
-        let Some(mut hold) = bench.hold(&request.name).await else { return };
+        let Some(mut hold) = bench.lock_record(&request.name).await else { return };
         let deleted = async {
-            bench.pass(Duration::from_millis(15)).await;
+            bench.sleep(Duration::from_millis(15)).await;
             let token = hold.take_over().await;
             hold.delete().await;
-            hold.let_go().await;
+            hold.commit().await;
             token
         };
         let (answer, theirs) = tokio::join!(acquire(&*store, &request), deleted);
@@ -149,21 +150,21 @@ pub async fn s09_a_grant_that_waited_for_a_deletion_has_a_greater_token(bench: &
     }
 }
 
-/// Of a batch with a locked name, that one alone may fail (L7), and it is granted once it is free.
+/// Of a batch with a locked name only that name may fail (L7). It is granted when it is free.
 pub async fn l07_a_locked_element_fails_alone(bench: &Bench) {
     let store = bench.store().await;
     let requests: Vec<_> = (0..9).map(|number| bench.request(&name(&format!("job/{number}")))).collect();
     let locked = &requests[4];
-    let Some(mut hold) = bench.hold(&locked.name).await else { return };
-    let answers = bench.soon("the batch is answered", store.acquire(&requests)).await;
+    let Some(mut hold) = bench.lock_record(&locked.name).await else { return };
+    let answers = bench.expect_soon("the batch is answered", store.acquire(&requests)).await;
     for (request, answer) in requests.iter().zip(answers) {
         if request.name == locked.name {
-            assert!(answered(answer).is_none(), "nobody knows what becomes of it");
+            assert!(answered(answer).is_none(), "the locked name was answered under the lock");
         } else {
             assert!(matches!(answer, Ok(Acquired::Granted(_))), "{}: {answer:?}", request.name);
         }
     }
     hold.delete().await;
-    hold.let_go().await;
+    hold.commit().await;
     granted(&*store, locked).await;
 }

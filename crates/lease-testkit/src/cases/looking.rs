@@ -1,4 +1,4 @@
-//! What anybody can see.
+//! Inspections and lists.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     calls::{claim, granted, inspected, name, only, plain_release, release},
 };
 
-/// An inspection says who holds a lease, since when and for how long.
+/// An inspection returns the holder of a lease, its beginning and its remaining time.
 pub async fn an_inspection_says_who_holds_the_lease(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -22,19 +22,19 @@ pub async fn an_inspection_says_who_holds_the_lease(bench: &Bench) {
     assert!(record.metadata.is_empty() && !record.released);
 }
 
-/// What is left gets less as time passes, and an inspection changes nothing.
+/// The remaining time decreases, and an inspection changes nothing.
 pub async fn an_inspection_changes_nothing(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     granted(&*store, &request).await;
     let first = inspected(&*store, &request.name).await.expect("held");
-    bench.pass(bench.ttl / 4).await;
-    let second = inspected(&*store, &request.name).await.expect("still held");
-    assert!(second.remaining < first.remaining, "{:?}, then {:?}", first.remaining, second.remaining);
+    bench.sleep(bench.ttl / 4).await;
+    let second = inspected(&*store, &request.name).await.expect("the lease is still held");
+    assert!(second.remaining < first.remaining, "{:?} left, then {:?}", first.remaining, second.remaining);
     assert_eq!((first.acquired_at, first.token), (second.acquired_at, second.token));
 }
 
-/// A name that is free is nobody's: never leased, released or expired.
+/// A free name has no record, whether it was never leased, was released or has expired.
 pub async fn a_free_name_has_no_record(bench: &Bench) {
     let store = bench.store().await;
     assert_eq!(inspected(&*store, &name("never-leased")).await, None);
@@ -43,11 +43,11 @@ pub async fn a_free_name_has_no_record(bench: &Bench) {
     release(&*store, &claim(&request, grant)).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
     granted(&*store, &bench.request(&request.name)).await;
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
 }
 
-/// A list has the leases in force that begin with the prefix, in the order of their bytes.
+/// A list has the leases in force whose names begin with the prefix, in byte order.
 pub async fn a_list_has_the_leases_of_a_prefix_in_order(bench: &Bench) {
     let store = bench.store().await;
     for job in ["b", "a/2", "a/10", "A/1", "a/1", "a", "aa", "a0"] {
@@ -59,7 +59,7 @@ pub async fn a_list_has_the_leases_of_a_prefix_in_order(bench: &Bench) {
     assert_eq!(listed(&*store, "c", None, 10).await, Vec::<String>::new());
 }
 
-/// A list comes in pages, of which none repeats or misses a lease.
+/// The pages of a list repeat and miss no lease.
 pub async fn a_list_comes_in_pages(bench: &Bench) {
     let store = bench.store().await;
     let mut expected = Vec::new();
@@ -83,7 +83,7 @@ pub async fn a_list_comes_in_pages(bench: &Bench) {
     assert_eq!(listed(&*store, "job/", None, 0).await, Vec::<String>::new());
 }
 
-/// A list never has a lease that has ended, and one that is blocked is listed.
+/// A list has no lease that has ended. It has blocked names.
 pub async fn a_list_has_no_lease_that_has_ended(bench: &Bench) {
     let store = bench.store().await;
     for job in ["expired", "gone"] {
@@ -97,14 +97,14 @@ pub async fn a_list_has_no_lease_that_has_ended(bench: &Bench) {
         only(store.release(&[request]).await).expect("release answers");
     }
     for job in ["expired", "gone"] {
-        bench.free(&*store, &name(job)).await;
+        bench.wait_until_free(&*store, &name(job)).await;
     }
     assert_eq!(listed(&*store, "", None, 10).await, ["blocked", "held"]);
-    // A page is filled up although ended leases stand between those in force.
+    // A page is full although ended leases lie between those in force.
     assert_eq!(listed(&*store, "", Some(&name("blocked")), 1).await, ["held"]);
 }
 
-/// A prefix is bytes, not a pattern.
+/// A prefix is compared byte by byte; it is not a pattern.
 pub async fn s21_a_prefix_is_no_pattern(bench: &Bench) {
     let store = bench.store().await;
     let jobs = ["%", "%x", "*", "?", "[a]", "\\", "\\%", "_", "_x", "a", "a_", "a_b", "ab", "axb"];

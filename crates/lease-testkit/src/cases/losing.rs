@@ -1,4 +1,4 @@
-//! What is a loss, what is a warning, and what is told of it (S6, L6, L7, L9).
+//! Losses, warnings, and their reports (S6, L6, L7, L9).
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -9,41 +9,41 @@ use crate::{
     ChaosStore, Fault, Operation, RecordingStore,
     bench::Bench,
     calls::{held, name},
-    seen::Seen,
+    recorded_events::RecordedEvents,
 };
 
 fn by_hand(ttl: Duration) -> LeaseOptions {
     LeaseOptions::new(ttl).with_renewal(Renewal::Manual)
 }
 
-/// Failed renewals are no loss as long as the deadline has not come; a good one mends all.
+/// Failed renewals before the deadline are not a loss. The next successful one ends the jeopardy.
 pub async fn s06_transient_failures_are_no_loss(bench: &Bench) {
-    let (chaos, seen) = (bench.chaos().await, Seen::default());
-    let client = bench.builder_of(chaos.clone()).observer(seen.clone()).build();
+    let (chaos, events) = (bench.chaos_store().await, RecordedEvents::default());
+    let client = bench.builder_of(chaos.clone()).observer(events.clone()).build();
     let ttl = bench.ttl * 2;
     let lease = held(&client, &name("job"), ttl).await;
     for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::LoseRequest, Fault::Fail(ErrorKind::Unavailable)] {
         chaos.inject(fault.on(Operation::Renew).once());
     }
     let first = lease.valid_until();
-    bench.poll("a good renewal", ttl * 2, async || (lease.valid_until() > first).then_some(())).await;
+    bench.poll("a successful renewal", ttl * 2, async || (lease.valid_until() > first).then_some(())).await;
     assert!(lease.is_held());
-    assert_eq!(seen.count(|event| matches!(event, LeaseEvent::RenewalFailed { .. })), 3);
-    assert_eq!(seen.losses(), []);
+    assert_eq!(events.count(|event| matches!(event, LeaseEvent::RenewalFailed { .. })), 3);
+    assert_eq!(events.losses(), []);
 }
 
-/// An administrator's break is a loss at the next renewal, long before the deadline; it is told why.
+/// A break is a loss at the next renewal, long before the deadline, and the reason is reported.
 pub async fn s06_a_definite_no_is_a_loss_at_once(bench: &Bench) {
     let (client, operator) = (bench.client().await, bench.client().await);
     let ttl = bench.ttl * 20;
     let lease = held(&client, &name("job"), LeaseOptions::new(ttl).with_renewal_interval(bench.ttl / 3)).await;
     operator.break_lease(lease.name(), lease.token(), Break::Now).await.expect("break answers");
-    let reason = bench.within("the loss", bench.ttl / 3 + bench.patience(), lease.lost()).await;
+    let reason = bench.expect_within("the loss", bench.ttl / 3 + bench.tolerance(), lease.lost()).await;
     assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}");
     assert!(!lease.is_held());
 }
 
-/// Where the store tells holders by push, a break is a loss at once, and not only at the next renewal.
+/// Where the store has push, a break is a loss at once and not only at the next renewal.
 pub async fn s06_a_holder_is_told_by_push_where_the_store_does(bench: &Bench) {
     let (store, operator) = (bench.store().await, bench.client().await);
     let interval = if store.capabilities().push_to_holders { bench.ttl * 100 } else { bench.ttl / 3 };
@@ -51,22 +51,22 @@ pub async fn s06_a_holder_is_told_by_push_where_the_store_does(bench: &Bench) {
     let job = name("job");
     let mut hints = store.subscribe(&job);
     if store.capabilities().push {
-        bench.soon("the push stands", hints.next()).await;
+        bench.expect_soon("the subscription is established", hints.next()).await;
     }
     let client = bench.client_of(store);
     let neighbour = held(&client, &name("neighbour"), options.clone()).await;
     for how in [Break::Now, Break::AfterExpiry] {
         let lease = held(&client, &job, options.clone()).await;
-        // By then the client listens.
-        bench.pass(Duration::from_millis(1100)).await;
+        // By then the client has subscribed.
+        bench.sleep(Duration::from_millis(1100)).await;
         operator.break_lease(&job, lease.token(), how).await.expect("break answers");
-        let reason = bench.soon("the loss", lease.lost()).await;
+        let reason = bench.expect_soon("the loss", lease.lost()).await;
         assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}");
     }
     assert!(neighbour.is_held());
 }
 
-/// Who lost its lease to somebody else is told so, and to whom, as far as the store knows.
+/// A loss by take-over is reported with the new holder, where the store has it.
 pub async fn l06_a_take_over_is_told(bench: &Bench) {
     let (client, rival) = (bench.client().await, bench.client().await);
     let ttl = bench.ttl * 20;
@@ -74,58 +74,58 @@ pub async fn l06_a_take_over_is_told(bench: &Bench) {
     rival.break_lease(lease.name(), lease.token(), Break::Now).await.expect("break answers");
     let taken = held(&rival, lease.name(), bench.ttl).await;
     assert!(taken.token() > lease.token());
-    match bench.within("the loss", bench.ttl + bench.patience(), lease.lost()).await {
+    match bench.expect_within("the loss", bench.ttl + bench.tolerance(), lease.lost()).await {
         LossReason::TakenOver { by, token, .. } => {
             assert!(by.is_none_or(|by| by == *rival.holder()) && token.is_none_or(|token| token == taken.token()));
         }
         reason => assert!(matches!(reason, LossReason::Broken | LossReason::Gone), "{reason:?}"),
     }
     drop(lease);
-    bench.pass(bench.ttl / 2).await;
-    assert!(taken.is_held(), "the old holder's release hit the new one");
+    bench.sleep(bench.ttl / 2).await;
+    assert!(taken.is_held(), "the release of the former holder ended the new grant");
 }
 
 async fn next_of(states: &mut LeaseStates, is_wanted: impl Fn(&LeaseState) -> bool) -> LeaseState {
     loop {
-        let state = states.next().await.expect("the lease is there");
+        let state = states.next().await.expect("a state");
         if is_wanted(&state) {
             return state;
         }
     }
 }
 
-/// Held, then in jeopardy, then held again: a warning that comes with a failed renewal and goes with a good one.
+/// A failed renewal causes a jeopardy warning, and a successful one ends it.
 pub async fn l09_jeopardy_comes_and_goes(bench: &Bench) {
-    let (chaos, seen) = (bench.chaos().await, Seen::default());
-    let client = bench.builder_of(chaos.clone()).observer(seen.clone()).build();
+    let (chaos, events) = (bench.chaos_store().await, RecordedEvents::default());
+    let client = bench.builder_of(chaos.clone()).observer(events.clone()).build();
     let ttl = bench.ttl * 2;
     let lease = held(&client, &name("job"), ttl).await;
     let mut states = lease.states();
     for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::DelayAnswer(Duration::MAX)] {
         chaos.inject(fault.on(Operation::Renew));
         let jeopardy = next_of(&mut states, |state| matches!(state, LeaseState::Jeopardy { .. }));
-        let until = bench.within("jeopardy", ttl, jeopardy).await;
-        assert!(lease.is_held(), "it is a warning, not a loss");
+        let until = bench.expect_within("jeopardy", ttl, jeopardy).await;
+        assert!(lease.is_held(), "the lease was lost by failed renewals");
         assert!(
             matches!(until, LeaseState::Jeopardy { until, .. } if until > bench.now() && until <= bench.now() + ttl)
         );
-        chaos.calm();
-        bench.within("held again", ttl, next_of(&mut states, |state| *state == LeaseState::Held)).await;
+        chaos.clear_rules();
+        bench.expect_within("held again", ttl, next_of(&mut states, |state| *state == LeaseState::Held)).await;
     }
-    assert!(lease.is_held() && seen.losses().is_empty());
-    assert_eq!(seen.count(|event| matches!(event, LeaseEvent::Jeopardy { .. })), 2);
-    let recovered = async || (seen.count(|event| matches!(event, LeaseEvent::Recovered { .. })) == 2).then_some(());
-    bench.poll("observers are told", bench.patience(), recovered).await;
+    assert!(lease.is_held() && events.losses().is_empty());
+    assert_eq!(events.count(|event| matches!(event, LeaseEvent::Jeopardy { .. })), 2);
+    let recovered = async || (events.count(|event| matches!(event, LeaseEvent::Recovered { .. })) == 2).then_some(());
+    bench.poll("the observer gets `Recovered`", bench.tolerance(), recovered).await;
 }
 
-/// Every loss is reported once, with its reason.
+/// Each loss is reported once, with its reason.
 pub async fn l06_a_loss_is_reported_once_with_its_reason(bench: &Bench) {
-    let (seen, operator) = (Seen::default(), bench.client().await);
-    let client = bench.builder().await.observer(seen.clone()).build();
+    let (events, operator) = (RecordedEvents::default(), bench.client().await);
+    let client = bench.builder().await.observer(events.clone()).build();
     let take = async |job: &str, options: LeaseOptions| -> Lease { held(&client, &name(job), options).await };
 
     let expired = take("expired", by_hand(bench.ttl)).await;
-    bench.within("the expiry", bench.ttl + bench.patience(), expired.lost()).await;
+    bench.expect_within("the expiry", bench.ttl + bench.tolerance(), expired.lost()).await;
     assert_eq!(expired.lost().await, LossReason::Expired);
     drop(expired);
     take("released", LeaseOptions::new(bench.ttl)).await.release().await.expect("release answers");
@@ -133,31 +133,31 @@ pub async fn l06_a_loss_is_reported_once_with_its_reason(bench: &Bench) {
     take("abandoned", LeaseOptions::new(bench.ttl)).await.abandon();
     let broken = take("broken", LeaseOptions::new(bench.ttl)).await;
     operator.break_lease(broken.name(), broken.token(), Break::AfterExpiry).await.expect("break answers");
-    bench.within("the break", bench.ttl + bench.patience(), broken.lost()).await;
+    bench.expect_within("the break", bench.ttl + bench.tolerance(), broken.lost()).await;
     broken.release().await.expect("release answers");
-    bench.pass(bench.ttl).await;
+    bench.sleep(bench.ttl).await;
 
-    let losses = seen.losses();
+    let losses = events.losses();
     assert_eq!(losses.len(), 5, "{losses:?}");
     assert_eq!(losses[0], LossReason::Expired);
     assert_eq!(losses[1..4], [LossReason::Released, LossReason::Released, LossReason::Released]);
     assert!(matches!(losses[4], LossReason::Broken | LossReason::Gone), "{losses:?}");
 }
 
-/// One item of many that spoils every call it is in: the others are renewed all the same.
+/// An element that fails every call which it is in does not prevent the renewal of the others.
 pub async fn l07_a_poisonous_item_cannot_expire_the_others(bench: &Bench) {
     a_bad_item_cannot_expire_the_others(bench, Fault::Fail(ErrorKind::Internal)).await;
 }
 
-/// One item of many for which every call hangs that it is in: the others are renewed all the same.
+/// An element that makes every call hang which it is in does not prevent the renewal of the others.
 pub async fn l07_a_hanging_item_cannot_expire_the_others(bench: &Bench) {
     a_bad_item_cannot_expire_the_others(bench, Fault::DelayAnswer(Duration::MAX)).await;
 }
 
-/// It loses its own lease by its deadline, and costs nobody else's.
+/// The bad lease is lost at its deadline. The others are kept.
 async fn a_bad_item_cannot_expire_the_others(bench: &Bench, fault: Fault) {
     let ttl = bench.ttl * 2;
-    let chaos: ChaosStore = bench.chaos().await;
+    let chaos: ChaosStore = bench.chaos_store().await;
     let client = bench.client_of(chaos.clone());
     let bad = held(&client, &name("bad"), ttl).await;
     let mut good = Vec::new();
@@ -167,29 +167,29 @@ async fn a_bad_item_cannot_expire_the_others(bench: &Bench, fault: Fault) {
     chaos.inject(fault.on(Operation::Renew).for_name(bad.name()));
     let began = bench.now();
     while bench.now().saturating_since(began) < ttl * 2 {
-        bench.pass(ttl / 8).await;
+        bench.sleep(ttl / 8).await;
         let lost: Vec<_> = good.iter().filter(|lease| !lease.is_held()).map(|lease| lease.name()).collect();
-        assert!(lost.is_empty(), "{fault:?} of one name has cost {lost:?}");
+        assert!(lost.is_empty(), "{fault:?} of one name caused the loss of {lost:?}");
     }
     assert_eq!(bad.state(), LeaseState::Lost(LossReason::Expired));
-    chaos.calm();
+    chaos.clear_rules();
     for lease in good {
         lease.release().await.expect("release answers");
     }
     drop(bad);
-    let limit = ttl * 2 + bench.patience();
-    bench.taken(&bench.client().await, &name("bad"), limit).await.release().await.expect("release answers");
+    let limit = ttl * 2 + bench.tolerance();
+    bench.acquire_within(&bench.client().await, &name("bad"), limit).await.release().await.expect("release answers");
 }
 
-/// Being wanted costs nothing: while a hundred clients try for it, all the time, no renewal of a lease fails (S6, L2).
+/// While a hundred clients try for a lease all the time, none of its renewals fails (S6, L2).
 pub async fn l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_nobody_wants(bench: &Bench) {
     const RENEWALS: usize = 4;
-    let seen = Seen::default();
-    let client = bench.builder().await.observer(seen.clone()).build();
+    let events = RecordedEvents::default();
+    let client = bench.builder().await.observer(events.clone()).build();
     let ttl = bench.ttl * 3;
     let interval = bench.ttl / 2;
     let lease = held(&client, &name("job"), LeaseOptions::new(ttl).with_renewal_interval(interval)).await;
-    // A few processes: on one machine a hundred would only show what their connections cost.
+    // Only a few processes: on one machine a hundred would test the cost of their connections.
     let mut rivals = Vec::new();
     for store in [bench.store().await, bench.store().await, bench.store().await, bench.store().await] {
         rivals.extend((0..25).map(|_| bench.client_of(Arc::clone(&store))));
@@ -197,25 +197,25 @@ pub async fn l07_a_lease_that_a_hundred_clients_try_for_is_renewed_as_one_that_n
     let wanted = join_all(rivals.iter().map(async |rival| -> Infallible {
         loop {
             match rival.try_acquire(lease.name(), ttl).await {
-                Ok(tried) => assert!(tried.acquired().is_none(), "two holders"),
-                // Only what the holder gets counts here.
+                Ok(tried) => assert!(tried.acquired().is_none(), "the lease was granted twice"),
+                // Only the renewals of the holder count here.
                 Err(error) => assert!(error.is_transient(), "{error}"),
             }
-            bench.pass(bench.ttl / 10).await;
+            bench.sleep(bench.ttl / 10).await;
         }
     }));
-    let renewed = bench.poll("the renewals", interval * 8 + bench.patience(), async || {
-        (seen.count(|event| matches!(event, LeaseEvent::Renewed { .. })) >= RENEWALS).then_some(())
+    let renewed = bench.poll("the renewals", interval * 8 + bench.tolerance(), async || {
+        (events.count(|event| matches!(event, LeaseEvent::Renewed { .. })) >= RENEWALS).then_some(())
     });
     tokio::select! {
         _ = wanted => {}
         () = renewed => {}
     }
-    assert_eq!(seen.count(|event| matches!(event, LeaseEvent::RenewalFailed { .. })), 0);
+    assert_eq!(events.count(|event| matches!(event, LeaseEvent::RenewalFailed { .. })), 0);
     assert!(lease.is_held());
 }
 
-/// Many leases of one client share their renewals: a few calls an interval, of a bounded size.
+/// Many leases of one client are renewed in few calls of a bounded size.
 pub async fn l07_many_leases_share_few_renewals(bench: &Bench) {
     const LEASES: usize = 300;
     let store = RecordingStore::new(bench.store().await);
@@ -223,11 +223,11 @@ pub async fn l07_many_leases_share_few_renewals(bench: &Bench) {
     let ttl = bench.ttl * 3;
     let names: Vec<_> = (0..LEASES).map(|number| name(&format!("job/{number}"))).collect();
     let leases = names.iter().map(|job| client.try_acquire(job, ttl));
-    let leases: Vec<_> = bench.soon("all are acquired", join_all(leases)).await;
+    let leases: Vec<_> = bench.expect_soon("all are acquired", join_all(leases)).await;
     let leases: Vec<_> =
         leases.into_iter().map(|lease| lease.expect("acquire answers").acquired().expect("free")).collect();
     store.clear();
-    bench.pass(ttl).await;
+    bench.sleep(ttl).await;
     assert!(leases.iter().all(|lease| lease.is_held()));
     let (calls, elements) = (store.count(Operation::Renew), store.elements(Operation::Renew));
     assert!(elements >= LEASES * 2, "only {elements} renewals");

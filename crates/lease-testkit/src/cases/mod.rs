@@ -1,4 +1,4 @@
-//! The promises, one function each. `conformance.rs` lists them.
+//! The guarantees, one function each. `conformance.rs` and `elections.rs` list them.
 #![allow(missing_docs, reason = "the modules are called by the macro only")]
 
 pub mod batching;

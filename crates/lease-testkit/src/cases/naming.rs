@@ -1,4 +1,4 @@
-//! Names and holders are bytes (S21).
+//! Names and holder ids are compared byte by byte (S21).
 
 use std::slice::from_ref;
 
@@ -9,7 +9,7 @@ use crate::{
     calls::{claim, granted, inspected, name, only, refused, release},
 };
 
-/// Names that some store may fold, cut, escape, or take for something else.
+/// Names that a store may fold, truncate, escape, or misinterpret.
 fn awkward_names() -> Vec<LeaseName> {
     let longest = "n".repeat(LeaseName::MAX_BYTES - 1);
     let mut names: Vec<String> = [
@@ -26,7 +26,7 @@ fn awkward_names() -> Vec<LeaseName> {
     names.iter().map(|each| name(each)).collect()
 }
 
-/// Every valid name is a lease of its own.
+/// Each valid name is a lease of its own.
 pub async fn s21_names_are_byte_exact(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let requests: Vec<_> = awkward_names()
@@ -45,7 +45,7 @@ pub async fn s21_names_are_byte_exact(bench: &Bench) {
         let record = inspected(&*other, &request.name).await.expect("held");
         assert_eq!((&record.name, &record.holder, record.token), (&request.name, &request.holder, grant.token));
     }
-    // What is done to one of them is done to no other.
+    // An operation on one name affects no other name.
     for (request, grant) in requests.iter().zip(&grants).step_by(2) {
         release(&*other, &claim(request, *grant)).await;
     }
@@ -55,7 +55,7 @@ pub async fn s21_names_are_byte_exact(bench: &Bench) {
     }
 }
 
-/// All of them in one batch.
+/// Each valid name is a lease of its own, in one batch.
 pub async fn s21_names_are_byte_exact_in_a_batch(bench: &Bench) {
     let store = bench.store().await;
     let requests: Vec<_> = awkward_names().iter().map(|awkward| bench.request(awkward)).collect();
@@ -69,7 +69,7 @@ pub async fn s21_names_are_byte_exact_in_a_batch(bench: &Bench) {
     assert_eq!(names, expected);
 }
 
-/// Every valid holder is an owner of its own.
+/// Each valid holder id is a holder of its own.
 pub async fn s21_holders_are_byte_exact(bench: &Bench) {
     let store = bench.store().await;
     let longest = "h".repeat(HolderId::MAX_BYTES - 1);

@@ -1,4 +1,4 @@
-//! Who may end a grant, and what comes after.
+//! Which release ends a grant, and what follows it.
 
 use lease_core::{Acquired, GrantId, ReleaseRequest, Released};
 
@@ -18,7 +18,7 @@ pub async fn s11_a_release_frees_at_once(bench: &Bench) {
     granted(&*other, &bench.request(&request.name)).await;
 }
 
-/// A second release of the same grant changes nothing.
+/// A second release of a grant changes nothing.
 pub async fn s11_a_release_is_idempotent(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -28,7 +28,7 @@ pub async fn s11_a_release_is_idempotent(bench: &Bench) {
     assert_eq!(release(&*other, &claim).await, Released::NotHeld);
 }
 
-/// A grant whose answer was lost can be released: its owner has no token and no handle.
+/// A grant whose answer was lost can be released, without token and handle.
 pub async fn s11_a_release_needs_no_answer_of_the_acquire(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -38,20 +38,20 @@ pub async fn s11_a_release_needs_no_answer_of_the_acquire(bench: &Bench) {
     granted(&*store, &bench.request(&request.name)).await;
 }
 
-/// A late release does not hit the next holder.
+/// A late release does not end the grant of a successor.
 pub async fn s11_a_release_never_frees_a_successor(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
     rival.ttl = bench.ttl * 20;
     let first = claim(&request, granted(&*store, &request).await);
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     let second = claim(&rival, granted(&*other, &rival).await);
     assert_eq!(release(&*store, &first).await, Released::NotHeld);
     refused(&*store, &bench.request(&request.name)).await;
     extended(&*other, &second, rival.ttl).await;
 }
 
-/// A late release does not hit the next grant of the same holder.
+/// A late release does not end the next grant of the same holder.
 pub async fn s11_a_release_never_frees_the_next_grant_of_its_holder(bench: &Bench) {
     let store = bench.store().await;
     let first = bench.request(&name("job"));
@@ -64,7 +64,7 @@ pub async fn s11_a_release_never_frees_the_next_grant_of_its_holder(bench: &Benc
     extended(&*store, &second_claim, bench.ttl).await;
 }
 
-/// Nobody releases what is another's.
+/// A release with another holder, nonce or name changes nothing.
 pub async fn s11_a_strangers_release_changes_nothing(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -80,18 +80,18 @@ pub async fn s11_a_strangers_release_changes_nothing(bench: &Bench) {
     extended(&*store, &own, bench.ttl).await;
 }
 
-/// An expired grant cannot be released, with or without a wish to keep the name blocked.
+/// The release of an expired grant returns `NotHeld`, with or without `hold_for`.
 pub async fn s11_a_release_after_expiry_is_not_held(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let claim = claim(&request, granted(&*store, &request).await);
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     let late = plain_release(&claim).with_hold_for(bench.ttl * 20);
     assert_eq!(only(store.release(&[late]).await).expect("release answers"), Released::NotHeld);
     granted(&*store, &bench.request(&request.name)).await;
 }
 
-/// A release may keep the name blocked: for everybody, its former holder too, and for so long and not longer.
+/// A release with `hold_for` keeps the name blocked for that time and no longer, for the former holder too.
 pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -101,24 +101,24 @@ pub async fn s11_hold_for_keeps_the_name_blocked(bench: &Bench) {
     let held = plain_release(&claim).with_hold_for(bench.ttl);
     assert_eq!(only(store.release(&[held]).await).expect("release answers"), Released::Freed);
     lost(&*store, &claim, bench.ttl * 20).await;
-    assert_eq!(release(&*store, &claim).await, Released::NotHeld, "a second release does not unblock it");
+    assert_eq!(release(&*store, &claim).await, Released::NotHeld, "a second release unblocked the name");
     let mut again = bench.request(&request.name);
     again.holder = request.holder.clone();
     refused(&*store, &again).await;
     refused(&*other, &bench.request(&request.name)).await;
-    let record = inspected(&*other, &request.name).await.expect("a blocked name says who blocks it");
+    let record = inspected(&*other, &request.name).await.expect("the record of a blocked name");
     assert_eq!((&record.holder, record.released), (&request.holder, true));
-    let limit = bench.ttl + bench.patience();
+    let limit = bench.ttl + bench.tolerance();
     bench
-        .poll("the name is free when its time is over", limit, async || {
+        .poll("the name is free after the time", limit, async || {
             matches!(acquired(&*other, &bench.request(&request.name)).await, Acquired::Granted(_)).then_some(())
         })
         .await;
     let blocked = bench.now().saturating_since(sent);
-    assert!(blocked >= bench.ttl.mul_f64(0.99), "blocked for {blocked:?} only");
+    assert!(blocked >= bench.ttl.mul_f64(0.99), "blocked for only {blocked:?}");
 }
 
-/// A hand-over lets the named successor in, and nobody else.
+/// A hand-over grants the name to its successor, and to no other holder.
 pub async fn s11_reserved_for_lets_the_successor_in(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let (request, mut successor) = (bench.request(&name("job")), bench.request(&name("job")));
@@ -138,7 +138,7 @@ pub async fn s11_reserved_for_lets_the_successor_in(bench: &Bench) {
     refused(&*store, &bench.request(&request.name)).await;
 }
 
-/// A reservation ends: a successor that never comes blocks nobody for ever.
+/// A reservation ends, even if the successor never comes.
 pub async fn s11_a_reservation_ends(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -147,11 +147,11 @@ pub async fn s11_a_reservation_ends(bench: &Bench) {
     let hand_over = ReleaseRequest::new(claim).with_hold_for(bench.ttl).with_reserved_for(reserved_for);
     assert_eq!(only(store.release(&[hand_over]).await).expect("release answers"), Released::Freed);
     refused(&*store, &bench.request(&request.name)).await;
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     granted(&*store, &bench.request(&request.name)).await;
 }
 
-/// A reservation is over when its successor has come: after that one's release the name is anybody's.
+/// A reservation ends when its successor was granted: after the successor's release the name is free for every holder.
 pub async fn s11_a_reservation_is_over_when_its_successor_came(bench: &Bench) {
     let store = bench.store().await;
     let [request, next, last] = [(); 3].map(|()| bench.request(&name("job")).with_ttl(bench.ttl * 30));
@@ -164,7 +164,7 @@ pub async fn s11_a_reservation_is_over_when_its_successor_came(bench: &Bench) {
     granted(&*store, &last).await;
 }
 
-/// A name that was never leased cannot be released.
+/// The release of a name that was never leased returns `NotHeld`.
 pub async fn s11_a_release_of_an_unknown_name_is_not_held(bench: &Bench) {
     let store = bench.store().await;
     let grant = granted(&*store, &bench.request(&name("job"))).await;

@@ -1,4 +1,4 @@
-//! What a renewal may do, and what it never does.
+//! What a renewal does, and what it must not do.
 
 use lease_core::{Acquired, Correlation, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
 
@@ -7,31 +7,31 @@ use crate::{
     calls::{acquired, claim, extended, granted, inspected, lost, name, only, refused, release, renewal},
 };
 
-/// Renewed in time, a lease outlives its ttl.
+/// A lease that is renewed in time outlives its ttl.
 pub async fn s07_a_renewed_lease_outlives_its_ttl(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let start = bench.now();
     let claim = claim(&request, granted(&*store, &request).await);
     while bench.now().saturating_since(start) < bench.ttl * 2 {
-        bench.pass(bench.ttl / 3).await;
+        bench.sleep(bench.ttl / 3).await;
         extended(&*store, &claim, bench.ttl).await;
     }
     refused(&*other, &bench.request(&request.name)).await;
 }
 
-/// A grant that has expired stays expired, although nobody has taken the name.
+/// A renewal of an expired grant is refused, even if the name is free.
 pub async fn s07_a_renewal_never_revives_an_expired_lease(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let claim = claim(&request, granted(&*store, &request).await);
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     lost(&*store, &claim, bench.ttl).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
     granted(&*store, &bench.request(&request.name)).await;
 }
 
-/// A grant that was released stays released.
+/// A renewal of a released grant is refused.
 pub async fn s07_a_renewal_never_revives_a_released_lease(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -41,7 +41,7 @@ pub async fn s07_a_renewal_never_revives_a_released_lease(bench: &Bench) {
     assert_eq!(inspected(&*store, &request.name).await, None);
 }
 
-/// A renewal with another holder, another nonce or another name is refused and extends nothing.
+/// A renewal with another holder, nonce or name is refused, and extends nothing.
 pub async fn s07_a_strangers_renewal_changes_nothing(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -54,13 +54,13 @@ pub async fn s07_a_strangers_renewal_changes_nothing(bench: &Bench) {
     for stranger in strangers {
         lost(&*store, &stranger, bench.ttl * 20).await;
     }
-    let record = inspected(&*store, &request.name).await.expect("still held");
-    assert!(record.remaining <= bench.rounded(bench.ttl, &store.capabilities()), "a stranger extended it");
+    let record = inspected(&*store, &request.name).await.expect("the lease is still held");
+    assert!(record.remaining <= bench.rounded(bench.ttl, &store.capabilities()), "the wrong claim extended the lease");
     assert_eq!((record.holder, record.token), (request.holder, grant.token));
     extended(&*store, &own, bench.ttl).await;
 }
 
-/// A renewal with a shorter ttl leaves the longer one in force.
+/// A renewal with a shorter ttl does not shorten the lease.
 pub async fn s07_a_renewal_never_shortens(bench: &Bench) {
     let store = bench.store().await;
     let mut request = bench.request(&name("job"));
@@ -68,26 +68,26 @@ pub async fn s07_a_renewal_never_shortens(bench: &Bench) {
     let claim = claim(&request, granted(&*store, &request).await);
     let remaining = extended(&*store, &claim, bench.ttl).await;
     assert!(remaining > bench.ttl * 15, "shortened to {remaining:?}");
-    let record = inspected(&*store, &request.name).await.expect("still held");
+    let record = inspected(&*store, &request.name).await.expect("the lease is still held");
     assert!(record.remaining > bench.ttl * 15, "shortened to {:?}", record.remaining);
 }
 
-/// Nor does one that comes from another process, which does not know of the longer one.
+/// A renewal with a shorter ttl from another process does not shorten the lease either.
 pub async fn s07_a_renewal_by_another_process_never_shortens(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job")).with_ttl(bench.ttl * 30);
     let claim = claim(&request, granted(&*store, &request).await);
     extended(&*other, &claim, bench.ttl).await;
-    let record = inspected(&*store, &request.name).await.expect("still held");
+    let record = inspected(&*store, &request.name).await.expect("the lease is still held");
     assert!(record.remaining > bench.ttl * 15, "shortened to {:?}", record.remaining);
 }
 
-/// After a take-over the former holder's renewal is refused, says nothing false, and leaves the new one alone.
+/// After a take-over the renewal of the former holder is refused with a correct reason, and does not affect the new grant.
 pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let (request, rival) = (bench.request(&name("job")), bench.request(&name("job")));
     let first = claim(&request, granted(&*store, &request).await);
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     let grant = granted(&*other, &rival).await;
     match lost(&*store, &first, bench.ttl).await {
         LossReason::TakenOver { by, token, .. } => {
@@ -98,7 +98,7 @@ pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
     extended(&*other, &claim(&rival, grant), bench.ttl).await;
 }
 
-/// A name of which the store knows nothing cannot be renewed.
+/// The renewal of a name that was never leased is refused.
 pub async fn s07_a_renewal_of_an_unknown_name_is_refused(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("never-leased"));
@@ -107,7 +107,7 @@ pub async fn s07_a_renewal_of_an_unknown_name_is_refused(bench: &Bench) {
     assert_eq!(inspected(&*store, &request.name).await, None);
 }
 
-/// What a holder says of itself can be read, byte for byte and up to the largest size, and stays over renewals.
+/// Metadata is stored byte for byte, up to the largest size, and survives renewals.
 pub async fn metadata_is_kept_with_the_grant(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -125,7 +125,7 @@ pub async fn metadata_is_kept_with_the_grant(bench: &Bench) {
     assert_eq!(inspected(&*other, &request.name).await.map(|record| record.metadata), Some(request.metadata));
 }
 
-/// Of changed metadata the higher revision stays, in whatever order they arrive.
+/// Of changed metadata the higher revision stays, in whichever order the changes arrive.
 pub async fn metadata_of_the_higher_revision_stays(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
@@ -136,12 +136,12 @@ pub async fn metadata_of_the_higher_revision_stays(bench: &Bench) {
         renewal.metadata = Some(MetadataUpdate::new(revision, metadata));
         let renewed = only(store.renew(&[renewal]).await).expect("renew answers");
         assert!(matches!(renewed, Renewed::Extended { .. }), "{renewed:?}");
-        let record = inspected(&*store, &request.name).await.expect("still held");
+        let record = inspected(&*store, &request.name).await.expect("the lease is still held");
         assert_eq!(record.metadata.get("revision"), Some(expected.to_string().as_str()));
     }
 }
 
-/// A grant's metadata and revisions end with it.
+/// Metadata and its revision end with the grant.
 pub async fn metadata_ends_with_its_grant(bench: &Bench) {
     let store = bench.store().await;
     let first = bench.request(&name("job"));
@@ -161,7 +161,7 @@ pub async fn metadata_ends_with_its_grant(bench: &Bench) {
     assert_eq!(inspected(&*store, &first.name).await.expect("held").metadata, metadata("second"));
 }
 
-/// A stranger's metadata changes nothing, nor does that of a holder whose grant has ended.
+/// A renewal without a valid claim changes no metadata.
 pub async fn s07_metadata_needs_the_lease(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));

@@ -1,4 +1,4 @@
-//! The caller names the attempt (S13): the same nonce, again.
+//! Repeated requests with the same nonce, which names the attempt (S13).
 
 use lease_core::{Acquired, Break, GrantId};
 
@@ -7,7 +7,7 @@ use crate::{
     calls::{acquired, claim, extended, granted, name, refused, release, spent},
 };
 
-/// A repeated request meets its own grant: same token, in whichever process, and what is left is no more than before.
+/// A repeated request finds its own grant, in any process: same token, and no more time left than before.
 pub async fn s13_a_repeated_request_meets_its_own_grant(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -20,17 +20,17 @@ pub async fn s13_a_repeated_request_meets_its_own_grant(bench: &Bench) {
     extended(&*other, &claim(&request, first), bench.ttl).await;
 }
 
-/// What a repeated request says is left really is left (S1): nobody gets the name earlier.
+/// No other holder gets the name before the remaining time of a repeated request has passed (S1).
 pub async fn s13_a_repeated_request_tells_the_truth_about_what_is_left(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     granted(&*store, &request).await;
-    bench.pass(bench.ttl / 2).await;
+    bench.sleep(bench.ttl / 2).await;
     let sent = bench.now();
     let again = granted(&*store, &request).await;
-    let limit = bench.ttl * 2 + bench.patience();
+    let limit = bench.ttl * 2 + bench.tolerance();
     bench
-        .poll("a rival wins after the expiry", limit, async || {
+        .poll("a rival acquires the name after the expiry", limit, async || {
             let acquired = acquired(&*other, &bench.request(&request.name)).await;
             matches!(acquired, Acquired::Granted(_)).then_some(())
         })
@@ -39,7 +39,7 @@ pub async fn s13_a_repeated_request_tells_the_truth_about_what_is_left(bench: &B
     assert!(after >= again.remaining.mul_f64(0.99), "taken over after {after:?}, with {:?} left", again.remaining);
 }
 
-/// A delayed duplicate that arrives after the release grants nothing, where the store remembers the last grant.
+/// A duplicate that arrives after the release grants nothing, where the store remembers the last grant.
 pub async fn s13_a_nonce_is_spent_after_its_release(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -50,24 +50,24 @@ pub async fn s13_a_nonce_is_spent_after_its_release(bench: &Bench) {
         spent(&*other, &request).await;
         granted(&*other, &bench.request(&request.name)).await;
     } else {
-        assert!(granted(&*store, &request).await.token > first.token, "it is a new grant, of a new token");
+        assert!(granted(&*store, &request).await.token > first.token, "the token of the new grant is not greater");
     }
 }
 
-/// A delayed duplicate that arrives after the expiry grants nothing.
+/// A duplicate that arrives after the expiry grants nothing.
 pub async fn s13_a_nonce_is_spent_after_its_expiry(bench: &Bench) {
     let store = bench.store().await;
     let request = bench.request(&name("job"));
     let first = granted(&*store, &request).await;
-    bench.free(&*store, &request.name).await;
+    bench.wait_until_free(&*store, &request.name).await;
     if store.capabilities().remembers_last_grant {
         spent(&*store, &request).await;
     } else {
-        assert!(granted(&*store, &request).await.token > first.token, "it is a new grant, of a new token");
+        assert!(granted(&*store, &request).await.token > first.token, "the token of the new grant is not greater");
     }
 }
 
-/// A delayed duplicate that arrives after a break grants nothing, while the name is still blocked and after that.
+/// A duplicate that arrives after a break grants nothing, while the name is blocked and afterwards.
 pub async fn s13_a_nonce_is_spent_after_a_break(bench: &Bench) {
     let store = bench.store().await;
     let remembers = store.capabilities().remembers_last_grant;
@@ -77,22 +77,24 @@ pub async fn s13_a_nonce_is_spent_after_a_break(bench: &Bench) {
         store.break_lease(&job, first.token, how).await.expect("break answers");
         if how == Break::AfterExpiry {
             let blocked = acquired(&*store, &request).await;
-            assert!(!matches!(blocked, Acquired::Granted(_)), "granted again: {blocked:?}");
-            bench.pass(bench.rounded(bench.ttl, &store.capabilities())).await;
+            assert!(!matches!(blocked, Acquired::Granted(_)), "a broken grant was granted again: {blocked:?}");
+            bench.sleep(bench.rounded(bench.ttl, &store.capabilities())).await;
         }
         // Some clocks are late.
-        let answer = bench.poll("it is blocked no more", bench.ttl + bench.patience(), async || {
+        let answer = bench.poll("the name is not blocked any more", bench.ttl + bench.tolerance(), async || {
             Some(acquired(&*store, &request).await).filter(|answer| !matches!(answer, Acquired::Held { .. }))
         });
         match answer.await {
-            Acquired::Spent => assert!(remembers, "it says that it forgets"),
-            Acquired::Granted(again) => assert!(!remembers && again.token > first.token, "granted again: {again:?}"),
+            Acquired::Spent => assert!(remembers, "the store declares that it does not remember the last grant"),
+            Acquired::Granted(again) => {
+                assert!(!remembers && again.token > first.token, "a broken grant was granted again: {again:?}")
+            }
             other => panic!("{other:?}"),
         }
     }
 }
 
-/// A delayed duplicate does not get past a successor.
+/// A duplicate that arrives during the grant of a successor grants nothing.
 pub async fn s13_a_duplicate_meets_its_successor_and_gets_nothing(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let (request, mut rival) = (bench.request(&name("job")), bench.request(&name("job")));
@@ -104,7 +106,7 @@ pub async fn s13_a_duplicate_meets_its_successor_and_gets_nothing(bench: &Bench)
     extended(&*other, &claim(&rival, successor), rival.ttl).await;
 }
 
-/// One holder with two nonces is two owners: nothing is re-entrant.
+/// Two nonces of one holder exclude each other: a lease is not re-entrant.
 pub async fn s14_two_nonces_of_one_holder_are_two_owners(bench: &Bench) {
     let store = bench.store().await;
     let first = bench.request(&name("job"));
@@ -114,7 +116,7 @@ pub async fn s14_two_nonces_of_one_holder_are_two_owners(bench: &Bench) {
     refused(&*store, &second).await;
 }
 
-/// Two holders with one nonce are two owners.
+/// Two holders with the same nonce exclude each other.
 pub async fn s14_a_nonce_is_of_one_holder(bench: &Bench) {
     let store = bench.store().await;
     let first = bench.request(&name("job"));

@@ -1,4 +1,4 @@
-//! Long random histories against a simple model, seeded.
+//! Long random histories, from seeds, checked against a simple model.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,13 +16,13 @@ use crate::{
 };
 
 const STEPS: usize = 400;
-/// There are to be more than these.
+/// The number of grants that a history must exceed.
 const GRANTS: usize = 20;
-/// Each costs a ttl.
+/// The number of steps that wait for about a ttl.
 const EXPIRIES: usize = 4;
 
-/// Whatever happens to a name in whatever order, tokens rise from grant to grant, and only the grant in force can be
-/// renewed, released or broken (S7, S11, S22).
+/// Random operations in random order: tokens rise from grant to grant, and only the grant in force can be renewed, released
+/// or broken (S7, S11, S22).
 pub async fn s09_tokens_rise_over_any_history(bench: &Bench) {
     let stores = [bench.store().await, bench.store().await];
     for seed in [1, 2] {
@@ -30,12 +30,12 @@ pub async fn s09_tokens_rise_over_any_history(bench: &Bench) {
         let names = [name(&format!("{seed}/a")), name(&format!("{seed}/b"))];
         let mut model = Model::default();
         let mut step = 0;
-        // It goes on where each step takes long, until there is a history.
+        // Where steps are slow, the history continues until it has enough grants.
         while step < STEPS || (model.claims.len() <= GRANTS && step < STEPS * 4) {
             let context = format!("seed {seed}, step {step}");
             let (store, job) = (&**rng.pick(&stores), rng.pick(&names).clone());
             if step % (STEPS / EXPIRIES) == STEPS / EXPIRIES - 1 {
-                bench.free(store, &job).await;
+                bench.wait_until_free(store, &job).await;
                 model.current.remove(&job);
             }
             match rng.below(10) {
@@ -51,14 +51,14 @@ pub async fn s09_tokens_rise_over_any_history(bench: &Bench) {
     }
 }
 
-/// What is certain, however long a call took.
+/// The model: what is certain, however long a call took.
 #[derive(Default)]
 struct Model {
-    /// Of every name: the token of its last grant.
+    /// For each name, the token of its last grant.
     last: HashMap<LeaseName, FencingToken>,
-    /// Of every name: the grant that is in force, and until when that is certain.
+    /// For each name, the grant in force, and until when it certainly is.
     current: HashMap<LeaseName, (Claim, Moment)>,
-    /// Of every grant that there was.
+    /// The claims of all grants.
     claims: Vec<(AcquireRequest, Claim, FencingToken)>,
     tokens: HashSet<(LeaseName, FencingToken)>,
 }
@@ -73,7 +73,7 @@ impl Model {
     }
 
     fn in_force(&mut self, claim: &Claim, sent: Moment, remaining: Duration) {
-        // Two per cent for the two clocks.
+        // Two per cent for the difference between the two clocks.
         let until = sent + remaining.mul_f64(0.98);
         let until = self.current.get(&claim.name).map_or(until, |(_, before)| until.max(*before));
         self.current.insert(claim.name.clone(), (claim.clone(), until));
@@ -83,17 +83,32 @@ impl Model {
         let sent = bench.now();
         match acquired(store, request).await {
             Acquired::Granted(grant) => {
-                assert!(!self.is_certain(bench, &request.name), "{context}: two holders of {}", request.name);
+                assert!(
+                    !self.is_certain(bench, &request.name),
+                    "{context}: {} was granted while it was held",
+                    request.name
+                );
                 let last = self.last.insert(request.name.clone(), grant.token);
-                assert!(last.is_none_or(|last| grant.token > last), "{context}: {} after {last:?}", grant.token);
-                assert!(self.tokens.insert((request.name.clone(), grant.token)), "{context}: a token came twice");
+                assert!(
+                    last.is_none_or(|last| grant.token > last),
+                    "{context}: {} is not greater than {last:?}",
+                    grant.token
+                );
+                assert!(
+                    self.tokens.insert((request.name.clone(), grant.token)),
+                    "{context}: a token was granted twice"
+                );
                 let claim = claim(request, grant);
                 self.current.remove(&request.name);
                 self.in_force(&claim, sent, grant.remaining);
                 self.claims.push((request.clone(), claim, grant.token));
             }
             Acquired::Held { .. } => {
-                assert!(self.current.contains_key(&request.name), "{context}: {} is free", request.name);
+                assert!(
+                    self.current.contains_key(&request.name),
+                    "{context}: {} was refused although it is free",
+                    request.name
+                );
             }
             Acquired::Spent => panic!("{context}: a new nonce is spent"),
             other => panic!("{other:?}"),
@@ -105,11 +120,14 @@ impl Model {
         let sent = bench.now();
         match renewed(store, &claim, bench.ttl).await {
             Renewed::Extended { remaining } => {
-                assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was renewed");
+                assert!(self.is_current(&claim), "{context}: the ended grant {claim:?} was renewed");
                 self.in_force(&claim, sent, remaining);
             }
             Renewed::Lost(reason) => {
-                assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: {reason}");
+                assert!(
+                    !(self.is_current(&claim) && self.is_certain(bench, &claim.name)),
+                    "{context}: a grant in force was lost: {reason}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -119,11 +137,14 @@ impl Model {
         let Some(claim) = self.pick(rng) else { return };
         match release(store, &claim).await {
             Released::Freed => {
-                assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was released");
+                assert!(self.is_current(&claim), "{context}: the ended grant {claim:?} was released");
                 self.current.remove(&claim.name);
             }
             Released::NotHeld => {
-                assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: not released");
+                assert!(
+                    !(self.is_current(&claim) && self.is_certain(bench, &claim.name)),
+                    "{context}: a grant in force was not released"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -141,43 +162,49 @@ impl Model {
         let Some((_, claim, token)) = (!of_this.is_empty()).then(|| *rng.pick(&of_this)) else { return };
         match store.break_lease(job, *token, Break::Now).await.expect("break answers") {
             Released::Freed => {
-                assert!(self.is_current(claim), "{context}: {claim:?} has ended, and was broken");
+                assert!(self.is_current(claim), "{context}: the ended grant {claim:?} was broken");
                 self.current.remove(job);
             }
             Released::NotHeld => {
-                assert!(!(self.is_current(claim) && self.is_certain(bench, job)), "{context}: not broken");
+                assert!(
+                    !(self.is_current(claim) && self.is_certain(bench, job)),
+                    "{context}: a grant in force was not broken"
+                );
             }
             other => panic!("{other:?}"),
         }
     }
 
-    /// Delivers an old request again (S13).
+    /// Delivers an earlier request again (S13).
     async fn repeat(&mut self, bench: &Bench, store: &dyn LeaseStore, rng: &mut SeededRng, context: &str) {
         let Some((request, claim, token)) = (!self.claims.is_empty()).then(|| rng.pick(&self.claims).clone()) else {
             return;
         };
         let is_last = self.last.get(&request.name) == Some(&token);
         if !store.capabilities().remembers_last_grant || !is_last && !self.is_certain(bench, &request.name) {
-            // It is no last grant: the store may have forgotten its nonce.
+            // This is not the last grant of the name, so the store may not remember its nonce.
             return;
         }
         match acquired(store, &request).await {
             Acquired::Granted(grant) => {
-                assert!(self.is_current(&claim), "{context}: {claim:?} has ended, and was granted again");
+                assert!(self.is_current(&claim), "{context}: the ended grant {claim:?} was granted again");
                 assert_eq!(grant.token, token, "{context}");
                 let record = inspected(store, &request.name).await;
                 assert!(record.is_none_or(|record| record.token == token), "{context}");
             }
-            Acquired::Held { .. } => assert!(!is_last, "{context}: its own grant holds it up"),
+            Acquired::Held { .. } => assert!(!is_last, "{context}: the request was refused because of its own grant"),
             Acquired::Spent => {
-                assert!(!(self.is_current(&claim) && self.is_certain(bench, &claim.name)), "{context}: spent");
+                assert!(
+                    !(self.is_current(&claim) && self.is_certain(bench, &claim.name)),
+                    "{context}: the nonce of a grant in force is spent"
+                );
             }
             other => panic!("{other:?}"),
         }
     }
 
     fn pick(&self, rng: &mut SeededRng) -> Option<Claim> {
-        // The last ones are the ones that may be in force.
+        // The latest claims are the ones that may be in force.
         let recent = self.claims.len().saturating_sub(6);
         let recent = &self.claims[recent..];
         (!recent.is_empty()).then(|| rng.pick(recent).1.clone())

@@ -15,33 +15,36 @@ use crate::{
     Hints, Operation, Outcome, RecordingStore,
     bench::Bench,
     calls::{held, name},
-    seen::Seen,
+    recorded_events::RecordedEvents,
 };
 
-/// The longest poll of a waiter behind the push.
+/// The longest interval between two polls of a waiter.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Whoever waits while the store is cut off goes on waiting, and wins afterwards.
+/// A waiter survives a cut of the store, and wins afterwards.
 pub async fn s19_a_waiter_outlives_a_cut(bench: &Bench) {
-    let chaos = bench.chaos().await;
-    let (holder, waiter) = (bench.client_of(bench.chaos().await), bench.client_of(chaos.clone()));
+    let chaos = bench.chaos_store().await;
+    let (holder, waiter) = (bench.client_of(bench.chaos_store().await), bench.client_of(chaos.clone()));
     let lease = held(&holder, &name("job"), bench.ttl).await;
     let token = lease.token();
     let ttl = bench.ttl;
     let waits = tokio::spawn(async move { waiter.acquire("job", ttl).await });
-    bench.pass(bench.ttl / 4).await;
+    bench.sleep(bench.ttl / 4).await;
     bench.cut().await;
-    bench.within("the holder loses it", bench.ttl + bench.patience(), lease.lost()).await;
-    bench.pass(bench.ttl / 2).await;
-    assert!(!waits.is_finished(), "it has given up, or won from nowhere");
+    bench.expect_within("the holder loses its lease", bench.ttl + bench.tolerance(), lease.lost()).await;
+    bench.sleep(bench.ttl / 2).await;
+    assert!(!waits.is_finished(), "the waiter ended during the cut");
     bench.heal().await;
-    let won = bench.within("the waiter wins", POLL + bench.ttl * 2 + bench.patience(), waits).await.expect("no panic");
+    let won = bench
+        .expect_within("the waiter wins", POLL + bench.ttl * 2 + bench.tolerance(), waits)
+        .await
+        .expect("no panic");
     assert!(won.expect("acquired").token() > token);
 }
 
-/// The limit of a waiter is kept, whether the name is held or the store is silent; the error says which.
+/// A wait ends at its limit, whether the name is held or the store does not answer. The error tells which.
 pub async fn a_wait_limit_is_kept(bench: &Bench) {
-    let chaos = bench.chaos().await;
+    let chaos = bench.chaos_store().await;
     let client = bench.client_of(chaos.clone());
     let other = bench.client().await;
     let _lease = held(&other, &name("job"), bench.ttl * 30).await;
@@ -53,24 +56,24 @@ pub async fn a_wait_limit_is_kept(bench: &Bench) {
         }
         let began = bench.now();
         let waiting = client.acquire("job", &options);
-        let error = bench.within("the wait ends", limit + bench.patience(), waiting).await.expect_err("held");
+        let error = bench.expect_within("the wait ends", limit + bench.tolerance(), waiting).await.expect_err("held");
         assert_eq!(error.kind(), ErrorKind::WaitLimit, "{error}");
-        assert!(bench.now().saturating_since(began) >= limit, "too early");
+        assert!(bench.now().saturating_since(began) >= limit, "the wait ended before its limit");
     }
     bench.thaw().await;
 }
 
-/// After a clean release a waiter wins by push, without waiting for its poll. Without push, by its poll.
+/// After a release a waiter wins by push, without waiting for its next poll. Without push it wins by the next poll.
 pub async fn l01_a_waiter_wins_as_soon_as_the_lease_is_released(bench: &Bench) {
     let recorded = RecordingStore::new(bench.store().await);
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
-    let limit = if waiter.capabilities().push { Duration::from_millis(800) } else { POLL + bench.patience() };
+    let limit = if waiter.capabilities().push { Duration::from_millis(800) } else { POLL + bench.tolerance() };
     for _ in 0..2 {
         let lease = held(&holder, &name("job"), bench.ttl * 30).await;
         let waits = wait_in_line(bench, &waiter, &recorded, bench.ttl).await;
-        // Its next poll is at least a second away.
+        // The next poll is at least a second away.
         lease.release().await.expect("release answers");
-        let won = bench.within("the waiter wins", limit, waits).await.expect("no panic").expect("acquired");
+        let won = bench.expect_within("the waiter wins", limit, waits).await.expect("no panic").expect("acquired");
         won.release().await.expect("release answers");
     }
 }
@@ -82,28 +85,29 @@ pub async fn l01_a_waiter_wins_after_a_crash_of_the_holder(bench: &Bench) {
     let until = lease.valid_until();
     let token = lease.token();
     lease.abandon();
-    let limit = bench.rounded(bench.ttl, waiter.capabilities()) + bench.patience();
-    let won = bench.within("the waiter wins", limit, waiter.acquire("job", bench.ttl)).await.expect("acquired");
-    assert!(bench.now() >= until, "two holders");
+    let limit = bench.rounded(bench.ttl, waiter.capabilities()) + bench.tolerance();
+    let won = bench.expect_within("the waiter wins", limit, waiter.acquire("job", bench.ttl)).await.expect("acquired");
+    assert!(bench.now() >= until, "the waiter won before the ttl was over");
     assert!(won.token() > token);
 }
 
-/// Hints that are lost cost time only: there is a poll behind them.
+/// Lost hints only delay a waiter, because it also polls.
 pub async fn s20_lost_hints_cost_only_time(bench: &Bench) {
-    let chaos = bench.chaos().await;
+    let chaos = bench.chaos_store().await;
     chaos.set_hints(Hints::Dropped);
     let recorded = RecordingStore::new(Arc::new(chaos));
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let waits = wait_in_line(bench, &waiter, &recorded, bench.ttl).await;
     lease.release().await.expect("release answers");
-    let won = bench.within("the waiter wins by its poll", POLL + bench.patience(), waits).await.expect("no panic");
+    let won =
+        bench.expect_within("the waiter wins by its poll", POLL + bench.tolerance(), waits).await.expect("no panic");
     assert!(won.expect("acquired").is_held());
 }
 
-/// A forged hint is an attempt, and never a grant.
+/// A forged hint causes an attempt, and never a grant.
 pub async fn s20_forged_hints_grant_nothing(bench: &Bench) {
-    let chaos = bench.chaos().await;
+    let chaos = bench.chaos_store().await;
     chaos.set_hints(Hints::Forged);
     let recorded = RecordingStore::new(Arc::new(chaos.clone()));
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
@@ -111,18 +115,18 @@ pub async fn s20_forged_hints_grant_nothing(bench: &Bench) {
     let waits = tokio::spawn(async move { waiter.acquire("job", LeaseOptions::new(Duration::from_secs(30))).await });
     for _ in 0..20 {
         chaos.forge_hint(lease.name());
-        bench.pass(Duration::from_millis(10)).await;
+        bench.sleep(Duration::from_millis(10)).await;
         assert!(!waits.is_finished() && lease.is_held());
     }
     assert_eq!(recorded.outcomes(Operation::Acquire, |outcome| matches!(outcome, Outcome::Granted(_))), 0);
     lease.release().await.expect("release answers");
-    bench.pass(Duration::from_millis(10)).await;
+    bench.sleep(Duration::from_millis(10)).await;
     chaos.forge_hint(&name("job"));
-    let won = bench.within("the waiter wins", POLL + bench.patience(), waits).await.expect("no panic");
+    let won = bench.expect_within("the waiter wins", POLL + bench.tolerance(), waits).await.expect("no panic");
     assert!(won.expect("acquired").is_held());
 }
 
-/// However many tasks of a client wait for a name, one of them contends.
+/// Of the tasks of one client that wait for a name, only one contends.
 pub async fn l02_one_process_sends_one_contender(bench: &Bench) {
     let recorded = RecordingStore::new(bench.store().await);
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
@@ -135,17 +139,17 @@ pub async fn l02_one_process_sends_one_contender(bench: &Bench) {
     }
     recorded.clear();
     let time = Duration::from_secs(3);
-    bench.pass(time).await;
+    bench.sleep(time).await;
     let calls = recorded.count(Operation::Acquire) + recorded.count(Operation::Inspect);
     assert!(calls <= 4, "{calls} calls in {time:?} for one name");
     assert!(waits.try_join_next().is_none() && !first.is_finished());
     drop(lease);
 }
 
-/// Within a process it is first come, first served.
+/// The waiters of one client are served in the order of their calls.
 pub async fn l02_waiters_of_one_process_are_served_in_order(bench: &Bench) {
-    let seen = Seen::default();
-    let (holder, waiter) = (bench.client().await, bench.builder().await.observer(seen.clone()).build());
+    let events = RecordedEvents::default();
+    let (holder, waiter) = (bench.client().await, bench.builder().await.observer(events.clone()).build());
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let (mut waits, order) = (JoinSet::new(), Arc::<Mutex<Vec<usize>>>::default());
     for number in 0..6 {
@@ -155,30 +159,31 @@ pub async fn l02_waiters_of_one_process_are_served_in_order(bench: &Bench) {
             order.lock().unwrap_or_else(PoisonError::into_inner).push(number);
             lease.release().await.expect("release answers");
         });
-        let in_line =
-            async || (seen.count(|event| matches!(event, LeaseEvent::WaitStarted { .. })) == number + 1).then_some(());
-        bench.poll("it is in line", bench.patience(), in_line).await;
-        bench.pass(Duration::from_millis(20)).await;
+        let in_line = async || {
+            (events.count(|event| matches!(event, LeaseEvent::WaitStarted { .. })) == number + 1).then_some(())
+        };
+        bench.poll("the task is in line", bench.tolerance(), in_line).await;
+        bench.sleep(Duration::from_millis(20)).await;
     }
     lease.release().await.expect("release answers");
-    bench.within("all are served", POLL * 6 + bench.patience(), waits.join_all()).await;
+    bench.expect_within("all waiters are served", POLL * 6 + bench.tolerance(), waits.join_all()).await;
     assert_eq!(*order.lock().unwrap_or_else(PoisonError::into_inner), [0, 1, 2, 3, 4, 5]);
 }
 
-/// A waiter that is dropped, or is there and not polled any more, holds up nobody.
+/// A waiter that was dropped, or is not polled any more, does not delay others.
 pub async fn l02_a_waiter_that_has_gone_holds_up_nobody(bench: &Bench) {
-    let seen = Seen::default();
-    let (holder, waiter) = (bench.client().await, bench.builder().await.observer(seen.clone()).build());
+    let events = RecordedEvents::default();
+    let (holder, waiter) = (bench.client().await, bench.builder().await.observer(events.clone()).build());
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
-    let waiting = || seen.count(|event| matches!(event, LeaseEvent::WaitStarted { .. }));
+    let waiting = || events.count(|event| matches!(event, LeaseEvent::WaitStarted { .. }));
     let dropped = tokio::spawn({
         let (waiter, ttl) = (waiter.clone(), bench.ttl);
         async move { waiter.acquire("job", ttl).await }
     });
-    bench.poll("it is in line", bench.patience(), async || (waiting() == 1).then_some(())).await;
+    bench.poll("the task is in line", bench.tolerance(), async || (waiting() == 1).then_some(())).await;
     let mut unpolled = pin!(waiter.acquire("job", bench.ttl));
     bench
-        .poll("it is in line", bench.patience(), async || {
+        .poll("the task is in line", bench.tolerance(), async || {
             poll_fn(|context| Poll::Ready(unpolled.as_mut().poll(context).is_ready())).await;
             (waiting() == 2).then_some(())
         })
@@ -187,49 +192,50 @@ pub async fn l02_a_waiter_that_has_gone_holds_up_nobody(bench: &Bench) {
         let (waiter, ttl) = (waiter.clone(), bench.ttl);
         async move { waiter.acquire("job", ttl).await }
     });
-    bench.poll("it is in line", bench.patience(), async || (waiting() == 3).then_some(())).await;
+    bench.poll("the task is in line", bench.tolerance(), async || (waiting() == 3).then_some(())).await;
     dropped.abort();
     lease.release().await.expect("release answers");
-    // The second one gets it and does not know; as nobody polls it, its ttl is renewed for it: it is an owner. Once that
-    // one is dropped too, the lease comes back.
-    let told = if holder.capabilities().push { Duration::ZERO } else { POLL };
-    bench.pass(told + bench.ttl / 2).await;
+    // The second waiter is granted the lease. It is not polled, so it has not returned, and the client renews the lease for
+    // it. When that task is dropped too, the lease is released.
+    let hint_delay = if holder.capabilities().push { Duration::ZERO } else { POLL };
+    bench.sleep(hint_delay + bench.ttl / 2).await;
     let mut unpolled = Some(unpolled);
     if !third.is_finished() {
         drop(poll_fn(|context| Poll::Ready(unpolled.as_mut().map(|it| it.as_mut().poll(context)))).await);
     }
-    let won = bench.within("the third one wins", POLL * 2 + bench.ttl + bench.patience(), third).await;
+    let won = bench.expect_within("the third waiter wins", POLL * 2 + bench.ttl + bench.tolerance(), third).await;
     assert!(won.expect("no panic").expect("acquired").is_held());
 }
 
-/// A try is one attempt: it neither waits nor stands in line.
+/// `try_acquire` makes one attempt. It neither waits nor stands in line.
 pub async fn l02_a_try_never_queues(bench: &Bench) {
     let recorded = RecordingStore::new(bench.store().await);
     let (holder, client) = (bench.client().await, bench.client_of(recorded.clone()));
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let waits = wait_in_line(bench, &client, &recorded, bench.ttl).await;
     recorded.clear();
-    let tried = bench.soon("a try ends", client.try_acquire("job", bench.ttl)).await;
+    let tried = bench.expect_soon("the attempt ends", client.try_acquire("job", bench.ttl)).await;
     assert!(tried.expect("answers").acquired().is_none());
-    assert!(recorded.count(Operation::Acquire) >= 1, "it did not ask");
+    assert!(recorded.count(Operation::Acquire) >= 1, "no call to the store");
     waits.abort();
     lease.release().await.expect("release answers");
 }
 
-/// A waiter that can no longer win is told so at once.
+/// A waiter ends at once when its client is closed.
 pub async fn l04_a_waiter_of_a_closed_client_is_told(bench: &Bench) {
     let recorded = RecordingStore::new(bench.store().await);
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
     let _lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let waits = wait_in_line(bench, &waiter, &recorded, bench.ttl).await;
-    bench.soon("close ends", waiter.close()).await.expect("closed");
-    let told = bench.soon("the waiter is told", waits).await.expect("no panic");
-    assert!(told.is_err_and(|error| error.kind() == ErrorKind::Closed));
+    bench.expect_soon("close ends", waiter.close()).await.expect("closed");
+    let outcome = bench.expect_soon("the waiter ends", waits).await.expect("no panic");
+    assert!(outcome.is_err_and(|error| error.kind() == ErrorKind::Closed));
 }
 
 type Waits = tokio::task::JoinHandle<lease_core::Result<lease_core::Lease>>;
 
-/// A task of this client that waits for `job`, has lost its attempts so far, and will poll in a second at the earliest.
+/// Spawns a task of this client that waits for `job`. Returns after its first attempts have failed; its next poll is at
+/// least a second away.
 async fn wait_in_line(
     bench: &Bench,
     client: &lease_core::LeaseClient,
@@ -241,13 +247,13 @@ async fn wait_in_line(
         let client = client.clone();
         async move { client.acquire("job", ttl).await }
     });
-    // With push, the first hint brings a second attempt.
+    // With push, the first hint causes a second attempt.
     let attempts = if client.capabilities().push { 2 } else { 1 };
-    let limit = POLL + bench.patience();
+    let limit = POLL + bench.tolerance();
     bench
         .poll("the waiter has tried", limit, async || {
             let lost = recorded.outcomes(Operation::Acquire, |outcome| matches!(outcome, Outcome::Held));
-            (lost >= attempts && recorded.under_way() == 0).then_some(())
+            (lost >= attempts && recorded.in_flight() == 0).then_some(())
         })
         .await;
     waits

@@ -1,4 +1,4 @@
-//! Hints (S20, L1). A store without push is polled instead, and never hints.
+//! Hints (S20, L1). Clients of a store without push poll instead, and such a store must never hint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::{
     calls::{acquired, claim, granted, name, only, plain_release, release},
 };
 
-/// The first hint comes as soon as the subscription stands: what happened before it is not missed.
+/// The first hint comes as soon as the subscription is established, because earlier changes may have been missed.
 pub async fn s20_the_first_hint_comes_with_the_subscription(bench: &Bench) {
     let store = bench.store().await;
     let mut wakeups = store.subscribe(&name("job"));
-    expect_hint(bench, &store, "the subscription stands", &mut wakeups).await;
+    expect_hint(bench, &store, "the established subscription", &mut wakeups).await;
 }
 
-/// A release is hinted to all who wait, in other processes too.
+/// A release sends a hint to all subscribers, in other processes too.
 pub async fn l01_a_release_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -29,7 +29,7 @@ pub async fn l01_a_release_is_hinted(bench: &Bench) {
     }
 }
 
-/// A release in a batch is hinted like any other.
+/// A release in a batch sends a hint, as a single one does.
 pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut releases = Vec::new();
@@ -44,7 +44,7 @@ pub async fn l01_a_release_in_a_batch_is_hinted(bench: &Bench) {
     expect_hint(bench, &store, "the release", &mut wakeups).await;
 }
 
-/// A hand-over is hinted: the successor need not wait for a poll.
+/// A hand-over sends a hint, so that the successor need not wait for its poll.
 pub async fn l01_a_hand_over_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -59,7 +59,7 @@ pub async fn l01_a_hand_over_is_hinted(bench: &Bench) {
     granted(&*other, &successor).await;
 }
 
-/// A break that frees the name is hinted.
+/// A break that frees the name sends a hint.
 pub async fn s22_a_break_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut request = bench.request(&name("job"));
@@ -70,17 +70,17 @@ pub async fn s22_a_break_is_hinted(bench: &Bench) {
     expect_hint(bench, &store, "the break", &mut wakeups).await;
 }
 
-/// A grant that asked for it is announced to those who watch.
+/// A grant with `announce` sends a hint to watches.
 pub async fn an_announced_grant_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut wakeups = quiet(bench, &other).await;
-    // So long that it is not its end that is hinted.
+    // So long that its expiry cannot cause the hint.
     let request = bench.request(&name("job")).with_ttl(bench.ttl * 30).with_announce(true);
     granted(&*store, &request).await;
     expect_hint(bench, &store, "the grant", &mut wakeups).await;
 }
 
-/// Hints come again and again, as long as somebody waits for them.
+/// Each release sends a hint, as long as the subscription exists.
 pub async fn l01_every_release_is_hinted(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let mut wakeups = quiet(bench, &other).await;
@@ -94,7 +94,7 @@ pub async fn l01_every_release_is_hinted(bench: &Bench) {
     }
 }
 
-/// Many may subscribe to many names, and drop their subscriptions at any time, without harm to the others.
+/// Many subscriptions to many names can be made and dropped at any time without effect on the others.
 pub async fn s20_subscriptions_come_and_go(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let names: Vec<_> = (0..20).map(|number| name(&format!("job/{number}"))).collect();
@@ -103,7 +103,7 @@ pub async fn s20_subscriptions_come_and_go(bench: &Bench) {
     }
     let mut kept: Vec<_> = names.iter().map(|job| (other.subscribe(job), other.subscribe(job))).collect();
     for (first, _) in &mut kept {
-        expect_hint(bench, &store, "the subscription stands", first).await;
+        expect_hint(bench, &store, "the established subscription", first).await;
     }
     let kept: Vec<_> = kept.into_iter().map(|(_, second)| second).collect();
     for (job, mut wakeups) in names.iter().zip(kept) {
@@ -116,17 +116,17 @@ pub async fn s20_subscriptions_come_and_go(bench: &Bench) {
     }
 }
 
-/// A subscription outlives a cut: it hints once it stands again, since it may have missed something.
+/// A subscription survives a cut: it hints when it is established again, because it may have missed a release.
 pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
     let store = bench.store().await;
     let mut wakeups = quiet(bench, &store).await;
     bench.cut().await;
-    bench.pass(bench.ttl / 2).await;
+    bench.sleep(bench.ttl / 2).await;
     bench.heal().await;
-    // In another process there was perhaps no cut; this release is missed by none that stands again.
+    // Another process may not have seen the cut. No subscription that is established again misses this release.
     let mut request = bench.request(&name("job"));
     request.ttl = bench.ttl * 30;
-    let limit = bench.ttl * 2 + bench.patience();
+    let limit = bench.ttl * 2 + bench.tolerance();
     let grant = bench
         .poll("the store serves again", limit, async || {
             match only(store.acquire(std::slice::from_ref(&request)).await) {
@@ -143,25 +143,25 @@ pub async fn s20_a_subscription_hints_again_after_a_cut(bench: &Bench) {
     assert!(matches!(acquired(&*store, &bench.request(&request.name)).await, lease_core::Acquired::Held { .. }));
 }
 
-/// A subscription that stands and has nothing more to say.
+/// Returns an established subscription without pending hints.
 async fn quiet(bench: &Bench, store: &Arc<dyn LeaseStore>) -> Wakeups {
     let mut wakeups = store.subscribe(&name("job"));
     if store.capabilities().push {
-        bench.soon("the subscription stands", wakeups.next()).await;
+        bench.expect_soon("the subscription is established", wakeups.next()).await;
         drain(bench, &mut wakeups).await;
     }
     wakeups
 }
 
 async fn drain(bench: &Bench, wakeups: &mut Wakeups) {
-    while bench.or_timeout(Duration::from_millis(50), wakeups.next()).await.is_some() {}
+    while bench.timeout(Duration::from_millis(50), wakeups.next()).await.is_some() {}
 }
 
 async fn expect_hint(bench: &Bench, store: &Arc<dyn LeaseStore>, what: &str, wakeups: &mut Wakeups) {
     if store.capabilities().push {
-        bench.soon(what, wakeups.next()).await;
+        bench.expect_soon(what, wakeups.next()).await;
     } else {
-        let hint = bench.or_timeout(Duration::from_millis(50), wakeups.next()).await;
-        assert_eq!(hint, None, "{what}: a store that has no push gives no hints");
+        let hint = bench.timeout(Duration::from_millis(50), wakeups.next()).await;
+        assert_eq!(hint, None, "{what}: a hint of a store that declares no push");
     }
 }

@@ -1,4 +1,4 @@
-//! What happens in a schedule: data that is drawn by a seed, and can be made smaller.
+//! The plan of a schedule: data that is drawn from a seed and can be reduced.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
@@ -6,24 +6,24 @@ use lease_core::ErrorKind;
 use lease_testkit::{Fault, Hints, Operation};
 use proptest::{collection::vec, prelude::*, sample::select};
 
-/// All that is planned. Times are parts of the ttl, in thousandths.
+/// A plan. Times are in thousandths of the ttl.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) ttl: Duration,
     pub(crate) clients: Vec<ClientPlan>,
-    /// An operator breaks the lease of this name, this long after the one before (S22).
+    /// Breaks by an operator: the time since the break before, and the name (S22).
     pub(crate) breaks: Vec<(u32, u8)>,
 }
 
-/// One client, with a clock, a connection and workers of its own.
+/// A client, with a clock, a connection and workers of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientPlan {
-    /// How wrong its clock is, in parts per million.
+    /// The error of its clock, in parts per million.
     pub(crate) drift: i32,
     pub(crate) hints: Hints,
-    /// On every so many calls.
+    /// Faults of its store: each hits every n-th call of the operation.
     pub(crate) faults: Vec<(Operation, FaultPlan, u32)>,
-    pub(crate) troubles: Vec<Trouble>,
+    pub(crate) disruptions: Vec<Disruption>,
     pub(crate) workers: Vec<Vec<Step>>,
 }
 
@@ -37,53 +37,53 @@ pub(crate) enum FaultPlan {
     Fail(ErrorKind),
 }
 
-/// What becomes of a whole client for a while.
+/// A disruption of the whole client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trouble {
+pub(crate) struct Disruption {
     pub(crate) after: u32,
-    pub(crate) lasts: u32,
-    pub(crate) kind: TroubleKind,
+    pub(crate) duration: u32,
+    pub(crate) kind: DisruptionKind,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum TroubleKind {
-    /// Its calls are kept, and delivered later.
+pub(crate) enum DisruptionKind {
+    /// Calls stay in flight and are executed later.
     Freeze,
-    /// Its calls are refused.
+    /// Calls fail.
     Cut,
-    /// Its clock jumps, as over a suspend.
+    /// The clock jumps, as over a suspend.
     Jump,
-    /// The tasks that use it end, as with the runtime of an application's part, and are begun again.
+    /// The tasks that use the client are aborted and started again, as when a part of the application restarts.
     Abort,
-    /// It is closed, and another one with the same holder id takes its place, as after a restart in order.
+    /// The client is closed and replaced by another one with the same holder id, as in an orderly restart.
     Close,
 }
 
-/// A worker takes a lease, holds it for a while, and ends it.
+/// A step of a worker: acquires a lease, holds it for a while, and ends it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) pause: u32,
-    /// One of a few names.
+    /// The number of the name.
     pub(crate) name: u8,
-    pub(crate) asks: Asks,
-    pub(crate) works: u32,
-    pub(crate) ends: Ends,
+    pub(crate) acquire: Acquire,
+    pub(crate) works_for: u32,
+    pub(crate) end: End,
     pub(crate) announce: bool,
-    /// Held for a ttl at most.
+    /// The maximum tenure is one ttl.
     pub(crate) short_tenure: bool,
-    /// Blocked for half a ttl at least.
-    pub(crate) holds_on: bool,
+    /// The name stays blocked for half a ttl after the grant.
+    pub(crate) hold_at_least: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Asks {
+pub(crate) enum Acquire {
     Once,
-    /// Some callers go away before their wait is over (S15).
+    /// The caller may drop its wait before the limit (S15).
     Waiting {
         limit: u32,
-        patience: u32,
+        cancel_after: u32,
     },
-    /// Some come and go at every tick of something else, for so many ticks (L2).
+    /// The caller drops its wait and begins again at every tick, `ticks` times (L2).
     Ticking {
         tick: u32,
         ticks: u8,
@@ -91,11 +91,11 @@ pub(crate) enum Asks {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Ends {
+pub(crate) enum End {
     Release,
     Drop,
     Abandon,
-    /// In favour of the client of this number.
+    /// To the client with this number.
     HandOver(u8),
 }
 
@@ -104,7 +104,7 @@ impl Plan {
         self.ttl * thousandths / 1000
     }
 
-    /// All plans that lack one part of this one.
+    /// Returns all plans that lack one part of this plan.
     pub(crate) fn without_a_part(&self) -> Vec<Self> {
         let mut smaller = Vec::new();
         let mut without = |change: &dyn Fn(&mut Self)| {
@@ -120,8 +120,8 @@ impl Plan {
             for index in 0..client.faults.len() {
                 without(&|plan| _ = plan.clients[number].faults.remove(index));
             }
-            for index in 0..client.troubles.len() {
-                without(&|plan| _ = plan.clients[number].troubles.remove(index));
+            for index in 0..client.disruptions.len() {
+                without(&|plan| _ = plan.clients[number].disruptions.remove(index));
             }
             for (worker, steps) in client.workers.iter().enumerate() {
                 without(&|plan| _ = plan.clients[number].workers.remove(worker));
@@ -145,8 +145,8 @@ impl Plan {
     }
 }
 
-/// All plans whose clocks are as wrong as this, in parts per million. The simplest come first: they are what a plan that
-/// fails is reduced to.
+/// Returns all plans with clock errors in this range, in parts per million. The simplest come first, because a failing plan
+/// is reduced to them.
 pub(crate) fn plans(drift: RangeInclusive<i32>) -> impl Strategy<Value = Plan> {
     let ttl = select(vec![Duration::from_millis(300), Duration::from_secs(2), Duration::from_secs(20)]);
     let breaks = vec((1000..8000_u32, 0..2_u8), 0..=2);
@@ -157,12 +157,19 @@ fn client(drift: RangeInclusive<i32>) -> impl Strategy<Value = ClientPlan> {
     let hints = prop_oneof![2 => Just(Hints::Delivered), 1 => Just(Hints::Dropped)];
     let operation = select(vec![Operation::Acquire, Operation::Renew, Operation::Release, Operation::Inspect]);
     let faults = vec((operation, fault(), prop_oneof![1 => 4..12_u32, 2 => 1..4_u32]), 0..=6);
-    let kind =
-        select(vec![TroubleKind::Freeze, TroubleKind::Cut, TroubleKind::Jump, TroubleKind::Abort, TroubleKind::Close]);
-    let trouble = (500..5000_u32, 0..2000_u32, kind).prop_map(|(after, lasts, kind)| Trouble { after, lasts, kind });
+    let kind = select(vec![
+        DisruptionKind::Freeze,
+        DisruptionKind::Cut,
+        DisruptionKind::Jump,
+        DisruptionKind::Abort,
+        DisruptionKind::Close,
+    ]);
+    let disruption =
+        (500..5000_u32, 0..2000_u32, kind).prop_map(|(after, duration, kind)| Disruption { after, duration, kind });
     let workers = vec(vec(step(), 1..=4), 1..=2);
-    (drift, hints, faults, vec(trouble, 0..=3), workers)
-        .prop_map(|(drift, hints, faults, troubles, workers)| ClientPlan { drift, hints, faults, troubles, workers })
+    (drift, hints, faults, vec(disruption, 0..=3), workers).prop_map(|(drift, hints, faults, disruptions, workers)| {
+        ClientPlan { drift, hints, faults, disruptions, workers }
+    })
 }
 
 fn fault() -> impl Strategy<Value = FaultPlan> {
@@ -179,29 +186,29 @@ fn fault() -> impl Strategy<Value = FaultPlan> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let asks = prop_oneof![
-        1 => Just(Asks::Once),
-        2 => (0..3000_u32, 0..4000_u32).prop_map(|(limit, patience)| Asks::Waiting { limit, patience }),
-        1 => (10..500_u32, 1..20_u8).prop_map(|(tick, ticks)| Asks::Ticking { tick, ticks }),
+    let acquire = prop_oneof![
+        1 => Just(Acquire::Once),
+        2 => (0..3000_u32, 0..4000_u32).prop_map(|(limit, cancel_after)| Acquire::Waiting { limit, cancel_after }),
+        1 => (10..500_u32, 1..20_u8).prop_map(|(tick, ticks)| Acquire::Ticking { tick, ticks }),
     ];
-    let works = prop_oneof![1 => Just(0), 4 => 0..3000_u32];
-    let ends = prop_oneof![
-        3 => Just(Ends::Release),
-        1 => Just(Ends::Drop),
-        1 => Just(Ends::Abandon),
-        1 => (0..4_u8).prop_map(Ends::HandOver),
+    let works_for = prop_oneof![1 => Just(0), 4 => 0..3000_u32];
+    let end = prop_oneof![
+        3 => Just(End::Release),
+        1 => Just(End::Drop),
+        1 => Just(End::Abandon),
+        1 => (0..4_u8).prop_map(End::HandOver),
     ];
     let flags = [0.3, 0.1, 0.1].map(prop::bool::weighted);
-    (0..250_u32, 0..2_u8, asks, works, ends, flags).prop_map(
-        |(pause, name, asks, works, ends, [announce, short_tenure, holds_on])| Step {
+    (0..250_u32, 0..2_u8, acquire, works_for, end, flags).prop_map(
+        |(pause, name, acquire, works_for, end, [announce, short_tenure, hold_at_least])| Step {
             pause,
             name,
-            asks,
-            works,
-            ends,
+            acquire,
+            works_for,
+            end,
             announce,
             short_tenure,
-            holds_on,
+            hold_at_least,
         },
     )
 }

@@ -1,14 +1,14 @@
-//! What observers were told.
+//! An observer that records events.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lease_core::{LeaseEvent, LossReason, Observer};
 
-/// An observer that keeps all events.
+/// Records all events. Clones share their record.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<Vec<LeaseEvent>>>);
+pub(crate) struct RecordedEvents(Arc<Mutex<Vec<LeaseEvent>>>);
 
-impl Seen {
+impl RecordedEvents {
     pub(crate) fn count(&self, is_it: impl Fn(&LeaseEvent) -> bool) -> usize {
         self.lock().iter().filter(|event| is_it(event)).count()
     }
@@ -26,7 +26,7 @@ impl Seen {
     }
 }
 
-impl Observer for Seen {
+impl Observer for RecordedEvents {
     fn observe(&self, event: &LeaseEvent) {
         self.lock().push(event.clone());
     }

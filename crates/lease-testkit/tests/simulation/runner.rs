@@ -1,4 +1,4 @@
-//! Does what a plan says.
+//! Runs a plan.
 
 use std::{
     sync::{Arc, Mutex},
@@ -11,9 +11,9 @@ use lease_testkit::{ChaosStore, History, OpenTenure, SkewedClock};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    metered::Metered,
-    plan::{Asks, ClientPlan, Ends, Plan, Step, TroubleKind},
-    story::Story,
+    plan::{Acquire, ClientPlan, DisruptionKind, End, Plan, Step},
+    trace::Trace,
+    watchdog_clock::WatchdogClock,
 };
 
 pub(crate) struct Outcome {
@@ -21,36 +21,36 @@ pub(crate) struct Outcome {
     pub(crate) losses: u64,
 }
 
-/// Plays a plan, in paused time; the story is told on the way.
-pub(crate) fn play(plan: &Plan, story: &Story) -> Outcome {
+/// Runs a plan in paused time and records its trace.
+pub(crate) fn run(plan: &Plan, trace: &Trace) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let clock = Arc::new(Metered::new());
-        let schedule = schedule(Arc::new(plan.clone()), clock.clone(), story);
+        let clock = Arc::new(WatchdogClock::new());
+        let schedule = schedule(Arc::new(plan.clone()), clock.clone(), trace);
         clock.watch(schedule).await
     })
 }
 
-/// One client of the plan, and what can be done to it.
+/// Drives one client of the plan, and injects its faults.
 #[derive(Clone)]
-struct Player {
+struct Driver {
     plan: Arc<Plan>,
     number: usize,
     client: Arc<Mutex<LeaseClient>>,
-    /// Told when the tasks of the client end and are begun again.
+    /// Changes when the tasks of the client are aborted and started again.
     aborted: watch::Sender<u32>,
     chaos: ChaosStore,
     skewed: SkewedClock,
     clock: Arc<dyn Clock>,
     history: History,
-    story: Story,
+    trace: Trace,
 }
 
-/// One schedule: a time of trouble, then peace, in which everybody must get on.
-async fn schedule(plan: Arc<Plan>, clock: Arc<dyn Clock>, story: &Story) -> Outcome {
+/// Runs one schedule: a time with faults, then one without, in which each client must acquire a lease.
+async fn schedule(plan: Arc<Plan>, clock: Arc<dyn Clock>, trace: &Trace) -> Outcome {
     let store: Arc<dyn LeaseStore> = Arc::new(MemoryStore::with_clock(Arc::clone(&clock)));
     let history = History::default();
-    let (mut players, mut tasks) = (Vec::new(), JoinSet::new());
+    let (mut drivers, mut tasks) = (Vec::new(), JoinSet::new());
     for (number, ClientPlan { drift, hints, faults, .. }) in plan.clients.iter().enumerate() {
         let chaos = ChaosStore::new(Arc::clone(&store), Arc::clone(&clock), 0);
         for (operation, fault, every) in faults {
@@ -58,29 +58,29 @@ async fn schedule(plan: Arc<Plan>, clock: Arc<dyn Clock>, story: &Story) -> Outc
         }
         chaos.set_hints(*hints);
         let skewed = SkewedClock::new(Arc::clone(&clock), *drift, plan.ttl * u32::try_from(number).unwrap() * 1000);
-        let client = Arc::new(Mutex::new(client(number, &chaos, &skewed, &clock, story)));
-        let (plan, clock, history, story) = (Arc::clone(&plan), Arc::clone(&clock), history.clone(), story.clone());
+        let client = Arc::new(Mutex::new(client(number, &chaos, &skewed, &clock, trace)));
+        let (plan, clock, history, trace) = (Arc::clone(&plan), Arc::clone(&clock), history.clone(), trace.clone());
         let aborted = watch::Sender::new(0);
-        players.push(Player { plan, number, client, aborted, chaos, skewed, clock, history, story });
+        drivers.push(Driver { plan, number, client, aborted, chaos, skewed, clock, history, trace });
     }
-    for (number, player) in players.iter().enumerate() {
+    for (number, driver) in drivers.iter().enumerate() {
         let ClientPlan { workers, .. } = &plan.clients[number];
         for worker in 0..workers.len() {
-            let player = player.clone();
-            tasks.spawn(async move { player.work(worker).await });
+            let driver = driver.clone();
+            tasks.spawn(async move { driver.work(worker).await });
         }
-        let player = player.clone();
-        tasks.spawn(async move { player.suffer().await });
+        let driver = driver.clone();
+        tasks.spawn(async move { driver.disrupt().await });
     }
-    let operator = (Arc::clone(&plan), Arc::clone(&clock), Arc::clone(&store), story.clone());
+    let operator = (Arc::clone(&plan), Arc::clone(&clock), Arc::clone(&store), trace.clone());
     tasks.spawn(async move {
-        let (plan, clock, store, story) = operator;
+        let (plan, clock, store, trace) = operator;
         for (after, name) in &plan.breaks {
             clock.sleep_until(clock.now() + plan.time(*after)).await;
             let name = job(*name);
-            // In the way that keeps exclusion (S22).
+            // `AfterExpiry` keeps exclusion (S22).
             if let Some(record) = store.inspect(&name).await.unwrap() {
-                story.tell(clock.now(), || format!("the operator breaks {name}, token {}", record.token));
+                trace.record(clock.now(), || format!("the operator breaks {name}, token {}", record.token));
                 store.break_lease(&name, record.token, Break::AfterExpiry).await.unwrap();
             }
         }
@@ -90,24 +90,24 @@ async fn schedule(plan: Arc<Plan>, clock: Arc<dyn Clock>, story: &Story) -> Outc
     if !history.violations().is_empty() {
         return Outcome { history, losses };
     }
-    for (player, name) in players.iter().zip([0, 1, 0, 1].map(job)) {
-        player.get_on(&name).await;
+    for (driver, name) in drivers.iter().zip([0, 1, 0, 1].map(job)) {
+        driver.assert_progress(&name).await;
     }
     Outcome { history, losses }
 }
 
-impl Player {
+impl Driver {
     fn client(&self) -> LeaseClient {
         self.client.lock().unwrap().clone()
     }
 
-    /// How many leases it lost.
+    /// Runs the steps of a worker. Returns how many leases it lost.
     async fn work(&self, worker: usize) -> u64 {
         let (mut losses, mut aborted) = (0, self.aborted.subscribe());
         for step in &self.plan.clients[self.number].workers[worker] {
             tokio::select! {
                 biased;
-                // What it waits for, or holds, is dropped.
+                // Drops the wait or the lease of the step.
                 _ = aborted.changed() => {}
                 lost = self.take(step) => losses += u64::from(lost),
             }
@@ -115,7 +115,7 @@ impl Player {
         losses
     }
 
-    /// Takes a lease, holds it, and ends it. Whether it was lost.
+    /// Acquires a lease, holds it, and ends it. Returns whether it was lost.
     async fn take(&self, step: &Step) -> bool {
         self.pass(step.pause).await;
         let (name, ttl, client) = (job(step.name), self.plan.ttl, self.client());
@@ -123,41 +123,47 @@ impl Player {
         if step.short_tenure {
             options = options.with_max_tenure(ttl);
         }
-        if step.holds_on {
+        if step.hold_at_least {
             options = options.with_hold_at_least(ttl / 2);
         }
-        let Some(lease) = self.ask(&client, &name, options, step.asks).await else { return false };
+        let Some(lease) = self.acquire(&client, &name, options, step.acquire).await else { return false };
         let tenure = self.history.began(&name, client.holder(), lease.token(), self.clock.now());
-        // The tenure ends before the guard does, also when both are dropped.
-        let (lease, tenure) = (lease, Believing { tenure: Some(tenure), clock: Arc::clone(&self.clock) });
+        // The tenure ends before the guard does, even if both are dropped.
+        let (lease, tenure) = (lease, EndOnDrop { tenure: Some(tenure), clock: Arc::clone(&self.clock) });
         tokio::select! {
             biased;
             _ = lease.lost() => {}
-            () = self.pass(step.works) => {}
+            () = self.pass(step.works_for) => {}
         }
         let lost = !lease.is_held();
         drop(tenure);
-        match step.ends {
-            Ends::Release => drop(lease.release().await),
-            Ends::Drop => drop(lease),
-            Ends::Abandon => lease.abandon(),
-            Ends::HandOver(successor) => drop(lease.hand_over(holder(successor.into()), ttl / 2).await),
+        match step.end {
+            End::Release => drop(lease.release().await),
+            End::Drop => drop(lease),
+            End::Abandon => lease.abandon(),
+            End::HandOver(successor) => drop(lease.hand_over(holder(successor.into()), ttl / 2).await),
         }
         lost
     }
 
-    async fn ask(&self, client: &LeaseClient, name: &LeaseName, options: LeaseOptions, asks: Asks) -> Option<Lease> {
-        match asks {
-            Asks::Once => client.try_acquire(name, options).await.ok().and_then(TryAcquired::acquired),
-            Asks::Waiting { limit, patience } => {
+    async fn acquire(
+        &self,
+        client: &LeaseClient,
+        name: &LeaseName,
+        options: LeaseOptions,
+        acquire: Acquire,
+    ) -> Option<Lease> {
+        match acquire {
+            Acquire::Once => client.try_acquire(name, options).await.ok().and_then(TryAcquired::acquired),
+            Acquire::Waiting { limit, cancel_after } => {
                 let options = options.with_wait_limit(self.plan.time(limit));
                 tokio::select! {
                     biased;
                     lease = client.acquire(name, options) => lease.ok(),
-                    () = self.pass(patience) => None,
+                    () = self.pass(cancel_after) => None,
                 }
             }
-            Asks::Ticking { tick, ticks } => {
+            Acquire::Ticking { tick, ticks } => {
                 for _ in 0..ticks {
                     tokio::select! {
                         biased;
@@ -170,27 +176,28 @@ impl Player {
         }
     }
 
-    /// Is frozen, cut, suspended, aborted and closed.
-    async fn suffer(&self) -> u64 {
-        for trouble in &self.plan.clients[self.number].troubles {
-            self.pass(trouble.after).await;
-            let lasts = self.plan.time(trouble.lasts);
-            self.story.tell(self.clock.now(), || format!("client-{}: {:?} for {lasts:?}", self.number, trouble.kind));
-            match trouble.kind {
-                TroubleKind::Freeze => {
+    /// Runs the disruptions of the client.
+    async fn disrupt(&self) -> u64 {
+        for disruption in &self.plan.clients[self.number].disruptions {
+            self.pass(disruption.after).await;
+            let duration = self.plan.time(disruption.duration);
+            self.trace
+                .record(self.clock.now(), || format!("client-{}: {:?} for {duration:?}", self.number, disruption.kind));
+            match disruption.kind {
+                DisruptionKind::Freeze => {
                     self.chaos.freeze();
-                    self.pass(trouble.lasts).await;
+                    self.pass(disruption.duration).await;
                     self.chaos.thaw();
                 }
-                TroubleKind::Cut => {
+                DisruptionKind::Cut => {
                     self.chaos.cut();
-                    self.pass(trouble.lasts).await;
+                    self.pass(disruption.duration).await;
                     self.chaos.heal();
                 }
-                TroubleKind::Jump => self.skewed.jump(lasts),
-                TroubleKind::Abort => self.aborted.send_modify(|times| *times += 1),
-                TroubleKind::Close => {
-                    let next = client(self.number, &self.chaos, &self.skewed, &self.clock, &self.story);
+                DisruptionKind::Jump => self.skewed.jump(duration),
+                DisruptionKind::Abort => self.aborted.send_modify(|times| *times += 1),
+                DisruptionKind::Close => {
+                    let next = client(self.number, &self.chaos, &self.skewed, &self.clock, &self.trace);
                     let closed = std::mem::replace(&mut *self.client.lock().unwrap(), next);
                     closed.close().await.unwrap();
                 }
@@ -199,33 +206,33 @@ impl Player {
         0
     }
 
-    /// In peace everybody gets what it asks for. What was delayed before may still arrive, and hold a name for its ttl.
-    async fn get_on(&self, name: &LeaseName) {
-        self.chaos.calm();
+    /// Acquires a lease without faults, which must succeed. Delayed requests may still arrive, and hold the name for a ttl.
+    async fn assert_progress(&self, name: &LeaseName) {
+        self.chaos.clear_rules();
         let limit = self.plan.ttl * 8 + Duration::from_secs(10);
         let options = LeaseOptions::new(self.plan.ttl).with_wait_limit(limit);
         let client = self.client();
         let lease = client.acquire(name, options).await;
-        let lease = lease.unwrap_or_else(|error| panic!("no progress after the trouble: {error}"));
+        let lease = lease.unwrap_or_else(|error| panic!("no progress after the faults: {error}"));
         let tenure = self.history.began(name, client.holder(), lease.token(), self.clock.now());
         self.pass(100).await;
         tenure.ended(self.clock.now());
-        lease.release().await.expect("nothing is wrong any more");
+        lease.release().await.expect("release answers");
     }
 
-    /// Lets so many thousandths of a ttl pass.
+    /// Sleeps for this many thousandths of a ttl.
     async fn pass(&self, thousandths: u32) {
         self.clock.sleep_until(self.clock.now() + self.plan.time(thousandths)).await;
     }
 }
 
-/// Notes the end of a tenure, also when the task that holds it is dropped.
-struct Believing {
+/// Records the end of a tenure, even if the task that holds it is dropped.
+struct EndOnDrop {
     tenure: Option<OpenTenure>,
     clock: Arc<dyn Clock>,
 }
 
-impl Drop for Believing {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         if let Some(tenure) = self.tenure.take() {
             tenure.ended(self.clock.now());
@@ -238,10 +245,14 @@ fn client(
     chaos: &ChaosStore,
     skewed: &SkewedClock,
     clock: &Arc<dyn Clock>,
-    story: &Story,
+    trace: &Trace,
 ) -> LeaseClient {
     let builder = LeaseClient::builder(chaos.clone()).holder(holder(number)).clock(skewed.clone());
-    if story.is_told() { builder.observer(story.of(number, Arc::clone(clock))).build() } else { builder.build() }
+    if trace.is_enabled() {
+        builder.observer(trace.observer(number, Arc::clone(clock))).build()
+    } else {
+        builder.build()
+    }
 }
 
 fn holder(client: usize) -> HolderId {

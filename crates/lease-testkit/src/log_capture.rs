@@ -1,4 +1,4 @@
-//! What is logged, for tests of it.
+//! A subscriber that collects log lines, for tests of what the library logs.
 
 use std::{
     fmt::{self, Write},
@@ -11,34 +11,35 @@ use tracing::{
     span,
 };
 
-/// Keeps what this library logs at a level or above it: to be given to `tracing::subscriber::set_default`. Clones are the same.
+/// Collects the events that this library logs at a level or above it. Pass it to `tracing::subscriber::set_default`. Clones
+/// share their lines.
 #[derive(Debug, Clone)]
-pub struct Logged {
+pub struct LogCapture {
     level: Level,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-impl Logged {
-    /// Keeps everything from this level on.
+impl LogCapture {
+    /// Creates a subscriber that collects events at this level and above.
     #[must_use]
-    pub fn from(level: Level) -> Self {
+    pub fn new(level: Level) -> Self {
         Self { level, lines: Arc::default() }
     }
 
-    /// The lines so far, each with its fields.
+    /// Returns the lines so far, each with its fields.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those that have this text in them.
+    /// Returns the lines that contain this text.
     #[must_use]
-    pub fn with(&self, text: &str) -> Vec<String> {
+    pub fn lines_containing(&self, text: &str) -> Vec<String> {
         self.lines().into_iter().filter(|line| line.contains(text)).collect()
     }
 }
 
-impl Subscriber for Logged {
+impl Subscriber for LogCapture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.level && metadata.target().starts_with("lease")
     }

@@ -1,4 +1,4 @@
-//! A telephone exchange that can connect wrongly: it gives two answers of a server to each other's calls.
+//! A proxy that swaps two answers of a server: each goes to the call of the other.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,22 +23,21 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// How the answers to calls are told from each other in what a server sends: what comes first in these bytes, and how long it is;
-/// nothing while it is not there to its end.
+/// Finds the first frame in bytes that a server sent. Returns `None` while the frame is incomplete.
 pub type Framing = fn(&[u8]) -> Option<Frame>;
 
-/// A part of what a server sends.
+/// A part of what a server sends, with its length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
-    /// The whole answer to one call, so many bytes.
+    /// The answer to one call.
     Answer(usize),
-    /// Something else.
+    /// Anything else.
     Other(usize),
 }
 
-/// Passes everything on between clients and a server, until it is told to mix up two answers: on one connection or on two.
+/// A proxy between clients and a server. On request it swaps two answers, on one connection or on two.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct AnswerSwapper {
     address: SocketAddr,
     orders: Arc<Orders>,
     acceptor: AbortHandle,
@@ -46,21 +45,21 @@ pub struct Exchange {
 
 #[derive(Debug, Default)]
 struct Orders {
-    mixes_up: AtomicBool,
-    is_done: AtomicBool,
+    swaps: AtomicBool,
+    has_swapped: AtomicBool,
 }
 
-/// How long an answer waits for another one.
+/// How long an answer is held for the second one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a server sent on the connection with this number, or the way to its client.
+/// A connection, by its number: its opening, with the way to its client, or bytes that the server sent on it.
 enum Event {
     Opened(u64, OwnedWriteHalf),
     Sent(u64, Vec<u8>),
 }
 
-impl Exchange {
-    /// Starts one in front of a server.
+impl AnswerSwapper {
+    /// Starts a proxy in front of a server.
     ///
     /// # Errors
     ///
@@ -96,27 +95,27 @@ impl Exchange {
         Ok(Self { address, orders, acceptor: acceptor.abort_handle() })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next two answers go to each other's calls, if the second one comes within a second. Answers on connections that are
-    /// opened meanwhile do not count.
-    pub fn mix_up(&self) {
-        self.orders.is_done.store(false, Ordering::SeqCst);
-        self.orders.mixes_up.store(true, Ordering::SeqCst);
+    /// Swaps the next two answers if the second one comes within a second. Answers on connections that are opened in the
+    /// meantime do not count.
+    pub fn swap_next(&self) {
+        self.orders.has_swapped.store(false, Ordering::SeqCst);
+        self.orders.swaps.store(true, Ordering::SeqCst);
     }
 
-    /// Whether that was done.
+    /// Returns whether two answers were swapped since the last [`swap_next`](Self::swap_next).
     #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.orders.is_done.load(Ordering::SeqCst)
+    pub fn has_swapped(&self) -> bool {
+        self.orders.has_swapped.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Exchange {
+impl Drop for AnswerSwapper {
     fn drop(&mut self) {
         self.acceptor.abort();
     }
@@ -125,7 +124,7 @@ impl Drop for Exchange {
 async fn read(number: u64, mut from: OwnedReadHalf, events: mpsc::Sender<Event>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        // No bytes: the end, which the client is told.
+        // No bytes mark the end of the stream, which is passed on to the client.
         let length = from.read(&mut buffer).await.unwrap_or(0);
         if events.send(Event::Sent(number, buffer[..length].to_vec())).await.is_err() || length == 0 {
             return;
@@ -133,14 +132,14 @@ async fn read(number: u64, mut from: OwnedReadHalf, events: mpsc::Sender<Event>)
     }
 }
 
-/// Where all answers pass, one after the other.
+/// The task through which all answers pass, in order.
 struct Board {
     framing: Framing,
     orders: Arc<Orders>,
     clients: HashMap<u64, OwnedWriteHalf>,
-    /// Opened since it was told to mix up: what comes there need not have a beginning that is understood.
+    /// Connections opened since the swap was requested. Their first bytes need not be frames.
     new: HashSet<u64>,
-    /// What came since it was told to mix up, in order.
+    /// Bytes held since the swap was requested, in order.
     held: Vec<(u64, Vec<u8>)>,
 }
 
@@ -157,18 +156,18 @@ impl Board {
                 }
             };
             let Some(event) = event else { return };
-            let mixes_up = self.orders.mixes_up.load(Ordering::SeqCst);
+            let swaps = self.orders.swaps.load(Ordering::SeqCst);
             match event {
                 Event::Opened(number, client) => {
                     self.clients.insert(number, client);
-                    if mixes_up {
+                    if swaps {
                         self.new.insert(number);
                     }
                 }
                 Event::Sent(number, bytes) if bytes.is_empty() => {
                     self.clients.remove(&number);
                 }
-                Event::Sent(number, bytes) if mixes_up && !self.new.contains(&number) => {
+                Event::Sent(number, bytes) if swaps && !self.new.contains(&number) => {
                     self.hold(number, bytes).await;
                 }
                 Event::Sent(number, bytes) => self.pass(number, &bytes).await,
@@ -181,10 +180,10 @@ impl Board {
         }
     }
 
-    /// Passes what is held.
-    async fn end(&mut self, is_done: bool) {
-        self.orders.mixes_up.store(false, Ordering::SeqCst);
-        self.orders.is_done.store(is_done, Ordering::SeqCst);
+    /// Passes the held bytes on.
+    async fn end(&mut self, has_swapped: bool) {
+        self.orders.swaps.store(false, Ordering::SeqCst);
+        self.orders.has_swapped.store(has_swapped, Ordering::SeqCst);
         self.new.clear();
         for (number, bytes) in std::mem::take(&mut self.held) {
             self.pass(number, &bytes).await;
@@ -197,7 +196,7 @@ impl Board {
         }
     }
 
-    /// Keeps it until there are two whole answers.
+    /// Holds bytes until there are two complete answers.
     async fn hold(&mut self, number: u64, mut bytes: Vec<u8>) {
         let is_held = self.held.iter().any(|(held, _)| *held == number);
         while !is_held && let Some(Frame::Other(length)) = (self.framing)(&bytes) {
@@ -225,7 +224,7 @@ impl Board {
         let [(one, first), (other, second), ..] = &answers[..] else { return };
         let (one_text, other_text) =
             (self.held[*one].1[first.clone()].to_vec(), self.held[*other].1[second.clone()].to_vec());
-        // From behind, so that what comes before keeps its place.
+        // The later range first, so that the earlier one stays valid.
         self.held[*other].1.splice(second.clone(), one_text);
         self.held[*one].1.splice(first.clone(), other_text);
         self.end(true).await;
@@ -245,14 +244,14 @@ mod tests {
 
     use super::*;
 
-    /// Each answer is a line; one that begins with `#` is something else.
+    /// Each answer is a line. A line that begins with `#` is another frame.
     fn lines(bytes: &[u8]) -> Option<Frame> {
         let length = bytes.iter().position(|byte| *byte == b'\n')? + 1;
         Some(if bytes[0] == b'#' { Frame::Other(length) } else { Frame::Answer(length) })
     }
 
-    async fn connect(exchange: &Exchange, server: &TcpListener) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(exchange.address()).await.unwrap();
+    async fn connect(swapper: &AnswerSwapper, server: &TcpListener) -> (TcpStream, TcpStream) {
+        let client = TcpStream::connect(swapper.address()).await.unwrap();
         (client, server.accept().await.unwrap().0)
     }
 
@@ -265,41 +264,41 @@ mod tests {
     #[tokio::test]
     async fn two_answers_change_places_once_on_one_connection_or_on_two() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let exchange = Exchange::start(server.local_addr().unwrap(), lines).await.unwrap();
-        let (mut client, mut serving) = connect(&exchange, &server).await;
+        let swapper = AnswerSwapper::start(server.local_addr().unwrap(), lines).await.unwrap();
+        let (mut client, mut serving) = connect(&swapper, &server).await;
         serving.write_all(b"first\n").await.unwrap();
         assert_eq!(receive(&mut client, 6).await, "first\n");
 
-        exchange.mix_up();
+        swapper.swap_next();
         serving.write_all(b"one\n#x\n").await.unwrap();
         serving.write_all(b"other\nlater\n").await.unwrap();
         assert_eq!(receive(&mut client, 19).await, "other\n#x\none\nlater\n");
-        assert!(exchange.is_done());
+        assert!(swapper.has_swapped());
 
-        let (mut second, mut serving_second) = connect(&exchange, &server).await;
+        let (mut second, mut serving_second) = connect(&swapper, &server).await;
         serving_second.write_all(b"is there\n").await.unwrap();
         assert_eq!(receive(&mut second, 9).await, "is there\n");
-        exchange.mix_up();
+        swapper.swap_next();
         serving.write_all(b"for one\n").await.unwrap();
         serving_second.write_all(b"two\n").await.unwrap();
         assert_eq!(receive(&mut client, 4).await, "two\n");
         assert_eq!(receive(&mut second, 8).await, "for one\n");
-        assert!(exchange.is_done());
+        assert!(swapper.has_swapped());
     }
 
     #[tokio::test]
     async fn an_answer_that_stays_alone_and_what_is_none_are_passed() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let exchange = Exchange::start(server.local_addr().unwrap(), lines).await.unwrap();
-        let (mut client, mut serving) = connect(&exchange, &server).await;
-        exchange.mix_up();
+        let swapper = AnswerSwapper::start(server.local_addr().unwrap(), lines).await.unwrap();
+        let (mut client, mut serving) = connect(&swapper, &server).await;
+        swapper.swap_next();
         serving.write_all(b"#x\n").await.unwrap();
         assert_eq!(receive(&mut client, 3).await, "#x\n");
-        let (mut new, mut serving_new) = connect(&exchange, &server).await;
+        let (mut new, mut serving_new) = connect(&swapper, &server).await;
         serving_new.write_all(b"new\n").await.unwrap();
         assert_eq!(receive(&mut new, 4).await, "new\n");
         serving.write_all(b"alone\n").await.unwrap();
         assert_eq!(receive(&mut client, 6).await, "alone\n");
-        assert!(!exchange.is_done());
+        assert!(!swapper.has_swapped());
     }
 }

@@ -1,4 +1,4 @@
-//! A clock that ends schedules which spin, or wait for what never comes.
+//! A clock that ends schedules which spin or wait for ever.
 
 use std::{
     future::Future,
@@ -9,25 +9,26 @@ use std::{
 use lease_core::{Clock, Moment, Sleep, TokioClock};
 use tokio::sync::Notify;
 
-/// No schedule reads the clock nearly so often.
+/// More than any schedule reads the clock.
 const MOST_READINGS: u64 = 100_000;
 
-/// No schedule takes nearly so long. Time that is paused goes on to here where nobody has anything left to do.
+/// Longer than any schedule. Paused time advances to here when no task can run.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whoever spins reads the clock, or lets a store read it: then the schedule fails rather than hangs.
+/// Counts the readings, because a loop that spins reads the clock or makes the store read it. The schedule then fails
+/// instead of hanging.
 #[derive(Debug)]
-pub(crate) struct Metered {
+pub(crate) struct WatchdogClock {
     clock: TokioClock,
     readings: AtomicU64,
     livelock: Notify,
 }
 
-impl Clock for Metered {
+impl Clock for WatchdogClock {
     fn now(&self) -> Moment {
         if self.readings.fetch_add(1, Ordering::Relaxed) == MOST_READINGS {
             self.livelock.notify_one();
-            // Out of a loop that never yields, too.
+            // The panic also ends a loop that never yields.
             panic!("a livelock: the clock was read {MOST_READINGS} times");
         }
         self.clock.now()
@@ -38,13 +39,13 @@ impl Clock for Metered {
     }
 }
 
-impl Metered {
-    /// A clock for one schedule, made in its runtime.
+impl WatchdogClock {
+    /// Creates a clock for one schedule, in its runtime.
     pub(crate) fn new() -> Self {
         Self { clock: TokioClock::new(), readings: AtomicU64::new(0), livelock: Notify::new() }
     }
 
-    /// Runs a schedule. Panics when it spins, or stands still.
+    /// Runs a schedule. Panics if it spins or waits for ever.
     pub(crate) async fn watch<F: Future>(&self, schedule: F) -> F::Output {
         tokio::select! {
             biased;
