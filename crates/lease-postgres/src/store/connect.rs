@@ -43,14 +43,15 @@ impl PostgresStore {
 impl PostgresStoreOptions {
     /// Connects to `postgres://user:password@host:port/database?sslmode=…`.
     ///
-    /// As everywhere with PostgreSQL, `sslmode` decides about TLS; `sslrootcert=system` verifies with the certificates of the
-    /// system. A parameter that is unknown, or that the driver cannot fulfil, is refused by its name. One connection is opened at
-    /// once; the table is not checked yet.
+    /// As everywhere with PostgreSQL, `sslmode` decides about TLS. The default, `prefer`, uses TLS if the server offers it, and
+    /// verifies no certificate; `sslmode=verify-full` does. `sslrootcert=system` verifies with the certificates of the system.
+    /// A parameter that is unknown, or that the driver cannot fulfil, is refused by its name. One connection is opened at once;
+    /// the table is not checked yet.
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::Invalid`] if the URL is malformed or cannot be fulfilled, if the database does not exist, or if an option is
-    ///   invalid.
+    /// * [`ErrorKind::Invalid`] if the URL is malformed or cannot be fulfilled, if the database does not exist, or if an option
+    ///   is invalid.
     /// * [`ErrorKind::Denied`] if the server refuses the user or the password.
     /// * [`ErrorKind::Unavailable`] if the server does not answer.
     ///

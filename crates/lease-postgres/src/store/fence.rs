@@ -19,8 +19,8 @@ impl PostgresStore {
     /// [`fences`](crate::PostgresStoreOptions::fences) on. Every process may then fence.
     ///
     /// The fence locks the lease's row against a take-over, and checks that the grant with this token is in force. Make it the
-    /// **last statement before the commit**, as [`PostgresStore::commit_fenced`] does: no other holder is granted the lease before
-    /// the transaction has ended, even if the lease expires meanwhile. Renewals are not blocked.
+    /// **last statement before the commit**, as [`PostgresStore::commit_fenced`] does: no other holder is granted the lease
+    /// before the transaction has ended, even if the lease expires meanwhile. Renewals are not blocked.
     ///
     /// In a `repeatable read` or `serializable` transaction, the fence fails with [`ErrorKind::Unavailable`] if the lease was
     /// renewed since the transaction began, as for any row that has changed. Repeat the transaction, or use `read committed`, the
@@ -32,7 +32,7 @@ impl PostgresStore {
     ///
     /// * [`ErrorKind::Lost`] if the lease is no longer held with this token.
     /// * [`ErrorKind::Invalid`] if the table lacks the index.
-    /// * Otherwise as for every operation.
+    /// * [`ErrorKind::Unavailable`] if the server cannot be reached, or any other kind of a failed call.
     ///
     /// After any error the transaction must be rolled back; dropping it does so.
     ///
@@ -96,8 +96,8 @@ impl PostgresStore {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the commit was sent, the transaction is rolled back. If it is dropped later, the outcome is
-    /// unknown.
+    /// If the future is dropped before the commit was sent, the transaction is rolled back. If it is dropped later, the outcome
+    /// is unknown.
     pub async fn commit_fenced(&self, mut transaction: Transaction<'_, Postgres>, lease: &LeaseHandle) -> Result<()> {
         if let Err(error) = self.fence(&mut transaction, lease.name(), lease.token()).await {
             // Best effort: if it fails, the connection is broken, which ends the transaction as well.

@@ -51,7 +51,8 @@ const BEGIN: &str = "begin isolation level read committed read write; set local 
 
 impl PostgresStore {
     /// Creates the table, or adds the columns of this library to a table that has those of the contract. If nothing is missing,
-    /// nothing is changed and no lock is waited for. Several replicas may call it at the same time. It does not create the schema.
+    /// nothing is changed and no lock is waited for. Several replicas may call it at the same time. It does not create the
+    /// schema.
     ///
     /// An upgrade needs a moment in which no transaction uses the table. It tries for 5 s, each time for 100 ms, so that leases
     /// are renewed meanwhile. The upgrade itself may take a minute. That is enough, except for the index for
@@ -62,8 +63,8 @@ impl PostgresStore {
     ///
     /// * [`ErrorKind::Invalid`] if the schema does not exist, or if the table exists but cannot be used for leases.
     /// * [`ErrorKind::Denied`] if the user has no right to create or alter the table.
-    /// * [`ErrorKind::Unavailable`] if the server does not answer, or if other sessions have locked the table or are upgrading it;
-    ///   the error names them.
+    /// * [`ErrorKind::Unavailable`] if the server does not answer, or if other sessions have locked the table or are upgrading
+    ///   it; the error names them.
     /// * [`ErrorKind::Indeterminate`] if the connection was lost during the upgrade; the call may be repeated.
     ///
     /// # Cancel safety

@@ -15,8 +15,8 @@ use crate::{
 /// How many names one statement goes through.
 const BATCH: i64 = 1000;
 
-/// The smallest age of a row that may be purged. No request is delayed for so long, by a network or a suspended process, while its
-/// sender still waits for the answer.
+/// The smallest age of a row that may be purged. No request is delayed for so long, by a network or a suspended process, while
+/// its sender still waits for the answer.
 const MIN_AGE: Duration = Duration::from_secs(3600);
 
 impl PostgresStore {
@@ -30,8 +30,9 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if `older_than` is less than an hour. Otherwise as for every operation; rows that were removed
-    /// before the failure stay removed.
+    /// * [`ErrorKind::Invalid`] if `older_than` is less than an hour.
+    /// * [`ErrorKind::Unavailable`] if the server cannot be reached, or any other kind of a failed call. Rows that were removed
+    ///   before the failure stay removed.
     ///
     /// # Cancel safety
     ///
