@@ -94,17 +94,17 @@ impl PostgresStoreOptions {
     ///
     /// [`ErrorKind::Invalid`] if the schema or the table cannot be a name.
     pub fn ddl(&self) -> Result<String> {
-        Ok(ddl(&self.table()?))
+        Ok(ddl(&self.quoted_table()?))
     }
 
     fn checked_table(&self) -> Result<Table> {
         if self.max_connections == 0 {
             return Err(store_error(ErrorKind::Invalid, "configure", "max_connections must be at least 1"));
         }
-        self.table()
+        self.quoted_table()
     }
 
-    fn table(&self) -> Result<Table> {
+    fn quoted_table(&self) -> Result<Table> {
         Ok(Table::new(&self.schema, &self.table)?.with_fences(self.fences))
     }
 
