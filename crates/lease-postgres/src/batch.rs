@@ -52,7 +52,7 @@ impl Named for ReleaseRequest {
     }
 }
 
-/// What a batch needs of the store.
+/// The part of a store that a batch uses.
 pub(crate) trait Rows: Sync {
     /// Returns the indexes of those names whose rows other transactions have locked.
     fn locked(&self, names: &[&str]) -> impl Future<Output = Result<Vec<usize>, Failure>> + Send;

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! If the application has a pool, [`PostgresStore::with_pool`] connects to the same server. [`PostgresStoreOptions`] has all
-//! options. References in parentheses, such as (S3), are to the rules in `SAFETY.md` of the project.
+//! options. Rules cited as S3 and so on are the numbered promises of the project, in its `SAFETY.md`.
 //!
 //! # Guarantees
 //!
@@ -132,7 +132,7 @@
 //! Connections break, and calls fail until the server's name leads to the new primary. If a server reports that it is a replica,
 //! its connection is closed, and the next call resolves the name again. A call whose answer was lost has an unknown outcome, and
 //! is repeated as the same attempt (S13). A lease is lost if the fail-over takes longer than the rest of its validity, usually at
-//! least two thirds of its ttl; otherwise it goes on with the same token. An asynchronous replica may lack grants: see
+//! least two thirds of its ttl; otherwise it is kept, with the same token. An asynchronous replica may lack grants: see
 //! [Limits](#limits).
 //!
 //! The log shows, under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then

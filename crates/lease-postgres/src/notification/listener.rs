@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Passes notifications on to waiters.
 ///
 /// The first subscription on a runtime starts a task that keeps a connection and ends with the store. A runtime that is not driven
-/// holds up no waiter of another one (L10). There is no task where a pooler is before the server. A missed notification costs
+/// delays no waiter of another one (L10). Behind a pooler there is no task. A missed notification costs
 /// waiters time, never safety, because they poll as well (S20).
 #[derive(Debug)]
 pub(crate) struct Listener {

@@ -95,15 +95,15 @@ impl Call {
         }
     }
 
-    /// Ends a call that was answered; the connection goes back to the pool.
+    /// Ends a call that was answered; the connection is returned to the pool.
     pub(crate) fn finish(mut self) {
         if let Some(pooled) = self.pooled.take() {
             self.pool.put(pooled);
         }
     }
 
-    /// Ends a call that failed. The connection goes back to the pool only if the server itself reported the error and goes on,
-    /// outside of any transaction (class 25).
+    /// Ends a call that failed. The connection is returned to the pool only if the server itself reported the error and keeps the
+    /// session, and the error does not say that the session was in a transaction already (class 25).
     ///
     /// The server reports the error first and ends the transaction afterwards. That end is waited for: until then the transaction
     /// keeps its locks, and a second try would meet them.
@@ -111,10 +111,10 @@ impl Call {
         if is_no_answer(&source) {
             return Failure { source, sent: Sent::Perhaps, access };
         }
-        let goes_on = !is_end_of_session(&source)
+        let is_usable = !is_end_of_session(&source)
             && !is_from_replica(&source)
             && sqlstate(&source).is_some_and(|code| !["57P", "08", "25"].iter().any(|end| code.starts_with(end)));
-        if goes_on && within(ROLLBACK_TIMEOUT, self.roll_back()).await.is_some_and(|outcome| outcome.is_ok()) {
+        if is_usable && within(ROLLBACK_TIMEOUT, self.roll_back()).await.is_some_and(|outcome| outcome.is_ok()) {
             self.finish();
         } else {
             // Closed, not abandoned: no answer is outstanding.

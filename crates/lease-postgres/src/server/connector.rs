@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions}
 use super::pool::Connect;
 use crate::sql::{SETTINGS, are_settings_applied, is_refused_setting};
 
-/// Opens connections to one server, and remembers whether a pooler is before it.
+/// Opens connections to one server, and records whether there is a pooler before it.
 pub(crate) struct Connector {
     /// With the settings of a session.
     direct: PgConnectOptions,
@@ -35,11 +35,11 @@ impl Connector {
         self.is_behind_pooler.load(Ordering::SeqCst)
     }
 
-    /// Remembers that there is a pooler.
+    /// Records that there is a pooler.
     pub(crate) fn found_pooler(&self) {
         if !self.is_behind_pooler.swap(true, Ordering::SeqCst) {
             tracing::info!(
-                "a pooler is before {}: each call is one message, notifications are off, and waiters poll",
+                "there is a pooler before {}: each call is one message, notifications are off, and waiters poll",
                 self.server()
             );
         }
@@ -50,7 +50,7 @@ impl Connector {
         if self.is_behind_pooler() { &self.plain } else { &self.direct }
     }
 
-    /// Describes the server in words.
+    /// Returns a description of the server for messages.
     pub(crate) fn server(&self) -> String {
         match self.plain.get_socket() {
             Some(socket) => format!("the server at {}", socket.display()),

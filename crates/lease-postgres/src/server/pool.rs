@@ -379,7 +379,7 @@ mod tests {
         type Connection = PgConnection;
 
         async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            SystemClock.sleep_until(SystemClock.now() + Duration::from_millis(300)).await;
             self.0.connect().await
         }
     }
@@ -396,7 +396,7 @@ mod tests {
         }
         assert!(calls >= 2, "it was to be slow");
         // All other connects were cut off.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        SystemClock.sleep_until(SystemClock.now() + Duration::from_secs(1)).await;
         assert!(pool.lock().idle.len() <= 1);
     }
 

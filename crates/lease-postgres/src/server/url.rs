@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_fulfilled_is_refused_by_name_and_its_value_is_not_repeated() {
-        for (parameters, words) in [
+        for (parameters, expected) in [
             ("pasword=hunter2", "pasword"),
             ("connect_timeout=3", "with_connect_timeout"),
             ("channel_binding=require", "channel_binding"),
@@ -174,7 +174,7 @@ mod tests {
             ("hostaddr=10.0.0.1", "hostaddr"),
         ] {
             let why = parse(&format!("postgres://app@db/app?{parameters}")).unwrap_err();
-            assert!(why.contains(words) && !why.contains("hunter2"), "{parameters}: {why}");
+            assert!(why.contains(expected) && !why.contains("hunter2"), "{parameters}: {why}");
         }
         assert!(parse("postgres://app@one,two:5433/app").unwrap_err().contains("several hosts"));
     }

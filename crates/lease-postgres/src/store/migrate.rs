@@ -166,7 +166,7 @@ async fn upgrade(connection: &mut PgConnection, table: &Table) -> Result<Result<
     Ok(answer)
 }
 
-/// What an upgrade has to add.
+/// The part of the table that an upgrade has to add.
 #[derive(Debug, PartialEq, Eq)]
 enum Missing {
     Nothing,
