@@ -83,7 +83,7 @@ fn a_circle_is_found_through_imports_re_exports_and_children() {
 impl Crate {
     fn read(root: &Path) -> Self {
         let mut krate = Self::default();
-        krate.read_module(Vec::new(), root, &root.parent().unwrap().to_owned());
+        krate.read_module(Vec::new(), root, root.parent().unwrap());
         let mut edges = Edges::new();
         for (module, scope) in &krate.modules {
             for path in scope.paths.iter().chain(scope.imports.values()) {
@@ -110,7 +110,7 @@ impl Crate {
                 Item::Mod(child) if is_test(&child.attrs) => {}
                 Item::Mod(child) => {
                     let name = child.ident.to_string();
-                    let path = [&module[..], &[name.clone()]].concat();
+                    let path = [&module[..], std::slice::from_ref(&name)].concat();
                     let grandchildren = children.join(&name);
                     match &child.content {
                         Some((_, items)) => self.read_items(path, items, &grandchildren),
@@ -144,7 +144,7 @@ impl Crate {
             _ => {}
         }
         while let Some((segment, others)) = rest.split_first() {
-            let child = [&at[..], &[segment.clone()]].concat();
+            let child = [&at[..], std::slice::from_ref(segment)].concat();
             if self.modules.contains_key(&child) {
                 (at, rest) = (child, others);
             } else if let Some(import) = self.modules[&at].imports.get(segment).filter(|_| depth < MAX_RE_EXPORTS) {
@@ -178,7 +178,7 @@ fn circles(edges: &Edges) -> Vec<Vec<Module>> {
         let mut seen = BTreeSet::new();
         while let Some(path) = (!paths.is_empty()).then(|| paths.remove(0)) {
             for (_, to) in edges.iter().filter(|(from, _)| Some(from) == path.last()) {
-                let longer = [&path[..], &[to.clone()]].concat();
+                let longer = [&path[..], std::slice::from_ref(to)].concat();
                 if to == start {
                     found.entry(path.iter().cloned().collect()).or_insert(longer);
                     paths.clear();

@@ -1,6 +1,7 @@
 //! The health of a client.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "the clock of the test is that of its paused runtime")]
 
 mod support;
 

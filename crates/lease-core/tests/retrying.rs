@@ -1,6 +1,7 @@
 //! Retrying an operation while a lease is held.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "the clock of the test is that of its paused runtime")]
 
 mod support;
 
