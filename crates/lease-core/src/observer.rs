@@ -22,7 +22,7 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 /// Receives the events of a client's leases.
 ///
 /// It is called in the task in which the event happens, so it must be quick and must not block. A panic is
-/// caught. Panics and calls of more than 10 ms are counted, see [`ClientHealth`](crate::ClientHealth), and logged at most once a
+/// caught. Panics and calls of more than 10 ms are counted, see [`ClientHealth`](crate::ClientHealth), and logged: slow calls at most once a
 /// minute.
 /// All events are also sent to `tracing`, with the target `lease`.
 ///
@@ -101,9 +101,7 @@ impl Inner {
         // A panic in an observer must not end the renewal task.
         if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
             let panics = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
-            if self.may_warn(began) {
-                tracing::error!(target: "lease", ?event, panics, "an observer panicked: correct it, its events are incomplete");
-            }
+            tracing::error!(target: "lease", ?event, panics, "an observer panicked: correct it, its events are incomplete");
             return;
         }
         let now = self.clock.now();
