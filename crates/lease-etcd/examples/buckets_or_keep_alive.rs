@@ -1,6 +1,8 @@
-//! What a renewal costs: by moving keys to buckets, as this crate does, or with an etcd lease and a keep-alive per grant.
+//! Measures the cost of a renewal in two schemes: moving keys to buckets, as this crate does, and one etcd lease with
+//! keep-alive per grant. Compare the requests and raft writes per round, and the time after the loss of the leader.
 //!
-//! `cargo run -p lease-etcd --example buckets_or_keep_alive`, and only what a leader change does with `-- leader-change`
+//! Run it with `cargo run -p lease-etcd --example buckets_or_keep_alive`. With `-- leader-change` it only measures the change
+//! of the leader.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -20,7 +22,7 @@ use tokio::{
 
 const TTL: Duration = Duration::from_secs(10);
 const ROUNDS: u32 = 3;
-/// As many as core puts into a call.
+/// The largest batch that the core sends in one call.
 const BATCH: usize = 256;
 
 #[tokio::main(worker_threads = 2)]
@@ -42,7 +44,8 @@ async fn main() {
         let acquired = now().saturating_since(began);
         report("buckets", address, grants, acquired, async || renew(&store, &claims).await.unwrap()).await;
 
-        // Until the last bucket is gone: its end is a write, too, which is counted above for those before it.
+        // Waits until the last bucket has expired. Its end is a write as well, which the counts above include for earlier
+        // buckets.
         pass(TTL + TTL / 4).await;
         let client = Client::connect([etcd.url()], None).await.unwrap();
         let began = now();
@@ -58,7 +61,7 @@ async fn main() {
     leader_change().await;
 }
 
-/// How long nothing can be renewed when the leader is killed.
+/// Measures how long nothing can be renewed after the leader is killed.
 async fn leader_change() {
     let cluster = EtcdCluster::start().await;
     for scheme in ["buckets", "a lease each, kept alive"] {
@@ -77,7 +80,7 @@ async fn leader_change() {
             cluster.member(leader).kill().await.unwrap();
             began = now();
             loop {
-                // Core gives up attempts as well.
+                // The core gives up attempts as well.
                 tokio::select! {
                     done = renew(&store, &claims) => if done.is_some() { break },
                     () = pass(Duration::from_secs(1)) => {}
@@ -91,7 +94,7 @@ async fn leader_change() {
             cluster.member(leader).kill().await.unwrap();
             began = now();
             loop {
-                // A stream may be open and silent: what has no answer in a second is opened anew.
+                // A stream may be open and silent: without an answer within a second it is opened again.
                 let done = async { keep_alive(streams.as_mut()?).await };
                 tokio::select! {
                     done = done => if done.is_some() { break },
@@ -161,7 +164,7 @@ async fn renew(store: &EtcdStore, claims: &[Claim]) -> Option<()> {
     Some(())
 }
 
-/// As it is usually done: a lease, then the key on it. 32 at a time.
+/// Acquires in the usual way: an etcd lease, and then the key on it; 32 grants at a time.
 async fn grant_one_by_one(client: &Client, grants: usize) -> Vec<i64> {
     let each = (0..grants).map(|number| {
         let client = client.clone();
@@ -177,7 +180,7 @@ async fn grant_one_by_one(client: &Client, grants: usize) -> Vec<i64> {
     stream::iter(each).buffered(32).collect().await
 }
 
-/// The driver's keeper keeps one lease alive, so there is a stream for each.
+/// Opens a keep-alive stream for each etcd lease, as the driver does.
 async fn open(client: &Client, leases: &[i64]) -> Option<Vec<(LeaseKeeper, LeaseKeepAliveStream)>> {
     let each = leases.iter().map(|lease| {
         let (mut client, lease) = (client.lease_client(), *lease);
@@ -186,7 +189,7 @@ async fn open(client: &Client, leases: &[i64]) -> Option<Vec<(LeaseKeeper, Lease
     stream::iter(each).buffered(32).collect::<Vec<_>>().await.into_iter().collect()
 }
 
-/// All are sent, and then all are answered.
+/// Sends all keep-alives, and then receives all answers.
 async fn keep_alive(streams: &mut [(LeaseKeeper, LeaseKeepAliveStream)]) -> Option<()> {
     for (keeper, _) in &mut *streams {
         keeper.keep_alive().await.ok()?;
@@ -198,7 +201,7 @@ async fn keep_alive(streams: &mut [(LeaseKeeper, LeaseKeepAliveStream)]) -> Opti
     Some(())
 }
 
-/// From the server's own metrics.
+/// Returns counters from the metrics of the server.
 async fn counters(address: SocketAddr) -> BTreeMap<&'static str, f64> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
-use lease_core::{AcquireRequest, Acquired, FencingToken, Grant, Moment, Result};
+use lease_core::{AcquireRequest, Acquired, ErrorKind, FencingToken, Grant, Moment, Result};
 
 use crate::{
     buckets::Bucket,
-    error::{Access, Cure, Failure},
+    error::{Access, Cure, Failure, store_error, too_many_changes},
     handle,
     record::{Entry, Found, Record},
     remaining::{Remaining, TimeLeft},
@@ -93,7 +93,7 @@ impl Shared {
                 return progress.answer(request, &remaining);
             }
         }
-        Err(crate::error::here(lease_core::ErrorKind::Unavailable, OPERATION, "the key keeps changing: try again"))
+        Err(too_many_changes(OPERATION, &request.name))
     }
 
     /// Reads the names that were held a moment ago. Every member writes an attempt, even one that fails; a read is not written
@@ -217,7 +217,7 @@ fn granted(request: &AcquireRequest, token: u64, remaining: Duration) -> Result<
     let handle = handle::seal(token, name, holder, *grant);
     match FencingToken::new(token) {
         Some(token) => Ok(Acquired::Granted(Grant::new(token, remaining).with_handle(handle))),
-        None => Err(crate::error::here(lease_core::ErrorKind::Internal, OPERATION, "etcd returned no revision")),
+        None => Err(store_error(ErrorKind::Internal, OPERATION, format!("etcd returned no revision for {name}"))),
     }
 }
 

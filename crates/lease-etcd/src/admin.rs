@@ -6,7 +6,7 @@ use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, SortOrder, SortTar
 use lease_core::{Break, ErrorKind, FencingToken, LeaseName, LeaseRecord, Released, Result};
 
 use crate::{
-    error::{Access, Cure, Failure, here},
+    error::{Access, Cure, Failure, store_error, too_many_changes},
     keys::Role,
     record::{Entry, Found, How},
     shared::Shared,
@@ -28,17 +28,17 @@ impl Shared {
             let Some(entry) = found.grant.or(found.block) else { return Ok(None) };
             let mut remaining = self.remaining(OPERATION, [entry.lease], began).await;
             let left = remaining.remove(&entry.lease).transpose().map_err(|failure| failure.error)?;
-            // The etcd lease has ended, and the key with it, unless the key was moved meanwhile. Only a missing key shows that the
-            // name is free (S19).
+            // The etcd lease has ended, and the key with it, unless the key was moved meanwhile. Only a missing key shows
+            // that the name is free (S19).
             let Some(left) = left.flatten() else { continue };
             if let Some(record) = entry.as_lease(name, left) {
                 return Ok(Some(record));
             }
             let key = self.keys.grant(name);
             let message = format!("the value of the key {key} is not a lease: delete the key if it is not needed");
-            return Err(here(ErrorKind::Invalid, OPERATION, message));
+            return Err(store_error(ErrorKind::Invalid, OPERATION, message));
         }
-        Err(here(ErrorKind::Unavailable, OPERATION, "the lease keeps changing: try again"))
+        Err(too_many_changes(OPERATION, name))
     }
 
     pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
@@ -115,7 +115,7 @@ impl Shared {
                 Err(failure) => return Err(failure.error),
             }
         }
-        Err(here(ErrorKind::Unavailable, "break", "the lease keeps changing: try again"))
+        Err(too_many_changes("break", name))
     }
 
     async fn try_break_now(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
@@ -133,15 +133,15 @@ impl Shared {
         Ok(outcome.succeeded.then_some(Released::Freed))
     }
 
-    /// Deletes the grant's key, which ends every right to renew or release, and makes the fence fail (S22). Puts a block in its
-    /// place, on the same etcd lease, for the time that is left.
+    /// Deletes the grant's key, which ends every right to renew or release, and makes the fence fail (S22). Puts a block in
+    /// its place, on the same etcd lease, for the time that is left.
     async fn try_break_after_expiry(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
         let Some(entry) = self.read_one("break", name).await?.grant.filter(|entry| entry.token == token.get()) else {
             return Ok(Some(Released::NotHeld));
         };
         let (Some(record), true) = (&entry.record, entry.lease != 0) else {
-            let message = "the key of this lease never expires, or its value is not a lease: use Break::Now";
-            let error = here(ErrorKind::Invalid, "break", message);
+            let message = format!("the key of {name} never expires, or its value is not a lease: use Break::Now");
+            let error = store_error(ErrorKind::Invalid, "break", message);
             return Err(Failure { error, cure: Cure::None });
         };
         let value = record.block(token.get(), How::Broken, None).to_bytes();

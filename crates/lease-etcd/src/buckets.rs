@@ -15,9 +15,9 @@ use crate::{
     error::{Access, Cure, Failure},
 };
 
-/// An etcd lease that is never kept alive. All keys that this store acquires or renews within a tenth of its ttl are attached to
-/// it. A renewal moves a key to a newer bucket before the old one expires. A key that is not renewed is deleted when its bucket
-/// expires.
+/// An etcd lease that is never kept alive. All keys that this store acquires or renews within a tenth of its ttl are attached
+/// to it. A renewal moves a key to a newer bucket before the old one expires. A key that is not renewed is deleted when its
+/// bucket expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bucket {
     pub(crate) id: i64,
@@ -63,8 +63,9 @@ impl Buckets {
         Self { by_ttl: Mutex::default(), next_serial: Mutex::new(first) }
     }
 
-    /// Returns a bucket that is younger than a tenth of its ttl. Creates one if there is none. While another caller creates one,
-    /// a bucket younger than a quarter of its ttl is returned, so that a call that hangs does not hold up other callers (L7).
+    /// Returns a bucket that is younger than a tenth of its ttl. Creates one if there is none. While another caller creates
+    /// one, a bucket younger than a quarter of its ttl is returned, so that a call that hangs does not hold up other callers
+    /// (L7).
     pub(crate) async fn newest(
         &self,
         connections: &Connections,
@@ -185,9 +186,9 @@ impl Buckets {
         (same_ttl.buckets.back().copied(), Arc::clone(&same_ttl.creating))
     }
 
-    /// Returns the id of the next bucket, and the moment from which its ttl counts. Both are greater than all earlier ones of this
-    /// store and ttl, and the id is greater than those of all shorter ttls. So a transaction can compare the ids to ensure that a
-    /// key moves to a later expiry only, and a delayed renewal never moves a key back (S7).
+    /// Returns the id of the next bucket, and the moment from which its ttl counts. Both are greater than all earlier ones of
+    /// this store and ttl, and the id is greater than those of all shorter ttls. So a transaction can compare the ids to
+    /// ensure that a key moves to a later expiry only, and a delayed renewal never moves a key back (S7).
     fn next_id(&self, ttl: Duration, clock: &dyn Clock) -> (i64, Moment) {
         let mut next_serial = self.next_serial.lock().unwrap_or_else(PoisonError::into_inner);
         let serial = *next_serial;

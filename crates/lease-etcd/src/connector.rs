@@ -10,7 +10,7 @@ use lease_core::{Clock, ErrorKind, Moment};
 use tokio::runtime;
 
 use crate::{
-    error::{Access, Cure, Failure, classify_while_connecting, here, timed_out},
+    error::{Access, Cure, Failure, classify_while_connecting, store_error, timed_out},
     slots::{Driver, Slots},
 };
 
@@ -143,7 +143,7 @@ impl Connector {
             }
             Ok(status) if status.is_learner() => {
                 let message = "this member is a learner, which does not serve clients yet";
-                let error = here(ErrorKind::Unavailable, OPERATION, message);
+                let error = store_error(ErrorKind::Unavailable, OPERATION, message);
                 let failure = Failure { error, cure: Cure::Reconnect };
                 Err(ConnectFailure { failure, pause: SHORT_PAUSE, driver: Some(driver) })
             }
@@ -180,5 +180,5 @@ impl Connector {
 pub(crate) fn no_runtime() -> Failure {
     let message =
         "there is no tokio runtime to connect on, or it has ended: make the call within a running tokio runtime";
-    Failure { error: here(ErrorKind::Unavailable, OPERATION, message), cure: Cure::None }
+    Failure { error: store_error(ErrorKind::Unavailable, OPERATION, message), cure: Cure::None }
 }

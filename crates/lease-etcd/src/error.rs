@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error as StdError};
 
-use lease_core::{Error, ErrorKind};
+use lease_core::{Error, ErrorKind, LeaseName};
 use tonic::{Code, ConnectError, Status};
 
 use crate::STORE;
@@ -51,27 +51,32 @@ impl Access {
 }
 
 /// Returns an error of this store without a source.
-pub(crate) fn here(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
+pub(crate) fn store_error(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(kind, operation, message).in_store(STORE)
+}
+
+/// Returns the error of an operation that was given up because the key of the lease has changed between all its attempts.
+pub(crate) fn too_many_changes(operation: &'static str, name: &LeaseName) -> Error {
+    store_error(ErrorKind::Unavailable, operation, format!("{name} has changed during all attempts: try again"))
 }
 
 /// Returns the failure of a call that was not answered in time.
 pub(crate) fn timed_out(operation: &'static str, access: Access) -> Failure {
-    let error = here(access.unanswered(), operation, "etcd did not answer within the time limit");
+    let error = store_error(access.unanswered(), operation, "etcd did not answer within the time limit");
     Failure { error, cure: Cure::Reconnect }
 }
 
 /// Returns the failure of a call with an answer that does not match the request. The answer is not used, and its connection is
 /// left (S25).
 pub(crate) fn wrong_answer(operation: &'static str, access: Access) -> Failure {
-    let error = here(access.unanswered(), operation, "etcd's answer does not match the request");
+    let error = store_error(access.unanswered(), operation, "etcd's answer does not match the request");
     Failure { error, cure: Cure::Reconnect }
 }
 
 /// Classifies an error of the driver. There is no other place where this is done.
 pub(crate) fn classify(operation: &'static str, access: Access, error: etcd_client::Error) -> Failure {
     let (kind, cure, message) = judge(access, &error);
-    Failure { error: here(kind, operation, message), cure }
+    Failure { error: store_error(kind, operation, message), cure }
 }
 
 /// Classifies an error of the driver while connecting. Nothing of the caller's was sent, so an unexpected answer counts as
@@ -79,7 +84,7 @@ pub(crate) fn classify(operation: &'static str, access: Access, error: etcd_clie
 pub(crate) fn classify_while_connecting(operation: &'static str, error: etcd_client::Error) -> Failure {
     let (kind, cure, message) = judge(Access::Read, &error);
     let kind = if kind == ErrorKind::Internal { ErrorKind::Unavailable } else { kind };
-    Failure { error: here(kind, operation, message), cure }
+    Failure { error: store_error(kind, operation, message), cure }
 }
 
 fn judge(access: Access, error: &etcd_client::Error) -> (ErrorKind, Cure, String) {
@@ -235,8 +240,8 @@ mod tests {
 
     use ErrorKind::{Denied, Indeterminate, Internal, Invalid, Unavailable, Unsupported};
 
-    /// Code and message of the server; the kinds for a write and for a read, and the cure. For each code, first a message without
-    /// a meaning of its own, then the messages of etcd that mean something else.
+    /// Code and message of the server; the kinds for a write and for a read, and the cure. For each code, first a message
+    /// without a meaning of its own, then the messages of etcd that mean something else.
     const REPLIES: [(Code, &str, ErrorKind, ErrorKind, Cure); 53] = [
         (Code::Ok, "", Internal, Internal, Cure::None),
         (Code::Cancelled, "context canceled", Indeterminate, Unavailable, Cure::Reconnect),

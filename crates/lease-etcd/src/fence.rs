@@ -6,13 +6,13 @@ use lease_core::{FencingToken, LeaseName};
 use crate::EtcdStore;
 
 impl EtcdStore {
-    /// Returns a comparison with which a transaction in **the same cluster** succeeds only while the grant with this token is in
-    /// force. This gives mutual exclusion for the data in that cluster, even against a holder that was paused.
+    /// Returns a comparison with which a transaction in **the same cluster** succeeds only while the grant with this token is
+    /// in force. This gives mutual exclusion for the data in that cluster, even against a holder that was paused.
     ///
-    /// It compares the create revision of the lease's key with the token. A grant that has expired, or was released, broken in
-    /// either way or taken over, has no such key. The comparison changes nothing, and does not hold up other transactions. It
-    /// compares nothing else: when the servers' data is lost, revisions start again, and a later grant of the name may have the
-    /// token of an earlier one.
+    /// It compares the create revision of the lease's key with the token. A grant that has expired, or was released, broken
+    /// in either way or taken over, has no such key. The comparison changes nothing, and does not hold up other transactions.
+    /// It compares nothing else: when the servers' data is lost, revisions start again, and a later grant of the name may
+    /// have the token of an earlier one.
     ///
     /// For data elsewhere, send the token with the write, and have the resource refuse smaller tokens.
     ///

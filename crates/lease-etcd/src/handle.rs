@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lease_core::{Claim, GrantId, HolderId, LeaseName};
 
-/// Returns the handle of a grant: its token, sealed with name, holder and nonce. Opened with any other name, holder or nonce, it
-/// gives a number that is the create revision of no key. This checks the claim; that the *key* belongs to the grant is compared
-/// in the transaction as well (S7, S11), see [`is_of`](crate::record::is_of).
+/// Returns the handle of a grant: its token, sealed with name, holder and nonce. Opened with any other name, holder or nonce,
+/// it gives a number that is the create revision of no key. This checks the claim; that the *key* belongs to the grant is
+/// compared in the transaction as well (S7, S11), see [`is_of`](crate::record::is_of).
 pub(crate) fn seal(token: u64, name: &LeaseName, holder: &HolderId, grant: GrantId) -> u64 {
     token ^ seal_of(name, holder, grant)
 }

@@ -29,20 +29,20 @@ impl History {
         self.lock().revision
     }
 
-    /// Records the header of an answer. `before` is the highest revision when the request was sent. Logs a warning if the answer
-    /// does not continue the history.
+    /// Records the header of an answer. `before` is the highest revision when the request was sent. Logs a warning if the
+    /// answer does not continue the history.
     pub(crate) fn observe(&self, before: i64, header: Option<&ResponseHeader>) {
         let Some(header) = header else { return };
         match self.note(before, header.cluster_id(), header.revision()) {
             Note::Continues => {}
             Note::AnotherCluster => tracing::warn!(
                 cluster = format!("{:x}", header.cluster_id()),
-                "another etcd cluster answers: it has none of the leases and fencing tokens of the former cluster; check the endpoints"
+                "another etcd cluster answers, with other leases and fencing tokens: check the endpoints"
             ),
             Note::Fell => tracing::warn!(
                 from = before,
                 to = header.revision(),
-                "the revision of etcd has fallen: data was lost or an older state was restored, and fencing tokens start again from there"
+                "the revision of etcd has fallen, because data was lost or an older state restored: fencing tokens may repeat"
             ),
         }
     }

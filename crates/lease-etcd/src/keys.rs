@@ -39,8 +39,8 @@ impl Keys {
         format!("{}{ANNOUNCED}{name}", self.prefix)
     }
 
-    /// Returns the range of the keys of all names that begin with `prefix` and come after `after`: the first key, and the first
-    /// key after the range.
+    /// Returns the range of the keys of all names that begin with `prefix` and come after `after`: the first key, and the
+    /// first key after the range.
     pub(crate) fn range(&self, prefix: &str, after: Option<&LeaseName>) -> (Vec<u8>, Vec<u8>) {
         // No character of a name is less than '!'.
         let first = if prefix.is_empty() { "!" } else { prefix };

@@ -25,28 +25,31 @@
 //!
 //! # What it promises
 //!
-//! * **One key per name.** The key is `app-runtime-leases/` (by default) and the name. Its create revision is the fencing token;
-//!   its value is readable JSON with the holder. A key is read and compared by its exact name, never by a prefix (S21).
+//! * **One key per name.** The key is `app-runtime-leases/` (by default) and the name. Its create revision is the fencing
+//!   token; its value is readable JSON with the holder. A key is read and compared by its exact name, never by a prefix
+//!   (S21).
 //! * **One transaction per operation**, for one lease or for up to about a hundred, nested in one transaction. Larger batches
 //!   are split, and so are batches that the server refuses (L7).
 //! * **The leader's clock judges expiry**, and it does not jump (S3). Ttls are whole seconds, rounded up, and at least the
 //!   servers' minimum: one and a half election timeouts, 2 s by default.
 //!   [`min_ttl`](lease_core::Capabilities::min_ttl) returns this minimum, and each grant has the ttl that was granted.
-//! * **A lease never lives on because of its neighbours.** Grants share etcd leases, but these are never kept alive. A renewal
-//!   *moves* the key to a newer etcd lease, in a transaction that compares that the key belongs to the grant and that its expiry
-//!   gets later (S7). A key that is not renewed, for whatever reason, is deleted with the etcd lease that it is on.
-//! * **Fencing tokens** are revisions of the cluster. They rise over releases, expiry, deleted keys and restarts (S9). A cluster
-//!   that is restored from a snapshot goes back to the snapshot's revision, unless it is restored with `--bump-revision`.
+//! * **A lease never lives on because of its neighbours.** Grants share etcd leases, but these are never kept alive. A
+//!   renewal *moves* the key to a newer etcd lease, in a transaction that compares that the key belongs to the grant and that
+//!   its expiry gets later (S7). A key that is not renewed, for whatever reason, is deleted with the etcd lease that it is
+//!   on.
+//! * **Fencing tokens** are revisions of the cluster. They rise over releases, expiry, deleted keys and restarts (S9). A
+//!   cluster that is restored from a snapshot goes back to the snapshot's revision, unless it is restored with
+//!   `--bump-revision`.
 //! * **Holders are notified** at once when their key is deleted, by the same watch as waiters (S6).
 //! * **Waiters are woken** by a watch of releases, breaks and expiries, over one stream per store. The server filters out
-//!   renewals. When the stream ends, the store opens a new one, on any endpoint, and continues after the last revision that it has
-//!   received, so that it hints at nothing that has not happened. If that revision was compacted, the watch starts at the
-//!   current one, and all waiters are hinted once (S20).
+//!   renewals. When the stream ends, the store opens a new one, on any endpoint, and continues after the last revision that
+//!   it has received, so that it hints at nothing that has not happened. If that revision was compacted, the watch starts at
+//!   the current one, and all waiters are hinted once (S20).
 //! * **Endpoints are used one at a time**, beginning with a random one. When a call fails, is not answered in time or is
-//!   abandoned by its caller, its connection is left: the next call goes to the next endpoint on a new connection, and a warning
-//!   in the log names the reason. A connection is made once for all calls that wait for it, and a login outlives it. HTTP/2 cannot
-//!   cancel one call without harm to the others on its connection, so the old connection closes when its calls in flight have
-//!   ended (S24).
+//!   abandoned by its caller, its connection is left: the next call goes to the next endpoint on a new connection, and a
+//!   warning in the log names the reason. A connection is made once for all calls that wait for it, and a login outlives it.
+//!   HTTP/2 cannot cancel one call without harm to the others on its connection, so the old connection closes when its calls
+//!   in flight have ended (S24).
 //! * **A store can be used on any runtime**, and on several at a time: each has its own connection and its own login. (The
 //!   application's own client is bound to the runtime on which it was created.)
 //! * **Mutual exclusion for data in the same cluster**, with [`EtcdStore::fence`].
@@ -54,37 +57,39 @@
 //! # What it does not promise
 //!
 //! * **Exclusion of effects elsewhere.** Send the token with the write; see the page of [`lease_core`].
-//! * **That the name of a crashed holder is free the moment its ttl ends.** etcd looks for expired leases every half second. A
-//!   **new leader starts the full ttl of every etcd lease again**, because it does not know how much was left. A crash
-//!   together with a change of the leader takes the time until that change, the election, and the whole ttl. Measured with a ttl
-//!   of 3 s: 3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. A lease never ends early.
+//! * **That the name of a crashed holder is free the moment its ttl ends.** etcd looks for expired leases every half second.
+//!   A **new leader starts the full ttl of every etcd lease again**, because it does not know how much was left. A crash
+//!   together with a change of the leader takes the time until that change, the election, and the whole ttl. Measured with a
+//!   ttl of 3 s: 3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. A lease never ends early.
 //! * **That the nonce of a grant is remembered** after its end (S13): it is deleted with the key. A delayed duplicate of an
 //!   acquire, after the release, is a new grant with a new token. No holder claims or renews it, so it expires within a ttl.
-//! * **Why a key was deleted.** For a key that was deleted, broken, or on an etcd lease that was revoked by hand, the reason of
-//!   the loss is [`LossReason::Gone`](lease_core::LossReason::Gone), because etcd keeps no record that distinguishes these from an
-//!   expiry. A loss while the watch is interrupted is reported when the watch continues, or by the next renewal.
-//! * **That a revoked etcd lease ends one grant only.** The other grants on it are lost as well, and their holders are notified.
-//! * **Operation at the quota** (NOSPACE). When the storage quota is used up, nothing can be acquired or renewed, and leases are
-//!   lost when they expire; inspecting, breaking and releasing still work. Each renewal is a revision, about 280 bytes of etcd's
-//!   history, which etcd keeps for ever by default. Set `--auto-compaction-mode` and `--auto-compaction-retention`, and
-//!   monitor `etcd_mvcc_db_total_size_in_bytes`. Connecting logs a warning while the alarm is raised, and errors name it.
-//! * **Discovery of new members.** The endpoints are those that the store was created with. If all members may be replaced, use
-//!   the address of a load balancer, or restart the application.
-//! * **That tokens survive the loss of data.** A cluster that has lost its data, or was restored to an older state, starts its
-//!   revisions again. A former holder observes the loss at its next renewal, and cannot free the lease of another holder (each
-//!   transaction compares that the key belongs to the grant). But tokens, and with them [`EtcdStore::fence`], may repeat those of
-//!   earlier grants. A store that observes this logs a warning.
-//! * **That a handed-over name leaves nothing behind.** The etcd lease that kept the name blocked stays, empty, for the time for
-//!   which the name was to be blocked.
+//! * **Why a key was deleted.** For a key that was deleted, broken, or on an etcd lease that was revoked by hand, the reason
+//!   of the loss is [`LossReason::Gone`](lease_core::LossReason::Gone), because etcd keeps no record that distinguishes these
+//!   from an expiry. A loss while the watch is interrupted is reported when the watch continues, or by the next renewal.
+//! * **That a revoked etcd lease ends one grant only.** The other grants on it are lost as well, and their holders are
+//!   notified.
+//! * **Operation at the quota** (NOSPACE). When the storage quota is used up, nothing can be acquired or renewed, and leases
+//!   are lost when they expire; inspecting, breaking and releasing still work. Each renewal is a revision, about 280 bytes of
+//!   etcd's history, which etcd keeps for ever by default. Set `--auto-compaction-mode` and `--auto-compaction-retention`,
+//!   and monitor `etcd_mvcc_db_total_size_in_bytes`. Connecting logs a warning while the alarm is raised, and errors name it.
+//! * **Discovery of new members.** The endpoints are those that the store was created with. If all members may be replaced,
+//!   use the address of a load balancer, or restart the application.
+//! * **That tokens survive the loss of data.** A cluster that has lost its data, or was restored to an older state, starts
+//!   its revisions again. A former holder observes the loss at its next renewal, and cannot free the lease of another holder
+//!   (each transaction compares that the key belongs to the grant). But tokens, and with them [`EtcdStore::fence`], may
+//!   repeat those of earlier grants. A store that observes this logs a warning.
+//! * **That a handed-over name leaves nothing behind.** The etcd lease that kept the name blocked stays, empty, for the time
+//!   for which the name was to be blocked.
 //! * **That every version of etcd checks rights.** Old versions did not check nested transactions.
 //!
 //! # How a name is kept blocked
 //!
 //! A name that stays blocked after its grant has ended has a second key, `app-runtime-leases/job blocked`. (Names contain no
-//! blanks, so this is not the key of another name.) After a release with `hold_for`, this key is on an etcd lease of that time
-//! (in whole seconds, and at least the servers' minimum), which is shared only with names that were released in the same call.
-//! After a break with [`AfterExpiry`](lease_core::Break::AfterExpiry), it is on the etcd lease that the grant was on, for the
-//! time that is left. The grant's own key is deleted at once, which ends every right to renew, to release and to pass the fence.
+//! blanks, so this is not the key of another name.) After a release with `hold_for`, this key is on an etcd lease of that
+//! time (in whole seconds, and at least the servers' minimum), which is shared only with names that were released in the same
+//! call. After a break with [`AfterExpiry`](lease_core::Break::AfterExpiry), it is on the etcd lease that the grant was on,
+//! for the time that is left. The grant's own key is deleted at once, which ends every right to renew, to release and to pass
+//! the fence.
 //!
 //! # Commands for operators
 //!
@@ -130,8 +135,8 @@ mod store;
 mod transactions;
 mod watch;
 
-/// The driver, whose types are part of the signatures of [`EtcdStore::with_client`] and [`EtcdStore::fence`]. A new major version
-/// of the driver is a new major version of this crate.
+/// The driver, whose types are part of the signatures of [`EtcdStore::with_client`] and [`EtcdStore::fence`]. A new major
+/// version of the driver is a new major version of this crate.
 pub use etcd_client;
 pub use options::EtcdStoreOptions;
 pub use store::EtcdStore;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lease_core::{Error, ErrorKind};
 
-use crate::error::{Cure, Failure, here};
+use crate::error::{Cure, Failure, store_error};
 
 /// The largest ttl.
 pub(crate) const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -20,7 +20,7 @@ impl Limits {
     /// Returns the ttl, if it can be granted.
     pub(crate) fn check(&self, operation: &'static str, ttl: Duration) -> Result<Duration, Error> {
         if ttl.is_zero() {
-            return Err(here(ErrorKind::Invalid, operation, "a ttl must be greater than zero"));
+            return Err(store_error(ErrorKind::Invalid, operation, "a ttl must be greater than zero"));
         }
         self.check_hold(operation, ttl).map_err(|failure| failure.error)
     }
@@ -31,7 +31,7 @@ impl Limits {
             return Ok(hold);
         }
         let message = format!("{hold:?} is too long: this store grants at most {MAX_TTL:?}");
-        let error = here(ErrorKind::Invalid, operation, message);
+        let error = store_error(ErrorKind::Invalid, operation, message);
         Err(Failure { error, cure: Cure::None })
     }
 

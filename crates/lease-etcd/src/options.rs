@@ -6,7 +6,7 @@ use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use lease_core::{ErrorKind, Result};
 use tonic::codegen::http::Uri;
 
-use crate::{connector::Endpoints, error::here};
+use crate::{connector::Endpoints, error::store_error};
 
 /// The options of an [`EtcdStore`](crate::EtcdStore).
 ///
@@ -28,8 +28,8 @@ pub struct EtcdStoreOptions {
     /// The prefix of all keys; `app-runtime-leases/` by default. It must not be empty, and must not contain blanks or control
     /// characters. Two stores with different prefixes share nothing, unless one prefix begins with the other.
     pub key_prefix: String,
-    /// The time limit of a call, with all its attempts; 5 s by default. It must be greater than zero. Calls that a lease client
-    /// makes for its leases end earlier, by the ttl of the lease.
+    /// The time limit of a call, with all its attempts; 5 s by default. It must be greater than zero. Calls that a lease
+    /// client makes for its leases end earlier, by the ttl of the lease.
     pub request_timeout: Duration,
     /// The time limit for connecting to one endpoint; 2 s by default. It must be greater than zero. With several endpoints,
     /// each one has at most an equal share of [`EtcdStoreOptions::request_timeout`]. A login may take as long as a call.
@@ -114,15 +114,15 @@ impl EtcdStoreOptions {
         let urls: Vec<_> = endpoints.into_iter().map(|endpoint| self.url(endpoint.as_ref())).collect::<Result<_>>()?;
         self.check()?;
         if urls.is_empty() {
-            return Err(here(ErrorKind::Invalid, "connect", "there must be at least one endpoint"));
+            return Err(store_error(ErrorKind::Invalid, "connect", "there must be at least one endpoint"));
         }
         let is_secure = urls.iter().any(|url| url.starts_with("https://"));
         if urls.iter().any(|url| url.starts_with("https://") != is_secure) {
-            return Err(here(ErrorKind::Invalid, "connect", "either all endpoints must be https:// or none"));
+            return Err(store_error(ErrorKind::Invalid, "connect", "either all endpoints must be https:// or none"));
         }
         if !is_secure && self.has_certificates() {
             let message = "certificates are set, but the endpoints are http://: use https:// endpoints";
-            return Err(here(ErrorKind::Invalid, "connect", message));
+            return Err(store_error(ErrorKind::Invalid, "connect", message));
         }
         Ok(Endpoints {
             options: self.connect_options(is_secure),
@@ -153,7 +153,7 @@ impl EtcdStoreOptions {
         } else {
             return Ok(());
         };
-        Err(here(ErrorKind::Invalid, "connect", message))
+        Err(store_error(ErrorKind::Invalid, "connect", message))
     }
 
     fn connect_options(&self, is_secure: bool) -> ConnectOptions {
@@ -183,7 +183,7 @@ impl EtcdStoreOptions {
 
     /// Returns the URL of an endpoint. No error contains the endpoint, because it may contain a password.
     fn url(&self, endpoint: &str) -> Result<String> {
-        let invalid = |message: &'static str| here(ErrorKind::Invalid, "connect", message);
+        let invalid = |message: &'static str| store_error(ErrorKind::Invalid, "connect", message);
         let (scheme, address) = match endpoint.split_once("://") {
             Some(("http", address)) => ("http", address),
             Some(("https", address)) => ("https", address),

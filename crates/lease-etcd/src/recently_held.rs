@@ -13,8 +13,8 @@ const COUNTS_FOR: Duration = Duration::from_secs(5);
 /// The maximum number of names that are remembered. For the others, the acquire is attempted at once.
 const MAX_NAMES: usize = 10_000;
 
-/// The names, each with the moment until which it counts. It is only a hint: attempting first and reading first lead to the same
-/// answer.
+/// The names, each with the moment until which it counts. It is only a hint: attempting first and reading first lead to the
+/// same answer.
 #[derive(Debug, Default)]
 pub(crate) struct RecentlyHeld(Mutex<HashMap<LeaseName, Moment>>);
 

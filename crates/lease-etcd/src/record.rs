@@ -133,8 +133,8 @@ impl Entry {
         self.record.as_ref().is_some_and(|record| record.is_claimed_by(claim))
     }
 
-    /// Returns the comparisons with which a transaction succeeds only while the value is the one that was read, on whichever etcd
-    /// lease. It serves all values, including those of earlier versions, which do not begin with their nonce.
+    /// Returns the comparisons with which a transaction succeeds only while the value is the one that was read, on whichever
+    /// etcd lease. It serves all values, including those of earlier versions, which do not begin with their nonce.
     pub(crate) fn is_unchanged(&self, key: &str) -> [Compare; 2] {
         [
             Compare::create_revision(key, CompareOp::Equal, self.created_at),

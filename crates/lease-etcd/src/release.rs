@@ -12,7 +12,7 @@ use lease_core::{ErrorKind, ReleaseRequest, Released, Result};
 
 use crate::{
     buckets::Bucket,
-    error::{Access, Failure, here},
+    error::{Access, Failure, too_many_changes},
     handle,
     record::{Entry, How, is_of},
     shared::Shared,
@@ -49,9 +49,9 @@ impl Shared {
         }
         let spare = holds.values().flatten().filter(|bucket| !used.contains(&bucket.id));
         self.revoke_all(spare.map(|bucket| bucket.id).collect());
-        let answers = progress.into_iter().map(|progress| match progress {
+        let answers = requests.iter().zip(progress).map(|(request, progress)| match progress {
             Progress::Done(answer) => answer,
-            _ => Err(here(ErrorKind::Unavailable, OPERATION, "the key keeps changing: try again")),
+            _ => Err(too_many_changes(OPERATION, &request.claim.name)),
         });
         answers.collect()
     }
@@ -80,8 +80,8 @@ impl Shared {
         }
     }
 
-    /// Creates one etcd lease for each different time for which names stay blocked. It lasts for that time from now on. All names
-    /// of a call with the same time share it, so that many names take no longer than one.
+    /// Creates one etcd lease for each different time for which names stay blocked. It lasts for that time from now on. All
+    /// names of a call with the same time share it, so that many names take no longer than one.
     async fn holds(&self, times: HashSet<Duration>) -> Holds {
         let fresh =
             times.into_iter().map(async |ttl| (ttl, self.buckets.fresh(&self.connections, OPERATION, ttl).await));
@@ -178,8 +178,8 @@ impl Shared {
         Step { when, then, otherwise: self.gets(&request.claim.name), bytes }
     }
 
-    /// Revokes etcd leases that certainly have no key, in the background. Otherwise they would last for as long as the names were
-    /// to stay blocked.
+    /// Revokes etcd leases that certainly have no key, in the background. Otherwise they would last for as long as the names
+    /// were to stay blocked.
     fn revoke_all(&self, leases: Vec<i64>) {
         for lease in leases {
             let connections = Arc::clone(&self.connections);

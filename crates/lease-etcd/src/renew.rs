@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use lease_core::{ErrorKind, FencingToken, LossReason, Moment, RenewRequest, Renewed, Result};
+use lease_core::{FencingToken, LossReason, Moment, RenewRequest, Renewed, Result};
 
 use crate::{
     buckets::Bucket,
-    error::{Access, Cure, Failure, here},
+    error::{Access, Cure, Failure, too_many_changes},
     handle,
     record::{Entry, Found, How, Record, is_of},
     shared::Shared,
@@ -113,8 +113,8 @@ impl Shared {
     }
 
     /// Reads the key first, and then changes exactly what was read. This is needed for new metadata, for a claim without a
-    /// handle, for a key on an etcd lease that may last longer, and for a value that does not begin with its nonce (which is then
-    /// rewritten so that it does).
+    /// handle, for a key on an etcd lease that may last longer, and for a value that does not begin with its nonce (which is
+    /// then rewritten so that it does).
     async fn renew_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Renewed> {
         for _ in 0..ROUNDS {
             match self.try_carefully(request, began).await {
@@ -124,7 +124,7 @@ impl Shared {
                 Err(failure) => return Err(failure.error),
             }
         }
-        Err(here(ErrorKind::Unavailable, OPERATION, "the key keeps changing: try again"))
+        Err(too_many_changes(OPERATION, &request.claim.name))
     }
 
     async fn try_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Option<Renewed>, Failure> {

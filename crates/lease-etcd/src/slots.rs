@@ -58,7 +58,8 @@ pub(crate) struct Slots {
     pub(crate) slots: Vec<Slot>,
 }
 
-/// The maximum number of runtimes with a connection. Beyond it, the runtime whose last call is the oldest loses its connection.
+/// The maximum number of runtimes with a connection. Beyond it, the runtime whose last call is the oldest loses its
+/// connection.
 const MAX_RUNTIMES: usize = 64;
 
 impl Slots {

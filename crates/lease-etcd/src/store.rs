@@ -51,8 +51,8 @@ impl LeaseStore for EtcdStore {
             .with_ttl(self.0.limits.min_ttl, MAX_TTL, Duration::from_secs(1))
             // The leader judges, by Go's monotonic clock.
             .with_expiry_judge(ExpiryJudge::ServerMonotonicClock)
-            // Revisions count for the whole cluster, not for a key. A cluster that is restored from a snapshot goes back to the
-            // snapshot's revision.
+            // Revisions count for the whole cluster, not for a key. A cluster that is restored from a snapshot goes back to
+            // the snapshot's revision.
             .with_tokens_survive(TokensSurvive::new().removal().restart())
             .with_grants_survive_crash(true)
             .with_push(true)

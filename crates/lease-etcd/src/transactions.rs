@@ -68,9 +68,9 @@ impl Transactions {
         }
     }
 
-    /// Commits steps, whose keys must all differ. Returns one outcome per step, in order. If the server refuses a request for a
-    /// reason other than the connection, the request is split until only the step that causes the refusal fails (L7). It is not
-    /// split if an etcd lease has ended: the caller then repeats it with another one.
+    /// Commits steps, whose keys must all differ. Returns one outcome per step, in order. If the server refuses a request for
+    /// a reason other than the connection, the request is split until only the step that causes the refusal fails (L7). It is
+    /// not split if an etcd lease has ended: the caller then repeats it with another one.
     pub(crate) async fn commit(
         &self,
         connections: &Connections,
@@ -189,7 +189,8 @@ fn splits(failure: &Failure) -> bool {
     }
 }
 
-/// Returns the outcome of each nested step. `None` where the answer has parts of another number or kind than the request (S25).
+/// Returns the outcome of each nested step. `None` where the answer has parts of another number or kind than the request
+/// (S25).
 fn outcomes(response: &TxnResponse, steps: &[Step]) -> Option<Vec<Option<Outcome>>> {
     let revision = revision(response)?;
     let responses = response.op_responses();

@@ -45,10 +45,11 @@ const OPERATION: &str = "watch";
 /// Notifies waiters of changes, and holders of the deletion of their keys.
 ///
 /// The first subscription starts a task, which ends with the store. The task keeps one stream with two watches. The first one
-/// is for deletions below the prefix, by a release, a break or an expiry; the server filters out puts, so that renewals wake no
-/// waiter. The second one is for announcements. When the stream ends, the task opens a new one on the connection in use, and
-/// continues after the last revision that it has received. So no hint is missed, and none is repeated. If that revision was
-/// compacted, or the cluster has another history, the watch starts at the current revision, and all waiters are hinted once (S20).
+/// is for deletions below the prefix, by a release, a break or an expiry; the server filters out puts, so that renewals wake
+/// no waiter. The second one is for announcements. When the stream ends, the task opens a new one on the connection in use,
+/// and continues after the last revision that it has received. So no hint is missed, and none is repeated. If that revision
+/// was compacted, or the cluster has another history, the watch starts at the current revision, and all waiters are hinted
+/// once (S20).
 #[derive(Debug)]
 pub(crate) struct Watch {
     watching: Watching,
@@ -91,8 +92,8 @@ impl Watch {
         self.watching.revocations.clone()
     }
 
-    /// Starts the task, unless it runs. It counts as stopped if its runtime has ended, or does not drive its tasks. Does nothing
-    /// outside a runtime, where no caller can wait.
+    /// Starts the task, unless it runs. It counts as stopped if its runtime has ended, or does not drive its tasks. Does
+    /// nothing outside a runtime, where no caller can wait.
     fn ensure_task(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +184,10 @@ impl Watching {
                 }
                 Err(failure) => failure,
             };
-            tracing::warn!(error = %failure.error, "the etcd watch is interrupted: until it is back, waiters poll, and holders observe a loss at their next renewal");
+            tracing::warn!(
+                error = %failure.error,
+                "the etcd watch is interrupted: until it is back, waiters poll, and holders observe a loss at the next renewal"
+            );
             let clock = self.connections.clock();
             clock.sleep_until(clock.now() + backoff).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
@@ -204,8 +208,8 @@ impl Watching {
             let (deleted, deletions, read) = (deleted.clone(), deletions.clone(), read.clone());
             let (announced, announcements) = (announced.clone(), announcements.clone());
             Box::pin(async move {
-                // A linearizable read. It returns the current revision, which a member that lags behind would not, and it fails
-                // if the login is not valid, which a watch does not.
+                // A linearizable read. It returns the current revision, which a member that lags behind would not, and it
+                // fails if the login is not valid, which a watch does not.
                 let now = client.kv_client().get(deleted.clone(), Some(read)).await?;
                 let (cluster, revision) = now.header().map_or((0, 0), |now| (now.cluster_id(), now.revision()));
                 let continued = position.filter(|position| {
@@ -337,7 +341,8 @@ impl Watching {
 
 impl Position {
     /// Records that everything up to this message was passed on, for the watch that the message belongs to. (A progress
-    /// notification that was requested belongs to no watch: etcd before 3.5.8 may send it before the events up to its revision.)
+    /// notification that was requested belongs to no watch: etcd before 3.5.8 may send it before the events up to its
+    /// revision.)
     fn advance(&mut self, message: &WatchResponse) {
         let Some(seen) = usize::try_from(message.watch_id() - 1).ok().and_then(|index| self.seen.get_mut(index)) else {
             return;

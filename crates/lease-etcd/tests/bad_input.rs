@@ -1,4 +1,4 @@
-//! What is wrong on the outside: values of other software, endpoints, options.
+//! Bad input: values of other software, bad endpoints and bad options.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -12,7 +12,7 @@ use lease_core::{Acquired, Break, Clock, ErrorKind, LeaseStore, Released, Renewe
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
 
 #[tokio::test]
-async fn a_key_of_other_software_is_held_by_somebody_and_can_be_broken() {
+async fn a_key_of_other_software_counts_as_held_and_can_be_broken() {
     let (store, mut driver) = (store().await, driver().await);
     for (number, value) in ["", "hello", "{}", "null", r#"{"holder":"x","grant":1}"#, "\u{0}"].into_iter().enumerate() {
         let job = format!("job/{number}");
@@ -41,7 +41,8 @@ async fn keys_of_other_software_are_in_no_list() {
     assert_eq!(names, [name("job")]);
 }
 
-/// A grant whose key has lost its etcd lease, by a `put` of somebody, never expires; its owner renews and releases it as ever.
+/// A grant whose key has lost its etcd lease, by a `put` from outside, never expires. Its owner can still renew and release
+/// it.
 #[tokio::test]
 async fn a_key_that_has_lost_its_lease_is_still_its_owners() {
     let (store, mut driver) = (store().await, driver().await);
@@ -66,7 +67,7 @@ async fn a_ttl_is_whole_seconds_and_no_shorter_than_the_server_grants() {
         let left = Duration::from_millis(left);
         assert!(grant.remaining <= left && grant.remaining >= left.mul_f64(0.85), "{wish}: {:?}", grant.remaining);
     }
-    // A server with a slower election has a larger minimum.
+    // A server with a longer election timeout has a larger minimum.
     let slow = Etcd::start_local(&[("election-timeout", "3000")]).await.unwrap();
     let store = options().connect([slow.url()]).await.unwrap();
     assert_eq!(store.capabilities().min_ttl, Duration::from_secs(5));
@@ -111,7 +112,7 @@ async fn an_endpoint_that_is_not_there_is_unavailable_soon() {
         let error = options.connect([url.as_str()]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(SystemClock.now().saturating_since(began) < Duration::from_secs(3));
-        // One that answers is enough.
+        // One endpoint that answers is enough.
         within("the other endpoint", PATIENCE, EtcdStoreOptions::new().connect([url.as_str(), etcd.url()]))
             .await
             .unwrap();
@@ -125,7 +126,7 @@ async fn an_application_may_bring_its_own_client() {
     let (claim, _) = granted(&store, &request("job", LONG)).await;
     assert!(!is_free(&store, "job").await);
     extended(&store, &claim, LONG).await;
-    // An abandoned call does no harm to a connection that is not ours.
+    // An abandoned call does not harm the application's connection.
     let job = name("job");
     tokio::select! {
         biased;

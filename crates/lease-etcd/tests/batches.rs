@@ -1,4 +1,4 @@
-//! Many grants.
+//! Large batches of grants.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -16,11 +16,11 @@ use lease_testkit::{Operation, RecordingStore};
 
 const MANY: usize = 10_000;
 
-/// Ten thousand grants on one client are renewed with few requests; one that is released, dropped or broken frees its name at
-/// once, and no other.
+/// Ten thousand grants on one client are renewed with few requests. A grant that is released, dropped or broken frees its own
+/// name at once, and no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_grants_are_renewed_with_few_requests() {
-    // A server of its own: its other users would make the numbers worse.
+    // A server of its own, because other users would affect the numbers.
     let etcd = Etcd::start().await;
     let store = options().connect([etcd.url()]).await.unwrap();
     let recording = RecordingStore::new(Arc::new(store.clone()));
@@ -68,7 +68,7 @@ async fn ten_thousand_grants_are_renewed_with_few_requests() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A server that allows few operations in a transaction is served with smaller ones.
+/// For a server that allows few operations in a transaction, batches are split.
 #[tokio::test]
 async fn l07_a_batch_fits_the_limits_of_the_server() {
     let etcd = Etcd::start_local(&[("max-txn-ops", "20")]).await.unwrap();
@@ -81,7 +81,7 @@ async fn l07_a_batch_fits_the_limits_of_the_server() {
     }
 }
 
-/// The largest metadata in the largest batch is more than the server takes in one request.
+/// The largest batch with the largest metadata is larger than the server's limit for a request.
 #[tokio::test]
 async fn l07_a_batch_fits_into_requests_of_any_size() {
     for settings in [&[][..], &[("max-request-bytes", "100000")]] {
@@ -93,7 +93,7 @@ async fn l07_a_batch_fits_into_requests_of_any_size() {
         for answer in store.acquire(&requests).await {
             assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
         }
-        // The answers are as large.
+        // The answers are as large as the requests.
         for answer in store.acquire(&requests).await {
             assert!(matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
         }
@@ -101,7 +101,7 @@ async fn l07_a_batch_fits_into_requests_of_any_size() {
     }
 }
 
-/// S11, L7: many releases that keep their names blocked take as long as one, and leave as little behind.
+/// S11, L7: many releases that keep their names blocked take as long as one, and leave no more etcd leases behind.
 #[tokio::test]
 async fn s11_many_names_are_held_blocked_together() {
     const HELD: usize = 200;
@@ -132,7 +132,7 @@ async fn s11_many_names_are_held_blocked_together() {
     assert_eq!(store.list("", None, HELD + 1).await.unwrap().len(), HELD);
 }
 
-/// What was brought for a release that was none is given back.
+/// An etcd lease that was created for a release without effect is revoked.
 #[tokio::test]
 async fn s11_a_release_that_is_none_leaves_no_etcd_lease() {
     let etcd = Etcd::start().await;
@@ -146,7 +146,7 @@ async fn s11_a_release_that_is_none_leaves_no_etcd_lease() {
     let key = store.key(&claim.name);
     let wish = ReleaseRequest::new(claim).with_hold_for(LONG);
     let (released, ()) = tokio::join!(async { only(store.release(&[wish]).await) }, async {
-        // After it was read.
+        // After the key was read.
         pass(delay + delay / 2).await;
         driver.delete(key, None).await.unwrap();
     });
@@ -155,7 +155,7 @@ async fn s11_a_release_that_is_none_leaves_no_etcd_lease() {
     eventually("it is revoked", async || (etcd.count_leases().await.unwrap() == before).then_some(())).await;
 }
 
-/// L7: as many buckets as there are ttls are asked for at the same time.
+/// L7: the buckets of all ttls are created in parallel.
 #[tokio::test]
 async fn l07_many_ttls_take_as_long_as_one() {
     let etcd = Etcd::start().await;
@@ -188,9 +188,9 @@ async fn l07_many_ttls_take_as_long_as_one() {
     assert!(took < round_trip * 10, "renewed in {took:?}");
 }
 
-/// L2: what is known to be held is looked at, whether it is one name or many, and no member writes anything.
+/// L2: names that are known to be held are read, whether one or many, and no member writes anything.
 #[tokio::test]
-async fn l02_whoever_asks_for_held_names_again_writes_nothing() {
+async fn l02_repeated_requests_for_held_names_write_nothing() {
     let etcd = Etcd::start().await;
     let store = options().connect([etcd.url()]).await.unwrap();
     let mut driver = etcd_client::Client::connect([etcd.url()], None).await.unwrap();
@@ -204,7 +204,7 @@ async fn l02_whoever_asks_for_held_names_again_writes_nothing() {
             assert!(matches!(answer, Ok(Acquired::Held { by: Some(_), .. })), "{answer:?}");
         }
     };
-    // Attempts, since nobody has said yet that the names are held.
+    // These are attempts, because the store has not observed yet that the names are held.
     ask().await;
     let before = driver.status().await.unwrap().raft_index();
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! The etcd leases behind the grants, also when somebody else lays hands on them.
+//! The etcd leases behind the grants, also when they are changed from outside.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -57,8 +57,8 @@ async fn a_grant_says_what_is_left_of_its_bucket() {
     assert!(left <= ttl - Duration::from_secs(1) && left >= ttl.mul_f64(0.9), "{left:?} of a bucket of {ttl:?}");
 }
 
-/// A renewal that hangs in the network arrives after a later one: it must not move the key back, or the lease would expire
-/// earlier than its holder was told.
+/// A renewal that was delayed in the network arrives after a later one. It must not move the key back: the lease would expire
+/// earlier than its holder expects.
 #[tokio::test]
 async fn s07_a_renewal_that_arrives_late_moves_nothing_back() {
     let etcd = Etcd::shared().await;
@@ -69,7 +69,7 @@ async fn s07_a_renewal_that_arrives_late_moves_nothing_back() {
     let (claim, _) = granted(&store, &request("job", ttl)).await;
 
     pass(ttl / 8).await;
-    extended(&store, &claim, ttl).await; // brings a bucket
+    extended(&store, &claim, ttl).await; // creates a bucket
     slow.black_hole(Direction::Requests);
     let late = tokio::spawn({
         let (store, claim) = (store.clone(), claim.clone());
@@ -101,7 +101,7 @@ async fn s07_a_shorter_renewal_does_not_move_the_key() {
     assert_eq!(pair(&mut driver, &store, "job").await.unwrap().mod_revision(), before.mod_revision());
 }
 
-/// Another process does not know the first one's buckets, and renews all the same.
+/// Another process, without the buckets of the first one, can renew its grant.
 #[tokio::test]
 async fn a_claim_can_be_renewed_by_another_process() {
     let options = options();
@@ -129,7 +129,8 @@ async fn metadata_changes_without_moving_a_key_back() {
     assert_eq!(store.inspect(&name("job")).await.unwrap().unwrap().metadata, update.metadata);
 }
 
-/// Revoked behind the library's back: the grants on it are lost, and told so; what comes next gets another one.
+/// When a bucket is revoked from outside, the grants on it are lost, and their holders notified. Later grants get another
+/// bucket.
 #[tokio::test]
 async fn a_revoked_bucket_is_a_loss_and_is_replaced() {
     let (store, mut driver) = (store().await, driver().await);
@@ -137,7 +138,7 @@ async fn a_revoked_bucket_is_a_loss_and_is_replaced() {
     let bucket = pair(&mut driver, &store, "job").await.unwrap().lease();
     driver.lease_revoke(bucket).await.unwrap();
     assert_eq!(lost(&store, &claim, LONG).await, LossReason::Gone);
-    // The store believes that its newest bucket is a moment old.
+    // For the store, its newest bucket is a moment old.
     granted(&store, &request("job", LONG)).await;
     assert_ne!(pair(&mut driver, &store, "job").await.unwrap().lease(), bucket);
 }
@@ -161,7 +162,7 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
     }
 }
 
-/// Own keys are watched: the loss is told at once, long before the next renewal.
+/// Held keys are watched: the holder is notified of the loss at once, long before the next renewal.
 #[tokio::test]
 async fn s06_a_deleted_key_is_a_loss_at_once() {
     let (store, mut driver) = (store().await, driver().await);
@@ -170,14 +171,14 @@ async fn s06_a_deleted_key_is_a_loss_at_once() {
     let other = client.try_acquire("other", LONG).await.unwrap().acquired().unwrap();
     let mut hints = store.subscribe(lease.name());
     within("the watch stands", PATIENCE, hints.next()).await;
-    // From then on the client listens.
+    // From then on the client receives revocations.
     pass(Duration::from_millis(1100)).await;
     driver.delete(store.key(&name("job")), None).await.unwrap();
     assert_eq!(within("the loss", PATIENCE, lease.lost()).await, LossReason::Gone);
     assert!(other.is_held());
 }
 
-/// So it is when the etcd lease goes with all its keys.
+/// The same holds when the etcd lease is revoked, with all its keys.
 #[tokio::test]
 async fn s06_a_revoked_bucket_is_the_loss_of_all_its_grants_at_once() {
     let (store, mut driver) = (store().await, driver().await);
@@ -196,7 +197,7 @@ async fn s06_a_revoked_bucket_is_the_loss_of_all_its_grants_at_once() {
     }
 }
 
-/// When the watch cannot tell, the renewal does.
+/// When the watch is interrupted, the next renewal observes the loss.
 #[tokio::test]
 async fn s06_a_deleted_key_is_a_loss_at_the_next_renewal() {
     let (store, mut driver) = (store().await, driver().await);
@@ -211,7 +212,7 @@ async fn s06_a_deleted_key_is_a_loss_at_the_next_renewal() {
     assert!(other.is_held());
 }
 
-/// S11, S22: what keeps a name blocked has its own time, and breaks by the token of the grant that it was.
+/// S11, S22: a block has a time of its own, and can be broken by the token of the grant before it.
 #[tokio::test]
 async fn a_blocked_name_can_be_freed_by_the_token_of_its_last_grant() {
     let store = store().await;
@@ -226,7 +227,7 @@ async fn a_blocked_name_can_be_freed_by_the_token_of_its_last_grant() {
     assert!(is_free(&store, "job").await);
 }
 
-/// It lasts for the whole time from the release on, which the newest bucket does not.
+/// The block lasts for the whole time from the release on. The newest bucket would not.
 #[tokio::test]
 async fn s11_what_is_held_for_a_while_has_an_etcd_lease_of_its_own() {
     let (store, mut driver) = (store().await, driver().await);
@@ -238,10 +239,10 @@ async fn s11_what_is_held_for_a_while_has_an_etcd_lease_of_its_own() {
     assert_ne!(block.kvs()[0].lease(), bucket);
 }
 
-/// A delayed duplicate of an acquire whose bucket is gone grants nothing; one whose bucket lives makes a grant that dies
-/// with it: that is what `remembers_last_grant: false` says.
+/// A delayed duplicate of an acquire whose bucket has ended grants nothing. If the bucket has not ended, it makes a grant
+/// that ends with the bucket: this is the meaning of `remembers_last_grant: false`.
 #[tokio::test]
-async fn s13_a_duplicate_is_a_new_grant_that_nobody_renews() {
+async fn s13_a_delayed_duplicate_is_a_new_grant_that_expires() {
     let store = store().await;
     let request = request("job", SHORT);
     let (claim, first) = granted(&store, &request).await;

@@ -1,4 +1,4 @@
-//! Three members, of which some are killed, frozen or cut off.
+//! A cluster of three members, some of which are killed, frozen or cut off.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 const TTL: Duration = Duration::from_secs(3);
 
-/// A leader change takes an election, and restarts the time of every lease: so much later than it should a name may be free.
+/// A leader change takes an election, and restarts the ttl of every etcd lease. A name may become free later by this time.
 const LATE: Duration = Duration::from_secs(10);
 
-/// The members' URLs, this one first.
+/// Returns the members' URLs, this one first.
 fn urls_from(cluster: &EtcdCluster, first: usize) -> Vec<String> {
     let mut urls = cluster.urls();
     urls.rotate_left(first);
@@ -28,8 +28,8 @@ async fn connect(options: &EtcdStoreOptions, urls: &[String]) -> EtcdStore {
     connect_in_order(options, urls).await
 }
 
-/// Contenders for a few names, each with all endpoints in an order of its own: they hold a name for a while and release it,
-/// over and over.
+/// Contenders for a few names, each with all endpoints in an order of its own. Each one repeatedly holds a name for a while
+/// and releases it.
 struct Contest {
     history: History,
     contenders: JoinSet<usize>,
@@ -48,7 +48,8 @@ impl Contest {
         Self { history, contenders, stop }
     }
 
-    /// Ends it: nobody hangs, and nothing that happened is against the rules. Returns how many grants there were.
+    /// Ends the contention. Asserts that no contender hangs, and that the history keeps the rules. Returns the number of
+    /// grants.
     async fn finish(self) -> usize {
         self.stop.send_replace(true);
         let grants = within("all contenders end", TTL * 2 + LATE, self.contenders.join_all()).await;
@@ -56,7 +57,7 @@ impl Contest {
         grants.iter().sum()
     }
 
-    /// Waits for some grants of every name that come after now.
+    /// Waits for some grants of every name from now on.
     async fn goes_on(&self) {
         let since = SystemClock.now();
         for job in ["job/0", "job/1"] {
@@ -76,7 +77,7 @@ async fn contend(store: EtcdStore, job: usize, history: History, stop: tokio::sy
     let options = LeaseOptions::new(TTL).with_wait_limit(Duration::from_secs(2));
     let mut grants = 0;
     while !*stop.borrow() {
-        // Trouble and lost races are what this is about.
+        // Errors and lost races are expected here.
         let Ok(lease) = client.acquire(format!("job/{job}"), options.clone()).await else { continue };
         let open = history.began(lease.name(), lease.holder(), lease.token(), SystemClock.now());
         grants += 1;
@@ -90,7 +91,7 @@ async fn contend(store: EtcdStore, job: usize, history: History, stop: tokio::sy
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_leader_stops_nobody_for_long() {
+async fn a_killed_leader_stops_grants_only_for_a_moment() {
     let cluster = EtcdCluster::start().await;
     let contest = Contest::start(&cluster, &options()).await;
     contest.goes_on().await;
@@ -103,7 +104,7 @@ async fn a_killed_leader_stops_nobody_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_leader_stops_nobody_for_long() {
+async fn a_frozen_leader_stops_grants_only_for_a_moment() {
     let cluster = EtcdCluster::start().await;
     let contest = Contest::start(&cluster, &options()).await;
     contest.goes_on().await;
@@ -115,19 +116,19 @@ async fn a_frozen_leader_stops_nobody_for_long() {
     println!("{} grants", contest.finish().await);
 }
 
-/// A lease of a few seconds outlives the end of the very member that its client talks to.
+/// A lease of a few seconds survives the end of the member that its client is connected to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_outlives_the_member_of_its_client() {
     let cluster = EtcdCluster::start().await;
     let leader = cluster.leader().await.unwrap();
-    // Not the leader: no election is to be waited for.
+    // Not the leader, so that there is no election to wait for.
     let member = (leader + 1) % 3;
     let options = options();
     let client = LeaseClient::new(connect(&options, &urls_from(&cluster, member)).await);
     let ttl = TTL * 2;
     for is_frozen in [false, true] {
         let lease = client.acquire("job", LeaseOptions::new(ttl)).await.unwrap();
-        // Whichever is in use by now, all but the leader are harmed in turn.
+        // Harms all members but the leader, in turn, whichever is in use.
         for harmed in [member, (leader + 2) % 3] {
             if is_frozen {
                 cluster.member(harmed).freeze().await.unwrap()
@@ -146,8 +147,8 @@ async fn a_lease_outlives_the_member_of_its_client() {
     }
 }
 
-/// A member that is cut off from the others still takes calls. Its clients are told in time that their leases are lost, get
-/// none, and hang in nothing; where the quorum lives, grants go on.
+/// A member that is cut off from the others still accepts calls. Its clients observe in time that their leases are lost,
+/// acquire none, and do not hang. On the side of the quorum, grants go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_is_cut_off_grants_nothing() {
     let cluster = EtcdCluster::start().await;
@@ -190,7 +191,7 @@ async fn a_member_that_is_cut_off_grants_nothing() {
     .await;
 }
 
-/// A client that knows all members does not stay with one that has lost the others.
+/// A client with the endpoints of all members leaves a member that is cut off from the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_leaves_a_member_that_is_cut_off() {
     let cluster = EtcdCluster::start().await;
@@ -207,7 +208,7 @@ async fn a_client_leaves_a_member_that_is_cut_off() {
     assert!(other.is_ok(), "{:?}", other.map(|_| ()).map_err(|error: Error| error.to_string()));
 }
 
-/// The server tells a watch that it has lost its leader, so that it goes elsewhere, though no call would notice.
+/// A member without a leader ends its watches, so that they go to another member, even when there are no calls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_leaves_a_member_that_is_cut_off() {
     let cluster = EtcdCluster::start().await;
@@ -224,8 +225,8 @@ async fn a_watch_leaves_a_member_that_is_cut_off() {
     within("the release", LATE, hints.next()).await;
 }
 
-/// How late a crashed holder's name is free: the rest of its ttl, and what etcd needs to notice; when the leader goes, too, an
-/// election and the whole ttl anew.
+/// The time until the name of a crashed holder is free: the rest of its ttl, and the time that etcd needs to find the expired
+/// lease. If the leader fails as well, it is an election and the whole ttl again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l01_a_take_over_after_a_crash_takes_the_ttl_and_a_leader_change_starts_it_anew() {
     let cluster = EtcdCluster::start().await;

@@ -1,4 +1,4 @@
-//! The comparison in the application's own transaction.
+//! The fence in the application's own transaction.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -8,7 +8,7 @@ use etcd_client::{Client, Txn, TxnOp};
 use lease_core::{Break, FencingToken, GrantId, LeaseStore};
 use lease_etcd::EtcdStore;
 
-/// Writes with the fence; whether it was written.
+/// Writes with the fence. Returns whether it was written.
 async fn write(driver: &Client, store: &EtcdStore, token: FencingToken) -> bool {
     let key = format!("data-{}", GrantId::random());
     let write = Txn::new().when([store.fence(&name("job"), token)]).and_then([TxnOp::put(key.as_str(), "done", None)]);
@@ -44,7 +44,7 @@ async fn a_fence_fails_after_every_end_of_the_grant() {
             _ => drop(driver.delete(store.key(&job), None).await.unwrap()),
         }
         assert!(!write(&driver, &store, grant.token).await, "{end}");
-        // Free for the next round, where it is blocked.
+        // Frees the name for the next round, if it is blocked.
         store.break_lease(&job, grant.token, Break::Now).await.unwrap();
         let (next, successor) = granted(&store, &request("job", LONG)).await;
         assert!(!write(&driver, &store, grant.token).await, "{end}, then taken over");

@@ -1,4 +1,4 @@
-//! Connecting and logging in: once for all who wait for it, and to its end.
+//! Connecting and logging in: once for all callers that wait for it, and to the end.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -12,16 +12,17 @@ use integration_tests::{Certificates, Direction, Etcd, Proxy};
 use lease_core::{Clock, LeaseStore, SystemClock};
 use lease_etcd::EtcdStore;
 
-/// Looks, and gives up after this time. Returns whether there was an answer.
-async fn look(store: &EtcdStore, patience: Duration) -> bool {
+/// Reads a name, and gives up after this time. Returns whether there was an answer.
+async fn read(store: &EtcdStore, limit: Duration) -> bool {
     let job = name("job");
     tokio::select! {
         answer = store.inspect(&job) => answer.is_ok(),
-        () = pass(patience) => false,
+        () = pass(limit) => false,
     }
 }
 
-/// S24: a login outlives the connection that it was made on, so that a reset of all connections is not a login for each call.
+/// S24: a login outlives the connection on which it was made, so that a reset of all connections does not cause a login per
+/// call.
 #[tokio::test]
 async fn s24_a_broken_connection_costs_no_login() {
     let (etcd, options) = guarded().await;
@@ -30,50 +31,50 @@ async fn s24_a_broken_connection_costs_no_login() {
     let before = logins(&etcd).await;
     for _ in 0..3 {
         network.reset_connections();
-        let looks = join_all((0..20).map(|_| look(&store, PATIENCE))).await;
+        let looks = join_all((0..20).map(|_| read(&store, PATIENCE))).await;
         assert!(looks.into_iter().all(|is_answered| is_answered));
         assert_eq!(network.connections(), 1, "all calls share one connection");
     }
     assert_eq!(logins(&etcd).await, before);
 }
 
-/// A server that has forgotten the tokens is asked for one new one, however many calls there are.
+/// When a server has dropped its tokens, the store logs in once, however many calls there are.
 #[tokio::test]
 async fn s24_calls_that_are_refused_together_log_in_once() {
     let (etcd, options) = guarded().await;
     let store = options.with_user("app", PASSWORD).connect([etcd.url()]).await.unwrap();
-    // Nobody uses the token meanwhile.
+    // The token is not used meanwhile.
     pass(Duration::from_millis(4500)).await;
     let before = logins(&etcd).await;
-    let looks = join_all((0..20).map(|_| look(&store, PATIENCE))).await;
+    let looks = join_all((0..20).map(|_| read(&store, PATIENCE))).await;
     assert!(looks.into_iter().all(|is_answered| is_answered));
     assert_eq!(logins(&etcd).await, before + 1);
 }
 
-/// A call that gives up, now and then; whether one has had an answer.
-async fn some_look_is_answered(store: &EtcdStore, patience: Duration) {
+/// Makes calls that give up after this time, until one of them is answered.
+async fn until_a_read_is_answered(store: &EtcdStore, limit: Duration) {
     eventually("an answer to a call that waits for less than connecting takes", async || {
-        let is_answered = look(store, patience).await;
+        let is_answered = read(store, limit).await;
         pass(Duration::from_secs(1)).await;
         is_answered.then_some(())
     })
     .await;
 }
 
-/// S24: a login takes longer than any call waits for it. It is finished and used all the same, and not made again and again.
+/// S24: a login that takes longer than any call waits for it is finished and used, and not repeated.
 #[tokio::test]
 async fn s24_a_login_that_was_begun_is_finished_and_used() {
-    // The server computes for half a second.
+    // The server computes for half a second per login.
     let (etcd, options) = guarded_by(&[("auth-token-ttl", "2"), ("bcrypt-cost", "13")]).await;
     let store = options.with_user("app", PASSWORD).connect([etcd.url()]).await.unwrap();
-    // Nobody uses the token meanwhile.
+    // The token is not used meanwhile.
     pass(Duration::from_millis(4500)).await;
     let before = logins(&etcd).await;
-    some_look_is_answered(&store, Duration::from_millis(250)).await;
+    until_a_read_is_answered(&store, Duration::from_millis(250)).await;
     assert_eq!(logins(&etcd).await, before + 1);
 }
 
-/// A connection that was begun, too: else a slow handshake never ends.
+/// The same holds for a connection that was begun. Otherwise a slow handshake would never be completed.
 #[tokio::test]
 async fn s24_a_connection_that_was_begun_is_finished_and_used() {
     let certificates = Certificates::make(&["etcd.test"]).unwrap();
@@ -85,15 +86,15 @@ async fn s24_a_connection_that_was_begun_is_finished_and_used() {
     let store = options.connect([network.address().to_string()]).await.unwrap();
     network.reset_connections();
     network.delay(Direction::Answers, Duration::from_millis(300));
-    // A handshake and a call are two round trips.
-    some_look_is_answered(&store, Duration::from_millis(550)).await;
+    // A handshake and a call take two round trips.
+    until_a_read_is_answered(&store, Duration::from_millis(550)).await;
 }
 
 async fn driver_of(etcd: &Etcd) -> Client {
     Client::connect([etcd.url()], None).await.unwrap()
 }
 
-/// An operator may switch authentication off, and on again.
+/// An operator switches authentication off, and on again.
 #[tokio::test]
 async fn authentication_may_be_switched_off_and_on() {
     let (etcd, options) = guarded().await;
@@ -107,7 +108,7 @@ async fn authentication_may_be_switched_off_and_on() {
     network.reset_connections();
     store.inspect(&name("job")).await.unwrap();
     extended(&store, &claim, LONG).await;
-    // Somebody who comes now is not asked who he is.
+    // A new store is not asked for a login now.
     let newcomer = options.connect([etcd.url()]).await.unwrap();
     assert!(!is_free(&newcomer, "job").await);
     driver_of(&etcd).await.auth_client().auth_enable().await.unwrap();
@@ -117,7 +118,7 @@ async fn authentication_may_be_switched_off_and_on() {
     assert_eq!(denied.kind(), lease_core::ErrorKind::Denied);
 }
 
-/// Not everybody begins at the first endpoint of the same list.
+/// Stores with the same list do not all begin at its first endpoint.
 #[tokio::test]
 async fn stores_begin_at_any_of_their_endpoints() {
     let etcd = Etcd::shared().await;
@@ -131,7 +132,7 @@ async fn stores_begin_at_any_of_their_endpoints() {
     assert_eq!(seen.len(), urls.len());
 }
 
-/// S24: a login that is refused is not made again for each call, and its reason is told to all of them.
+/// S24: a login that is refused is not repeated for each call, and all calls return its error.
 #[tokio::test]
 async fn s24_a_refused_login_is_tried_now_and_then() {
     let (etcd, options) = guarded().await;
@@ -144,7 +145,7 @@ async fn s24_a_refused_login_is_tried_now_and_then() {
     let before = logins(&etcd).await;
     let end = SystemClock.now() + Duration::from_secs(2);
     while SystemClock.now() < end {
-        assert!(!look(&store, Duration::from_millis(20)).await);
+        assert!(!read(&store, Duration::from_millis(20)).await);
     }
     let tried = logins(&etcd).await - before;
     assert!(tried <= 8, "{tried} logins in two seconds");
@@ -152,9 +153,9 @@ async fn s24_a_refused_login_is_tried_now_and_then() {
     eventually("a login with the password of before", async || store.inspect(&name("job")).await.ok()).await;
 }
 
-/// L7: connections that are left all the time, by callers without patience, hold up nobody who has some.
+/// L7: callers that give up early, and so leave connections all the time, do not hold up callers that wait longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l07_who_gives_up_holds_up_nobody() {
+async fn l07_callers_that_give_up_do_not_hold_up_others() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
     let store = options().connect([etcd.url_through(&network)]).await.unwrap();
@@ -164,7 +165,7 @@ async fn l07_who_gives_up_holds_up_nobody() {
         let store = store.clone();
         tokio::spawn(async move {
             while SystemClock.now() < end {
-                look(&store, Duration::from_millis(1 + number)).await;
+                read(&store, Duration::from_millis(1 + number)).await;
                 pass(Duration::from_millis(20 * number)).await;
             }
         })

@@ -1,4 +1,4 @@
-//! What an operator finds in the log.
+//! The log lines for operators.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -9,7 +9,7 @@ use lease_core::{Break, ErrorKind, LeaseStore, Released};
 use lease_testkit::LogCapture;
 use tracing::Level;
 
-/// Which endpoint is left, and why.
+/// The log names each endpoint that is left, and the reason.
 #[tokio::test]
 async fn an_endpoint_that_is_left_is_named_with_the_reason() {
     let warnings = LogCapture::new(Level::WARN);
@@ -27,9 +27,9 @@ async fn an_endpoint_that_is_left_is_named_with_the_reason() {
     assert!(left.len() == 1 && left[0].contains(&url) && left[0].contains("cannot be reached"), "{left:?}");
 }
 
-/// S25: revisions never fall, unless the servers' data was lost, or an older state was put back.
+/// S25: revisions never fall, unless the servers' data was lost, or an older state was restored.
 #[tokio::test]
-async fn s25_lost_data_is_told() {
+async fn s25_lost_data_is_logged() {
     let warnings = LogCapture::new(Level::WARN);
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let (etcd, empty) = (Etcd::start().await, Etcd::start().await);
@@ -45,11 +45,12 @@ async fn s25_lost_data_is_told() {
     network.redirect(empty.address().unwrap());
     network.reset_connections();
     eventually("the other server answers", async || store.inspect(&name("job")).await.ok()).await;
-    let told = warnings.lines_containing("fallen").len() + warnings.lines_containing("another etcd cluster").len();
-    assert_eq!(told, 1, "{:?}", warnings.lines());
+    let logged = warnings.lines_containing("fallen").len() + warnings.lines_containing("another etcd cluster").len();
+    assert_eq!(logged, 1, "{:?}", warnings.lines());
 }
 
-/// At the quota nothing is granted or renewed, in words that help; what frees names goes on, and a new connection says it.
+/// When the quota is used up, acquiring and renewing fail with an error that names it, and a new connection logs it.
+/// Operations that free names still work.
 #[tokio::test]
 async fn a_full_database_is_named() {
     let warnings = LogCapture::new(Level::WARN);

@@ -1,4 +1,4 @@
-//! What was done, and whose answer never arrived.
+//! Requests that were executed, and whose answers never arrived.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -9,10 +9,10 @@ use common::*;
 use integration_tests::{Etcd, Proxy};
 use lease_core::{Acquired, ErrorKind, LeaseStore, Released};
 
-/// An unknown outcome is told, and repeated by nobody but the caller: a second attempt in secret would say that a release
-/// which was done was not.
+/// An unknown outcome is returned as such, and only the caller repeats the request. A hidden second attempt would report a
+/// release that was executed as not executed.
 #[tokio::test]
-async fn an_unknown_outcome_is_told_as_such() {
+async fn an_unknown_outcome_is_returned_as_such() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
     let store = connect_in_order(&options(), &[etcd.url_through(&network), etcd.url().to_owned()]).await;
@@ -29,13 +29,13 @@ async fn an_unknown_outcome_is_told_as_such() {
     assert!(is_free(&store, "job").await);
 }
 
-/// The same nonce meets its own grant, on whichever connection (S13).
+/// A repeated request with the same nonce returns its own grant, on any connection (S13).
 #[tokio::test]
 async fn s13_an_acquire_whose_answer_was_lost_is_found_again() {
     let etcd = Etcd::shared().await;
     let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
     let store = connect_in_order(&options(), &[etcd.url_through(&network), etcd.url().to_owned()]).await;
-    // So that the bucket is there, and only the grant's answer can be lost.
+    // Creates the bucket, so that only the answer of the grant can be lost.
     granted(&store, &request("other", LONG)).await;
     let wish = request("job", LONG);
     network.drop_answers();
@@ -48,6 +48,6 @@ async fn s13_an_acquire_whose_answer_was_lost_is_found_again() {
     let (claim, grant) = granted(&store, &wish).await;
     assert!(grant.remaining > LONG.mul_f64(0.85), "{:?}", grant.remaining);
     assert!(matches!(acquire(&store, &request("job", LONG)).await, Ok(Acquired::Held { by: Some(_), .. })));
-    // The token of the lost answer is the one of the repeated one: its handle releases.
+    // The repeated answer has the token of the lost one, so its handle can release the grant.
     assert_eq!(release(&store, &claim).await, Released::Freed);
 }

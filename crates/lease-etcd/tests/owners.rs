@@ -1,5 +1,5 @@
-//! Whose grant a key is. Revisions alone do not say that: they begin anew when the servers' data is lost, and then the keys of
-//! two holders may have the same ones.
+//! Transactions change only keys of the claimed grant. Comparing revisions is not enough: they start again when the servers'
+//! data is lost, and then the keys of two holders may have the same ones.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -15,14 +15,14 @@ use lease_core::{
 };
 use lease_etcd::EtcdStore;
 
-/// A server with lost data is stood in for: a key keeps its revisions and its etcd lease, and has another one's value.
+/// Simulates a server with lost data: a key keeps its revisions and its etcd lease, but has the value of another grant.
 struct Bench {
     store: EtcdStore,
     network: Proxy,
     driver: Client,
 }
 
-/// How long a request takes to the server, where something is to happen between two requests.
+/// The network delay of a request, where something must happen between two requests.
 const DELAY: Duration = Duration::from_millis(400);
 
 impl Bench {
@@ -56,7 +56,7 @@ impl Bench {
         (claim, value)
     }
 
-    /// The outcome of a call whose key gets this value after its first request, and before its second.
+    /// Returns the outcome of a call whose key gets this value after its first request, and before its second one.
     async fn overtaken<T>(&mut self, key: &str, value: &[u8], call: impl AsyncFnOnce(&EtcdStore) -> T) -> T {
         let store = self.store.clone();
         self.network.delay(Direction::Requests, DELAY);
@@ -68,7 +68,7 @@ impl Bench {
         outcome
     }
 
-    /// The key has become the rival's, and stays so.
+    /// Asserts that the key belongs to the rival, and stays unchanged.
     async fn assert_is_the_rivals(&mut self, key: &str, value: &[u8]) {
         assert_eq!(self.value(key).await.as_deref(), Some(value));
     }
@@ -82,7 +82,7 @@ async fn s07_a_renewal_moves_no_key_of_another_grant() {
     let key = bench.store.key(&name("job"));
     bench.overwrite(&key, value.clone()).await;
     let lease = pair(&mut bench.driver, &bench.store, "job").await.unwrap().lease();
-    // A newer bucket, to which the key would move.
+    // Creates a newer bucket, to which the key would move.
     pass(SHORT / 4).await;
     let reason = lost(&bench.store, &claim, SHORT).await;
     assert_eq!(reason, LossReason::taken_over(rival.holder, grant.token));
@@ -114,7 +114,7 @@ async fn s11_a_release_frees_no_key_of_another_grant() {
     bench.assert_is_the_rivals(&key, &value).await;
 }
 
-/// One that keeps its name blocked reads first; so does one of a value of the earlier form.
+/// A release that keeps its name blocked reads first, and so does one of a value in the earlier form.
 #[tokio::test]
 async fn s11_a_release_that_reads_first_frees_no_key_of_another_grant() {
     let mut bench = Bench::new().await;
@@ -135,7 +135,7 @@ async fn s11_a_release_that_reads_first_frees_no_key_of_another_grant() {
     }
 }
 
-/// A break means the grant that was looked at.
+/// A break ends only the grant that it has read.
 #[tokio::test]
 async fn s22_a_break_hits_nothing_but_what_it_has_read() {
     let mut bench = Bench::new().await;
@@ -144,12 +144,12 @@ async fn s22_a_break_hits_nothing_but_what_it_has_read() {
         let job = format!("job/{how:?}");
         let (claim, grant) = granted(&bench.store, &request(&job, LONG)).await;
         let key = bench.store.key(&name(&job));
-        // So that a second look finds another token.
+        // So that a second read finds another token.
         let (mut driver, mut other) = (bench.driver.clone(), bench.driver.clone());
         let before = pair(&mut driver, &bench.store, &job).await.unwrap();
         let watched = key.clone();
         let replaced = async move {
-            // When the first attempt has failed, the key goes.
+            // The key is deleted after the first attempt has failed.
             pass(DELAY * 2 + DELAY / 2).await;
             let is_there = !other.get(watched.as_str(), None).await.unwrap().kvs().is_empty();
             other.delete(watched.as_str(), None).await.unwrap();
@@ -166,7 +166,7 @@ async fn s22_a_break_hits_nothing_but_what_it_has_read() {
     }
 }
 
-/// A name that is reserved is granted to nobody else, when the reservation changes meanwhile.
+/// A reserved name is granted to no other holder, even if the reservation changes meanwhile.
 #[tokio::test]
 async fn s11_a_reservation_is_what_was_read() {
     let mut bench = Bench::new().await;
@@ -191,7 +191,7 @@ async fn s11_a_reservation_is_what_was_read() {
     bench.assert_is_the_rivals(&key, &value).await;
 }
 
-/// A value as earlier versions of this library wrote it: without the nonce in its first place.
+/// Returns a value as earlier versions wrote it: the nonce is not its first field.
 fn earlier_form(claim: &Claim) -> String {
     let Claim { holder, grant, .. } = claim;
     format!(
@@ -206,7 +206,7 @@ async fn granted_in_the_earlier_form(bench: &mut Bench, request: &AcquireRequest
     (claim, grant)
 }
 
-/// While a fleet is updated, grants of the earlier version are renewed and released as ever, and exclude.
+/// During an update of a fleet, grants of the earlier version exclude others, and can be renewed and released.
 #[tokio::test]
 async fn s07_a_grant_of_an_earlier_version_is_renewed() {
     let mut bench = Bench::new().await;
@@ -246,7 +246,7 @@ async fn s11_a_grant_of_an_earlier_version_is_released_or_broken() {
     }
 }
 
-/// A stranger's grant of the earlier form is nobody else's.
+/// A grant in the earlier form can be renewed and released only by its own holder.
 #[tokio::test]
 async fn s07_a_grant_of_an_earlier_version_is_its_holders_alone() {
     let mut bench = Bench::new().await;
@@ -259,14 +259,14 @@ async fn s07_a_grant_of_an_earlier_version_is_its_holders_alone() {
     bench.assert_is_the_rivals(&key, earlier_form(&rival).as_bytes()).await;
 }
 
-/// What happens to a key between two requests of a look.
+/// Changes of a key between two requests of a read.
 impl Bench {
-    /// The outcome of a call, and meanwhile, after its first request, the key moves to another etcd lease, and the one that it
+    /// Returns the outcome of a call. After its first request, the key is moved to another etcd lease, and the one that it
     /// was on is revoked.
     async fn moved<T>(&mut self, job: &str, call: impl AsyncFnOnce(&EtcdStore) -> T) -> T {
         let key = self.store.key(&name(job));
         let before = pair(&mut self.driver, &self.store, job).await.unwrap().lease();
-        // A store that has not brought that etcd lease, and asks for what is left of it.
+        // A store that has not created that etcd lease, and looks up the time left of it.
         let store = self.store.clone();
         self.network.delay(Direction::Requests, DELAY);
         let (outcome, ()) = tokio::join!(call(&store), async {
@@ -281,12 +281,12 @@ impl Bench {
     }
 }
 
-/// S19: only a key that is not there is nobody's; one that has moved on to another etcd lease is held.
+/// S19: only a missing key shows that a name is free. A key that was moved to another etcd lease is held.
 #[tokio::test]
 async fn s19_a_grant_that_moves_while_it_is_looked_at_is_held() {
     let mut bench = Bench::new().await;
     let holder = options().with_key_prefix(bench.prefix()).connect([Etcd::shared().await.url()]).await.unwrap();
-    // So that its bucket need not be brought first.
+    // Creates the bucket beforehand.
     granted(&bench.store, &request("other", LONG)).await;
     for (job, what) in [("inspect", 0), ("list", 1), ("again", 2)] {
         let wish = request(job, LONG);
@@ -302,7 +302,7 @@ async fn s19_a_grant_that_moves_while_it_is_looked_at_is_held() {
     }
 }
 
-/// A key that moves between two requests, to an etcd lease that lasts longer: the later one does not bring it back.
+/// Moves the key to an etcd lease that lasts longer, between two requests of a call. The later request must not move it back.
 async fn moved_to_a_longer_one<T>(
     bench: &mut Bench,
     after: Duration,
@@ -324,7 +324,7 @@ async fn moved_to_a_longer_one<T>(
 async fn s07_a_renewal_that_reads_first_moves_nothing_back() {
     let mut bench = Bench::new().await;
     let (claim, _) = granted_in_the_earlier_form(&mut bench, &request("job", LONG)).await;
-    // A bucket, the attempt, a look; and then it moves.
+    // A bucket, the attempt, a read; and then the key is moved.
     let (renewed, longer) =
         moved_to_a_longer_one(&mut bench, DELAY * 3 + DELAY / 2, async |store| extended(store, &claim, LONG * 2).await)
             .await;
@@ -332,7 +332,7 @@ async fn s07_a_renewal_that_reads_first_moves_nothing_back() {
     assert_eq!(pair(&mut bench.driver, &bench.store, "job").await.unwrap().lease(), longer);
 }
 
-/// S22: it is blocked for what is left of the grant, and not for what was left before it was renewed.
+/// S22: the name is blocked for the time left of the grant, not for the time that was left before the last renewal.
 #[tokio::test]
 async fn s22_a_break_after_expiry_blocks_for_the_time_of_the_last_renewal() {
     let mut bench = Bench::new().await;
@@ -346,7 +346,7 @@ async fn s22_a_break_after_expiry_blocks_for_the_time_of_the_last_renewal() {
     assert_eq!(block.kvs()[0].lease(), longer);
 }
 
-/// What the earlier version sent: it compared the create revision only.
+/// The requests of the earlier version, which compared the create revision only.
 struct Earlier {
     driver: Client,
 }
@@ -365,7 +365,7 @@ impl Earlier {
     }
 
     async fn renew(&mut self, key: &str, token: i64) -> bool {
-        // Greater than those of all buckets of the test.
+        // Greater than the ids of all buckets of the test.
         let lease = self.driver.lease_grant(300, None).await.unwrap().id().max(1 << 62);
         let when =
             vec![Compare::create_revision(key, CompareOp::Equal, token), Compare::lease(key, CompareOp::Less, lease)];
@@ -378,7 +378,7 @@ impl Earlier {
     }
 }
 
-/// Both versions beside each other on one server.
+/// Both versions side by side on one server.
 #[tokio::test]
 async fn s09_an_earlier_version_and_this_one_exclude_each_other() {
     let bench = Bench::new().await;

@@ -1,4 +1,4 @@
-//! `job` and `job2` never meet, nor do two stores of different prefixes.
+//! `job` and `job2` are independent, and so are two stores with different prefixes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -50,7 +50,7 @@ async fn a_hint_is_for_its_name() {
     }
 }
 
-/// Renewals wake nobody, and an announced grant wakes those who watch its name.
+/// A renewal wakes no waiter. An announced grant wakes the waiters of its name.
 #[tokio::test]
 async fn renewals_are_not_hinted_and_announcements_are() {
     let store = store().await;
@@ -66,7 +66,7 @@ async fn renewals_are_not_hinted_and_announcements_are() {
         () = hints.next() => panic!("a renewal was hinted"),
         () = pass(Duration::from_millis(200)) => {}
     }
-    // Its own end does not, as long as the grant lives.
+    // The end of the announcement does not wake them, while the grant is in force.
     assert!(store.list("", None, 9).await.unwrap().len() == 1);
 }
 

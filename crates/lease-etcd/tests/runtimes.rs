@@ -1,4 +1,4 @@
-//! One store, several runtimes: a connection is not relied on outside of the runtime that made it.
+//! One store on several runtimes: each runtime uses only connections that were made on it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -14,7 +14,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// The store is made on a runtime that nobody runs any more, and used on others that come and go.
+/// The store is created on a runtime that is not driven afterwards, and used on other runtimes that come and go.
 #[test]
 fn s15_a_store_outlives_the_runtimes_that_use_it() {
     let idle = runtime();
@@ -51,7 +51,7 @@ fn l10_a_client_with_a_runtime_of_its_own_keeps_its_leases_though_the_applicatio
     integration_tests::a_blocked_application_keeps_its_leases(connect, Duration::from_secs(3));
 }
 
-/// The watch, too: a waiter on a runtime that is run is hinted, whoever subscribed first.
+/// The same holds for the watch: a waiter on a driven runtime is hinted, even if the first subscription was on another one.
 #[test]
 fn l01_hints_come_to_a_runtime_that_is_run() {
     let (first, second) = (runtime(), runtime());
@@ -62,7 +62,7 @@ fn l01_hints_come_to_a_runtime_that_is_run() {
         within("the watch stands", PATIENCE, hints.next()).await;
         (etcd, store, hints)
     });
-    // Nobody runs the first one meanwhile.
+    // The first runtime is not driven meanwhile.
     second.block_on(async {
         pass(Duration::from_secs(4)).await;
         let mut hints = store.subscribe(&name("job"));

@@ -22,7 +22,7 @@ async fn a_token_that_expires_is_renewed() {
         extended(&store, &claim, LONG).await;
         assert!(!is_free(&store, "job").await);
     }
-    // Its tokens are gone with the server's memory.
+    // The server has lost its tokens with its memory.
     etcd.restart().await.unwrap();
     eventually("the store serves again", async || renew(&store, &renewal(&claim, LONG)).await.ok()).await;
     let mut late = store.subscribe(&name("late"));
@@ -37,14 +37,14 @@ async fn a_lease_is_kept_over_the_expiry_of_tokens() {
     let store = options.with_user("app", PASSWORD).connect([etcd.url()]).await.unwrap();
     let client = LeaseClient::new(store);
     let ttl = Duration::from_secs(9);
-    // Renewed every three seconds, it finds its token expired each time.
+    // With a renewal every three seconds, the token has expired each time.
     let lease = client.try_acquire("job", LeaseOptions::new(ttl)).await.unwrap().acquired().unwrap();
     pass(ttl + ttl / 2).await;
     assert!(lease.is_held());
 }
 
 #[tokio::test]
-async fn whoever_may_not_is_denied_and_no_password_is_shown() {
+async fn missing_rights_are_denied_and_no_password_is_shown() {
     let (etcd, options) = guarded().await;
     for (case, refused) in [
         ("no user", options.connect([etcd.url()]).await.map(drop)),

@@ -1,4 +1,4 @@
-//! A server that keeps its connections open and says nothing.
+//! A server that keeps its connections open and does not answer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -13,14 +13,14 @@ use lease_testkit::calls;
 
 const REQUEST: Duration = Duration::from_secs(1);
 
-/// The wait for a connection, a login, the request, and a little for a machine that is busy.
+/// The time limits of connection, login and request together, and some more for a busy machine.
 const LIMIT: Duration = Duration::from_secs(6);
 
 fn request(name_text: &str) -> AcquireRequest {
     AcquireRequest::new(name(name_text), calls::holder("a"), GrantId::random(), LONG)
 }
 
-/// Whatever is called on the store itself ends, on the store's own connections and on a client of the application.
+/// Every call of the store ends, on the store's own connections and on the application's client.
 #[tokio::test]
 async fn s24_every_call_of_the_store_ends() {
     for is_own in [true, false] {
@@ -51,7 +51,7 @@ async fn s24_every_call_of_the_store_ends() {
             ends("break", async { store.break_lease(&held.name, grant.token, Break::Now).await.err() }),
             ends("connect", async { options.connect([server.url()]).await.err() }),
         );
-        // One after the other, too, when the connection is known to be silent.
+        // Also one after the other, when the connection is known to be silent.
         ends("inspect", async { store.inspect(&held.name).await.err() }).await;
         ends("acquire", async { first(store.acquire(&requests).await) }).await;
         server.thaw().await.unwrap();
@@ -59,7 +59,7 @@ async fn s24_every_call_of_the_store_ends() {
     }
 }
 
-/// The error of the first answer.
+/// Returns the error of the first answer.
 fn first<T>(answers: Vec<Result<T>>) -> Option<Error> {
     answers.into_iter().next().unwrap().err()
 }

@@ -1,4 +1,4 @@
-//! The watch under adverse conditions.
+//! The watch when connections, servers or history are lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -10,7 +10,7 @@ use integration_tests::{Direction, Etcd, Proxy};
 use lease_core::{LeaseStore, Wakeups};
 use lease_etcd::EtcdStore;
 
-/// The next hint is the one that is asked for.
+/// Drops all pending hints, so that the next hint is a new one.
 async fn drain(hints: &mut Wakeups) {
     loop {
         tokio::select! {
@@ -20,7 +20,7 @@ async fn drain(hints: &mut Wakeups) {
     }
 }
 
-/// A release that is seen by a subscription within moments.
+/// Releases a lease, and asserts that the subscription is hinted within moments.
 async fn expect_hint(store: &EtcdStore, hints: &mut Wakeups, what: &str) {
     drain(hints).await;
     let (claim, _) = granted(store, &request("job", LONG)).await;
@@ -28,7 +28,8 @@ async fn expect_hint(store: &EtcdStore, hints: &mut Wakeups, what: &str) {
     within(what, Duration::from_secs(3), hints.next()).await;
 }
 
-/// What the watch has not seen is compacted away while it is cut off: it begins anew, and hints once.
+/// If revisions that the watch has not received are compacted while it is cut off, it starts at the current one, and hints
+/// once.
 #[tokio::test]
 async fn a_watch_outlives_compaction() {
     let etcd = Etcd::start().await;
@@ -55,7 +56,7 @@ async fn a_watch_outlives_compaction() {
     expect_hint(&store, &mut hints, "a release after the compaction").await;
 }
 
-/// Compacting what a standing watch has seen does it no harm.
+/// Compacting revisions that an established watch has received does not disturb it.
 #[tokio::test]
 async fn a_standing_watch_is_not_disturbed_by_compaction() {
     let etcd = Etcd::start().await;
@@ -68,7 +69,7 @@ async fn a_standing_watch_is_not_disturbed_by_compaction() {
     expect_hint(&store, &mut hints, "a release").await;
 }
 
-/// A watch whose connection is dead without a sign moves as soon as any call notices, and misses nothing.
+/// A watch on a connection that is dead without a sign moves as soon as a call leaves that connection, and misses no hint.
 #[tokio::test]
 async fn a_watch_follows_the_calls_to_another_endpoint() {
     let etcd = Etcd::shared().await;
@@ -91,8 +92,8 @@ async fn a_watch_follows_the_calls_to_another_endpoint() {
     expect_hint(&store, &mut hints, "a release").await;
 }
 
-/// L2: a call that is abandoned, as many are when the server is busy, is no hint to all who wait: each would look, and make
-/// it busier.
+/// L2: an abandoned call does not hint all waiters. Calls are abandoned when the server is busy, and each hinted waiter would
+/// make it busier.
 #[tokio::test]
 async fn l02_an_abandoned_call_is_no_hint() {
     let etcd = Etcd::shared().await;
@@ -122,7 +123,7 @@ async fn l02_an_abandoned_call_is_no_hint() {
     expect_hint(&store, &mut hints, "a release").await;
 }
 
-/// What happens while the connection is broken is told when the watch stands again, and nothing else.
+/// Changes while the connection is broken are hinted when the watch is established again, and nothing else is.
 #[tokio::test]
 async fn a_watch_goes_on_where_it_was() {
     let etcd = Etcd::start().await;
@@ -137,7 +138,7 @@ async fn a_watch_goes_on_where_it_was() {
     network.reset_connections();
     pass(Duration::from_millis(200)).await;
     release(&store, &claim).await;
-    // Somebody who comes while it does not stand.
+    // A subscription while the watch is not established.
     let mut late = waiter.subscribe(&name("late"));
     network.heal();
     within("the release", PATIENCE, job.next()).await;
@@ -148,7 +149,7 @@ async fn a_watch_goes_on_where_it_was() {
     }
 }
 
-/// A server that restarts has forgotten the stream.
+/// A restart of the server ends the stream.
 #[tokio::test]
 async fn a_watch_outlives_a_restart() {
     let etcd = Etcd::start().await;
@@ -162,7 +163,7 @@ async fn a_watch_outlives_a_restart() {
     expect_hint(&store, &mut hints, "a release").await;
 }
 
-/// A server whose data is gone begins its revisions anew: what the watch waits for will never come.
+/// A server that has lost its data starts its revisions again, so the revision that the watch waits for would never come.
 #[tokio::test]
 async fn a_watch_begins_anew_in_another_history() {
     let etcd = Etcd::start().await;
@@ -187,7 +188,7 @@ async fn a_watch_begins_anew_in_another_history() {
     within("a release in the other history", Duration::from_secs(3), hints.next()).await;
 }
 
-/// An expiry is hinted, too: a waiter need not poll to take over from a crashed holder.
+/// An expiry is hinted as well: a waiter need not poll to take over from a crashed holder.
 #[tokio::test]
 async fn l01_an_expiry_is_hinted() {
     let store = store().await;

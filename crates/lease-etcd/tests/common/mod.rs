@@ -1,4 +1,4 @@
-//! What the tests of this crate have in common.
+//! Helpers of the tests of this crate.
 #![allow(
     dead_code,
     unused_imports,
@@ -18,28 +18,29 @@ pub(crate) use lease_testkit::calls::{
     acquire, acquired, claim, extended, holder, lost, name, only, plain_release, release, renew, renewal,
 };
 
-/// Longer than any test needs to have what it waits for.
+/// A time limit that no correct test reaches.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The server's minimum.
+/// The server's minimum ttl.
 pub(crate) const SHORT: Duration = Duration::from_secs(2);
 
-/// Longer than any test lasts.
+/// A ttl that is longer than any test.
 pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 pub(crate) const PASSWORD: &str = "hunter2-hunter2";
 
-/// Options with a key prefix that nobody else has.
+/// Returns options with a unique key prefix.
 pub(crate) fn options() -> EtcdStoreOptions {
     EtcdStoreOptions::new().with_key_prefix(format!("leases-{}/", GrantId::random()))
 }
 
-/// A store on the shared server, with a prefix of its own.
+/// Returns a store on the shared server, with a prefix of its own.
 pub(crate) async fn store() -> EtcdStore {
     options().connect([Etcd::shared().await.url()]).await.unwrap()
 }
 
-/// A server on which `app` may do everything below its prefix, and whose tokens expire after two seconds of idleness.
+/// Starts a server on which the user `app` has all rights below its prefix, and whose tokens expire when not used for two
+/// seconds.
 pub(crate) async fn guarded() -> (Etcd, EtcdStoreOptions) {
     guarded_by(&[("auth-token-ttl", "2")]).await
 }
@@ -60,7 +61,7 @@ pub(crate) async fn guarded_by(settings: &[(&str, &str)]) -> (Etcd, EtcdStoreOpt
     (etcd, options)
 }
 
-/// A store that uses the first of these endpoints first.
+/// Returns a store that starts at the first of these endpoints.
 pub(crate) async fn connect_in_order<U: AsRef<str>>(options: &EtcdStoreOptions, urls: &[U]) -> EtcdStore {
     loop {
         let store = options.connect(urls).await.unwrap();
@@ -70,7 +71,7 @@ pub(crate) async fn connect_in_order<U: AsRef<str>>(options: &EtcdStoreOptions, 
     }
 }
 
-/// How often clients have logged in at this server.
+/// Returns the number of logins at this server.
 pub(crate) async fn logins(etcd: &Etcd) -> usize {
     use std::io::{Read, Write};
     let address = etcd.address().unwrap();
@@ -87,7 +88,7 @@ pub(crate) async fn logins(etcd: &Etcd) -> usize {
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-/// A client of the driver, on the shared server.
+/// Returns a client of the driver, on the shared server.
 pub(crate) async fn driver() -> Client {
     Client::connect([Etcd::shared().await.url()], None).await.unwrap()
 }
@@ -96,13 +97,13 @@ pub(crate) fn request(job: &str, ttl: Duration) -> AcquireRequest {
     calls::request(name(job), holder(&format!("holder-{}", GrantId::random())), ttl)
 }
 
-/// Acquires what must be free.
+/// Acquires a name that must be free.
 pub(crate) async fn granted(store: &EtcdStore, request: &AcquireRequest) -> (Claim, Grant) {
     let grant = calls::granted(store, request).await;
     (claim(request, grant), grant)
 }
 
-/// Whether a stranger is granted this name at this moment. If so, it is released again.
+/// Returns whether another holder can acquire this name now. If so, the name is released again.
 pub(crate) async fn is_free(store: &EtcdStore, job: &str) -> bool {
     let stranger = request(job, LONG);
     match acquired(store, &stranger).await {
@@ -114,7 +115,7 @@ pub(crate) async fn is_free(store: &EtcdStore, job: &str) -> bool {
     }
 }
 
-/// What there is under the key of a lease.
+/// Returns the key of a lease with its value.
 pub(crate) async fn pair(driver: &mut Client, store: &EtcdStore, job: &str) -> Option<KeyValue> {
     driver.get(store.key(&name(job)), None).await.unwrap().kvs().first().cloned()
 }
@@ -123,7 +124,7 @@ pub(crate) fn token(number: u64) -> FencingToken {
     FencingToken::new(number).unwrap()
 }
 
-/// Asks again and again until there is an answer.
+/// Repeats a call until it returns a value.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = SystemClock.now() + PATIENCE;
     loop {

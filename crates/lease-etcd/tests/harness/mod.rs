@@ -1,4 +1,4 @@
-//! etcd on the test bench.
+//! The harness of etcd.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{sync::Arc, time::Duration};
@@ -11,14 +11,14 @@ use lease_etcd::EtcdStoreOptions;
 
 pub(crate) type EtcdHarness = ServerHarness<Prefix>;
 
-/// Leases under a key prefix of their own.
+/// Keeps leases under a key prefix of its own.
 pub(crate) struct Prefix(EtcdStoreOptions);
 
 #[async_trait]
 impl Provider for Prefix {
     type Kind = EtcdKind;
 
-    /// The server's minimum.
+    /// The server's minimum ttl.
     const TTL: Duration = Duration::from_secs(2);
 
     async fn prepare(_: &Etcd) -> Self {
