@@ -27,6 +27,11 @@ impl Moment {
         self.0
     }
 
+    /// Returns the time since the clock's origin in nanoseconds, for an atomic. Saturates.
+    pub(crate) fn as_nanos(self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Returns the time from an earlier moment to this one, or zero if that moment is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {

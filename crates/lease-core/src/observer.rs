@@ -115,7 +115,7 @@ impl Inner {
     }
 
     fn may_warn(&self, now: Moment) -> bool {
-        let now = u64::try_from(now.since_origin().as_nanos()).unwrap_or(u64::MAX).max(1);
+        let now = now.as_nanos().max(1);
         let last = self.warned_at.load(Ordering::Relaxed);
         let is_due = last == 0 || u128::from(now.saturating_sub(last)) >= BETWEEN_WARNINGS.as_nanos();
         is_due && self.warned_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()

@@ -20,7 +20,7 @@ pub(crate) struct Contact {
 impl Contact {
     /// Notes that a call begins.
     pub(crate) fn called(&self, now: Moment) {
-        let now = nanoseconds(now);
+        let now = now.as_nanos().max(NONE + 1);
         self.last_call.fetch_max(now, Ordering::Relaxed);
         let _ = self.unanswered_since.compare_exchange(NONE, now, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -41,10 +41,6 @@ impl Contact {
     pub(crate) fn unanswered_since(&self) -> Option<Moment> {
         moment(self.unanswered_since.load(Ordering::Relaxed))
     }
-}
-
-fn nanoseconds(moment: Moment) -> u64 {
-    u64::try_from(moment.since_origin().as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
 fn moment(nanoseconds: u64) -> Option<Moment> {

@@ -50,8 +50,8 @@ pub(super) struct Shared {
     phase: watch::Sender<Phase>,
     /// The number of scopes of exclusive work.
     scopes: watch::Sender<usize>,
-    /// The tenures under which there are scopes, by number, and how many.
-    scoped: Mutex<BTreeMap<u64, (Arc<Tenure>, usize)>>,
+    /// The tenures under which there are scopes, by number.
+    scoped: Mutex<BTreeMap<u64, Arc<Tenure>>>,
     close_grace: Duration,
     /// The number of releases in flight in the background.
     releasing: watch::Sender<usize>,
@@ -247,17 +247,19 @@ impl Shared {
 
     /// Counts a scope of exclusive work under this tenure, for as long as the returned value lives.
     pub(super) fn enter_scope_of(self: &Arc<Self>, tenure: &Arc<Tenure>) -> ScopeOf {
+        let mut scoped = self.lock_scoped();
         tenure.enter_scope();
-        self.lock_scoped().entry(tenure.number).or_insert_with(|| (Arc::clone(tenure), 0)).1 += 1;
+        scoped.entry(tenure.number).or_insert_with(|| Arc::clone(tenure));
+        drop(scoped);
         ScopeOf { tenure: Arc::clone(tenure), scope: self.enter_scope() }
     }
 
     /// Returns the tenures under which there are scopes.
     pub(super) fn scoped(&self) -> Vec<Arc<Tenure>> {
-        self.lock_scoped().values().map(|(tenure, _)| Arc::clone(tenure)).collect()
+        self.lock_scoped().values().map(Arc::clone).collect()
     }
 
-    fn lock_scoped(&self) -> MutexGuard<'_, BTreeMap<u64, (Arc<Tenure>, usize)>> {
+    fn lock_scoped(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Tenure>>> {
         self.scoped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -340,13 +342,10 @@ pub(super) struct ScopeOf {
 
 impl Drop for ScopeOf {
     fn drop(&mut self) {
-        self.tenure.leave_scope();
         let mut scoped = self.scope.0.lock_scoped();
-        if let Some((_, count)) = scoped.get_mut(&self.tenure.number) {
-            *count -= 1;
-            if *count == 0 {
-                scoped.remove(&self.tenure.number);
-            }
+        self.tenure.leave_scope();
+        if !self.tenure.is_scoped() {
+            scoped.remove(&self.tenure.number);
         }
     }
 }
