@@ -38,7 +38,9 @@ impl Keeper {
             // The environment of the test run (PGPORT, LANG, …) must not affect the server.
             .env_clear()
             .envs(
-                ["PATH", "TMPDIR", "DOCKER_HOST", "HOME"].iter().filter_map(|&key| Some((key, std::env::var_os(key)?))),
+                ["PATH", "TMPDIR", "LEASE_TEST_DATA", "DOCKER_HOST", "HOME"]
+                    .iter()
+                    .filter_map(|&key| Some((key, std::env::var_os(key)?))),
             )
             .env("LC_ALL", "C")
             .current_dir("/")

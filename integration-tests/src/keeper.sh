@@ -15,7 +15,7 @@ finally=
 # process group, which has stopped members and no parent any more.
 trap '' HUP INT TERM
 
-directory=$(mktemp -d "${TMPDIR:-/tmp}/lease-test-XXXXXXXX" 2>&1) || { echo "error $directory"; exit 1; }
+directory=$(mktemp -d "${LEASE_TEST_DATA:-${TMPDIR:-/tmp}}/lease-test-XXXXXXXX" 2>&1) || { echo "error $directory"; exit 1; }
 cd "$directory" || { echo "error cannot enter $directory"; exit 1; }
 echo "ok $directory"
 
