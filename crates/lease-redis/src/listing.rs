@@ -1,6 +1,7 @@
 //! Lists leases: by the index if it is complete, and otherwise by a scan of the database.
 
 mod index;
+mod missing;
 mod scan;
 
 use std::sync::Arc;

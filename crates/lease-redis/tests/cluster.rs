@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{eventually, granted, name, options, pass, request};
+use common::{complete_index, eventually, granted, name, options, pass, request};
 use fred::{
     clients::Client,
     interfaces::ClientLike,
@@ -361,6 +361,31 @@ async fn a_server_comes_and_goes_while_leases_are_held() {
     cluster.remove_last_node().await.unwrap();
     pass(2 * TTL).await;
     assert_eq!(held.lost(|_| true), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_what_was_granted_while_the_server_of_the_index_was_dead_is_listed_when_it_is_back() {
+    let cluster = RedisCluster::start_with(3, &[("cluster-require-full-coverage", "no")]).await.unwrap();
+    let options = options();
+    let store = options.connect(&cluster.url()).await.unwrap();
+    let slot = cluster.slot_of(&format!("{} index", options.key_prefix)).await.unwrap();
+    let dead = (0..3).find(|at| usize::from(slot) < (at + 1) * SLOTS / 3).unwrap();
+    complete_index(&cluster.nodes()[dead], &options.key_prefix).await;
+    let mut names = Vec::new();
+    for name in (0..90).map(|n| format!("job-{n}")) {
+        if shard_of(&cluster, &options, &name).await != dead {
+            names.push(name);
+        }
+    }
+    cluster.nodes()[dead].kill().await.unwrap();
+    for name in &names {
+        granted(&store, &request(name, "a")).await;
+    }
+    cluster.nodes()[dead].start_again().await.unwrap();
+    eventually("the list is whole, without a renewal", async || {
+        store.list("job-", None, 1000).await.is_ok_and(|leases| leases.len() == names.len())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
 //! The index: the names of all leases in order, by which a list finds them without a scan of the database.
 //!
 //! The index has a key of its own, which in a Cluster has another slot than most leases. So no script changes both at once, and
-//! the index is only a hint: a name is added beside each attempt to acquire it, renewals repeat that now and then, and names
-//! that ended a while ago are removed. The record of a lease decides whether it is in force.
+//! the index is only a hint: a name is added beside each attempt to acquire it, in the background until that succeeds; renewals
+//! repeat it now and then, and names that ended a while ago are removed. The record of a lease decides whether it is in force.
 
 use std::{
     collections::HashMap,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -22,7 +22,7 @@ use lease_core::{
 };
 use tokio::runtime::Handle;
 
-use super::{LIST, scan::has_grant_from_before};
+use super::{LIST, missing::Missing, scan::has_grant_from_before};
 use crate::{
     STORE,
     connections::CallOptions,
@@ -53,6 +53,10 @@ const MAX_REMEMBERED: usize = 10_000;
 /// How long an answer is delayed until the index has its names, which it nearly always has by then.
 const ADD_TIMEOUT: Duration = Duration::from_millis(5);
 
+/// How long the addition of names in the background waits after a failure. It doubles up to the longest.
+const MIN_ADD_PAUSE: Duration = Duration::from_millis(50);
+const MAX_ADD_PAUSE: Duration = Duration::from_secs(1);
+
 /// One in this number of renewal calls adds its names again, because the server may have lost the index, or a fail-over a part of
 /// it. An odd number, so that calls that alternate all have their turn.
 const RENEWALS_PER_ADDITION: u64 = 17;
@@ -69,6 +73,8 @@ pub(crate) struct Index {
     shared: Arc<Shared>,
     /// When each name was last seen in the index, and in force.
     listed: Mutex<HashMap<LeaseName, Moment>>,
+    /// The names that are being added in the background.
+    missing: Missing,
     /// The number of renewal calls.
     renewals: AtomicU64,
     /// The number of added names.
@@ -98,6 +104,7 @@ impl Index {
         Self {
             shared,
             listed: Mutex::default(),
+            missing: Missing::default(),
             renewals: AtomicU64::new(0),
             additions: AtomicU64::new(0),
             has_searched: AtomicBool::new(false),
@@ -119,6 +126,8 @@ impl Index {
             let is_in_force = |answer: &_| matches!(answer, Ok(Acquired::Granted(_) | Acquired::Held { .. }));
             let in_force = requests.iter().zip(&answers).filter(|(_, answer)| is_in_force(answer));
             self.remember(in_force.map(|(request, _)| request.name.clone()));
+        } else {
+            self.add_in_background(&names);
         }
         let more = names.len() as u64;
         let before = self.additions.fetch_add(more, Ordering::Relaxed);
@@ -129,14 +138,18 @@ impl Index {
     }
 
     /// Performs renewals, and adds their names now and then.
-    pub(crate) async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
+    pub(crate) async fn renew(self: &Arc<Self>, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
         let renewals = self.renewals.fetch_add(1, Ordering::Relaxed);
         let renew = perform(&Renew, &self.shared, requests);
         if self.is_refused() || renewals % RENEWALS_PER_ADDITION != RENEWALS_PER_ADDITION - 1 {
             return renew.await;
         }
         let names: Vec<LeaseName> = requests.iter().map(|request| request.claim.name.clone()).collect();
-        self.adding(&names, renew).await.0
+        let (answers, are_listed) = self.adding(&names, renew).await;
+        if !are_listed {
+            self.add_in_background(&names);
+        }
+        answers
     }
 
     /// Returns at most `limit` leases in force; `None` if the index is not complete.
@@ -215,6 +228,37 @@ impl Index {
             self.run(&self.shared.scripts().index_add, Access::Write, &|| texts(names)).await.map(drop)
         });
         join_all(additions).await.into_iter().collect()
+    }
+
+    /// Adds names without a caller that waits, again and again until it succeeds: a list would lack them meanwhile (S19).
+    fn add_in_background(self: &Arc<Self>, names: &[LeaseName]) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.missing.note(names) {
+            return;
+        }
+        let mut addition = Addition(Arc::downgrade(self));
+        runtime.spawn(async move {
+            let mut pause = MIN_ADD_PAUSE;
+            // Until the store is dropped.
+            while let Some(index) = addition.0.upgrade() {
+                let names = index.missing.to_add();
+                if names.is_empty() {
+                    // Another task may begin from here on, whose end this is not.
+                    std::mem::take(&mut addition.0);
+                    return;
+                }
+                if index.is_refused() {
+                    return;
+                }
+                if index.add(&names).await.is_ok() {
+                    index.missing.added(&names);
+                    continue;
+                }
+                drop(index);
+                SystemClock.sleep_until(SystemClock.now() + pause).await;
+                pause = (pause * 2).min(MAX_ADD_PAUSE);
+            }
+        });
     }
 
     /// Returns the leases in force among these names, in order. Removes the names of leases that ended a while ago.
@@ -352,6 +396,17 @@ fn texts(names: &[LeaseName]) -> Vec<Value> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An addition of names in the background; it ends when this is dropped.
+struct Addition(Weak<Index>);
+
+impl Drop for Addition {
+    fn drop(&mut self) {
+        if let Some(index) = self.0.upgrade() {
+            index.missing.task_ended();
+        }
+    }
 }
 
 /// A sweep in the background; it ends when this is dropped.
