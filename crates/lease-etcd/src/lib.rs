@@ -60,7 +60,9 @@
 //! * **That the name of a crashed holder is free the moment its ttl ends.** etcd looks for expired leases every half second.
 //!   A **new leader starts the full ttl of every etcd lease again**, because it does not know how much was left. A crash
 //!   together with a change of the leader takes the time until that change, the election, and the whole ttl. Measured with a
-//!   ttl of 3 s: 3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. A lease never ends early.
+//!   ttl of 3 s: 3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. A lease never ends early. Before etcd 3.5, set
+//!   `--pre-vote=true` on each member: otherwise a member that comes back from an isolation deposes the leader, and all leases
+//!   start again once more.
 //! * **That the nonce of a grant is remembered** after its end (S13): it is deleted with the key. A delayed duplicate of an
 //!   acquire, after the release, is a new grant with a new token. No holder claims or renews it, so it expires within a ttl.
 //! * **Why a key was deleted.** For a key that was deleted, broken, or on an etcd lease that was revoked by hand, the reason

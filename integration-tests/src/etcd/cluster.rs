@@ -16,6 +16,9 @@ use crate::{
     server::{Server, blocking},
 };
 
+/// A member that comes back from an isolation does not depose the leader. The default from etcd 3.5 on.
+const PRE_VOTE: &str = "--pre-vote=true";
+
 /// Three members of this machine, which can be harmed one by one. It ends with this value, or with the test process.
 #[derive(Debug)]
 pub struct EtcdCluster {
@@ -75,7 +78,7 @@ impl EtcdCluster {
         let starting = memberships.into_iter().map(|membership| {
             let membership = Membership { cluster: all.join(","), ..membership };
             tokio::spawn(blocking(move || {
-                let server = Server::local(start_member(&membership, &[], &[])?)?;
+                let server = Server::local(start_member(&membership, &[], &[PRE_VOTE.to_owned()])?)?;
                 Ok(Member { server, peer_port: membership.peer_port })
             }))
         });

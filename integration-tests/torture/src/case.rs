@@ -69,6 +69,11 @@ impl Case {
         self.ttl() * 3 + Duration::from_secs(5)
     }
 
+    /// etcd: each attempt of an election begins within twice the election timeout of a second, and votes may split once.
+    fn election(&self) -> Duration {
+        Duration::from_secs(if self.fault.needs_cluster(self.store) { 4 } else { 0 })
+    }
+
     /// Runs it, and returns the directory of its record. It does not judge.
     ///
     /// To be awaited by the main thread: its processes end with the thread that starts them.
@@ -144,6 +149,7 @@ impl Case {
             seed: self.seed,
             ttl: nanoseconds(self.ttl()),
             recovery: nanoseconds(self.recovery()),
+            election: nanoseconds(self.election()),
         };
         std::fs::write(directory.join("case.json"), serde_json::to_string_pretty(&case)?)?;
         Ok(())

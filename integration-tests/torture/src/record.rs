@@ -21,9 +21,17 @@ pub struct Case {
     pub ttl: u64,
     /// Within which time after healing somebody must have been granted each name again, in nanoseconds (C5).
     pub recovery: u64,
+    /// How long the election of a leader may take after a fault, in nanoseconds: no time, if the store has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub election: u64,
     /// What is broken on purpose, if anything is: a negative control, which must be caught (C8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sabotage: Option<Sabotage>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(nanoseconds: &u64) -> bool {
+    *nanoseconds == 0
 }
 
 /// What a store may do under a fault that no client can prevent; everything else stays forbidden.

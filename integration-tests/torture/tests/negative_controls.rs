@@ -438,8 +438,13 @@ fn c7_a_request_may_be_stuck_for_as_long_as_the_fault() {
     }
     assert_eq!(checks(&verdict(entries.clone())), BTreeSet::from([Check::Ambiguity]));
     entries.push(entry(3_500, "nemesis", fault_began("cut", "network")));
-    entries.push(entry(3_602, "nemesis", fault_ended("cut", "network")));
-    assert_eq!(verdict(entries).violations, []);
+    let ended = |at| [&entries[..], &[entry(at, "nemesis", fault_ended("cut", "network"))]].concat();
+    assert_eq!(verdict(ended(3_602)).violations, []);
+    // A leader is elected after the fault.
+    let with_election = || Case { election: 2 * MILLISECOND, ..case() };
+    assert_eq!(checks(&verdict(ended(3_599))), BTreeSet::from([Check::Ambiguity]));
+    assert_eq!(verdict_in(with_election(), ended(3_599)).violations, []);
+    assert_eq!(checks(&verdict_in(with_election(), ended(3_597))), BTreeSet::from([Check::Ambiguity]));
 }
 
 #[test]

@@ -39,10 +39,14 @@ fn blocked(recording: &Recording, entry: &Entry) -> Option<Violation> {
 }
 
 /// When a name must be free at the latest after an attempt of this moment, if nobody holds it. Faults without an end, as
-/// the death of a worker, hold up nothing.
+/// the death of a worker, hold up nothing. A fault of a leader holds up until another one is elected, which then starts the
+/// ttl of each lease again.
 fn must_be_free(recording: &Recording, at: u64) -> u64 {
     let bound = recording.case.ttl.saturating_add(NOTICE_ALLOWANCE);
-    let ended = recording.faults.iter().filter_map(|span| Some((span.from, span.until?)));
+    let ended = recording
+        .faults
+        .iter()
+        .filter_map(|span| Some((span.from, span.until?.saturating_add(recording.case.election))));
     ended.fold(at.saturating_add(bound), |free, (from, until)| {
         if from <= free && until > at { free.max(until.saturating_add(bound)) } else { free }
     })

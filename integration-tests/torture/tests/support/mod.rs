@@ -17,6 +17,7 @@ pub(crate) fn case() -> Case {
         seed: 7,
         ttl: TTL,
         recovery: RECOVERY,
+        election: 0,
         sabotage: None,
     }
 }
