@@ -1,9 +1,10 @@
 //! The task of a candidate: pauses, campaigns, leads, and ends its terms in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use lease_core::{
-    Error, ErrorKind, HolderId, Lease, LeaseName, LeaseOptions, LeaseState, LossReason, Metadata, Moment, Result,
+    Error, ErrorKind, HolderId, Lease, LeaseName, LeaseOptions, LeaseState, LossReason, Metadata, Moment, Released,
+    Result,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -13,6 +14,7 @@ use crate::{
     offers::Offers,
     pause::Pause,
     registration,
+    report::TermReport,
     state::{CandidateState, Standing, Status, replace},
     term::Term,
 };
@@ -118,10 +120,11 @@ impl Campaign {
                 Err(done) => return done,
             };
             let term = Term::new(lease.handle());
+            let report = TermReport::begin(self.election.client(), lease.handle());
             self.state.standing.send_replace(Standing::Leads { term: term.token() });
             self.state.leadership.send_replace(Some(term.clone()));
             let ending = self.lead(&lease, &term).await;
-            if let Some(done) = self.end(lease, &term, ending).await {
+            if let Some(done) = self.end(lease, &term, ending, report).await {
                 return done;
             }
         }
@@ -232,10 +235,11 @@ impl Campaign {
 
     /// Ends a term in order: the work is notified, then dropped, and the lease is released only after the work has ended
     /// (S17). If the candidate stops with the term, returns the sender for the outcome.
-    async fn end(&mut self, lease: Lease, term: &Term, ending: Ending) -> Option<Option<Done>> {
+    async fn end(&mut self, lease: Lease, term: &Term, ending: Ending, report: TermReport) -> Option<Option<Done>> {
         let settings = self.election.options().clone();
         let clock = Arc::clone(self.election.client().clock());
         if !matches!(ending, Ending::Lost) {
+            report.draining();
             term.drain();
             let grace_ends = clock.now() + settings.grace;
             tokio::select! {
@@ -255,19 +259,25 @@ impl Campaign {
             () = clock.sleep_until(work_deadline) => false,
         };
         let handle = lease.handle();
-        let outcome = match &ending {
+        // Each of these ends the lease at once (S12); a release is sent when it is polled.
+        let releasing: Option<Pin<Box<dyn Future<Output = Result<Released>> + Send>>> = match &ending {
             _ if !drained => {
                 lease.abandon();
-                Ok(())
+                None
             }
             Ending::Lost => {
                 drop(lease);
-                Ok(())
+                None
             }
-            Ending::HandOver { to, .. } => lease.hand_over(to.clone(), settings.retry_interval * 2).await.map(drop),
-            Ending::StepDown { .. } | Ending::Stop { .. } => lease.release().await.map(drop),
+            Ending::HandOver { to, .. } => Some(Box::pin(lease.hand_over(to.clone(), settings.retry_interval * 2))),
+            Ending::StepDown { .. } | Ending::Stop { .. } => Some(Box::pin(lease.release())),
         };
         let reason = handle.lost().await;
+        report.end(reason.clone());
+        let outcome = match releasing {
+            Some(releasing) => releasing.await.map(drop),
+            None => Ok(()),
+        };
         self.state.leadership.send_replace(None);
         self.state.standing.send_replace(Standing::Led { term: handle.token(), reason });
         let done = match ending {

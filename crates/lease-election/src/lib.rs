@@ -39,6 +39,8 @@
 //! * [`Candidate`] starts, stops, leads, steps down and hands over. Its [`Health`] decides whether it is fit to lead.
 //! * [`LeadershipChanges`] is the stream of changes, and [`LeadershipStream`] has adapters for it.
 //! * [`ElectionOptions`] and [`CandidateOptions`] are plain data.
+//! * The observers of the client receive each term as [`LeaseEvent::Election`](lease_core::LeaseEvent::Election): leads, draining,
+//!   ended.
 //!
 //! At most one candidate of a group leads at any time, if clocks run at about the right rate and the store keeps its promises.
 //! Effects elsewhere must be fenced by the term. The page of [`lease_core`] says what is promised, and what is not.
@@ -54,6 +56,7 @@ mod offers;
 mod options;
 mod pause;
 mod registration;
+mod report;
 mod state;
 mod term;
 
