@@ -2,6 +2,7 @@
 
 mod attempt;
 mod builder;
+mod call;
 mod health;
 mod latest;
 mod lease;

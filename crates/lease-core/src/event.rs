@@ -33,11 +33,30 @@ pub enum LeaseEvent {
         holder: HolderId,
         /// The fencing token.
         token: FencingToken,
+        /// The ttl: what each renewal asks of the store.
+        ttl: Duration,
         /// How long it is valid without a renewal.
         valid_for: Duration,
         /// The time since the caller requested it.
         waited: Duration,
         /// The number of attempts, this one included.
+        attempts: u32,
+        /// The correlation id of the lease, if it has one.
+        correlation: Option<Correlation>,
+    },
+    /// A call of [`acquire`](crate::LeaseClient::acquire) or [`try_acquire`](crate::LeaseClient::try_acquire) has ended without a
+    /// lease. Each call ends with one [`Granted`](Self::Granted) or one of this, unless it was refused before the first attempt.
+    #[non_exhaustive]
+    NotAcquired {
+        /// The name of the lease.
+        name: LeaseName,
+        /// The holder that requested it.
+        holder: HolderId,
+        /// Why the call ended.
+        reason: NotAcquired,
+        /// The time since the caller requested it.
+        waited: Duration,
+        /// The number of attempts.
         attempts: u32,
         /// The correlation id of the lease, if it has one.
         correlation: Option<Correlation>,
@@ -58,7 +77,23 @@ pub enum LeaseEvent {
         /// The correlation id of the lease, if it has one.
         correlation: Option<Correlation>,
     },
-    /// A renewal failed, or its outcome is unknown. It is repeated.
+    /// The store answered a renewal: the lease is not this holder's any more. [`Lost`](Self::Lost) follows.
+    #[non_exhaustive]
+    RenewalRefused {
+        /// The name of the lease.
+        name: LeaseName,
+        /// The holder.
+        holder: HolderId,
+        /// The fencing token.
+        token: FencingToken,
+        /// The reason, as the store reports it.
+        reason: LossReason,
+        /// The time from the request to its answer.
+        took: Duration,
+        /// The correlation id of the lease, if it has one.
+        correlation: Option<Correlation>,
+    },
+    /// A renewal failed, or its outcome is unknown, or its answer is overdue. It is repeated.
     #[non_exhaustive]
     RenewalFailed {
         /// The name of the lease.
@@ -69,6 +104,11 @@ pub enum LeaseEvent {
         token: FencingToken,
         /// The error.
         error: Error,
+        /// The time from the request to its answer, or until now if that is overdue.
+        took: Duration,
+        /// Whether the answer is overdue. The renewal has not ended then: its end is reported as well, unless the lease is lost or a
+        /// later renewal succeeds before.
+        is_overdue: bool,
         /// The correlation id of the lease, if it has one.
         correlation: Option<Correlation>,
     },
@@ -206,6 +246,22 @@ pub enum AttemptOutcome {
     /// Another holder has the lease, or the name is blocked.
     Held,
     /// The attempt failed, or its outcome is unknown.
+    Failed(ErrorKind),
+}
+
+/// Why a call ended without a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotAcquired {
+    /// Another holder has the lease, or the name is blocked, and the call does not wait.
+    Held,
+    /// The [wait limit](crate::LeaseOptions::wait_limit) passed.
+    LimitPassed,
+    /// The client was closed, or its runtime has ended.
+    Closed,
+    /// The future was dropped.
+    Dropped,
+    /// An error occurred.
     Failed(ErrorKind),
 }
 

@@ -9,6 +9,6 @@ mod validate;
 
 pub(crate) use self::{
     schedule::{Plan, Schedule, least_time},
-    tenure::{Granted, PendingRelease, Tenure},
+    tenure::{FailedRenewal, Granted, PendingRelease, Tenure},
 };
 pub use self::{state::LeaseState, validate::InvalidOptions};

@@ -112,7 +112,7 @@ pub use client::{
 };
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Error, ErrorKind, Result};
-pub use event::{AttemptOutcome, ElectionChange, LeaseEvent, WaitOutcome};
+pub use event::{AttemptOutcome, ElectionChange, LeaseEvent, NotAcquired, WaitOutcome};
 pub use grant::{InvalidOptions, LeaseState};
 pub use observer::Observer;
 pub use options::{LeaseOptions, Renewal};

@@ -129,15 +129,21 @@ fn trace(event: &LeaseEvent) {
         E::Attempted { name, holder, outcome, took, correlation } => {
             trace!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), ?outcome, ?took }, "attempted")
         }
-        E::Granted { name, holder, token, valid_for, waited, attempts, correlation } => {
-            info!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), ?valid_for, ?waited, attempts }, "granted")
+        E::Granted { name, holder, token, ttl, valid_for, waited, attempts, correlation } => {
+            info!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), ?ttl, ?valid_for, ?waited, attempts }, "granted")
+        }
+        E::NotAcquired { name, holder, reason, waited, attempts, correlation } => {
+            debug!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), ?reason, ?waited, attempts }, "not acquired")
         }
         E::Renewed { name, holder, token, valid_for, took, correlation } => {
             debug!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), ?valid_for, ?took }, "renewed")
         }
-        E::RenewalFailed { name, holder, token, error, correlation } => {
+        E::RenewalRefused { name, holder, token, reason, took, correlation } => {
+            debug!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), %reason, ?took }, "renewal refused")
+        }
+        E::RenewalFailed { name, holder, token, error, took, is_overdue, correlation } => {
             // The first failure in a row is logged as the jeopardy that it causes.
-            debug!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), %error }, "renewal failed")
+            debug!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), %error, ?took, is_overdue }, "renewal failed")
         }
         E::Jeopardy { name, holder, token, remaining, error, correlation } => {
             warn!(target: "lease", { lease.name = %name, lease.holder = %holder, correlation.id = id(correlation), lease.token = token.get(), ?remaining, %error }, "in jeopardy")

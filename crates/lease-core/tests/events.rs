@@ -11,8 +11,8 @@ use std::{
 };
 
 use lease_core::{
-    AttemptOutcome, Correlation, ErrorKind, HolderId, LeaseClient, LeaseEvent, LeaseOptions, LossReason, Metadata,
-    Observer, Released, TryAcquired, WaitOutcome,
+    AttemptOutcome, Break, Correlation, ErrorKind, HolderId, LeaseClient, LeaseEvent, LeaseOptions, LossReason,
+    Metadata, Observer, Released, TryAcquired, WaitOutcome,
 };
 use lease_testkit::LogCapture;
 use support::{TTL, TroubledStore, builder, client, drop_after, pass, settle};
@@ -109,6 +109,147 @@ async fn a_wait_that_ends_says_how() {
     assert_eq!(events.waits().len(), 3);
 }
 
+/// One line for each end of a call: a grant, or the reason why there is none.
+fn ends(events: &Events) -> Vec<String> {
+    events.of(|event| match event {
+        LeaseEvent::Granted { name, attempts, .. } => Some(format!("{name}: granted, {attempts}")),
+        LeaseEvent::NotAcquired { name, reason, attempts, .. } => Some(format!("{name}: {reason:?}, {attempts}")),
+        _ => None,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_ends_with_one_event() {
+    let (store, events) = (TroubledStore::new(), Events::default());
+    let (first, client) = (client(&store), builder(&store).observer(events.clone()).build());
+    let _held = first.try_acquire("held", TTL).await.unwrap().acquired().unwrap();
+    assert!(!client.try_acquire("held", TTL).await.unwrap().is_acquired());
+    drop(client.try_acquire("free", TTL).await.unwrap());
+    client.try_acquire("poison", TTL).await.unwrap_err();
+    client.acquire("poison", TTL).await.unwrap_err();
+    client.try_acquire("hang", TTL).await.unwrap_err();
+    client.acquire("held", LeaseOptions::new(TTL).with_wait_limit(Duration::ZERO)).await.unwrap_err();
+    assert!(!drop_after(40, client.acquire("held", TTL)).await);
+    assert!(!drop_after(2, client.acquire("hang", TTL)).await, "before it waits");
+    assert!(!drop_after(2, client.try_acquire("hang", TTL)).await);
+    client.try_acquire("", TTL).await.unwrap_err();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.acquire("held", TTL).await.map(drop) }
+    });
+    settle().await;
+    client.close().await.unwrap();
+    waiting.await.unwrap().unwrap_err();
+    client.try_acquire("free", TTL).await.unwrap_err();
+    let expected = [
+        "held: Held, 1",
+        "free: granted, 1",
+        "poison: Failed(Invalid), 1",
+        "poison: Failed(Invalid), 1",
+        "hang: Failed(Indeterminate), 1",
+        "held: LimitPassed, 1",
+        "held: Dropped, 1",
+        "hang: Dropped, 1",
+        "hang: Dropped, 1",
+        "held: Closed, 1",
+    ];
+    assert_eq!(ends(&events), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_lease_says_how_long_it_took_and_how_often_the_store_was_asked() {
+    let (store, events) = (TroubledStore::new(), Events::default());
+    let (first, client) = (client(&store), builder(&store).observer(events.clone()).build());
+    let _held = first.try_acquire("held", TTL).await.unwrap().acquired().unwrap();
+    let limit = Duration::from_secs(7);
+    client.acquire("held", LeaseOptions::new(TTL).with_wait_limit(limit)).await.unwrap_err();
+    let asked = events.of(|event| matches!(event, LeaseEvent::Attempted { .. }).then_some(())).len();
+    let ends = events.of(|event| match event {
+        LeaseEvent::NotAcquired { waited, attempts, .. } => Some((*waited, *attempts)),
+        _ => None,
+    });
+    assert!(asked > 3, "it polls");
+    let [(waited, attempts)] = &ends[..] else { panic!("{ends:?}") };
+    assert_eq!(*attempts as usize, asked);
+    assert!((limit..limit + Duration::from_millis(5)).contains(waited), "{waited:?}");
+}
+
+/// Also when the caller goes away at the very moment at which its grant arrives.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_ends_once_wherever_it_is_dropped() {
+    for polls in 0..40 {
+        let (store, events) = (TroubledStore::new(), Events::default());
+        let (first, client) = (client(&store), builder(&store).observer(events.clone()).build());
+        let held = first.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+        drop_after(polls, client.acquire("free", TTL)).await;
+        let releasing = tokio::spawn(async move {
+            settle().await;
+            held.release().await
+        });
+        drop_after(80 + polls, client.acquire("job", TTL)).await;
+        releasing.await.unwrap().unwrap();
+        settle().await;
+        // A future that was never polled asked for nothing.
+        let expected = 1 + usize::from(polls > 0);
+        assert_eq!(ends(&events).len(), expected, "{polls}: {:?}", ends(&events));
+        let (granted, lost) = events
+            .of(|event| match event {
+                LeaseEvent::Granted { token, .. } => Some(Ok(*token)),
+                LeaseEvent::Lost { token, .. } => Some(Err(*token)),
+                _ => None,
+            })
+            .into_iter()
+            .partition::<Vec<_>, _>(Result::is_ok);
+        assert_eq!(granted.len(), lost.len(), "{polls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_says_how_long_it_took_and_whether_its_answer_is_only_overdue() {
+    let (store, events) = (TroubledStore::new(), Events::default());
+    let client = builder(&store).observer(events.clone()).build();
+    // Both are renewed by one call, which is cut off at the later of the two timeouts.
+    let interval = Duration::from_secs(4);
+    let options = |timeout| LeaseOptions::new(TTL).with_renewal_interval(interval).with_attempt_timeout(timeout);
+    let (short, long) = (Duration::from_millis(1100), Duration::from_millis(2000));
+    let leases = [
+        client.try_acquire("stuck-short", options(short)).await.unwrap().acquired().unwrap(),
+        client.try_acquire("stuck-long", options(long)).await.unwrap().acquired().unwrap(),
+    ];
+    sleep(interval + long + Duration::from_millis(100)).await;
+    let failures = events.of(|event| match event {
+        LeaseEvent::RenewalFailed { name, took, is_overdue, .. } => {
+            Some(format!("{name} {} {}", took.as_millis(), if *is_overdue { "overdue" } else { "ended" }))
+        }
+        _ => None,
+    });
+    assert_eq!(failures[0], "stuck-short 1105 overdue", "{failures:?}");
+    assert!(failures.contains(&"stuck-short 2000 ended".to_owned()), "{failures:?}");
+    assert!(failures.contains(&"stuck-long 2000 ended".to_owned()), "{failures:?}");
+    drop(leases);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_the_store_refuses_is_reported_before_the_loss() {
+    let (store, events) = (TroubledStore::new(), Events::default());
+    let client = builder(&store).observer(events.clone()).build();
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    client.break_lease("job", lease.token(), Break::Now).await.unwrap();
+    sleep(TTL / 2).await;
+    assert!(lease.renew().await.is_err(), "it is not even sent");
+    let seen = events.of(|event| match event {
+        LeaseEvent::RenewalRefused { reason, took, .. } => {
+            assert!(*took < Duration::from_secs(1));
+            Some(format!("refused: {reason}"))
+        }
+        LeaseEvent::Lost { reason, .. } => Some(format!("lost: {reason}")),
+        LeaseEvent::Granted { ttl, .. } => Some(format!("granted for {ttl:?}")),
+        _ => None,
+    });
+    let reason = LossReason::Broken;
+    assert_eq!(seen, ["granted for 30s".to_owned(), format!("refused: {reason}"), format!("lost: {reason}")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_says_with_what_kind_of_error() {
     let (store, events) = (TroubledStore::new(), Events::default());
@@ -183,7 +324,7 @@ async fn a_correlation_id_is_in_all_events_and_in_the_metadata() {
         let text = format!("{event:?}");
         let kind = text.split([' ', '{']).next().unwrap().to_owned();
         // One try was made without it.
-        let is_other = kind == "Attempted" && text.contains("outcome: Held") && text.contains("correlation: None");
+        let is_other = text.contains("Held") && text.contains("correlation: None");
         assert!(text.contains(r#"correlation: Some("req-7")"#) || is_other, "{text}");
         kinds.insert(kind);
     }
@@ -192,6 +333,7 @@ async fn a_correlation_id_is_in_all_events_and_in_the_metadata() {
         "Granted",
         "Jeopardy",
         "Lost",
+        "NotAcquired",
         "Recovered",
         "Released",
         "RenewalFailed",

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::Instrument;
 
-use super::{lease::Lease, shared::Shared, try_acquired::TryAcquired};
+use super::{call::AcquireCall, lease::Lease, shared::Shared, try_acquired::TryAcquired};
 use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Correlation, Error, ErrorKind, Grant, GrantId, HolderId,
     LeaseEvent, LeaseName, LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result,
@@ -19,10 +19,18 @@ use crate::{
 /// Tries to acquire a lease once.
 pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
     let span = tracing::debug_span!("lease.try_acquire", %name);
-    match Attempt::new(shared, name, options).ask().instrument(span).await {
+    let call = AcquireCall::begin(shared, name, &options);
+    let mut ending = call.until_ended();
+    match Attempt::new(call, options).ask().instrument(span).await {
         Asked::Granted(lease) => Ok(TryAcquired::Acquired(lease)),
-        Asked::Held { by, retry_after } => Ok(TryAcquired::Held { by, retry_after }),
-        Asked::Failed(error) | Asked::Spent(error) => Err(error),
+        Asked::Held { by, retry_after } => {
+            ending.held();
+            Ok(TryAcquired::Held { by, retry_after })
+        }
+        Asked::Failed(error) | Asked::Spent(error) => {
+            ending.failed(&error);
+            Err(error)
+        }
     }
 }
 
@@ -31,13 +39,9 @@ pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: 
 /// If it is dropped without a lease, a grant that may have been made is released in the background, as soon as none of its calls
 /// is in flight (S15).
 pub(super) struct Attempt {
-    shared: Arc<Shared>,
+    call: Arc<AcquireCall>,
     request: AcquireRequest,
-    correlation: Option<Correlation>,
     schedule: Schedule,
-    began: Moment,
-    /// How often the store was called.
-    asked: u32,
     /// How many of the calls hung, one after the other.
     hung: u32,
     /// Whether the nonce may have reached the store.
@@ -60,28 +64,14 @@ pub(super) enum Asked {
 }
 
 impl Attempt {
-    pub(super) fn new(shared: &Arc<Shared>, name: LeaseName, options: LeaseOptions) -> Self {
+    pub(super) fn new(call: Arc<AcquireCall>, options: LeaseOptions) -> Self {
         let schedule = Schedule::new(&options);
-        let request = AcquireRequest::new(
-            name,
-            options.holder.unwrap_or_else(|| shared.holder.clone()),
-            GrantId::random(),
-            options.ttl,
-        )
-        .with_metadata(options.metadata.with_correlation(options.correlation.as_ref()))
-        .with_announce(options.announce);
-        let outcomes = Outcomes::new(shared, &request, options.correlation.clone(), schedule);
-        Self {
-            shared: Arc::clone(shared),
-            request,
-            correlation: options.correlation,
-            schedule,
-            began: shared.clock.now(),
-            asked: 0,
-            hung: 0,
-            was_sent: false,
-            outcomes,
-        }
+        let (name, holder) = (call.name.clone(), call.holder.clone());
+        let request = AcquireRequest::new(name, holder, GrantId::random(), options.ttl)
+            .with_metadata(options.metadata.with_correlation(call.correlation.as_ref()))
+            .with_announce(options.announce);
+        let outcomes = Outcomes::new(&call.shared, &request, call.correlation.clone(), schedule);
+        Self { call, request, schedule, hung: 0, was_sent: false, outcomes }
     }
 
     pub(super) fn name(&self) -> &LeaseName {
@@ -90,6 +80,10 @@ impl Attempt {
 
     pub(super) fn holder(&self) -> &HolderId {
         &self.request.holder
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.call.shared
     }
 
     /// Returns a number that differs between attempts, for jitter. Derived from the holder and the name, so that a simulation can
@@ -109,7 +103,7 @@ impl Attempt {
         self.request.grant = GrantId::random();
         self.was_sent = false;
         self.outcomes.abandon();
-        self.outcomes = Outcomes::new(&self.shared, &self.request, self.correlation.clone(), self.schedule);
+        self.outcomes = Outcomes::new(self.shared(), &self.request, self.call.correlation.clone(), self.schedule);
     }
 
     /// Calls the store once.
@@ -118,18 +112,18 @@ impl Attempt {
     ///
     /// Dropping the future does not cut off the call. Drop the attempt as well, or ask again.
     pub(super) async fn ask(&mut self) -> Asked {
-        let began = self.shared.clock.now();
-        self.asked = self.asked.saturating_add(1);
+        let began = self.shared().clock.now();
+        self.call.count_attempt();
         let request = Request::new(self.request.clone(), began, self.schedule.attempt_timeout)
             .after_hanging(self.hung)
             .for_the_first_time(!std::mem::replace(&mut self.was_sent, true));
         let outcomes = Arc::clone(&self.outcomes);
         outcomes.lock().in_flight += 1;
-        let asking = self.shared.acquires.submit(request, move |answered| outcomes.completed(&answered.result));
+        let asking = self.shared().acquires.submit(request, move |answered| outcomes.completed(&answered.result));
         let Answered { sent, result, hung } = asking.await;
         self.hung = if hung { self.hung + 1 } else { 0 };
-        let now = self.shared.clock.now();
-        self.shared.events.emit(|| LeaseEvent::Attempted {
+        let now = self.shared().clock.now();
+        self.shared().events.emit(|| LeaseEvent::Attempted {
             name: self.name().clone(),
             holder: self.holder().clone(),
             outcome: match &result {
@@ -139,7 +133,7 @@ impl Attempt {
                 Err(error) => AttemptOutcome::Failed(error.kind()),
             },
             took: now.saturating_since(began),
-            correlation: self.correlation.clone(),
+            correlation: self.call.correlation.clone(),
         });
         match result {
             Ok(Acquired::Granted(grant)) => match self.schedule.after_grant(sent, now, grant.remaining) {
@@ -155,21 +149,26 @@ impl Attempt {
     }
 
     fn hold(&self, grant: Grant, sent: Moment, now: Moment, plan: Plan) -> Asked {
+        if !self.call.end() {
+            // Nobody takes the grant: it is released with the attempt (S15).
+            return Asked::Failed(Error::new(ErrorKind::Closed, "acquire", "its caller has gone"));
+        }
+        let shared = self.shared();
         let tenure = Tenure::new(
-            self.shared.next_tenure(),
-            Arc::clone(&self.shared.clock),
-            self.shared.events.clone(),
+            shared.next_tenure(),
+            Arc::clone(&shared.clock),
+            shared.events.clone(),
             Granted {
                 claim: self.outcomes.claim(),
                 token: grant.token,
-                correlation: self.correlation.clone(),
+                correlation: self.call.correlation.clone(),
                 schedule: self.schedule,
                 sent,
                 plan,
             },
         );
-        tenure.report_grant(now, now.saturating_since(self.began), self.asked);
-        match Lease::begin(&self.shared, tenure, plan) {
+        tenure.report_grant(now, self.call.took(now), self.call.attempts());
+        match Lease::begin(shared, tenure, plan) {
             Ok(lease) => {
                 self.outcomes.lock().claimed = true;
                 Asked::Granted(lease)
@@ -179,7 +178,7 @@ impl Attempt {
     }
 
     fn error(&self, message: &'static str) -> Error {
-        Error::new(ErrorKind::Unavailable, "acquire", message).in_store(self.shared.capabilities.store)
+        Error::new(ErrorKind::Unavailable, "acquire", message).in_store(self.shared().capabilities.store)
     }
 }
 

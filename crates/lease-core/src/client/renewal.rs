@@ -18,7 +18,7 @@ use self::timer_queue::{Step, TimerQueue, first_of};
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
     batch::{Answered, Batcher, Contact, Context, Renew, Request, catch_panic},
-    grant::{Plan, Tenure},
+    grant::{FailedRenewal, Plan, Tenure},
     runtime::Runtime,
     store::Subscriber,
 };
@@ -191,7 +191,8 @@ impl Drop for Renewals {
 /// A renewal that is due.
 struct DueRenewal {
     tenure: Arc<Tenure>,
-    step: Step,
+    /// When the renewal was sent whose answer is overdue, if it is.
+    overdue: Option<Moment>,
     sent: u64,
     hung: u32,
     timeout: Duration,
@@ -214,9 +215,11 @@ impl Shared {
                 state.timers.remove(number);
                 ended.push(tenure);
             } else if let Some(timeout) = timeout.filter(|_| renewing && entry.step != Step::Deadline) {
+                let overdue = (entry.step == Step::Overdue).then_some(entry.sent_at);
                 entry.sent += 1;
-                entry.hung += u32::from(entry.step == Step::Overdue);
-                renewals.push(DueRenewal { tenure, step: entry.step, sent: entry.sent, hung: entry.hung, timeout });
+                entry.sent_at = now;
+                entry.hung += u32::from(overdue.is_some());
+                renewals.push(DueRenewal { tenure, overdue, sent: entry.sent, hung: entry.hung, timeout });
                 state.timers.set(number, Step::Overdue, (now + timeout + OVERDUE).min(valid_until));
             } else {
                 state.timers.set(number, Step::Deadline, valid_until);
@@ -244,9 +247,10 @@ impl Shared {
     }
 
     fn send(self: &Arc<Self>, renewal: DueRenewal, now: Moment) {
-        let DueRenewal { tenure, step, sent, hung, timeout } = renewal;
-        if step == Step::Overdue {
-            tenure.in_jeopardy(Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue"));
+        let DueRenewal { tenure, overdue, sent, hung, timeout } = renewal;
+        if let Some(sent) = overdue {
+            let error = Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue");
+            tenure.in_jeopardy(FailedRenewal { error, sent, is_overdue: true });
         }
         let (shared, holding) = (Arc::clone(self), Arc::clone(&tenure));
         let request = tenure.renew_request();
@@ -274,12 +278,12 @@ impl Shared {
                 }
             }
             Ok(Renewed::Lost(reason)) => {
-                tenure.lose(reason.clone());
+                tenure.refuse(reason.clone(), answered.sent);
                 self.lock().timers.remove(tenure.number);
             }
             Err(_) if self.is_confirmed_since(tenure, answered.sent) => {}
             Err(error) => {
-                tenure.in_jeopardy(error.clone());
+                tenure.in_jeopardy(FailedRenewal { error: error.clone(), sent: answered.sent, is_overdue: false });
                 let valid_until = tenure.valid_until();
                 let retry_at = tenure.schedule.retry_at(self.clock.now(), valid_until);
                 let mut state = self.lock();

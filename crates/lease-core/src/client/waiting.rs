@@ -16,12 +16,12 @@ use tracing::Instrument;
 
 use super::{
     attempt::{Asked, Attempt},
+    call::AcquireCall,
     lease::Lease,
     shared::{Phase, Shared},
 };
 use crate::{
-    Correlation, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, Retry, WaitOutcome,
-    random::Jitter,
+    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, Retry, WaitOutcome, random::Jitter,
 };
 
 /// The interval of the poll that backs up the push: from this to twice this.
@@ -103,7 +103,10 @@ async fn acquire_within_limit(
     options: LeaseOptions,
 ) -> Result<Lease> {
     let limit = options.wait_limit;
-    let mut wait = Wait::new(shared, &name, &options);
+    let call = AcquireCall::begin(shared, name, &options);
+    // Declared first, dropped last: the end of a wait is reported before the end of the call.
+    let mut ending = call.until_ended();
+    let mut wait = Wait::new(&call);
     let observed = watch::Sender::new(Observed::Nothing);
     let mut observations = observed.subscribe();
     let began = shared.clock.now();
@@ -118,12 +121,12 @@ async fn acquire_within_limit(
         }
     };
     let failures = Failures { policy: options.retry, count: 0 };
-    let attempt = Attempt::new(shared, name.clone(), options);
+    let attempt = Attempt::new(Arc::clone(&call), options);
     let outcome = tokio::select! {
         biased;
         outcome = acquire_without_limit(shared, lines, attempt, failures, &observed, &wait) => outcome,
         () = shared.reached(Phase::Closing) => Err(Error::closed("acquire")),
-        () = limit_passed => Err(wait_limit(&name, limit.unwrap_or_default(), &observed.borrow())),
+        () = limit_passed => Err(wait_limit(&call.name, limit.unwrap_or_default(), &observed.borrow())),
     };
     wait.outcome = match &outcome {
         Ok(_) => WaitOutcome::Won,
@@ -133,6 +136,9 @@ async fn acquire_within_limit(
             kind => WaitOutcome::Failed(kind),
         },
     };
+    if let Err(error) = &outcome {
+        ending.failed(error);
+    }
     outcome
 }
 
@@ -378,32 +384,21 @@ impl Drop for Contender {
 
 /// A wait, whose beginning and end are reported to observers, however it ends.
 struct Wait<'a> {
-    shared: &'a Shared,
-    name: &'a LeaseName,
-    holder: HolderId,
-    correlation: Option<Correlation>,
+    call: &'a AcquireCall,
     began: OnceLock<Moment>,
     outcome: WaitOutcome,
 }
 
 impl<'a> Wait<'a> {
-    fn new(shared: &'a Shared, name: &'a LeaseName, options: &LeaseOptions) -> Self {
-        let holder = options.holder.as_ref().unwrap_or(&shared.holder).clone();
-        Self {
-            shared,
-            name,
-            holder,
-            correlation: options.correlation.clone(),
-            began: OnceLock::new(),
-            outcome: WaitOutcome::Dropped,
-        }
+    fn new(call: &'a AcquireCall) -> Self {
+        Self { call, began: OnceLock::new(), outcome: WaitOutcome::Dropped }
     }
 
     fn begin(&self) {
         self.began.get_or_init(|| {
-            let Self { shared, name, holder, correlation, .. } = self;
+            let AcquireCall { shared, name, holder, correlation, .. } = self.call;
             shared.events.emit(|| LeaseEvent::WaitStarted {
-                name: (*name).clone(),
+                name: name.clone(),
                 holder: holder.clone(),
                 correlation: correlation.clone(),
             });
@@ -415,12 +410,13 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let Some(began) = self.began.get() else { return };
-        self.shared.events.emit(|| LeaseEvent::WaitEnded {
-            name: self.name.clone(),
-            holder: self.holder.clone(),
-            waited: self.shared.clock.now().saturating_since(*began),
+        let AcquireCall { shared, name, holder, correlation, .. } = self.call;
+        shared.events.emit(|| LeaseEvent::WaitEnded {
+            name: name.clone(),
+            holder: holder.clone(),
+            waited: shared.clock.now().saturating_since(*began),
             outcome: self.outcome,
-            correlation: self.correlation.clone(),
+            correlation: correlation.clone(),
         });
     }
 }

@@ -63,6 +63,14 @@ pub(crate) struct PendingRelease {
     pub(crate) correlation: Option<Correlation>,
 }
 
+/// A renewal that failed, or whose answer is overdue.
+#[derive(Debug)]
+pub(crate) struct FailedRenewal {
+    pub(crate) error: Error,
+    pub(crate) sent: Moment,
+    pub(crate) is_overdue: bool,
+}
+
 /// Changes of metadata that the store has not confirmed yet. Every renewal carries them.
 #[derive(Default)]
 struct MetadataChanges {
@@ -96,7 +104,16 @@ impl Tenure {
         self.events.emit(|| {
             let (name, holder, token, correlation) = self.identity();
             let valid_for = self.valid_until().saturating_since(now);
-            LeaseEvent::Granted { name, holder, token, valid_for, waited, attempts, correlation }
+            LeaseEvent::Granted {
+                name,
+                holder,
+                token,
+                ttl: self.schedule.ttl,
+                valid_for,
+                waited,
+                attempts,
+                correlation,
+            }
         });
     }
 
@@ -194,15 +211,29 @@ impl Tenure {
         true
     }
 
-    /// Marks and reports the jeopardy after a renewal that failed or is overdue (L9).
-    pub(crate) fn in_jeopardy(&self, error: Error) {
+    /// Loses the lease after a renewal that was sent at this moment: the store answered that the lease is not this holder's.
+    pub(crate) fn refuse(&self, reason: LossReason, sent: Moment) {
+        if self.is_held() {
+            self.events.emit(|| {
+                let (name, holder, token, correlation) = self.identity();
+                let (reason, took) = (reason.clone(), self.clock.now().saturating_since(sent));
+                LeaseEvent::RenewalRefused { name, holder, token, reason, took, correlation }
+            });
+        }
+        self.lose(reason);
+    }
+
+    /// Reports a renewal that failed or is overdue, and marks and reports the jeopardy (L9).
+    pub(crate) fn in_jeopardy(&self, failed: FailedRenewal) {
         if !self.is_held() {
             return;
         }
         let jeopardy = self.latch.endanger();
+        let FailedRenewal { error, sent, is_overdue } = failed;
         self.events.emit(|| {
             let (name, holder, token, correlation) = self.identity();
-            LeaseEvent::RenewalFailed { name, holder, token, error: error.clone(), correlation }
+            let (error, took) = (error.clone(), self.clock.now().saturating_since(sent));
+            LeaseEvent::RenewalFailed { name, holder, token, error, took, is_overdue, correlation }
         });
         if let Some(until) = jeopardy {
             self.events.emit(|| {

@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub(super) step: Step,
     /// How many renewals were sent.
     pub(super) sent: u64,
+    /// When the last one was sent.
+    pub(super) sent_at: Moment,
     /// How many of them hung, one after the other.
     pub(super) hung: u32,
     /// When the last successful request was sent: a renewal, or the one that brought the grant.
@@ -62,7 +64,15 @@ impl TimerQueue {
         let number = tenure.number;
         self.times.insert((at, number));
         self.names.insert((tenure.name().clone(), number));
-        let entry = Entry { tenure: Arc::clone(tenure), at, step, sent: 0, hung: 0, confirmed: tenure.began };
+        let entry = Entry {
+            tenure: Arc::clone(tenure),
+            at,
+            step,
+            sent: 0,
+            sent_at: tenure.began,
+            hung: 0,
+            confirmed: tenure.began,
+        };
         self.entries.insert(number, entry);
     }
 
