@@ -9,6 +9,7 @@ mod lease;
 mod renewal;
 mod retrying;
 mod shared;
+mod spans;
 mod states;
 mod try_acquired;
 mod waiting;
@@ -17,7 +18,7 @@ mod watch;
 use std::{future::Future, pin::pin, sync::Arc};
 
 use tokio::runtime::Handle;
-use tracing::Instrument;
+use tracing::field::Empty;
 
 pub use self::{
     builder::ClientBuilder,
@@ -233,7 +234,9 @@ impl LeaseClient {
         W: FnOnce(LeaseHandle) -> F,
         F: Future,
     {
-        let span = tracing::debug_span!("lease.run", name = %lease.name());
+        let span = tracing::info_span!(target: "lease", "lease.run", otel.kind = "internal", otel.status_code = Empty, error.type = Empty,
+            lease.name = %lease.name(), lease.holder = %lease.holder(), lease.token = lease.token().get(),
+            correlation.id = spans::id(lease.correlation()));
         let running = async {
             let scope = lease.scope();
             let outcome = {
@@ -254,7 +257,7 @@ impl LeaseClient {
             }
             outcome
         };
-        running.instrument(span).await
+        spans::within(span, running).await
     }
 
     /// Returns the health of this client, for the probes of an orchestrator. Local, without I/O.
@@ -294,10 +297,11 @@ impl LeaseClient {
     /// Cancel safe.
     pub async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
         self.shared.enter("list")?;
-        let span = tracing::debug_span!("lease.list", prefix, ?after, limit);
+        let span = tracing::debug_span!(target: "lease", "lease.list", otel.kind = "client", otel.status_code = Empty, error.type = Empty,
+            lease.store = self.shared.capabilities.store, prefix, ?after, limit);
         let (store, prefix, after) = (Arc::clone(&self.shared.store), prefix.to_owned(), after.cloned());
         let list = async move { store.list(&prefix, after.as_ref(), limit).await };
-        self.shared.in_time("list", list).instrument(span).await
+        spans::within(span, self.shared.in_time("list", list)).await
     }
 
     /// Watches which holder has a lease.
@@ -324,9 +328,10 @@ impl LeaseClient {
     pub async fn break_lease(&self, name: impl IntoLeaseName, token: FencingToken, how: Break) -> Result<Released> {
         self.shared.enter("break")?;
         let (store, name) = (Arc::clone(&self.shared.store), name.into_lease_name()?);
-        let span = tracing::debug_span!("lease.break", %name, %token, ?how);
+        let span = tracing::info_span!(target: "lease", "lease.break", otel.kind = "client", otel.status_code = Empty, error.type = Empty,
+            lease.store = self.shared.capabilities.store, lease.name = %name, lease.token = token.get(), ?how);
         let breaking = async move { store.break_lease(&name, token, how).await };
-        self.shared.in_time("break", breaking.instrument(span)).await
+        spans::within(span, self.shared.in_time("break", breaking)).await
     }
 
     /// Closes this client and all its clones, in this order: nothing new is begun, and every waiting call returns
@@ -345,6 +350,8 @@ impl LeaseClient {
     ///
     /// Once polled, the closing goes on in the background.
     pub async fn close(&self) -> Result<()> {
-        self.shared.close().instrument(tracing::debug_span!("lease.close")).await
+        let span = tracing::info_span!(target: "lease", "lease.close", otel.kind = "internal", otel.status_code = Empty, error.type = Empty,
+            lease.holder = %self.holder());
+        spans::within(span, self.shared.close()).await
     }
 }

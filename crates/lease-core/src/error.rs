@@ -114,6 +114,24 @@ impl Error {
     }
 }
 
+impl ErrorKind {
+    /// Returns the kind as one word, for labels and attributes: `"unavailable"`, `"wait_limit"`, …
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Indeterminate => "indeterminate",
+            Self::Invalid => "invalid",
+            Self::Denied => "denied",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+            Self::WaitLimit => "wait_limit",
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -24,7 +24,8 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 /// It is called in the task in which the event happens, so it must be quick and must not block. A panic is
 /// caught. Panics and calls of more than 10 ms are counted, see [`ClientHealth`](crate::ClientHealth), and logged: slow calls at most once a
 /// minute.
-/// All events are also sent to `tracing`, with the target `lease`.
+/// All events are also sent to `tracing`, with the target `lease`, and within the span of their lease: `lease.hold`, from the grant to
+/// the loss.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

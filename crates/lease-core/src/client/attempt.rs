@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use tracing::Instrument;
+use tracing::Span;
 
-use super::{call::AcquireCall, lease::Lease, shared::Shared, try_acquired::TryAcquired};
+use super::{call::AcquireCall, lease::Lease, shared::Shared, spans, try_acquired::TryAcquired};
 use crate::{
     AcquireRequest, Acquired, AttemptOutcome, Claim, Correlation, Error, ErrorKind, Grant, GrantId, HolderId,
     LeaseEvent, LeaseName, LeaseOptions, LeaseRecord, Moment, ReleaseRequest, Result,
@@ -18,20 +18,26 @@ use crate::{
 
 /// Tries to acquire a lease once.
 pub(super) async fn try_acquire(shared: &Arc<Shared>, name: LeaseName, options: LeaseOptions) -> Result<TryAcquired> {
-    let span = tracing::debug_span!("lease.try_acquire", %name);
-    let call = AcquireCall::begin(shared, name, &options);
-    let mut ending = call.until_ended();
-    match Attempt::new(call, options).ask().instrument(span).await {
-        Asked::Granted(lease) => Ok(TryAcquired::Acquired(lease)),
-        Asked::Held { by, retry_after } => {
-            ending.held();
-            Ok(TryAcquired::Held { by, retry_after })
+    let call = AcquireCall::begin(shared, name, &options, spans::try_acquire);
+    let span = call.span.clone();
+    let asking = async {
+        let mut ending = call.until_ended();
+        match Attempt::new(Arc::clone(&call), options).ask().await {
+            Asked::Granted(lease) => Ok(TryAcquired::Acquired(lease)),
+            Asked::Held { by, retry_after } => {
+                ending.held();
+                if let Some(by) = &by {
+                    call.span.record("lease.held_by", by.holder.as_str());
+                }
+                Ok(TryAcquired::Held { by, retry_after })
+            }
+            Asked::Failed(error) | Asked::Spent(error) => {
+                ending.failed(&error);
+                Err(error)
+            }
         }
-        Asked::Failed(error) | Asked::Spent(error) => {
-            ending.failed(&error);
-            Err(error)
-        }
-    }
+    };
+    spans::within(span, asking).await
 }
 
 /// One attempt to acquire a lease (S13). It may call the store several times, always with the same nonce.
@@ -92,6 +98,11 @@ impl Attempt {
         let mut hasher = DefaultHasher::new();
         (self.name(), self.holder()).hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// Returns the span of the call.
+    pub(super) fn span(&self) -> Span {
+        self.call.span.clone()
     }
 
     pub(super) fn attempt_timeout(&self) -> Duration {
@@ -163,6 +174,7 @@ impl Attempt {
                 token: grant.token,
                 correlation: self.call.correlation.clone(),
                 schedule: self.schedule,
+                span: self.call.hold_span(grant.token),
                 sent,
                 plan,
             },

@@ -8,8 +8,12 @@ use std::{
     time::Duration,
 };
 
-use super::shared::Shared;
-use crate::{Correlation, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, NotAcquired};
+use tracing::{Span, field::Empty, info_span};
+
+use super::{shared::Shared, spans};
+use crate::{
+    Correlation, Error, ErrorKind, FencingToken, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, NotAcquired,
+};
 
 /// A call that asks for a lease. The caller and its attempt share it.
 pub(super) struct AcquireCall {
@@ -17,6 +21,10 @@ pub(super) struct AcquireCall {
     pub(super) name: LeaseName,
     pub(super) holder: HolderId,
     pub(super) correlation: Option<Correlation>,
+    /// The span of the call.
+    pub(super) span: Span,
+    /// The span in which the caller made it.
+    caller: Span,
     began: Moment,
     /// How often the store was called.
     attempts: AtomicU32,
@@ -25,11 +33,21 @@ pub(super) struct AcquireCall {
 }
 
 impl AcquireCall {
-    pub(super) fn begin(shared: &Arc<Shared>, name: LeaseName, options: &LeaseOptions) -> Arc<Self> {
+    /// Begins a call, in the span of this kind.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        name: LeaseName,
+        options: &LeaseOptions,
+        span: impl FnOnce(&LeaseName, &HolderId, Option<&Correlation>, &str) -> Span,
+    ) -> Arc<Self> {
+        let holder = options.holder.as_ref().unwrap_or(&shared.holder).clone();
+        let correlation = options.correlation.clone();
         Arc::new(Self {
+            span: span(&name, &holder, correlation.as_ref(), shared.capabilities.store),
+            caller: Span::current(),
             name,
-            holder: options.holder.as_ref().unwrap_or(&shared.holder).clone(),
-            correlation: options.correlation.clone(),
+            holder,
+            correlation,
             began: shared.clock.now(),
             attempts: AtomicU32::new(0),
             has_ended: AtomicBool::new(false),
@@ -53,6 +71,21 @@ impl AcquireCall {
     /// Ends the call. Returns false if it has ended before: a grant that arrives just after its caller has gone is not taken.
     pub(super) fn end(&self) -> bool {
         !self.has_ended.swap(true, Ordering::AcqRel)
+    }
+
+    /// Returns a span for a wait of the call.
+    pub(super) fn wait_span(&self) -> Span {
+        info_span!(target: "lease", parent: &self.span, "lease.wait", otel.kind = "internal", otel.status_code = Empty,
+            error.type = Empty, lease.name = %self.name, lease.holder = %self.holder, lease.held_by = Empty,
+            correlation.id = spans::id(self.correlation.as_ref()))
+    }
+
+    /// Returns a span for its grant, from its beginning to its loss. It belongs to the caller's span, not to that of the call.
+    pub(super) fn hold_span(&self, token: FencingToken) -> Span {
+        self.span.record("lease.token", token.get());
+        info_span!(target: "lease", parent: &self.caller, "lease.hold", otel.kind = "internal", otel.status_code = Empty,
+            error.type = Empty, lease.store = self.shared.capabilities.store, lease.name = %self.name, lease.holder = %self.holder,
+            lease.token = token.get(), correlation.id = spans::id(self.correlation.as_ref()))
     }
 
     /// Returns a guard that reports the end of the call when it is dropped, unless a grant has ended it.

@@ -12,9 +12,10 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tracing::Instrument;
+use tracing::field::Empty;
 
 use self::timer_queue::{Step, TimerQueue, first_of};
+use super::spans;
 use crate::{
     Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
     batch::{Answered, Batcher, Contact, Context, Renew, Request, catch_panic},
@@ -131,13 +132,18 @@ impl Renewals {
         };
         let request = Request::new(request, now, timeout).while_wanted(move || holding.is_held());
         let on_answer = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
-        let span = tracing::debug_span!("lease.renew", name = %tenure.name());
-        let answered = self.0.batcher.submit(request, on_answer).instrument(span).await;
-        match answered.result {
-            Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
-            Ok(_) => Err(tenure.lost().await.into()),
-            Err(error) => tenure.loss().map_or(Err(error), |lost| Err(lost.into())),
-        }
+        let span = tracing::debug_span!(target: "lease", "lease.renew", otel.kind = "client", otel.status_code = Empty, error.type = Empty,
+            lease.store = self.0.store.capabilities().store, lease.name = %tenure.name(), lease.holder = %tenure.claim.holder,
+            lease.token = tenure.token.get(), correlation.id = spans::id(tenure.correlation.as_ref()));
+        let renewing = async {
+            let answered = self.0.batcher.submit(request, on_answer).await;
+            match answered.result {
+                Ok(Renewed::Extended { .. }) if tenure.is_held() => Ok(()),
+                Ok(_) => Err(tenure.lost().await.into()),
+                Err(error) => tenure.loss().map_or(Err(error), |lost| Err(lost.into())),
+            }
+        };
+        spans::within(span, renewing).await
     }
 
     /// Returns for how long the task has not done what is due, if that is longer than twice the shortest interval of a lease. It is

@@ -12,9 +12,9 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
-use tracing::Instrument;
+use tracing::field::Empty;
 
-use super::renewal::Renewals;
+use super::{renewal::Renewals, spans};
 use crate::{
     Capabilities, Claim, Clock, Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseRecord, LeaseStore, LossReason,
     Moment, Released, Result, WakeupRegistry, Wakeups,
@@ -135,11 +135,11 @@ impl Shared {
 
     /// Releases and waits for the answer. Transient failures are repeated in the background.
     pub(super) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
-        let span = tracing::debug_span!("lease.release", name = %release.request.claim.name);
+        let span = spans::release(&release, self.capabilities.store);
         let request = Request::new(release.request.clone(), self.clock.now(), release.timeout);
         let shared = Arc::clone(self);
         let done = move |answered: &Answered<Released>| shared.released(release, RELEASE_REPEATS, 0, answered);
-        self.releases.submit(request, done).instrument(span).await.result
+        spans::within(span, async { self.releases.submit(request, done).await.result }).await
     }
 
     /// Releases, best effort (S16).
@@ -194,8 +194,9 @@ impl Shared {
 
     pub(super) async fn inspect(&self, name: LeaseName) -> Result<Option<LeaseRecord>> {
         let store = Arc::clone(&self.store);
-        let span = tracing::debug_span!("lease.inspect", %name);
-        self.in_time("inspect", async move { store.inspect(&name).await }).instrument(span).await
+        let span = tracing::debug_span!(target: "lease", "lease.inspect", otel.kind = "client", otel.status_code = Empty, error.type = Empty,
+            lease.store = self.capabilities.store, lease.name = %name);
+        spans::within(span, self.in_time("inspect", async move { store.inspect(&name).await })).await
     }
 
     /// Awaits a store call that belongs to no lease, with a fixed timeout.

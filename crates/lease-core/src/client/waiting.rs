@@ -12,16 +12,18 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
     attempt::{Asked, Attempt},
     call::AcquireCall,
     lease::Lease,
     shared::{Phase, Shared},
+    spans,
 };
 use crate::{
-    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, Moment, Result, Retry, WaitOutcome, random::Jitter,
+    Error, ErrorKind, HolderId, LeaseEvent, LeaseName, LeaseOptions, LeaseRecord, Moment, Result, Retry, WaitOutcome,
+    random::Jitter,
 };
 
 /// The interval of the poll that backs up the push: from this to twice this.
@@ -43,6 +45,21 @@ struct Waiter {
     /// Before the next attempt.
     pause: Pause,
     failures: Failures,
+    span: WaitSpan,
+}
+
+/// The span of a wait, with the first holder that it met.
+struct WaitSpan {
+    span: Span,
+    has_met: bool,
+}
+
+impl WaitSpan {
+    fn met(&mut self, by: Option<&LeaseRecord>) {
+        if let Some(by) = by.filter(|_| !std::mem::replace(&mut self.has_met, true)) {
+            self.span.record("lease.held_by", by.holder.as_str());
+        }
+    }
 }
 
 /// The pause before the next attempt. A hint ends it early.
@@ -92,18 +109,18 @@ pub(super) async fn acquire(
     name: LeaseName,
     options: LeaseOptions,
 ) -> Result<Lease> {
-    let span = tracing::debug_span!("lease.acquire", %name);
-    acquire_within_limit(shared, lines, name, options).instrument(span).await
+    let call = AcquireCall::begin(shared, name, &options, spans::acquire);
+    let span = call.span.clone();
+    spans::within(span, acquire_within_limit(shared, lines, call, options)).await
 }
 
 async fn acquire_within_limit(
     shared: &Arc<Shared>,
     lines: &Arc<Lines>,
-    name: LeaseName,
+    call: Arc<AcquireCall>,
     options: LeaseOptions,
 ) -> Result<Lease> {
     let limit = options.wait_limit;
-    let call = AcquireCall::begin(shared, name, &options);
     // Declared first, dropped last: the end of a wait is reported before the end of the call.
     let mut ending = call.until_ended();
     let mut wait = Wait::new(&call);
@@ -152,14 +169,15 @@ async fn acquire_without_limit(
 ) -> Result<Lease> {
     let key = (attempt.name().clone(), attempt.holder().clone());
     let line = Line { shared: Arc::clone(shared), lines: Arc::clone(lines), key };
-    let mut pause = Pause::UpTo(None);
+    let (mut pause, mut met) = (Pause::UpTo(None), None);
     let opening = Opening::begin(&line);
     if opening.is_some() {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
-            Asked::Held { retry_after, .. } => {
+            Asked::Held { by, retry_after } => {
                 observed.send_replace(Observed::Held);
                 pause = Pause::UpTo(retry_after);
+                met = by;
             }
             Asked::Failed(error) => {
                 let (until_next, error) = failures.add(error, &attempt)?;
@@ -176,13 +194,17 @@ async fn acquire_without_limit(
     }
     wait.begin();
     let (reply, answer) = oneshot::channel();
-    let waiter = Waiter { attempt, reply, observed: observed.clone(), pause, failures };
+    let mut span = WaitSpan { span: wait.call.wait_span(), has_met: false };
+    span.met(met.as_ref());
+    let waiting = span.span.clone();
+    let waiter = Waiter { attempt, reply, observed: observed.clone(), pause, failures, span };
     match opening {
         Some(opening) => opening.stay(waiter),
         None => line.join(waiter),
     }
     // The reply is dropped only with the contender, when the client's runtime ends.
-    answer.await.unwrap_or_else(|_| Err(Error::runtime_ended("acquire")))
+    let answer = async { answer.await.unwrap_or_else(|_| Err(Error::runtime_ended("acquire"))) };
+    spans::within(waiting, answer).await
 }
 
 fn wait_limit(name: &LeaseName, limit: Duration, observed: &Observed) -> Error {
@@ -308,9 +330,11 @@ impl Contender {
                     () = wakeups.next() => {}
                     () = self.line.shared.clock.sleep_until(wakes) => {}
                 }
+                let span = waiter.attempt.span();
+                let asking = waiter.attempt.ask().instrument(span);
                 let asked = tokio::select! {
                     biased;
-                    asked = waiter.attempt.ask() => asked,
+                    asked = asking => asked,
                     () = waiter.reply.closed() => {
                         self.wake_at = Some(self.line.shared.clock.now());
                         break;
@@ -322,7 +346,8 @@ impl Contender {
                         let _ = waiter.reply.send(Ok(lease));
                         break;
                     }
-                    Asked::Held { retry_after, .. } => {
+                    Asked::Held { by, retry_after } => {
+                        waiter.span.met(by.as_ref());
                         waiter.failures.count = 0;
                         waiter.observed.send_replace(Observed::Held);
                         wakes = self.after(&Pause::UpTo(retry_after));

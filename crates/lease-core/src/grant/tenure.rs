@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::{
     Claim, Clock, Correlation, Error, FencingToken, HolderId, LeaseEvent, LeaseLost, LeaseName, LeaseState, LossReason,
@@ -40,6 +41,8 @@ pub(crate) struct Tenure {
     is_told: AtomicBool,
     metadata: Mutex<MetadataChanges>,
     lost_at: OnceLock<Moment>,
+    /// From the grant to the loss; none afterwards.
+    span: Mutex<Span>,
 }
 
 /// What is known of a grant when its tenure begins.
@@ -48,6 +51,7 @@ pub(crate) struct Granted {
     pub(crate) token: FencingToken,
     pub(crate) correlation: Option<Correlation>,
     pub(crate) schedule: Schedule,
+    pub(crate) span: Span,
     pub(crate) sent: Moment,
     pub(crate) plan: Plan,
 }
@@ -81,7 +85,7 @@ struct MetadataChanges {
 impl Tenure {
     /// Creates the tenure of a grant, counted from when its request was sent (S1).
     pub(crate) fn new(number: u64, clock: Arc<dyn Clock>, events: Events, granted: Granted) -> Self {
-        let Granted { claim, token, correlation, schedule, sent, plan } = granted;
+        let Granted { claim, token, correlation, schedule, span, sent, plan } = granted;
         Self {
             number,
             claim,
@@ -96,12 +100,13 @@ impl Tenure {
             is_told: AtomicBool::new(false),
             metadata: Mutex::default(),
             lost_at: OnceLock::new(),
+            span: Mutex::new(span),
         }
     }
 
     /// Reports the grant, with the number of attempts and the time since it was requested.
     pub(crate) fn report_grant(&self, now: Moment, waited: Duration, attempts: u32) {
-        self.events.emit(|| {
+        self.emit(|| {
             let (name, holder, token, correlation) = self.identity();
             let valid_for = self.valid_until().saturating_since(now);
             LeaseEvent::Granted {
@@ -197,13 +202,13 @@ impl Tenure {
         let Extended::Held { recovered } = self.latch.extend(plan.valid_until, |reason| self.report(reason)) else {
             return false;
         };
-        self.events.emit(|| {
+        self.emit(|| {
             let ((name, holder, token, correlation), now) = (self.identity(), self.clock.now());
             let (valid_for, took) = (self.valid_until().saturating_since(now), now.saturating_since(sent));
             LeaseEvent::Renewed { name, holder, token, valid_for, took, correlation }
         });
         if recovered {
-            self.events.emit(|| {
+            self.emit(|| {
                 let (name, holder, token, correlation) = self.identity();
                 LeaseEvent::Recovered { name, holder, token, correlation }
             });
@@ -214,7 +219,7 @@ impl Tenure {
     /// Loses the lease after a renewal that was sent at this moment: the store answered that the lease is not this holder's.
     pub(crate) fn refuse(&self, reason: LossReason, sent: Moment) {
         if self.is_held() {
-            self.events.emit(|| {
+            self.emit(|| {
                 let (name, holder, token, correlation) = self.identity();
                 let (reason, took) = (reason.clone(), self.clock.now().saturating_since(sent));
                 LeaseEvent::RenewalRefused { name, holder, token, reason, took, correlation }
@@ -230,13 +235,13 @@ impl Tenure {
         }
         let jeopardy = self.latch.endanger();
         let FailedRenewal { error, sent, is_overdue } = failed;
-        self.events.emit(|| {
+        self.emit(|| {
             let (name, holder, token, correlation) = self.identity();
             let (error, took) = (error.clone(), self.clock.now().saturating_since(sent));
             LeaseEvent::RenewalFailed { name, holder, token, error, took, is_overdue, correlation }
         });
         if let Some(until) = jeopardy {
-            self.events.emit(|| {
+            self.emit(|| {
                 let (name, holder, token, correlation) = self.identity();
                 let remaining = until.saturating_since(self.clock.now());
                 LeaseEvent::Jeopardy { name, holder, token, remaining, error, correlation }
@@ -294,11 +299,26 @@ impl Tenure {
     /// Reports the loss. The latch calls it once per grant (L6).
     fn report(&self, reason: LossReason) {
         self.lost_at.get_or_init(|| self.clock.now());
-        self.events.emit(|| {
+        if reason != LossReason::Released {
+            let span = self.lock_span().clone();
+            span.record("otel.status_code", "ERROR").record("error.type", reason.as_str());
+        }
+        self.emit(|| {
             let (name, holder, token, correlation) = self.identity();
             let held_for = self.clock.now().saturating_since(self.began);
             LeaseEvent::Lost { name, holder, token, reason, held_for, correlation }
         });
+        *self.lock_span() = Span::none();
+    }
+
+    /// Reports an event within the span of the grant.
+    fn emit(&self, event: impl FnOnce() -> LeaseEvent) {
+        let span = self.lock_span().clone();
+        span.in_scope(|| self.events.emit(event));
+    }
+
+    fn lock_span(&self) -> MutexGuard<'_, Span> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn identity(&self) -> (LeaseName, HolderId, FencingToken, Option<Correlation>) {

@@ -49,6 +49,20 @@ pub enum LossReason {
 }
 
 impl LossReason {
+    /// Returns the reason as one word, for labels and attributes: `"expired"`, `"taken_over"`, …
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::TakenOver { .. } => "taken_over",
+            Self::Broken => "broken",
+            Self::Gone => "gone",
+            Self::TenureEnded => "tenure_ended",
+            Self::ClientGone => "client_gone",
+            Self::Released => "released",
+        }
+    }
+
     /// Returns [`LossReason::TakenOver`] with the other holder and its token, where the store reports them.
     #[must_use]
     pub fn taken_over(by: impl Into<Option<HolderId>>, token: impl Into<Option<FencingToken>>) -> Self {
