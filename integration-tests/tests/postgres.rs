@@ -220,7 +220,9 @@ impl Holder {
 
 /// The scratch directory of the server that listens there.
 fn directory_of(address: SocketAddr) -> PathBuf {
-    let directories = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+    let data = std::env::var_os("LEASE_TEST_DATA").filter(|data| !data.is_empty());
+    let data = data.map_or_else(std::env::temp_dir, PathBuf::from);
+    let directories = std::fs::read_dir(data).unwrap().flatten();
     let listens_there = |directory: &Path| {
         let pid_file = std::fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
         pid_file.lines().nth(3) == Some(&address.port().to_string())
