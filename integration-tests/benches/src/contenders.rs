@@ -50,16 +50,13 @@ pub(crate) async fn all(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec
 
 /// A store of this library, with its defaults.
 pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseStore>> {
-    Ok(match kind {
-        StoreKind::Memory => Arc::new(lease_memory::MemoryStore::new()),
-        StoreKind::Postgres => {
-            let store = lease_postgres::PostgresStore::connect(url).await?;
-            store.migrate().await?;
-            Arc::new(store)
-        }
-        StoreKind::Redis => Arc::new(lease_redis::RedisStore::connect(url).await?),
-        StoreKind::Etcd => Arc::new(lease_etcd::EtcdStore::connect([url]).await?),
-    })
+    if matches!(kind, StoreKind::Memory) {
+        // Not that of the URL `memory:`, which all measurements would share.
+        return Ok(Arc::new(lease_memory::MemoryStore::new()));
+    }
+    let opened = lease_url::open(&url.replacen("http:", "etcd:", 1)).await?;
+    opened.admin.migrate().await?;
+    Ok(opened.store)
 }
 
 /// A driver alone; none for memory.

@@ -25,7 +25,6 @@ use crate::{
     record::{self, Entry, Event, Sabotage},
     resource::ResourceSettings,
     server::Server,
-    store,
     worker::WorkerSettings,
 };
 
@@ -94,7 +93,7 @@ impl Case {
         // A server may have connections to itself, as etcd has. It makes them when it has started.
         pause(Duration::from_millis(200)).await;
         let baseline = count_connections(&server, u64::MAX, &log).await?;
-        store::prepare(&server.url()).await?;
+        lease_url::open(&server.url()).await?.admin.migrate().await?;
         count_leases(&server, &log).await?;
 
         let mut resource = Process::start(
@@ -199,7 +198,7 @@ impl Case {
     /// Returns when no lease is left on the server, or when that takes longer than it should.
     async fn left(&self, server: &Server) -> Result<()> {
         let deadline = SystemClock.now() + self.ttl() * 3;
-        let store = store::open(&server.url()).await?;
+        let store = lease_url::open(&server.url()).await?.store;
         let is_empty = async || {
             anyhow::Ok(store.list("", None, 1).await?.is_empty() && server.count_buckets().await?.unwrap_or(0) == 0)
         };
@@ -224,7 +223,7 @@ async fn count_connections(server: &Server, expected: u64, log: &Log) -> Result<
 }
 
 async fn count_leases(server: &Server, log: &Log) -> Result<()> {
-    let leases = store::open(&server.url()).await?.list("", None, 1_000).await?;
+    let leases = lease_url::open(&server.url()).await?.store.list("", None, 1_000).await?;
     write_count(log, "leases", leases.len() as u64);
     if let Some(buckets) = server.count_buckets().await? {
         write_count(log, "etcd leases", buckets);

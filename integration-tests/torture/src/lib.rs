@@ -20,7 +20,6 @@ pub mod record;
 pub mod report;
 pub mod resource;
 mod server;
-mod store;
 mod wall_clock;
 pub mod worker;
 mod worker_store;

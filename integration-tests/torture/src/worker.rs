@@ -28,7 +28,6 @@ use crate::{
     log::Log,
     pause,
     record::{Event, Sabotage},
-    store,
     wall_clock::WallClock,
     worker_store::WorkerStore,
     writer::Writer,
@@ -89,8 +88,8 @@ async fn contend(
 ) -> Result<()> {
     // Started again in the middle of an outage: as whoever looks after processes would do it.
     let opened = loop {
-        match store::open(&settings.store).await {
-            Ok(store) => break store,
+        match lease_url::open(&settings.store).await {
+            Ok(opened) => break opened.store,
             Err(error) => tokio::select! {
                 () = pause(settings.ttl / 10) => eprintln!("{}: {error}", settings.name),
                 _ = end.recv() => return Ok(()),

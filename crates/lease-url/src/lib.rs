@@ -1,0 +1,47 @@
+//! Opens a lease store by its URL, so that the configuration of a deployment chooses the store, and not the code.
+//!
+//! | URL | store | feature |
+//! |---|---|---|
+//! | `memory:` | within this process; all `memory:` of a process are one store | `memory` |
+//! | `postgres://user:password@host:port/database` | [PostgreSQL](https://docs.rs/lease-postgres), also `postgresql:` | `postgres` |
+//! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
+//! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
+//!
+//! These schemes are reserved for further stores: `k8s://namespace`, `s3://bucket/prefix`, `az://container/prefix`,
+//! `gs://bucket/prefix`, `file:///path`.
+//!
+//! No feature is on by default, so that a program builds only the drivers that it may need. Settings beyond the URL, such as a
+//! table or a certificate, are options of each store: a program that needs them depends on the crate of its store instead.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> lease_core::Result<()> {
+//! # #[cfg(feature = "memory")] {
+//! let url = std::env::var("LEASE_STORE").unwrap_or_else(|_| "memory:".to_owned());
+//! let opened = lease_url::open(&url).await?;
+//! // Once, with the rights to create what the store needs; a store that needs nothing does nothing.
+//! opened.admin.migrate().await?;
+//!
+//! let client = lease_core::LeaseClient::new(opened.store);
+//! let lease = client.acquire("nightly-report", Duration::from_secs(30)).await?;
+//! lease.release().await?;
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+
+mod admin;
+mod open;
+mod opened;
+mod stores;
+
+pub use admin::Admin;
+pub use open::open;
+pub use opened::Opened;
+
+// The code of the README is tested with the documentation.
+#[cfg(all(doctest, feature = "memory"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,39 @@
+//! Opens stores.
+
+use lease_core::{Error, ErrorKind, Result};
+
+use crate::{Opened, stores};
+
+/// The name of the operation in errors.
+const OPEN: &str = "open";
+
+/// Opens the store of a URL; see [the table](crate). For a new database, call [`Admin::migrate`](crate::Admin::migrate) before the
+/// first lease.
+///
+/// # Errors
+///
+/// * `Invalid`: no store has the scheme, or the URL is not one of that store. The message does not contain a password.
+/// * `Unsupported`: the store is not built in. The message names the feature.
+/// * Those of connecting to the store.
+///
+/// # Cancel safety
+///
+/// Cancel safe: nothing stays open.
+pub async fn open(url: &str) -> Result<Opened> {
+    // What comes before the colon may be a user, if the scheme was forgotten.
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let (feature, opened) = match scheme {
+        "memory" => ("memory", stores::memory(url)),
+        "postgres" | "postgresql" => ("postgres", stores::postgres(url).await),
+        "etcd" => ("etcd", stores::etcd(url).await),
+        _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => ("redis", stores::redis(url).await),
+        _ => {
+            let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://… or etcd://…";
+            return Err(Error::new(ErrorKind::Invalid, OPEN, message));
+        }
+    };
+    opened.unwrap_or_else(|| {
+        let message = format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");
+        Err(Error::new(ErrorKind::Unsupported, OPEN, message))
+    })
+}

@@ -1,0 +1,82 @@
+//! Stores are opened by their URLs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use lease_core::{ErrorKind, LeaseClient};
+use lease_url::open;
+
+async fn kind_and_message(url: &str) -> (ErrorKind, String) {
+    let error = open(url).await.unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+#[tokio::test]
+async fn an_unknown_scheme_is_invalid_and_the_url_is_not_printed() {
+    for url in ["", "job", "mysql://user:secret@host/db", "user:secret@host", "://secret", "file:///secret"] {
+        let (kind, message) = kind_and_message(url).await;
+        assert_eq!(kind, ErrorKind::Invalid, "{message}");
+        assert!(message.contains("postgres://") && !message.contains("secret"), "{message}");
+    }
+}
+
+#[cfg(not(feature = "memory"))]
+#[tokio::test]
+async fn a_store_that_is_not_built_in_names_its_feature() {
+    let (kind, message) = kind_and_message("memory:").await;
+    assert_eq!(kind, ErrorKind::Unsupported);
+    assert!(message.contains("feature `memory`"), "{message}");
+}
+
+/// Acquires by one opened store and contends by another one.
+#[allow(dead_code, reason = "each feature uses it")]
+async fn excludes(url: &str) {
+    let (one, other) = (open(url).await.unwrap(), open(url).await.unwrap());
+    one.admin.migrate().await.unwrap();
+    let ttl = Duration::from_secs(10);
+    let (one, other) = (LeaseClient::new(one.store), LeaseClient::new(other.store));
+    let lease = one.try_acquire("open", ttl).await.unwrap().acquired().unwrap();
+    assert!(other.try_acquire("open", ttl).await.unwrap().acquired().is_none());
+    lease.release().await.unwrap();
+    assert!(other.try_acquire("open", ttl).await.unwrap().is_acquired());
+}
+
+#[cfg(feature = "memory")]
+#[tokio::test]
+async fn memory() {
+    excludes("memory:").await;
+    let opened = open("memory:").await.unwrap();
+    assert_eq!((opened.admin.ddl(), opened.admin.purge(Duration::from_secs(1)).await.unwrap()), (None, 0));
+    let (kind, message) = kind_and_message("memory://one").await;
+    assert_eq!(kind, ErrorKind::Invalid, "{message}");
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn postgres() {
+    let server = integration_tests::Postgres::start_local(&[]).await.unwrap();
+    excludes(server.url()).await;
+    let admin = open(&server.url().replace("postgres://", "postgresql://")).await.unwrap().admin;
+    assert!(admin.ddl().unwrap().contains("create table"));
+    assert_eq!(admin.purge(Duration::from_secs(3600)).await.unwrap(), 0);
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn redis() {
+    let server = integration_tests::Redis::start_local(&[]).await.unwrap();
+    excludes(server.url()).await;
+    excludes(&server.url().replace("redis://", "valkey://")).await;
+}
+
+#[cfg(feature = "etcd")]
+#[tokio::test]
+async fn etcd() {
+    let server = integration_tests::Etcd::start_local(&[]).await.unwrap();
+    let url = format!("etcd://{}", server.address().unwrap());
+    excludes(&format!("{url},{}/", server.address().unwrap())).await;
+    for url in ["etcd:", "etcd://", "etcd://user:secret@host:1", "etcd://host/prefix"] {
+        let (kind, message) = kind_and_message(url).await;
+        assert!(kind == ErrorKind::Invalid && !message.contains("secret"), "{message}");
+    }
+}
