@@ -1,8 +1,10 @@
 //! What all examples share: the choice of the store.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use clap::Parser;
-use lease_core::LeaseClient;
+use lease_core::{LeaseClient, LeaseStore};
 
 /// The arguments of every example.
 #[derive(Debug, Clone, Parser)]
@@ -21,8 +23,17 @@ impl Arguments {
     ///
     /// When the store is unknown, not built in, or cannot be reached.
     pub async fn client(&self) -> Result<LeaseClient> {
+        Ok(LeaseClient::new(self.open().await?))
+    }
+
+    /// Returns the store, for clients that are built otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When the store is unknown, not built in, or cannot be reached.
+    pub async fn open(&self) -> Result<Arc<dyn LeaseStore>> {
         let opened = lease_url::open(&self.store).await?;
         opened.admin.migrate().await?;
-        Ok(LeaseClient::new(opened.store))
+        Ok(opened.store)
     }
 }

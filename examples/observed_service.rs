@@ -1,0 +1,176 @@
+//! A service whose leases can be observed: replicas of one election, with `/metrics`, `/livez` and `/readyz`.
+//!
+//! HTTP has a runtime of its own, so that a probe is answered even if the application's runtime is blocked: that is what a liveness
+//! probe must find out. Run two replicas on one store, and look:
+//!
+//! ```sh
+//! cargo run --example observed_service --features redis -- --store redis://127.0.0.1/0 --listen 127.0.0.1:9601 &
+//! cargo run --example observed_service --features redis -- --store redis://127.0.0.1/0 --listen 127.0.0.1:9602 &
+//! curl -s http://127.0.0.1:9601/metrics | grep lease_election_leads
+//! curl -i http://127.0.0.1:9601/livez
+//! kill %1
+//! ```
+
+use std::{net::SocketAddr, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use clap::Parser;
+use lease_core::LeaseClient;
+use lease_election::{CandidateOptions, Election, ElectionOptions};
+use lease_examples::Arguments;
+use lease_metrics::{Groups, LeaseMetrics, histogram_boundaries};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::{
+    net::TcpListener,
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::sleep,
+};
+
+/// A replica is not ready if the store has not answered for this long.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Parser)]
+struct Settings {
+    #[command(flatten)]
+    arguments: Arguments,
+    /// The address of HTTP.
+    #[arg(long, default_value = "127.0.0.1:9600")]
+    listen: SocketAddr,
+    /// Blocks the application's runtime for ever after this many seconds, to show what the liveness probe finds.
+    #[arg(long)]
+    block_after: Option<u64>,
+}
+
+/// What the handlers of HTTP share.
+#[derive(Clone)]
+struct Observed {
+    client: LeaseClient,
+    metrics: LeaseMetrics,
+    page: PrometheusHandle,
+}
+
+fn main() -> Result<()> {
+    let settings = Settings::parse();
+    let listen = settings.listen;
+    // Before the first measurement.
+    let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
+    for (name, boundaries) in histogram_boundaries() {
+        exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), boundaries)?;
+    }
+    let page = exporter.install_recorder()?;
+    let metrics = LeaseMetrics::facade().with_groups(Groups::up_to('/'));
+
+    let (started, start) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let application = thread::spawn({
+        let metrics = metrics.clone();
+        move || Builder::new_current_thread().enable_all().build()?.block_on(work(settings, metrics, started, stopped))
+    });
+    Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let Ok((client, metrics)) = start.await else { return anyhow::Ok(()) };
+        serve(listen, Observed { client, metrics, page }, stop).await
+    })?;
+    application.join().map_err(|_| anyhow::anyhow!("the application has panicked"))?
+}
+
+/// The application: leads when it is elected, and does small jobs under leases in any case.
+async fn work(
+    settings: Settings,
+    metrics: LeaseMetrics,
+    started: oneshot::Sender<(LeaseClient, LeaseMetrics)>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<()> {
+    let store = settings.arguments.open().await?;
+    let metrics = metrics.with_store(store.capabilities().store);
+    let client = LeaseClient::builder(store).observer(metrics.clone()).build();
+    let election = Election::new(client.clone(), "dispatcher", ElectionOptions::default())?;
+    let candidate = election.candidate(CandidateOptions::new())?;
+    let _ = started.send((client.clone(), metrics));
+
+    let leading = candidate.lead(async |term| {
+        println!("leading with term {}", term.token());
+        term.draining().await;
+        println!("stepping down");
+    });
+    let jobs = async {
+        for number in 0_u64.. {
+            let job = format!("jobs/{}", number % 5);
+            // A job takes a while, and another replica may have it.
+            let done = client.try_run(job, Duration::from_secs(5), |_| sleep(Duration::from_millis(200))).await;
+            if let Err(error) = done {
+                eprintln!("{error}");
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let blocking = async {
+        match settings.block_after {
+            Some(seconds) => sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+        println!("blocking the runtime");
+        loop {
+            thread::park();
+        }
+    };
+    tokio::select! {
+        () = leading => {}
+        () = jobs => {}
+        () = blocking => {}
+        _ = stopped => {}
+    }
+    // The leadership is handed back before the process ends, so that another replica leads at once.
+    candidate.stop().await?;
+    client.close().await?;
+    Ok(())
+}
+
+/// Serves until SIGTERM or Ctrl-C. The client closes first: the replica is not ready any more, and still answers.
+async fn serve(listen: SocketAddr, observed: Observed, stop: oneshot::Sender<()>) -> Result<()> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    println!("http://{listen}/metrics, /livez, /readyz");
+    let client = observed.client.clone();
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .with_state(observed);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        println!("closing");
+        let _ = stop.send(());
+        // A blocked application does not close.
+        let _ = tokio::time::timeout(Duration::from_secs(20), client.close()).await;
+    };
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await?;
+    Ok(())
+}
+
+async fn metrics(State(observed): State<Observed>) -> String {
+    observed.metrics.refresh();
+    observed.page.run_upkeep();
+    observed.page.render()
+}
+
+/// Whether a restart would help.
+async fn livez(State(observed): State<Observed>) -> (StatusCode, String) {
+    let health = observed.client.health();
+    (status(health.is_live()), format!("{health}\n"))
+}
+
+/// Whether the replica can do its work now.
+async fn readyz(State(observed): State<Observed>) -> (StatusCode, String) {
+    let health = observed.client.health();
+    (status(health.is_ready(READY_WITHIN)), format!("{health}\n"))
+}
+
+fn status(good: bool) -> StatusCode {
+    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
