@@ -69,6 +69,12 @@ pub(crate) struct Group {
     /// 0 for none.
     pub(crate) number: usize,
     pub(crate) label: Option<Arc<str>>,
+    /// Whether the lease is the leadership of an election, and the group its name.
+    pub(crate) is_election: bool,
+}
+
+impl Group {
+    const NONE: Self = Self { number: 0, label: None, is_election: false };
 }
 
 /// The groups that have been seen.
@@ -86,7 +92,7 @@ struct Seen {
 impl GroupTable {
     /// Returns the group of a lease. Allocates only when it is seen for the first time.
     pub(crate) fn group_of(&self, groups: Groups, name: &LeaseName) -> Group {
-        let Some(source) = groups.of(name) else { return Group { number: 0, label: None } };
+        let Some(source) = groups.of(name) else { return Group::NONE };
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&source);
         known.unwrap_or_else(|| self.0.write().unwrap_or_else(PoisonError::into_inner).add(&source))
     }
@@ -110,13 +116,14 @@ impl Seen {
             self.labels.push(Arc::from(&*label));
             self.labels.len() - 1
         });
-        let group = Group { number: position + 1, label: Some(Arc::clone(&self.labels[position])) };
+        let is_election = matches!(source, Source::Election(_));
+        let group = Group { number: position + 1, label: Some(Arc::clone(&self.labels[position])), is_election };
         match *source {
             Source::Prefix(prefix) => self.prefixes.insert(prefix.into(), group.clone()),
             Source::Election(encoded) => self.elections.insert(encoded.into(), group.clone()),
         };
         if self.labels.len() == MAX_GROUPS {
-            self.other = Some(Group { number: MAX_GROUPS + 1, label: Some(Arc::from(OTHER)) });
+            self.other = Some(Group { number: MAX_GROUPS + 1, label: Some(Arc::from(OTHER)), is_election: false });
         }
         group
     }

@@ -1,7 +1,7 @@
 //! The observer that measures.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -17,6 +17,9 @@ use crate::{
     instrument::Instrument as I,
     sink::Sink,
 };
+
+/// A store and the number of a group.
+type Place = (Option<&'static str>, usize);
 
 /// An [`Observer`] that measures leases and elections.
 ///
@@ -34,10 +37,10 @@ struct Shared {
     sink: Box<dyn Sink>,
     table: GroupTable,
     held: Arc<HeldLeases>,
-    /// The token of the last leader of each election that is a group.
-    leaders: Mutex<HashMap<(Option<&'static str>, usize), FencingToken>>,
+    /// The token of the last leader of each election that is a group, if this process had one.
+    leaders: Mutex<HashMap<Place, Option<FencingToken>>>,
     /// The groups whose validity was set by the last [`LeaseMetrics::refresh`].
-    refreshed: Mutex<HashMap<(Option<&'static str>, usize), Group>>,
+    refreshed: Mutex<HashMap<Place, Group>>,
 }
 
 impl LeaseMetrics {
@@ -113,7 +116,7 @@ impl LeaseMetrics {
 
     /// Returns until when a leader leads, for its gauge. Without groups, the leaders of all elections would share it.
     fn set_leads_for(&self, group: &Group, valid_for: Duration) {
-        if group.number > 0 {
+        if group.is_election {
             #[allow(
                 clippy::disallowed_methods,
                 reason = "a time for people and their alerts, which no lease depends on"
@@ -124,13 +127,22 @@ impl LeaseMetrics {
         }
     }
 
+    /// Measures that a candidate does not lead, if it has never led: otherwise nobody could see that there is no leader.
+    fn campaigns(&self, group: &Group) {
+        if let Entry::Vacant(place) = lock(&self.shared.leaders).entry((self.store, group.number)) {
+            place.insert(None);
+            self.shared.sink.add(I::Leads, 0, Attributes::new(self.store, group));
+            self.set_leads_for(group, Duration::ZERO);
+        }
+    }
+
     fn election(&self, name: &LeaseName, token: FencingToken, change: &ElectionChange, group: &Group) {
         let (sink, attributes) = (&*self.shared.sink, Attributes::new(self.store, group));
         let place = (self.store, group.number);
         match change {
             ElectionChange::Leads => {
                 sink.add(I::Leads, 1, attributes);
-                lock(&self.shared.leaders).insert(place, token);
+                lock(&self.shared.leaders).insert(place, Some(token));
                 if let Some(valid_for) = self.shared.held.leads(&(self.store, name.clone(), token)) {
                     self.set_leads_for(group, valid_for);
                 }
@@ -141,7 +153,7 @@ impl LeaseMetrics {
                 sink.add(I::Terms, 1, attributes);
                 sink.record(I::TermDuration, led_for.as_secs_f64(), attributes);
                 // Another candidate of this process may lead already.
-                if lock(&self.shared.leaders).get(&place) == Some(&token) {
+                if lock(&self.shared.leaders).get(&place) == Some(&Some(token)) {
                     self.set_leads_for(group, Duration::ZERO);
                 }
             }
@@ -222,7 +234,12 @@ impl Observer for LeaseMetrics {
                 };
                 sink.add(I::Releases, 1, attributes.outcome(outcome));
             }
-            E::WaitStarted { .. } => sink.add(I::Waiters, 1, attributes),
+            E::WaitStarted { .. } => {
+                sink.add(I::Waiters, 1, attributes);
+                if group.is_election {
+                    self.campaigns(group);
+                }
+            }
             E::WaitEnded { .. } => sink.add(I::Waiters, -1, attributes),
             E::Election { token, change, .. } => self.election(name, *token, change, group),
             _ => {}

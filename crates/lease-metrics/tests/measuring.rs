@@ -214,6 +214,31 @@ async fn a_jeopardy_after_the_loss_counts_for_nothing() {
     assert!(!series.keys().any(|name| name.starts_with("lease_in_jeopardy")), "{series:#?}");
 }
 
+/// Otherwise an election without a leader would have no time series, and no alert.
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_only_waits_says_that_it_does_not_lead() {
+    let otel = Otel::new();
+    let (world, _) = World::new([self::otel(&otel)]);
+    let name = "elections/jobs/leader";
+    let first = world.rival.acquire(name, TTL).await.unwrap();
+    let waiting = tokio::spawn({
+        let client = world.client.clone();
+        async move { client.acquire(name, TTL).await }
+    });
+    sleep(SECOND).await;
+    let of = |name: &str| otel.series()[&format!("{name}{{lease_group=\"jobs\",lease_store=\"memory\"}}")];
+    assert_eq!((of("lease_election_valid_until_seconds"), of("lease_election_leads")), (0.0, 0.0));
+    drop(first);
+    let lease = waiting.await.unwrap().unwrap();
+    let leads =
+        LeaseEvent::election(name.parse().unwrap(), lease.holder().clone(), lease.token(), ElectionChange::Leads);
+    world.client.report(leads);
+    let until = of("lease_election_valid_until_seconds");
+    // Another candidate of this process that waits changes nothing.
+    assert!(world.client.acquire(name, LeaseOptions::new(TTL).with_wait_limit(SECOND)).await.is_err());
+    assert_eq!((of("lease_election_valid_until_seconds"), of("lease_election_leads")), (until, 1.0));
+}
+
 /// A renewal whose answer is overdue is reported again when it has ended.
 #[tokio::test(start_paused = true)]
 async fn an_overdue_renewal_is_counted_when_it_ends() {
