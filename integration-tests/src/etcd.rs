@@ -28,7 +28,7 @@ impl Kind for EtcdKind {
     const NAME: &'static str = "etcd";
     const VARIABLE: &'static str = "LEASE_TEST_ETCD_URL";
     const EXAMPLE: &'static str = "http://host:2379";
-    const PACKAGE: &'static str = "etcd-server";
+    const INSTALL: &'static str = "Debian, Ubuntu: apt-get install etcd-server; ./integration-tests/run does that";
     const PORT: u16 = 2379;
     const ASKS_THE_C_LIBRARY: bool = false;
     /// HTTP/2 numbers its calls.
@@ -51,13 +51,13 @@ impl Kind for EtcdKind {
         local::program(command, port)
     }
 
-    fn image(arguments: Vec<String>) -> Image {
+    fn image(arguments: Vec<String>) -> Option<Image> {
         let urls = Self::arguments(&[
             ("listen-client-urls", "http://0.0.0.0:2379"),
             ("advertise-client-urls", "http://127.0.0.1:2379"),
         ]);
         let command = [vec!["etcd".to_owned()], urls, arguments].concat();
-        Image { name: "rancher/mirrored-coreos-etcd", tag: "v3.5.9", environment: &[], command }
+        Some(Image { name: "rancher/mirrored-coreos-etcd", tag: "v3.5.9", environment: &[], command })
     }
 
     fn url(port: u16) -> String {

@@ -21,11 +21,11 @@
 //!
 //! A server is found in this order:
 //!
-//! 1. The URL in `LEASE_TEST_POSTGRES_URL`, `LEASE_TEST_REDIS_URL` or `LEASE_TEST_ETCD_URL`: a server that you run. No
-//!    faults are injected into it.
-//! 2. A program on this machine, in `PATH` or where Debian installs it, started on a free port in a temporary directory. It
-//!    ends with the test process, even if that is killed with SIGKILL. `LEASE_TEST_REDIS_SERVER=valkey-server` starts Valkey in
-//!    place of Redis.
+//! 1. The URL in `LEASE_TEST_POSTGRES_URL`, `LEASE_TEST_REDIS_URL`, `LEASE_TEST_ETCD_URL`, and so on: a server that you run.
+//!    No faults are injected into it.
+//! 2. A program on this machine, in `PATH`, where Debian installs it, or where `integration-tests/run --with` does
+//!    (`~/.cache/lease-tests`), started on a free port in a temporary directory. It ends with the test process, even if that is
+//!    killed with SIGKILL. `LEASE_TEST_REDIS_SERVER=valkey-server` starts Valkey in place of Redis.
 //! 3. A container, if an engine such as Docker answers.
 //!
 //! If there is none, the test fails and says what to install. No test is skipped silently. Containers have a test of their
@@ -43,7 +43,10 @@ mod environment;
 mod error;
 mod etcd;
 mod harness;
+mod http;
+mod installed;
 mod keeper;
+mod kubernetes;
 mod local_server;
 mod patience;
 mod pool;
@@ -62,6 +65,7 @@ pub use environment::required_servers_are_there;
 pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster, EtcdKind};
 pub use harness::{Provider, ServerHarness};
+pub use kubernetes::{KubeApiserver, KubernetesKind, KubernetesUser};
 pub use patience::{eventually, fails_within, is_hinted_within, pass, within};
 pub use postgres::{Postgres, PostgresKind, PostgresPair};
 pub use proxy::{Direction, Proxy};

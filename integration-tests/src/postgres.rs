@@ -29,7 +29,7 @@ impl Kind for PostgresKind {
     const NAME: &'static str = "PostgreSQL";
     const VARIABLE: &'static str = "LEASE_TEST_POSTGRES_URL";
     const EXAMPLE: &'static str = "postgres://user:password@host/database";
-    const PACKAGE: &'static str = "postgresql";
+    const INSTALL: &'static str = "Debian, Ubuntu: apt-get install postgresql; ./integration-tests/run does that";
     const PORT: u16 = 5432;
     const ASKS_THE_C_LIBRARY: bool = true;
     const FRAMING: Option<Framing> = Some(framing::frame);
@@ -51,9 +51,9 @@ impl Kind for PostgresKind {
         local::program(command, port)
     }
 
-    fn image(arguments: Vec<String>) -> Image {
+    fn image(arguments: Vec<String>) -> Option<Image> {
         let command = [vec!["postgres".to_owned()], arguments].concat();
-        Image { name: "postgres", tag: "17", environment: &[("POSTGRES_HOST_AUTH_METHOD", "trust")], command }
+        Some(Image { name: "postgres", tag: "17", environment: &[("POSTGRES_HOST_AUTH_METHOD", "trust")], command })
     }
 
     fn url(port: u16) -> String {

@@ -29,7 +29,7 @@ impl Kind for RedisKind {
     const NAME: &'static str = "Redis";
     const VARIABLE: &'static str = "LEASE_TEST_REDIS_URL";
     const EXAMPLE: &'static str = "redis://:password@host";
-    const PACKAGE: &'static str = "redis-server";
+    const INSTALL: &'static str = "Debian, Ubuntu: apt-get install redis-server; ./integration-tests/run does that";
     const PORT: u16 = 6379;
     const ASKS_THE_C_LIBRARY: bool = true;
     const FRAMING: Option<Framing> = Some(framing::frame);
@@ -51,9 +51,9 @@ impl Kind for RedisKind {
         local::program(command, port)
     }
 
-    fn image(arguments: Vec<String>) -> Image {
+    fn image(arguments: Vec<String>) -> Option<Image> {
         let command = ["redis-server", "--save", "", "--appendonly", "no"].map(str::to_owned).to_vec();
-        Image { name: "redis", tag: "8", environment: &[], command: [command, arguments].concat() }
+        Some(Image { name: "redis", tag: "8", environment: &[], command: [command, arguments].concat() })
     }
 
     fn url(port: u16) -> String {

@@ -40,8 +40,8 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     const VARIABLE: &'static str;
     /// What to set it to.
     const EXAMPLE: &'static str;
-    /// The package of Debian that has one.
-    const PACKAGE: &'static str;
+    /// What brings one: a command.
+    const INSTALL: &'static str;
     /// Where it listens if its URL does not say.
     const PORT: u16;
     /// Whether it asks the C library what time it is, so that a [`WallClock`] can be put under it.
@@ -62,8 +62,8 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     /// How a server of this machine is run, by a command that contains this port.
     fn program(command: Vec<String>, port: u16) -> Program;
 
-    /// What to run in a container.
-    fn image(arguments: Vec<String>) -> Image;
+    /// What to run in a container; nothing where no image serves.
+    fn image(arguments: Vec<String>) -> Option<Image>;
 
     /// A URL of a server on the loopback interface, for the user who may do everything.
     fn url(port: u16) -> String;
@@ -136,11 +136,10 @@ impl<K: Kind> Server<K> {
             outcome => return outcome,
         };
         Self::start_container(settings).await.map_err(|no_container| {
-            let (name, variable, example, package) = (K::NAME, K::VARIABLE, K::EXAMPLE, K::PACKAGE);
+            let (name, variable, example, install) = (K::NAME, K::VARIABLE, K::EXAMPLE, K::INSTALL);
             ServerError::NoServer(format!(
-                "No {name} for this test. Set {variable}={example}, or install a server (Debian, Ubuntu: apt-get install \
-                 {package}; ./integration-tests/run does that), or start a container engine.\n  binary: {no_binary}\n  \
-                 container: {no_container}"
+                "No {name} for this test. Set {variable}={example}, or install a server ({install}), or start a container \
+                 engine.\n  binary: {no_binary}\n  container: {no_container}"
             ))
         })
     }
@@ -217,7 +216,9 @@ impl<K: Kind> Server<K> {
     ///
     /// When no container engine answers, or it has no image.
     pub async fn start_container(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
-        let container = Container::start(K::image(K::arguments(settings)), K::PORT).await?;
+        let image = K::image(K::arguments(settings));
+        let image = image.ok_or_else(|| ServerError::NoServer(format!("no image of {}", K::NAME)))?;
+        let container = Container::start(image, K::PORT).await?;
         let server = Self::on_port(container.port(), Origin::Container(Arc::new(container)))?;
         server.answers().await?;
         Ok(server)

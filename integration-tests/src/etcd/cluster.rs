@@ -6,12 +6,11 @@ use tokio::sync::watch;
 
 use super::{
     Etcd,
-    health::get,
     local::{Membership, TAKEN, start_member},
     peers::{CutOff, PeerProxy},
 };
 use crate::{
-    ServerError,
+    ServerError, http,
     ports::free_port,
     server::{Server, blocking},
 };
@@ -124,7 +123,7 @@ impl EtcdCluster {
         let addresses = self.addresses()?;
         blocking(move || {
             let leads = |address: &SocketAddr| {
-                let metrics = get(*address, "/metrics").unwrap_or_default();
+                let metrics = http::get(*address, "/metrics").unwrap_or_default();
                 metrics.lines().any(|line| line.trim() == "etcd_server_is_leader 1")
             };
             addresses.iter().position(leads).ok_or_else(|| ServerError::Failed("nobody leads".into()))
@@ -141,7 +140,7 @@ impl EtcdCluster {
         let Member { server, peer_port } = &self.members[member];
         let (address, port) = (server.address()?, *peer_port);
         let id = blocking(move || {
-            let metrics = get(address, "/metrics").unwrap_or_default();
+            let metrics = http::get(address, "/metrics").unwrap_or_default();
             id_in(&metrics).ok_or_else(|| ServerError::Failed(format!("the member at {address} does not say its id")))
         });
         let id = id.await?;

@@ -12,6 +12,7 @@ use super::raw;
 use crate::{
     ServerError,
     account::Account,
+    installed::in_path,
     keeper::Keeper,
     local_server::{LocalServer, Program},
     ports::{free_port, on_a_free_port},
@@ -91,10 +92,8 @@ fn binary() -> Result<PathBuf, ServerError> {
         Some(name) => vec![name.as_str()],
         None => vec!["redis-server", "valkey-server"],
     };
-    let in_path = env::var_os("PATH").unwrap_or_default();
     names
         .iter()
-        .flat_map(|name| env::split_paths(&in_path).map(move |directory| directory.join(name)))
-        .find(|binary| binary.is_file())
+        .find_map(|name| in_path(name))
         .ok_or_else(|| ServerError::NoServer(format!("no {} in PATH", names.join(" or "))))
 }
