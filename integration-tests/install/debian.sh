@@ -18,7 +18,7 @@ mirror() {
     echo "$found"
 }
 
-# apt_of DIRECTORY RELEASE: defines `apt` as apt-get, and `apt_cache` as apt-cache, of this release alone, with their state in the directory.
+# apt_of DIRECTORY RELEASE: makes `apt` the apt-get of this release alone, with its state in the directory.
 apt_of() {
     local state=$1/apt keyring=/usr/share/keyrings/debian-archive-keyring.gpg source
     [ -e "$keyring" ] || give_up "Missing: $keyring. Install debian-archive-keyring."
@@ -35,13 +35,19 @@ apt() {
     apt-get "${apt_options[@]}" "$@"
 }
 
-# unpack DIRECTORY ROOT PACKAGE…: downloads packages to the directory, and unpacks them below the root.
-unpack() {
-    local directory=$1 root=$2 package
-    shift 2
-    mkdir -p "$directory" "$root"
+# download DIRECTORY PACKAGE…: their files, with the signatures of the release checked.
+download() {
+    local directory=$1
+    shift
+    mkdir -p "$directory"
     (cd "$directory" && apt download "$@")
-    for package in "$directory"/*.deb; do dpkg -x "$package" "$root"; done
+}
+
+# unpack DIRECTORY ROOT: unpacks all packages of the directory below the root.
+unpack() {
+    local package
+    mkdir -p "$2"
+    for package in "$1"/*.deb; do dpkg -x "$package" "$2"; done
 }
 
 # put_in_place FROM TO: in one step, so that nobody ever sees a half.

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use url::Url;
+
+use crate::{ServerError, server::blocking};
+
 /// Long enough for a busy machine; whoever asks, asks again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -52,4 +56,23 @@ pub(crate) fn answer(
 
 fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// Returns the whole answer to one request at a plain HTTP URL, head and body, whatever its status: for the tests of the harness.
+///
+/// # Errors
+///
+/// When there is no answer within two seconds.
+pub async fn http_request(url: &str, method: &str, path: &str, content: &str) -> Result<String, ServerError> {
+    let failed = || ServerError::Failed(format!("no answer to {method} {path}"));
+    let address =
+        Url::parse(url).ok().and_then(|url| url.socket_addrs(|| None).ok()?.first().copied()).ok_or_else(failed)?;
+    let (method, path, content) = (method.to_owned(), path.to_owned(), content.to_owned());
+    blocking(move || {
+        let answer = connect(address).and_then(|stream| answer(stream, address, &method, &path, &[], &content));
+        answer
+            .filter(|answer| !answer.is_empty())
+            .ok_or_else(|| ServerError::Failed(format!("no answer to {method} {path}")))
+    })
+    .await
 }
