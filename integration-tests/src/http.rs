@@ -63,16 +63,22 @@ fn body(answer: &str) -> &str {
 /// # Errors
 ///
 /// When there is no answer within two seconds.
-pub async fn http_request(url: &str, method: &str, path: &str, content: &str) -> Result<String, ServerError> {
-    let failed = || ServerError::Failed(format!("no answer to {method} {path}"));
-    let address =
-        Url::parse(url).ok().and_then(|url| url.socket_addrs(|| None).ok()?.first().copied()).ok_or_else(failed)?;
+pub async fn http_request(
+    url: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    content: &str,
+) -> Result<String, ServerError> {
+    let failed = ServerError::Failed(format!("no answer to {method} {path}"));
+    let addresses = Url::parse(url).ok().and_then(|url| url.socket_addrs(|| None).ok());
+    let Some(address) = addresses.and_then(|addresses| addresses.first().copied()) else { return Err(failed) };
     let (method, path, content) = (method.to_owned(), path.to_owned(), content.to_owned());
+    let headers: Vec<_> = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     blocking(move || {
-        let answer = connect(address).and_then(|stream| answer(stream, address, &method, &path, &[], &content));
-        answer
-            .filter(|answer| !answer.is_empty())
-            .ok_or_else(|| ServerError::Failed(format!("no answer to {method} {path}")))
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answer = connect(address).and_then(|it| answer(it, address, &method, &path, &headers, &content));
+        answer.filter(|answer| !answer.is_empty()).ok_or(failed)
     })
     .await
 }
