@@ -4,7 +4,7 @@ use std::env;
 
 use url::Url;
 
-use crate::{Etcd, Postgres, Redis, ServerError};
+use crate::{Azurite, Consul, Cosmos, Etcd, KubeApiserver, Postgres, Redis, ServerError, ZooKeeper};
 
 /// Lists servers that must be there: `LEASE_TEST_REQUIRE=postgres,redis,etcd`.
 const REQUIRE: &str = "LEASE_TEST_REQUIRE";
@@ -24,6 +24,11 @@ async fn are_there(list: &str) -> Result<(), ServerError> {
             "postgres" => drop(Postgres::try_shared().await?),
             "redis" => drop(Redis::try_shared().await?),
             "etcd" => drop(Etcd::try_shared().await?),
+            "kubernetes" => drop(KubeApiserver::try_shared().await?),
+            "consul" => drop(Consul::try_shared().await?),
+            "zookeeper" => drop(ZooKeeper::try_shared().await?),
+            "azurite" => drop(Azurite::try_shared().await?),
+            "cosmos" => drop(Cosmos::try_shared().await?),
             _ => return Err(ServerError::NoServer(format!("{REQUIRE} lists {name:?}, which nobody knows"))),
         }
     }

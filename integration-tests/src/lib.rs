@@ -35,10 +35,12 @@
 
 mod account;
 mod answer_swapper;
+mod azurite;
 mod blocked;
 mod certificates;
 mod consul;
 mod container;
+mod cosmos;
 mod deadline;
 mod environment;
 mod error;
@@ -62,9 +64,11 @@ mod wall_clock;
 mod zookeeper;
 
 pub use answer_swapper::{AnswerSwapper, Frame, Framing};
+pub use azurite::{Azurite, AzuriteKind};
 pub use blocked::a_blocked_application_keeps_its_leases;
 pub use certificates::Certificates;
 pub use consul::{Consul, ConsulKind};
+pub use cosmos::{Cosmos, CosmosKind};
 pub use environment::required_servers_are_there;
 pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster, EtcdKind};
