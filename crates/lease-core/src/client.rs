@@ -330,8 +330,10 @@ impl LeaseClient {
         let (store, name) = (Arc::clone(&self.shared.store), name.into_lease_name()?);
         let span = tracing::info_span!(target: "lease", "lease.break", otel.kind = "client", otel.status_code = Empty, error.type = Empty,
             lease.store = self.shared.capabilities.store, lease.name = %name, lease.token = token.get(), ?how);
+        let lease = name.clone();
         let breaking = async move { store.break_lease(&name, token, how).await };
-        spans::within(span, self.shared.in_time("break", breaking)).await
+        let broken = spans::within(span, self.shared.in_time("break", breaking)).await;
+        broken.map_err(|error| error.with_lease(&lease))
     }
 
     /// Closes this client and all its clones, in this order: nothing new is begun, and every waiting call returns

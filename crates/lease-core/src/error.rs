@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, convert::Infallible, error::Error as StdError, fmt, sync::Arc};
 
-use crate::value::{InvalidCorrelation, InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost};
+use crate::value::{InvalidCorrelation, InvalidHolderId, InvalidMetadata, InvalidName, LeaseLost, LeaseName};
 
 /// The result of an operation on leases.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,6 +18,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     operation: &'static str,
+    lease: Option<LeaseName>,
     store: Option<&'static str>,
     message: Cow<'static, str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -52,13 +53,20 @@ impl Error {
     /// possible, what to do. It must not contain secrets.
     #[must_use]
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner { kind, operation, store: None, message: message.into(), source: None }))
+        Self(Arc::new(Inner { kind, operation, lease: None, store: None, message: message.into(), source: None }))
     }
 
     /// Sets the name of the store in which the error happened.
     #[must_use]
     pub fn in_store(self, store: &'static str) -> Self {
         self.with(|inner| inner.store = Some(store))
+    }
+
+    /// Sets the lease of the call that failed. A provider need not: the client sets it for every call that is for one lease.
+    #[must_use]
+    pub fn with_lease(self, lease: &LeaseName) -> Self {
+        // An error of a whole batch is shared by its requests: it is copied only to change it.
+        if self.lease() == Some(lease) { self } else { self.with(|inner| inner.lease = Some(lease.clone())) }
     }
 
     /// Sets the cause, which must not print secrets.
@@ -93,6 +101,12 @@ impl Error {
     #[must_use]
     pub fn operation(&self) -> &'static str {
         self.0.operation
+    }
+
+    /// Returns the name of the lease that the call was for, or `None` if it was not for one lease.
+    #[must_use]
+    pub fn lease(&self) -> Option<&LeaseName> {
+        self.0.lease.as_ref()
     }
 
     /// Returns the name of the store in which it failed, or `None` if the store was not involved.
@@ -150,11 +164,15 @@ impl fmt::Display for ErrorKind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, operation, store, message, .. } = &*self.0;
-        match store {
-            Some(store) => write!(f, "{operation} in {store}: {kind}: {message}"),
-            None => write!(f, "{operation}: {kind}: {message}"),
+        let Inner { kind, operation, lease, store, message, .. } = &*self.0;
+        f.write_str(operation)?;
+        if let Some(lease) = lease {
+            write!(f, " {lease}")?;
         }
+        if let Some(store) = store {
+            write!(f, " in {store}")?;
+        }
+        write!(f, ": {kind}: {message}")
     }
 }
 
@@ -163,6 +181,7 @@ impl fmt::Debug for Error {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
             .field("operation", &self.0.operation)
+            .field("lease", &self.0.lease)
             .field("store", &self.0.store)
             .field("message", &self.0.message)
             .field("source", &self.0.source)
@@ -203,7 +222,8 @@ impl From<InvalidMetadata> for Error {
 impl From<LeaseLost> for Error {
     fn from(lost: LeaseLost) -> Self {
         let LeaseLost { name, token, reason } = &lost;
-        Self::new(ErrorKind::Lost, "hold", format!("{name} with token {token}: {reason}")).with_source(lost)
+        let error = Self::new(ErrorKind::Lost, "hold", format!("token {token}: {reason}")).with_lease(name);
+        error.with_source(lost)
     }
 }
 
@@ -218,11 +238,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_the_operation_the_store_and_the_cause() {
+    fn names_the_operation_the_lease_the_store_and_the_cause() {
         let error = Error::new(ErrorKind::Unavailable, "renew", "connection refused")
             .in_store("postgres")
             .with_source(std::io::Error::other("os error 111"));
         assert_eq!(error.to_string(), "renew in postgres: unavailable: connection refused");
+        let of_lease = error.clone().with_lease(&LeaseName::new("jobs/nightly").unwrap());
+        assert_eq!(of_lease.to_string(), "renew jobs/nightly in postgres: unavailable: connection refused");
+        assert!(error.lease().is_none(), "a clone is changed alone");
         assert_eq!(error.source().unwrap().to_string(), "os error 111");
         assert!(error.is_transient() && error.clone().kind() == ErrorKind::Unavailable);
     }

@@ -85,6 +85,7 @@ impl<O: Operation> Queue<O> {
         on_answer: impl FnOnce(&Answered<O::Answer>) + Send + 'static,
     ) -> Answered<O::Answer> {
         let is_current = self.context.runtime.is_current();
+        let lease = O::lease(&request.body).clone();
         let place = {
             let mut state = self.lock();
             let is_idle = !state.has_direct_call && state.dispatchers == 0 && state.items.is_empty();
@@ -99,7 +100,7 @@ impl<O: Operation> Queue<O> {
         let Some(place) = place else {
             let direct = DirectCall::new(self);
             let call = async move {
-                let answered = direct.queue().call_one(request).await;
+                let answered = direct.queue().call_one(request).await.of_lease(&lease);
                 drop((direct, waiting));
                 on_answer(&answered);
                 answered
@@ -107,12 +108,14 @@ impl<O: Operation> Queue<O> {
             return SpawnOnDrop::new(call, &self.context.runtime).await;
         };
         let (sender, receiver) = oneshot::channel();
+        let name = lease.clone();
         let on_answer = Box::new(move |answered: Answered<O::Answer>| {
+            let answered = answered.of_lease(&name);
             on_answer(&answered);
             let _ = sender.send((answered, waiting.map(Counted::answered)));
         });
         self.insert(place, Item { request, on_answer, followers: Vec::new() });
-        QueuedCaller::new(self, place).wait(receiver).await
+        QueuedCaller::new(self, place).wait(receiver).await.of_lease(&lease)
     }
 
     /// Queues a request whose answer is passed to `on_answer`.
@@ -123,9 +126,10 @@ impl<O: Operation> Queue<O> {
     ) {
         let place = self.lock().next_place(request.give_up_at);
         let waiting = self.count_waiting();
-        let on_answer = Box::new(move |answered| {
+        let lease = O::lease(&request.body).clone();
+        let on_answer = Box::new(move |answered: Answered<O::Answer>| {
             drop(waiting);
-            on_answer(answered);
+            on_answer(answered.of_lease(&lease));
         });
         self.insert(place, Item { request, on_answer, followers: Vec::new() });
     }

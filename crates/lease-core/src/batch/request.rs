@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Moment, Result};
+use crate::{LeaseName, Moment, Result};
 
 /// The largest number of requests in one store call.
 pub(crate) const LARGEST_BATCH: usize = 256;
@@ -14,6 +14,13 @@ pub(crate) struct Answered<A> {
     pub(crate) result: Result<A>,
     /// The call was cut off at its timeout. One of its requests may be the cause.
     pub(crate) hung: bool,
+}
+
+impl<A> Answered<A> {
+    /// Names the lease in the error, if it is one.
+    pub(super) fn of_lease(self, lease: &LeaseName) -> Self {
+        Self { result: self.result.map_err(|error| error.with_lease(lease)), ..self }
+    }
 }
 
 /// A request, and how it is to be sent.

@@ -162,7 +162,9 @@ impl Attempt {
     fn hold(&self, grant: Grant, sent: Moment, now: Moment, plan: Plan) -> Asked {
         if !self.call.end() {
             // Nobody takes the grant: it is released with the attempt (S15).
-            return Asked::Failed(Error::new(ErrorKind::Closed, "acquire", "its caller has gone"));
+            return Asked::Failed(
+                Error::new(ErrorKind::Closed, "acquire", "the call was cancelled").with_lease(self.name()),
+            );
         }
         let shared = self.shared();
         let tenure = Tenure::new(
@@ -190,7 +192,9 @@ impl Attempt {
     }
 
     fn error(&self, message: &'static str) -> Error {
-        Error::new(ErrorKind::Unavailable, "acquire", message).in_store(self.shared().capabilities.store)
+        Error::new(ErrorKind::Unavailable, "acquire", message)
+            .with_lease(self.name())
+            .in_store(self.shared().capabilities.store)
     }
 }
 

@@ -128,7 +128,7 @@ impl Renewals {
         let Some(timeout) = tenure.schedule.timeout(now, valid_until) else {
             let left = valid_until.saturating_since(now);
             let message = format!("too little time left: the lease ends in {left:?}");
-            return Err(Error::new(ErrorKind::Unavailable, "renew", message));
+            return Err(Error::new(ErrorKind::Unavailable, "renew", message).with_lease(tenure.name()));
         };
         let request = Request::new(request, now, timeout).while_wanted(move || holding.is_held());
         let on_answer = move |answered: &Answered<Renewed>| shared.answered(&subject, None, revision, answered);
@@ -255,7 +255,8 @@ impl Shared {
     fn send(self: &Arc<Self>, renewal: DueRenewal, now: Moment) {
         let DueRenewal { tenure, overdue, sent, hung, timeout } = renewal;
         if let Some(sent) = overdue {
-            let error = Error::new(ErrorKind::Indeterminate, "renew", "its answer is overdue");
+            let error =
+                Error::new(ErrorKind::Indeterminate, "renew", "the answer is overdue").with_lease(tenure.name());
             tenure.in_jeopardy(FailedRenewal { error, sent, is_overdue: true });
         }
         let (shared, holding) = (Arc::clone(self), Arc::clone(&tenure));

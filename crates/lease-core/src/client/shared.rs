@@ -196,7 +196,9 @@ impl Shared {
         let store = Arc::clone(&self.store);
         let span = tracing::debug_span!(target: "lease", "lease.inspect", otel.kind = "client", otel.status_code = Empty, error.type = Empty,
             lease.store = self.capabilities.store, lease.name = %name);
-        spans::within(span, self.in_time("inspect", async move { store.inspect(&name).await })).await
+        let lease = name.clone();
+        let inspecting = self.in_time("inspect", async move { store.inspect(&name).await });
+        spans::within(span, inspecting).await.map_err(|error| error.with_lease(&lease))
     }
 
     /// Awaits a store call that belongs to no lease, with a fixed timeout.

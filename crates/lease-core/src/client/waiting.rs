@@ -208,15 +208,13 @@ async fn acquire_without_limit(
 }
 
 fn wait_limit(name: &LeaseName, limit: Duration, observed: &Observed) -> Error {
-    let error = |message| Error::new(ErrorKind::WaitLimit, "acquire", message);
+    let error = |message| Error::new(ErrorKind::WaitLimit, "acquire", message).with_lease(name);
     match observed {
-        Observed::Held => error(format!("{name} was still held by another holder after {limit:?}")),
-        Observed::Failed(cause) => {
-            error(format!("{name} was not acquired within {limit:?}: {cause}")).with_source(cause.clone())
+        Observed::Held => error(format!("still held by another holder after {limit:?}")),
+        Observed::Failed(cause) => error(format!("not acquired within {limit:?}: {cause}")).with_source(cause.clone()),
+        Observed::Nothing | Observed::Line => {
+            error(format!("not acquired within {limit:?}: other callers of this client were waiting for it before"))
         }
-        Observed::Nothing | Observed::Line => error(format!(
-            "{name} was not acquired within {limit:?}: other callers of this client were waiting for it before"
-        )),
     }
 }
 
