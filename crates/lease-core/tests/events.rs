@@ -62,7 +62,7 @@ async fn a_grant_that_was_waited_for_says_how_long_and_how_often_it_was_asked_fo
         }
         _ => None,
     });
-    let [(name, by, token, waited, attempts)] = &grants[..] else { panic!("{grants:?}") };
+    let [(name, by, token, waited, attempts)] = &grants[..] else { panic!("unexpected answer: {grants:?}") };
     assert_eq!((name, by, *token), (lease.name(), &holder, lease.token()));
     assert!(*waited >= Duration::from_millis(900) && *waited < Duration::from_secs(2), "{waited:?}");
     // The first one, one when it stands in line, and the one that wins.
@@ -304,7 +304,7 @@ async fn a_correlation_id_is_in_all_events_and_in_the_metadata() {
     });
     settle().await;
     let seen = client.try_acquire("job", TTL).await.unwrap();
-    let TryAcquired::Held { by: Some(record), .. } = seen else { panic!("{seen:?}") };
+    let TryAcquired::Held { by: Some(record), .. } = seen else { panic!("unexpected answer: {seen:?}") };
     assert_eq!(record.metadata.get("correlation"), Some("req-7"));
 
     lease.set_metadata(Metadata::new([("step", "2")]).unwrap()).await.unwrap();

@@ -62,7 +62,7 @@ async fn a_try_says_who_has_the_name() {
             assert_eq!((&record.holder, record.token), (one.holder(), held.token()));
             assert!(retry_after.is_some_and(|after| after <= TTL));
         }
-        outcome => panic!("{outcome:?}"),
+        outcome => panic!("unexpected answer: {outcome:?}"),
     }
 }
 

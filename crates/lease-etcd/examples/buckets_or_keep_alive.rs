@@ -136,7 +136,7 @@ async fn acquire(store: &EtcdStore, grants: usize) -> Vec<Claim> {
     let mut claims = Vec::new();
     for batch in requests.chunks(BATCH) {
         for (request, answer) in batch.iter().zip(store.acquire(batch).await) {
-            let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
+            let Ok(Acquired::Granted(grant)) = answer else { panic!("unexpected answer: {answer:?}") };
             let AcquireRequest { name, holder, grant: nonce, .. } = request.clone();
             claims.push(Claim::new(name, holder, nonce).with_handle(grant.handle));
         }

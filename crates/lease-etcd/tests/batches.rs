@@ -111,7 +111,7 @@ async fn s11_many_names_are_held_blocked_together() {
     let requests: Vec<_> = (0..HELD).map(|number| request(&format!("job/{number}"), LONG)).collect();
     let mut releases = Vec::new();
     for (number, (request, answer)) in requests.iter().zip(store.acquire(&requests).await).enumerate() {
-        let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
+        let Ok(Acquired::Granted(grant)) = answer else { panic!("unexpected answer: {answer:?}") };
         // Twenty times, which are rounded up to whole seconds.
         let hold_for = Duration::from_secs(3600 + number as u64 % 20) - Duration::from_millis(number as u64);
         releases.push(ReleaseRequest::new(claim(request, grant)).with_hold_for(hold_for));
@@ -178,7 +178,7 @@ async fn l07_many_ttls_take_as_long_as_one() {
                 let ttl = request.ttl + Duration::from_secs(1000);
                 RenewRequest::new(claim(request, grant), ttl)
             }
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         })
         .collect();
     let began = SystemClock.now();

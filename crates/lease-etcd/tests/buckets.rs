@@ -32,7 +32,7 @@ async fn what_is_not_renewed_dies_with_its_bucket_and_its_neighbours_do_not() {
     let store = store().await;
     let requests = [request("kept", SHORT), request("dropped", SHORT)];
     let answers = store.acquire(&requests).await;
-    let Ok(Acquired::Granted(grant)) = &answers[0] else { panic!("{answers:?}") };
+    let Ok(Acquired::Granted(grant)) = &answers[0] else { panic!("unexpected answer: {answers:?}") };
     let kept = claim(&requests[0], *grant);
     eventually("the other one expires", async || {
         extended(&store, &kept, SHORT).await;
@@ -149,7 +149,7 @@ async fn renewals_and_batches_survive_the_loss_of_the_newest_bucket() {
     let first: Vec<_> = (0..5).map(|number| request(&format!("first/{number}"), SHORT * 10)).collect();
     let mut claims = Vec::new();
     for (request, answer) in first.iter().zip(store.acquire(&first).await) {
-        let Ok(Acquired::Granted(grant)) = answer else { panic!("{answer:?}") };
+        let Ok(Acquired::Granted(grant)) = answer else { panic!("unexpected answer: {answer:?}") };
         claims.push(claim(request, grant));
     }
     pass(SHORT + Duration::from_millis(100)).await;

@@ -18,7 +18,7 @@ fn request(job: &str) -> AcquireRequest {
 async fn granted(store: &MemoryStore, request: &AcquireRequest) -> Grant {
     match store.acquire(std::slice::from_ref(request)).await.pop().unwrap().unwrap() {
         Acquired::Granted(grant) => grant,
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 

@@ -257,7 +257,7 @@ async fn s24_a_black_holed_call_harms_no_other() {
     proxy.black_hole(Direction::Both);
     let hanging = request("job", "a");
     tokio::select! {
-        answer = acquire(&store, &hanging) => panic!("{answer:?}"),
+        answer = acquire(&store, &hanging) => panic!("unexpected answer: {answer:?}"),
         () = pass(Duration::from_millis(100)) => {}
     }
     proxy.heal();
@@ -299,7 +299,7 @@ fn s16_a_call_can_be_dropped_outside_a_runtime() {
     let mut call = Box::pin(common::renew(&store, &renewal));
     runtime.block_on(async {
         tokio::select! {
-            answer = &mut call => panic!("{answer:?}"),
+            answer = &mut call => panic!("unexpected answer: {answer:?}"),
             () = pass(Duration::from_millis(20)) => {}
         }
     });

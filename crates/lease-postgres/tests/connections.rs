@@ -152,7 +152,7 @@ async fn s24_an_unprepared_call_that_is_cut_off_keeps_nothing_locked() {
     let wanted = request("job", "a");
     proxy.drop_answers();
     tokio::select! {
-        answer = acquire(&cut_off, &wanted) => panic!("{answer:?}"),
+        answer = acquire(&cut_off, &wanted) => panic!("unexpected answer: {answer:?}"),
         () = pass(Duration::from_millis(200)) => {}
     }
     let record = store.inspect(&wanted.name).await.unwrap();

@@ -82,7 +82,7 @@ async fn each_respects_the_grants_of_the_other() {
     assert!(u64::try_from(version).unwrap() > grant.token.get());
 
     let answer = acquire(&store, &request("mine", "a")).await.unwrap();
-    let Acquired::Held { by: Some(by), .. } = answer else { panic!("{answer:?}") };
+    let Acquired::Held { by: Some(by), .. } = answer else { panic!("unexpected answer: {answer:?}") };
     assert_eq!((by.holder.as_str(), i64::try_from(by.token.get()).unwrap()), ("service", version));
     assert!(by.metadata.is_empty());
 
@@ -338,7 +338,7 @@ async fn race_as_ours(store: &PostgresStore, number: u64, names: u64, referee: &
                 Ok(Acquired::Held { .. }) => {}
                 Ok(Acquired::Spent) => assert!(lost || request.ttl < Duration::from_millis(100)),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
-                other => panic!("{other:?}"),
+                other => panic!("unexpected answer: {other:?}"),
             }
         }
         pass(Duration::from_millis(rng(&mut seed, 12))).await;
@@ -359,7 +359,7 @@ async fn race_as_ours(store: &PostgresStore, number: u64, names: u64, referee: &
                     assert!(request.ttl < Duration::from_millis(100), "{}: {reason}", request.name);
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
-                other => panic!("{other:?}"),
+                other => panic!("unexpected answer: {other:?}"),
             }
         }
         // Some leases are left to expire.

@@ -83,7 +83,7 @@ async fn a_batch_of_the_longest_names_is_hinted_in_full() {
         .zip(store.acquire(&requests).await)
         .map(|(request, answer)| match answer.unwrap() {
             Acquired::Granted(grant) => claim(request, grant),
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         })
         .collect();
     let mut wakeups = Vec::new();

@@ -520,7 +520,7 @@ async fn l7_a_locked_row_holds_up_no_neighbour() {
         .zip(grants)
         .map(|(request, grant)| match grant.unwrap() {
             Acquired::Granted(grant) => claim(request, grant),
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         })
         .collect();
     let lock = format!("select from {} where lease_name = 'job-3' for update", common::table_of(&store));
@@ -797,7 +797,7 @@ async fn s24_the_connection_of_an_abandoned_call_is_closed() {
     assert_eq!(before.len(), 1);
     let other = common::lock(&store, "where lease_name = 'locked' for update").await;
     tokio::select! {
-        answer = renew(&alone, &renewal) => panic!("{answer:?}"),
+        answer = renew(&alone, &renewal) => panic!("unexpected answer: {answer:?}"),
         () = pass(Duration::from_millis(100)) => {}
     }
     // The next call waits until the statement has ended on the server.
@@ -1058,7 +1058,7 @@ async fn l7_many_short_waits_are_no_endless_one() {
         .zip(store.acquire(&requests).await)
         .map(|(request, answer)| match answer.unwrap() {
             Acquired::Granted(grant) => renewal(&claim(request, grant), TTL),
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         })
         .collect();
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(ROWS).connect(common::url().await).await.unwrap();

@@ -1,4 +1,4 @@
-//! What can be wrong with a server, a URL or a user, and that it is said without secrets.
+//! Errors of a wrong server, URL or user: their kinds and messages, without secrets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -77,7 +77,7 @@ async fn an_unreachable_server_is_unavailable_and_named() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_unavailable_in_time() {
-    // Accepts, and says nothing.
+    // The kernel accepts the connection; nothing answers on it.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let start = SystemClock.now();
     let error = refused(&format!("redis://app:{SECRET}@{}", silent.local_addr().unwrap())).await;
@@ -92,10 +92,10 @@ async fn a_database_that_is_missing_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_told_when_tls_is_asked_for() {
+async fn tls_to_a_server_without_tls_is_unavailable_and_the_message_names_tls() {
     let url = Redis::shared().await.url().replace("redis://", "rediss://");
     let error = refused(&url).await;
-    // It waits for a line of text that never comes.
+    // The server waits for a line of text that never comes.
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("by TLS"), "{error}");
 }
 
@@ -106,16 +106,16 @@ async fn a_cluster_url_of_a_single_server_is_invalid() {
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
 
-/// Too old to speak the newer protocol, or with something older between: it knows no HELLO, and quotes it.
+/// A server, or a proxy before it, that is too old for RESP3 rejects `HELLO` and quotes its arguments.
 #[tokio::test]
-async fn an_old_server_is_unsupported_and_its_words_do_not_make_the_password_known() {
+async fn an_old_server_is_unsupported_and_its_quotation_does_not_reveal_the_password() {
     let quotes: [fn(&[&str]) -> String; 3] = [
         // Redis 5
-        |words| format!("ERR unknown command `HELLO`, with args beginning with: `{}`, ", words.join("`, `")),
+        |arguments| format!("ERR unknown command `HELLO`, with args beginning with: `{}`, ", arguments.join("`, `")),
         // Redis 7, where the command is renamed
-        |words| format!("ERR unknown command 'HELLO', with args beginning with: '{}' ", words.join("' '")),
-        // a proxy
-        |words| format!("ERR unsupported command 'HELLO {}'", words.join(" ")),
+        |arguments| format!("ERR unknown command 'HELLO', with args beginning with: '{}' ", arguments.join("' '")),
+        // A proxy
+        |arguments| format!("ERR unsupported command 'HELLO {}'", arguments.join(" ")),
     ];
     for quote in quotes {
         let old = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,9 +125,9 @@ async fn an_old_server_is_unsupported_and_its_words_do_not_make_the_password_kno
                 let (mut stream, mut request) = (stream.unwrap(), [0; 1024]);
                 while let Ok(length @ 1..) = stream.read(&mut request) {
                     let text = String::from_utf8_lossy(&request[..length]).into_owned();
-                    let words: Vec<_> = text.split_whitespace().skip_while(|word| *word != "3").collect();
+                    let arguments: Vec<_> = text.split_whitespace().skip_while(|argument| *argument != "3").collect();
                     assert!(text.contains(SECRET), "{text:?}");
-                    let _ = stream.write_all(format!("-{}\r\n", quote(&words)).as_bytes());
+                    let _ = stream.write_all(format!("-{}\r\n", quote(&arguments)).as_bytes());
                 }
             }
         });
@@ -136,9 +136,9 @@ async fn an_old_server_is_unsupported_and_its_words_do_not_make_the_password_kno
     }
 }
 
-/// Dropped while the server is slow: neither the connection nor its task stays.
+/// The future of `connect` is dropped while the server is frozen: its connection and its task end.
 #[tokio::test(flavor = "multi_thread")]
-async fn s15_a_connect_that_is_given_up_leaves_nothing() {
+async fn s15_a_dropped_connect_leaves_no_connection() {
     let server = Redis::start_local(&[]).await.unwrap();
     let connections = async || {
         let list = server.command(&["CLIENT", "LIST"]).await.unwrap().text();
@@ -148,25 +148,25 @@ async fn s15_a_connect_that_is_given_up_leaves_nothing() {
     server.freeze().await.unwrap();
     for _ in 0..10 {
         tokio::select! {
-            outcome = RedisStore::connect(server.url()) => panic!("{outcome:?}"),
+            outcome = RedisStore::connect(server.url()) => panic!("unexpected answer: {outcome:?}"),
             () = pass(Duration::from_millis(50)) => {}
         }
     }
     server.thaw().await.unwrap();
-    common::eventually("all are closed", async || connections().await <= before).await;
+    common::eventually("all connections are closed", async || connections().await <= before).await;
 }
 
-/// The rights that the crate's page lists are enough, and what is missing is named.
+/// The permissions in the crate's documentation are enough, and an error names the command that is not permitted.
 #[tokio::test]
-async fn the_rights_that_are_listed_are_enough() {
+async fn the_documented_permissions_are_enough() {
     const RIGHTS: &str = "+eval +evalsha +time +get +set +setrange +pexpire +zadd +zrem +zrangebylex +scan +publish +subscribe +unsubscribe +ping +hello";
     let server = Redis::start_local(&[]).await.unwrap();
     let page: Vec<&str> = include_str!("../src/lib.rs").split_whitespace().filter(|word| *word != "//!").collect();
-    assert!(page.join(" ").contains(RIGHTS), "the page of the crate lists them");
+    assert!(page.join(" ").contains(RIGHTS), "the documentation of the crate lists the permissions");
     let allow = async |rights: &str| {
-        let mut words = vec!["ACL", "SETUSER", "app", "reset", "on", ">right", "~app:*", "&app:*"];
-        words.extend(rights.split(' '));
-        server.command(&words).await.unwrap();
+        let mut arguments = vec!["ACL", "SETUSER", "app", "reset", "on", ">right", "~app:*", "&app:*"];
+        arguments.extend(rights.split(' '));
+        server.command(&arguments).await.unwrap();
     };
     allow(RIGHTS).await;
     let url = server.url().replace("redis://", "redis://app:right@");
@@ -181,7 +181,7 @@ async fn the_rights_that_are_listed_are_enough() {
     assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
     assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
     assert_eq!(store.inspect(&one.name).await.unwrap(), None);
-    // A script's rights are told in other words than a command's.
+    // Redis reports a missing permission of a script in another way than that of a command.
     allow(&RIGHTS.replace("+set ", "")).await;
     let error = acquire(&store, &request("job", "b")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("SETRANGE"), "{error}");
@@ -190,7 +190,7 @@ async fn the_rights_that_are_listed_are_enough() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
+async fn a_wrong_password_is_denied_without_a_retry_and_not_printed() {
     let server = Redis::start_local(&[]).await.unwrap();
     server
         .command(&["ACL", "SETUSER", "app", "on", ">right", "~app:*", "&app:*", "+@all", "-@dangerous"])
@@ -202,11 +202,11 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
         let start = SystemClock.now();
         let error = options.connect(&url).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-        assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(2), "retried");
+        assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(2), "the store has retried");
         assert!(!error.is_transient());
         assert_no_secret(&error);
     }
-    // The rights on the prefix are enough, INFO is not needed.
+    // Permissions on the prefix are enough; INFO is not needed.
     let store = options.connect(&url("app", "right")).await.unwrap();
     let one = request("job", "a");
     let grant = granted(&store, &one).await;
@@ -216,7 +216,7 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     assert_eq!(release(&store, &claim(&one, grant)).await, Released::Freed);
     let text = format!("{store:?} {:?}", store.client());
     assert!(!text.contains("right"), "{text}");
-    // Other keys are not in reach.
+    // Other keys are not permitted.
     let other = RedisStoreOptions::new().with_key_prefix("other:").connect(&url("app", "right")).await.unwrap();
     let error = acquire(&other, &request("job", "a")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("SUBSCRIBE"), "{error}");
@@ -229,9 +229,9 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     options.connect(&url("", "right")).await.unwrap();
 }
 
-/// A release is done although the hint may not be sent; waiters poll, and an operator is told so, once.
+/// A release succeeds although its hint is not permitted. Waiters poll, and one warning tells the operator.
 #[tokio::test]
-async fn s20_a_hint_that_is_not_allowed_costs_only_time() {
+async fn s20_a_hint_that_is_not_permitted_costs_only_time() {
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let server = Redis::start_local(&[]).await.unwrap();
@@ -272,15 +272,15 @@ impl tracing::Subscriber for Warnings {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        struct Words(String);
-        impl tracing::field::Visit for Words {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
             fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
                 self.0.push_str(&format!("{field}={value:?} "));
             }
         }
-        let mut words = Words(String::new());
-        event.record(&mut words);
-        self.0.lock().unwrap().push(words.0);
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
@@ -307,7 +307,7 @@ async fn the_applications_own_client_and_pool_are_used() {
         assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
     }
     drop((one, many));
-    // They live on.
+    // The application's client and pool stay connected.
     client.ping::<String>(None).await.unwrap();
     pool.ping::<String>(None).await.unwrap();
 
@@ -316,13 +316,13 @@ async fn the_applications_own_client_and_pool_are_used() {
     let closed = short.with_client(client).unwrap();
     let error = acquire(&closed, &request("job", "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    // Nobody has connected it.
+    // A client that was never connected.
     let idle = short.with_client(Client::default()).unwrap();
     assert_eq!(acquire(&idle, &request("job", "a")).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
-async fn the_applications_own_cluster_client_says_how_to_connect() {
+async fn a_store_connects_by_the_configuration_of_the_applications_cluster_client() {
     let cluster = RedisCluster::start(3).await.unwrap();
     let client = Builder::from_config(Config::from_url(&cluster.url()).unwrap()).build().unwrap();
     client.init().await.unwrap();
@@ -333,14 +333,14 @@ async fn the_applications_own_cluster_client_says_how_to_connect() {
     }
     for node in cluster.nodes() {
         let size: u64 = node.command(&["DBSIZE"]).await.unwrap().text().parse().unwrap();
-        assert!(size > 10, "names spread over the servers: {size}");
+        assert!(size > 10, "one server has only {size} keys: names are not spread");
     }
     assert_eq!(store.list("job-", None, 1000).await.unwrap().len(), 100);
 }
 
-/// What is on the other servers can be had.
+/// Leases on the other servers are granted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_a_cluster_that_hangs_keeps_nobody_from_the_others() {
+async fn a_cluster_server_that_hangs_does_not_block_the_others() {
     let cluster = RedisCluster::start(3).await.unwrap();
     let client = Builder::from_config(Config::from_url(&cluster.url()).unwrap()).build().unwrap();
     client.init().await.unwrap();
@@ -353,7 +353,7 @@ async fn a_server_of_a_cluster_that_hangs_keeps_nobody_from_the_others() {
     assert!(granted >= 10, "{granted} of 30: {answers:?}");
 }
 
-/// Nothing of it needs a runtime any more, and nothing panics.
+/// The drop needs no runtime and does not panic.
 #[test]
 fn s16_a_call_can_be_dropped_outside_a_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -364,7 +364,7 @@ fn s16_a_call_can_be_dropped_outside_a_runtime() {
     let mut call = Box::pin(acquire(&store, &blocked));
     runtime.block_on(async {
         tokio::select! {
-            answer = &mut call => panic!("{answer:?}"),
+            answer = &mut call => panic!("unexpected answer: {answer:?}"),
             () = pass(Duration::from_millis(20)) => {}
         }
     });

@@ -1,4 +1,4 @@
-//! A Cluster with a half-moved slot: what the servers answer with a redirection must not reach anybody as an answer.
+//! A Cluster with a half-moved slot: a redirection must not shift the answers of other calls on its connection (S25).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
@@ -13,14 +13,14 @@ const WATCHED_FOR: Duration = Duration::from_secs(3);
 /// The slot of every key with the tag `{t}`, on the last of three servers.
 const HALF_MOVED: u16 = 15891;
 
-/// Names that the first server keeps, to which the half-moved slot is moving.
+/// Returns names on the first server, to which the half-moved slot is moving.
 async fn names_of_the_first_server(cluster: &RedisCluster, prefix: &str, count: usize) -> Vec<String> {
     let mut names = Vec::new();
     for n in 0.. {
         let name = format!("job{n}");
         let key = format!("{prefix}{name}");
         let Reply::Integer(slot) = cluster.nodes()[0].command(&["CLUSTER", "KEYSLOT", &key]).await.unwrap() else {
-            panic!("no slot of {key}")
+            panic!("the server returned no slot for {key}")
         };
         if slot < 16384 / 3 {
             names.push(name);
@@ -33,7 +33,7 @@ async fn names_of_the_first_server(cluster: &RedisCluster, prefix: &str, count: 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
+async fn s25_a_redirection_does_not_grant_another_name() {
     let cluster = RedisCluster::start(3).await.unwrap();
     let options = RedisStoreOptions::new();
     let client = |holder: &str| {
@@ -54,7 +54,7 @@ async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
         let (client, name) = (client.clone(), lease.name().clone());
         tries.spawn(async move {
             while clock.now() < end {
-                // An error says nothing; a grant would be a second holder.
+                // An error is no finding; a grant would be a second holder.
                 if let Ok(TryAcquired::Acquired(lease)) = client.try_acquire(&name, TTL).await {
                     panic!("{name} is held by the rival, and was granted with token {}", lease.token());
                 }
@@ -66,7 +66,7 @@ async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
         if clock.now() >= end {
             break;
         }
-        // Redirected to the first server, on the connection that the others use.
+        // The server redirects this call to the first server, on the connection that the other calls use.
         assert!(client.try_acquire(format!("{{t}}/{n}"), TTL).await.unwrap().is_acquired());
         redirected += 1;
         clock.sleep_until(clock.now() + Duration::from_millis(10)).await;
@@ -74,13 +74,13 @@ async fn s25_no_name_is_granted_by_the_answer_to_another_one() {
     while let Some(tried) = tries.join_next().await {
         tried.unwrap();
     }
-    assert!(redirected > 10, "{redirected} redirections prove nothing");
+    assert!(redirected > 10, "{redirected} redirections are too few for a result");
     assert!(held.iter().all(|lease| lease.is_held()));
 }
 
-/// It is not used itself: it would mix up answers.
+/// A client that follows redirections mixes up answers, so the store takes only its configuration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_a_client_of_the_application_that_follows_redirections_only_tells_how_to_connect() {
+async fn s25_a_client_of_the_application_that_follows_redirections_is_not_used_for_calls() {
     let cluster = RedisCluster::start(3).await.unwrap();
     cluster.half_move(HALF_MOVED, 2, 0, &[]).await.unwrap();
     for is_connected in [true, false] {

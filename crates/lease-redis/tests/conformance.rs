@@ -1,4 +1,4 @@
-//! The conformance suite, against a real server that is frozen, cut off and restarted.
+//! The conformance suite, with a real server that is frozen, cut off and restarted.
 
 mod harness;
 

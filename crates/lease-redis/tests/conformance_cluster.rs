@@ -1,4 +1,4 @@
-//! The conformance suite, against a Cluster of three servers: names spread over the slots, batches span the servers.
+//! The conformance suite, with a Cluster of three servers: names are spread over the slots, and batches span the servers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{sync::Arc, time::Duration};
@@ -11,34 +11,35 @@ use lease_testkit::{Harness, Injection, conformance};
 
 conformance!(real, ClusterHarness::start);
 
-/// A Cluster, and a network in front of each of its servers. A case does harm to them, so it has them to itself.
+/// A Cluster with a proxy in front of each of its servers. No other case uses them at the same time, because a case injects
+/// faults.
 struct ClusterHarness {
     cluster: RedisCluster,
-    network: Vec<Proxy>,
+    proxies: Vec<Proxy>,
     options: RedisStoreOptions,
 }
 
 impl ClusterHarness {
     async fn start() -> Self {
         let cluster = RedisCluster::take_or_start(3).await.unwrap();
-        let mut network = Vec::new();
+        let mut proxies = Vec::new();
         for node in cluster.nodes() {
-            network.push(Proxy::start(node.address().unwrap()).await.unwrap());
+            proxies.push(Proxy::start(node.address().unwrap()).await.unwrap());
         }
-        cluster.announce(&network).await.unwrap();
+        cluster.announce(&proxies).await.unwrap();
         let options = RedisStoreOptions::new().with_key_prefix(format!("{}:", GrantId::random()));
-        Self { cluster, network, options }
+        Self { cluster, proxies, options }
     }
 }
 
 #[async_trait]
 impl Harness for ClusterHarness {
     async fn store(&self) -> Arc<dyn LeaseStore> {
-        let url = self.cluster.url_through(&self.network);
+        let url = self.cluster.url_through(&self.proxies);
         Arc::new(self.options.connect(&url).await.unwrap())
     }
 
-    /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
+    /// A request times out after a sixth of the ttl. On two busy cores, shared with the servers, a request takes some time.
     fn ttl(&self) -> Duration {
         Duration::from_millis(1500)
     }
@@ -58,25 +59,25 @@ impl Harness for ClusterHarness {
     }
 
     async fn cut(&self) -> Injection {
-        for network in &self.network {
-            network.refuse_connections();
-            network.reset_connections();
+        for proxy in &self.proxies {
+            proxy.refuse_connections();
+            proxy.reset_connections();
         }
         Injection::Done
     }
 
     async fn lose_answers(&self) -> Injection {
-        self.network.iter().for_each(Proxy::drop_answers);
+        self.proxies.iter().for_each(Proxy::drop_answers);
         Injection::Done
     }
 
     async fn delay_answers(&self, delay: Duration) -> Injection {
-        self.network.iter().for_each(|network| network.delay(Direction::Answers, delay));
+        self.proxies.iter().for_each(|proxy| proxy.delay(Direction::Answers, delay));
         Injection::Done
     }
 
     async fn heal(&self) {
-        self.network.iter().for_each(Proxy::heal);
+        self.proxies.iter().for_each(Proxy::heal);
     }
 
     async fn restart(&self) -> Injection {
@@ -84,8 +85,8 @@ impl Harness for ClusterHarness {
             node.restart().await.unwrap();
         }
         self.cluster.settled().await.unwrap();
-        // They have forgotten where they were said to be.
-        self.cluster.announce(&self.network).await.unwrap();
+        // A restarted server does not announce the address of its proxy any more.
+        self.cluster.announce(&self.proxies).await.unwrap();
         Injection::Done
     }
 
@@ -97,7 +98,7 @@ impl Harness for ClusterHarness {
             node.start_again().await.unwrap();
         }
         self.cluster.settled().await.unwrap();
-        self.cluster.announce(&self.network).await.unwrap();
+        self.cluster.announce(&self.proxies).await.unwrap();
         Injection::Done
     }
 
@@ -117,7 +118,7 @@ impl Harness for ClusterHarness {
     async fn remove_record(&self, name: &LeaseName) -> Injection {
         let key = format!("{}{name}", self.options.key_prefix);
         for node in self.cluster.nodes() {
-            // Those that do not have its slot refuse.
+            // Servers without the slot reply with a redirection.
             node.command(&["DEL", &key]).await.unwrap();
         }
         Injection::Done

@@ -1,5 +1,5 @@
-//! A primary that becomes a replica while the connections to it stay open, behind an address that leads to its successor by
-//! then: as with a Kubernetes service, a load balancer, a name in DNS.
+//! A primary becomes a replica while the connections to it stay open, and its address leads to its successor: as with a
+//! Kubernetes service, a load balancer or a DNS name.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -18,7 +18,7 @@ use lease_core::{Break, Clock, ErrorKind, LeaseClient, LeaseOptions, LeaseStore,
 const TTL: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(200);
 
-/// Two servers and the address of whichever is the primary.
+/// Two servers, and an address that leads to the primary.
 struct Pair {
     one: Redis,
     two: Redis,
@@ -32,7 +32,7 @@ impl Pair {
         follow(&two, &one).await;
         let address = Proxy::start(one.address().unwrap()).await.unwrap();
         let all = Self { one, two, address };
-        common::eventually("the replica follows", async || {
+        common::eventually("the replica is online", async || {
             all.one.command(&["INFO", "replication"]).await.unwrap().text().contains("state=online")
         })
         .await;
@@ -43,7 +43,7 @@ impl Pair {
         self.one.url_through(&self.address)
     }
 
-    /// As Redis itself does it: the old primary follows the new one, and hands over all that it has.
+    /// Fails over by Redis' own command: the old primary hands over all its data and follows the new one.
     async fn fail_over(&self) {
         self.address.redirect(self.two.address().unwrap());
         let port = self.two.address().unwrap().port().to_string();
@@ -55,8 +55,8 @@ impl Pair {
         .await;
     }
 
-    /// As with a wrong `masterauth` or a firewall: the old primary cannot follow the new one, and keeps what it has.
-    async fn fail_over_and_part(&self) {
+    /// Fails over while the old primary cannot follow the new one, as with a wrong `masterauth` or a firewall: it keeps its data.
+    async fn fail_over_without_replication(&self) {
         self.two.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
         self.one.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
         self.address.redirect(self.two.address().unwrap());
@@ -68,7 +68,7 @@ async fn follow(replica: &Redis, primary: &Redis) {
     assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &port]).await.unwrap().text(), "OK");
 }
 
-/// A lease of ten seconds lives through it, with replicas waited for and without.
+/// A lease of ten seconds stays held, with and without `wait_replicas`.
 #[tokio::test(flavor = "multi_thread")]
 async fn s06_a_fail_over_with_open_connections_costs_no_lease() {
     for options in [options(), options().with_wait_replicas(1, WAIT)] {
@@ -76,13 +76,13 @@ async fn s06_a_fail_over_with_open_connections_costs_no_lease() {
         let client = LeaseClient::new(options.connect(&servers.url()).await.unwrap());
         let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(10))).await.unwrap();
         servers.fail_over().await;
-        let watched = async {
+        let until_lost = async {
             while lease.is_held() {
                 pass(Duration::from_millis(20)).await;
             }
         };
         tokio::select! {
-            () = watched => panic!("it was lost, with {options:?}"),
+            () = until_lost => panic!("the lease was lost, with {options:?}"),
             () = pass(Duration::from_secs(12)) => {}
         }
         let other = client.acquire("other", LeaseOptions::new(TTL)).await.unwrap();
@@ -93,53 +93,53 @@ async fn s06_a_fail_over_with_open_connections_costs_no_lease() {
     }
 }
 
-/// The script has granted it, whatever is wrong with the question how many replicas have it.
+/// The script has granted the lease, but the server rejects the `WAIT` for replicas.
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_a_grant_that_no_replica_can_confirm_is_given_back() {
     let servers = Pair::start().await;
     let options = options().with_wait_replicas(1, Duration::from_secs(2));
     let url = servers.one.url().replace("redis://", "redis://app:right@");
-    let rights = async |wait: &str| {
-        let words = ["ACL", "SETUSER", "app", "on", ">right", "~*", "&*", "+@all", wait];
-        servers.one.command(&words).await.unwrap();
+    let permit = async |wait: &str| {
+        let arguments = ["ACL", "SETUSER", "app", "on", ">right", "~*", "&*", "+@all", wait];
+        servers.one.command(&arguments).await.unwrap();
     };
-    rights("+wait").await;
+    permit("+wait").await;
     let store = options.connect(&url).await.unwrap();
     let held = request("held", "a");
     let grant = granted(&store, &held).await;
-    rights("-wait").await;
+    permit("-wait").await;
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("released again") && error.to_string().contains("wait"), "{error}");
-    assert_eq!(store.inspect(&name("job")).await.unwrap(), None, "nobody may be kept from it");
+    assert_eq!(store.inspect(&name("job")).await.unwrap(), None, "the name must be free");
     let error = renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
-    // Who comes now is told at once.
+    // A new store reports the missing permission when it connects.
     let error = options.connect(&url).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("wait"), "{error}");
 }
 
-/// An old primary that keeps what it has, as a replica: an observer that never writes is connected to it.
+/// The old primary is a replica with old data, and an observer that never writes is connected to it.
 #[tokio::test(flavor = "multi_thread")]
-async fn s19_a_replica_is_never_believed_to_hold_nothing() {
+async fn s19_a_read_does_not_report_a_name_as_free_from_a_replica() {
     let servers = Pair::start().await;
     let options = options();
     let (store, observer) =
         (options.connect(&servers.url()).await.unwrap(), options.connect(&servers.url()).await.unwrap());
-    let watches_all = options.connect(&servers.url()).await.unwrap();
+    let lister = options.connect(&servers.url()).await.unwrap();
     assert_eq!(observer.inspect(&name("job")).await.unwrap(), None);
-    servers.fail_over_and_part().await;
-    // As a replica, the old one knows nothing of it.
+    servers.fail_over_without_replication().await;
+    // The old primary, a replica without replication, does not have this lease.
     let held = request("job", "a");
     let grant = granted(&store, &held).await;
     let record = observer.inspect(&name("job")).await.unwrap();
-    assert_eq!(record.map(|record| record.token), Some(grant.token), "it was asked for at the new primary");
-    assert_eq!(watches_all.list("", None, 10).await.unwrap().len(), 1);
+    assert_eq!(record.map(|record| record.token), Some(grant.token), "the observer reads from the new primary");
+    assert_eq!(lister.list("", None, 10).await.unwrap().len(), 1);
 }
 
-/// The address leads to a replica that is behind, for a while: nothing is lost, nothing is not held.
+/// The address leads to a replica that lags, for a while: every answer is a transient error.
 #[tokio::test(flavor = "multi_thread")]
-async fn s06_nothing_is_lost_to_a_replica_that_is_behind() {
+async fn s06_a_replica_that_lags_causes_no_loss() {
     let servers = Pair::start().await;
     let options = options();
     let store = options.connect(&servers.url()).await.unwrap();
@@ -165,12 +165,12 @@ async fn s06_nothing_is_lost_to_a_replica_that_is_behind() {
     }
     servers.address.redirect(servers.one.address().unwrap());
     servers.address.reset_connections();
-    common::eventually("the primary is asked again", async || store.inspect(&name("job")).await.is_ok()).await;
+    common::eventually("the store uses the primary again", async || store.inspect(&name("job")).await.is_ok()).await;
     assert!(matches!(renew(&store, &renewal(&claim, TTL)).await.unwrap(), Renewed::Extended { .. }));
     assert_eq!(release(&store, &claim).await, Released::Freed);
 }
 
-/// Waiters hear of releases at the new primary, also where the old one cannot pass on what it is told.
+/// Waiters get the hints of releases at the new primary, also where the old one does not receive its messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_hints_come_from_the_new_primary_after_a_fail_over() {
     let servers = Pair::start().await;
@@ -197,13 +197,13 @@ async fn l1_hints_come_from_the_new_primary_after_a_fail_over() {
     for _ in 0..5 {
         before.push(hand_over().await);
     }
-    servers.fail_over_and_part().await;
+    servers.fail_over_without_replication().await;
     let mut after = Vec::new();
     for _ in 0..7 {
         after.push(hand_over().await);
     }
     println!("before {before:?}, after {after:?}");
-    // The first one may meet the fail-over. A poll takes more than half a second.
+    // The first hand-over may overlap the fail-over. A poll takes more than half a second.
     after.remove(0);
     after.sort();
     assert!(after[after.len() / 2] < Duration::from_millis(10), "{after:?}");
@@ -211,14 +211,14 @@ async fn l1_hints_come_from_the_new_primary_after_a_fail_over() {
     let channel = format!("{}job", options.key_prefix);
     let subscribers = async |server: &Redis| match server.command(&["PUBSUB", "NUMSUB", &channel]).await.unwrap() {
         Reply::Many(counts) => counts[1].clone(),
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     };
     assert_eq!(subscribers(&servers.one).await, Reply::Integer(0));
 }
 
-/// The application has commands of its own under way on its client.
+/// The application has commands of its own in flight on its client.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_applications_client_leaves_a_replica_only_when_it_stays_one() {
+async fn an_applications_client_reconnects_only_if_the_server_stays_a_replica() {
     let server = Redis::start_local(&[]).await.unwrap();
     let client = Client::new(Config::from_url(server.url()).unwrap(), None, None, Some(ReconnectPolicy::default()));
     client.init().await.unwrap();
@@ -233,32 +233,32 @@ async fn an_applications_client_leaves_a_replica_only_when_it_stays_one() {
     let replica_of = async |host: &str, port: &str| {
         server.command(&["REPLICAOF", host, port]).await.unwrap();
     };
-    // Once, for a moment.
+    // The server is a replica for a moment.
     replica_of("127.0.0.1", "1").await;
     let error = store.inspect(&name("job")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     replica_of("NO", "ONE").await;
     assert!(store.inspect(&name("job")).await.unwrap().is_some());
     pass(Duration::from_millis(1300)).await;
-    assert_eq!(id().await.unwrap(), first, "its commands were cut");
-    // For good: then it is of no use to the application either.
+    assert_eq!(id().await.unwrap(), first, "the connection was replaced");
+    // The server stays a replica: then its connection is of no use to the application either.
     replica_of("127.0.0.1", "1").await;
     assert!(store.inspect(&name("job")).await.is_err());
-    common::eventually("it has left", async || {
+    common::eventually("the client connects again", async || {
         let _ = store.inspect(&name("job")).await;
         id().await.is_ok_and(|id| id != first)
     })
     .await;
 }
 
-/// It is left a moment at the replica, and moved before the lease is in danger.
+/// The store leaves the client at the replica for a moment, and reconnects it before the lease is in danger.
 #[tokio::test(flavor = "multi_thread")]
 async fn s06_a_fail_over_costs_no_lease_on_an_applications_client() {
     let servers = Pair::start().await;
     let config = Config::from_url(&servers.url()).unwrap();
-    let of_the_application = Client::new(config, None, None, Some(ReconnectPolicy::default()));
-    of_the_application.init().await.unwrap();
-    let client = LeaseClient::new(options().with_client(of_the_application).unwrap());
+    let applications_client = Client::new(config, None, None, Some(ReconnectPolicy::default()));
+    applications_client.init().await.unwrap();
+    let client = LeaseClient::new(options().with_client(applications_client).unwrap());
     let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(10))).await.unwrap();
     servers.fail_over().await;
     pass(Duration::from_secs(12)).await;

@@ -1,4 +1,4 @@
-//! A primary, its replica, and a sentinel that makes one of the other.
+//! A primary, its replica, and a Sentinel that promotes the replica.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -12,7 +12,7 @@ use lease_core::{Acquired, ErrorKind, LeaseClient, LeaseOptions, LeaseStore, Ren
 const TTL: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(1);
 
-/// All is well, an administrator changes the primary: leases live on, through the same client.
+/// An administrator changes the primary while all servers work: leases stay held, through the same client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_fail_over_costs_no_lease() {
     let servers = RedisSentinel::start().await.unwrap();
@@ -21,8 +21,8 @@ async fn a_clean_fail_over_costs_no_lease() {
     let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(10))).await.unwrap();
     let held = request("held", "a");
     let grant = granted(&store, &held).await;
-    // A fail-over is asynchronous: what the replica does not have yet would be lost.
-    eventually("the replica has it", async || {
+    // A fail-over does not wait for replication: a lease that the replica does not have yet would be lost.
+    eventually("the replica has the lease", async || {
         let key = common::key(&store, "held");
         servers.replica().command(&["EXISTS", &key]).await.unwrap().text() == "1"
     })
@@ -41,7 +41,7 @@ async fn a_clean_fail_over_costs_no_lease() {
     })
     .await;
     common::pass(Duration::from_secs(11)).await;
-    assert!(lease.is_held(), "it was renewed by the new primary");
+    assert!(lease.is_held(), "the new primary has renewed the lease");
     lease.release().await.unwrap();
     let next = granted(&store, &request("job", "b")).await;
     assert!(is_held(&store, &request("held", "b")).await);
@@ -50,77 +50,77 @@ async fn a_clean_fail_over_costs_no_lease() {
 
 /// The documented degradation: a primary that is cut off and its successor both grant. Tokens order the two holders.
 #[tokio::test(flavor = "multi_thread")]
-async fn s09_a_primary_that_is_cut_off_grants_beside_its_successor_and_tokens_order_them() {
+async fn s09_tokens_order_the_grants_of_an_isolated_primary_and_its_successor() {
     let servers = RedisSentinel::start().await.unwrap();
     let options = options();
-    let near = options.connect(servers.primary().url()).await.unwrap();
-    assert!(near.check().await.unwrap().iter().any(|warning| warning.contains("min-replicas-to-write")));
-    let elsewhere = options.connect(&servers.url()).await.unwrap();
+    let isolated = options.connect(servers.primary().url()).await.unwrap();
+    assert!(isolated.check().await.unwrap().iter().any(|warning| warning.contains("min-replicas-to-write")));
+    let majority = options.connect(&servers.url()).await.unwrap();
     servers.cut_primary().await.unwrap();
 
-    let old = granted(&near, &request("job", "near")).await;
-    let mut new = acquire(&elsewhere, &request("job", "elsewhere")).await;
+    let old = granted(&isolated, &request("job", "isolated")).await;
+    let mut new = acquire(&majority, &request("job", "majority")).await;
     while new.is_err() {
-        new = acquire(&elsewhere, &request("job", "elsewhere")).await;
+        new = acquire(&majority, &request("job", "majority")).await;
     }
-    let Ok(Acquired::Granted(new)) = new else { panic!("{new:?}") };
+    let Ok(Acquired::Granted(new)) = new else { panic!("unexpected answer: {new:?}") };
     assert!(new.token > old.token, "{} {}", new.token, old.token);
 
-    // Data on the side of the successor refuses the old holder, once the new one has written.
-    elsewhere.fenced_write("data", "new", new.token).await.unwrap();
-    let error = elsewhere.fenced_write("data", "old", old.token).await.unwrap_err();
+    // The successor refuses writes of the old holder once the new holder has written.
+    majority.fenced_write("data", "new", new.token).await.unwrap();
+    let error = majority.fenced_write("data", "old", old.token).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
 }
 
-/// With `wait_replicas`, the primary that is cut off grants nothing that counts, and renews nothing.
+/// With `wait_replicas`, each grant and each renewal by the isolated primary is an error.
 #[tokio::test(flavor = "multi_thread")]
-async fn wait_replicas_refuses_what_a_primary_that_is_cut_off_grants() {
+async fn wait_replicas_rejects_the_grants_of_an_isolated_primary() {
     let servers = RedisSentinel::start().await.unwrap();
     let options = options().with_wait_replicas(1, WAIT);
-    let near = options.connect(servers.primary().url()).await.unwrap();
-    let elsewhere = options.connect(&servers.url()).await.unwrap();
-    // Forgotten scripts, too: the text and the wait are on one connection as well.
+    let isolated = options.connect(servers.primary().url()).await.unwrap();
+    let majority = options.connect(&servers.url()).await.unwrap();
+    // After a flush of the scripts, too: the script's text and the `WAIT` use one connection as well.
     servers.primary().command(&["SCRIPT", "FLUSH"]).await.unwrap();
-    let held = request("held", "near");
-    let grant = granted(&near, &held).await;
-    assert!(matches!(renew(&near, &renewal(&claim(&held, grant), TTL)).await.unwrap(), Renewed::Extended { .. }));
-    assert!(is_held(&near, &request("held", "b")).await);
+    let held = request("held", "isolated");
+    let grant = granted(&isolated, &held).await;
+    assert!(matches!(renew(&isolated, &renewal(&claim(&held, grant), TTL)).await.unwrap(), Renewed::Extended { .. }));
+    assert!(is_held(&isolated, &request("held", "b")).await);
     servers.cut_primary().await.unwrap();
 
-    let lost = [request("job", "near"), request("held", "c")];
-    let answers = near.acquire(&lost).await;
+    let lost = [request("job", "isolated"), request("held", "c")];
+    let answers = isolated.acquire(&lost).await;
     let error = answers[0].as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("replicas"), "{error}");
     assert!(matches!(&answers[1], Ok(Acquired::Held { .. })), "{answers:?}");
-    assert_eq!(near.inspect(&name("job")).await.unwrap(), None, "it was released again");
-    assert_eq!(acquire(&near, &lost[0]).await.unwrap(), Acquired::Spent);
-    // A renewal that nobody else has leaves the old deadline (S8).
-    let error = renew(&near, &renewal(&claim(&held, grant), TTL)).await.unwrap_err();
+    assert_eq!(isolated.inspect(&name("job")).await.unwrap(), None, "the grant was released again");
+    assert_eq!(acquire(&isolated, &lost[0]).await.unwrap(), Acquired::Spent);
+    // A renewal that no replica has leaves the old deadline (S8).
+    let error = renew(&isolated, &renewal(&claim(&held, grant), TTL)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
 
-    // What was confirmed is known to the successor.
-    let record = async || match elsewhere.inspect(&name("held")).await {
+    // The successor has the grant that was confirmed.
+    let record = async || match majority.inspect(&name("held")).await {
         Ok(record) => record,
         Err(error) => {
             assert!(error.is_transient(), "{error}");
             None
         }
     };
-    eventually("the successor knows the confirmed grant", async || {
+    eventually("the successor has the confirmed grant", async || {
         record().await.is_some_and(|record| record.token == grant.token)
     })
     .await;
 }
 
-/// An attempt would be given up before it is known whether replicas have it.
+/// A longer wait would exceed the timeout of an attempt.
 #[tokio::test]
 async fn s23_a_wait_for_replicas_is_shorter_than_an_attempt() {
     let store = options().with_wait_replicas(1, Duration::from_millis(1100)).connect(Redis::shared().await.url()).await;
     let store = store.unwrap();
-    let of = |ttl| request("job", "a").with_ttl(Duration::from_millis(ttl));
+    let with_ttl = |ttl| request("job", "a").with_ttl(Duration::from_millis(ttl));
     for (ttl, kind) in [(6600, ErrorKind::Invalid), (6700, ErrorKind::Unavailable)] {
-        let error = acquire(&store, &of(ttl)).await.unwrap_err();
+        let error = acquire(&store, &with_ttl(ttl)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
@@ -132,9 +132,9 @@ async fn wait_replicas_needs_replicas() {
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("only 0 replicas"), "{error}");
 }
 
-/// Each primary of a Cluster is waited for on the connection that it was written by.
+/// The `WAIT` uses the connection of the write, so it counts the replicas of the primary that has the lease.
 #[tokio::test]
-async fn in_a_cluster_wait_replicas_asks_the_replicas_of_the_primary_that_has_it() {
+async fn in_a_cluster_wait_replicas_counts_the_replicas_of_the_leases_primary() {
     let mut cluster =
         integration_tests::RedisCluster::start_with(3, &[("repl-diskless-sync-delay", "0")]).await.unwrap();
     cluster.add_replica(1).await.unwrap();
@@ -152,7 +152,7 @@ async fn in_a_cluster_wait_replicas_asks_the_replicas_of_the_primary_that_has_it
                 assert!(!(5461..10922).contains(&slot) && error.kind() == ErrorKind::Unavailable, "{name}: {error}");
                 refused += 1;
             }
-            Ok(other) => panic!("{other:?}"),
+            Ok(other) => panic!("unexpected answer: {other:?}"),
         }
     }
     assert!(granted > 2 && refused > 2, "{granted} {refused}");

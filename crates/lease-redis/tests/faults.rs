@@ -1,4 +1,4 @@
-//! What happens to a server, to its scripts and to the network, and what becomes of the leases.
+//! Faults of a server, of its scripts and of the network, and their effects on leases.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -27,7 +27,7 @@ async fn own_server() -> (Redis, RedisStore) {
     (server, store)
 }
 
-async fn through_network(server: &Redis) -> (Proxy, RedisStore) {
+async fn through_proxy(server: &Redis) -> (Proxy, RedisStore) {
     let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
     let options = options().with_command_timeout(Duration::from_millis(400));
     let store = options.connect(&server.url_through(&proxy)).await.unwrap();
@@ -35,13 +35,13 @@ async fn through_network(server: &Redis) -> (Proxy, RedisStore) {
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_its_scripts_is_told_again() {
+async fn scripts_are_loaded_again_after_a_flush() {
     let (server, store) = own_server().await;
-    let forget = async || {
+    let flush = async || {
         server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
     };
     for round in 0..5 {
-        forget().await;
+        flush().await;
         let requests: Vec<_> = (0..20).map(|at| request(&format!("job-{round}-{at}"), "a")).collect();
         let grants = store.acquire(&requests).await;
         let claims: Vec<_> = requests
@@ -49,28 +49,28 @@ async fn a_server_that_forgets_its_scripts_is_told_again() {
             .zip(grants)
             .map(|(request, answer)| match answer.unwrap() {
                 Acquired::Granted(grant) => (claim(request, grant), grant),
-                other => panic!("{other:?}"),
+                other => panic!("unexpected answer: {other:?}"),
             })
             .collect();
-        forget().await;
+        flush().await;
         for answer in store.renew(&claims.iter().map(|(claim, _)| renewal(claim, TTL)).collect::<Vec<_>>()).await {
             assert!(matches!(answer.unwrap(), Renewed::Extended { .. }));
         }
-        forget().await;
+        flush().await;
         assert!(store.inspect(&requests[0].name).await.unwrap().is_some());
-        forget().await;
+        flush().await;
         let (broken, grant) = &claims[0];
         assert_eq!(store.break_lease(&broken.name, grant.token, Break::Now).await.unwrap(), Released::Freed);
-        forget().await;
+        flush().await;
         for answer in
             store.release(&claims[1..].iter().map(|(claim, _)| plain_release(claim)).collect::<Vec<_>>()).await
         {
             assert_eq!(answer.unwrap(), Released::Freed);
         }
-        forget().await;
+        flush().await;
         store.fenced_write(&key(&store, "data"), "x", grant.token).await.unwrap();
     }
-    // Forgotten at any moment, under load.
+    // Flushes at any moment, under load.
     let work = async {
         for round in 0..100 {
             let request = request(&format!("loaded-{round}"), "a");
@@ -78,19 +78,19 @@ async fn a_server_that_forgets_its_scripts_is_told_again() {
             assert_eq!(release(&store, &claim(&request, grant)).await, Released::Freed);
         }
     };
-    let forgetting = async {
+    let flushing = async {
         loop {
-            forget().await;
+            flush().await;
         }
     };
     tokio::select! {
         () = work => {}
-        () = forgetting => {}
+        () = flushing => {}
     }
 }
 
-/// An administrator kills all connections again and again, in the middle of batches: each outcome is true or unknown, and who
-/// repeats the same attempt meets their own grant.
+/// An administrator kills all connections in the middle of batches: each outcome is right or unknown, and a repetition of the
+/// attempt returns its own grant.
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_connections_are_killed_in_the_middle_of_batches() {
     let (server, store) = own_server().await;
@@ -105,7 +105,7 @@ async fn s13_connections_are_killed_in_the_middle_of_batches() {
         for (request, answer) in requests.iter().zip(answers) {
             let first = match answer {
                 Ok(Acquired::Granted(grant)) => Some(grant.token),
-                Ok(other) => panic!("nobody else wants it: {other:?}"),
+                Ok(other) => panic!("unexpected answer for a free name: {other:?}"),
                 Err(error) => {
                     assert!(error.is_transient(), "{error}");
                     unknown += 1;
@@ -117,7 +117,7 @@ async fn s13_connections_are_killed_in_the_middle_of_batches() {
                 while again.as_ref().is_err_and(|error| error.is_transient()) {
                     again = acquire(&store, request).await;
                 }
-                let Ok(Acquired::Granted(again)) = again else { panic!("{again:?}") };
+                let Ok(Acquired::Granted(again)) = again else { panic!("unexpected answer: {again:?}") };
                 assert!(first.is_none_or(|first| first == again.token), "{first:?} {again:?}");
             }
         }
@@ -130,10 +130,10 @@ async fn s13_connections_are_killed_in_the_middle_of_batches() {
 #[tokio::test]
 async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
     let server = Redis::start_local(&[]).await.unwrap();
-    let (proxy, store) = through_network(&server).await;
+    let (proxy, store) = through_proxy(&server).await;
     let direct = RedisStoreOptions::new().with_key_prefix(store.key_prefix()).connect(server.url()).await.unwrap();
     granted(&store, &request("warm", "a")).await;
-    // Every second answer is lost.
+    // The answers to the first acquire and the first renewal of each round are lost.
     for round in 0..4 {
         let request = request(&format!("job-{round}"), "a");
         proxy.drop_answers();
@@ -145,45 +145,45 @@ async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
         while again.is_err() {
             again = acquire(&store, &request).await;
         }
-        let Ok(Acquired::Granted(grant)) = again else { panic!("{again:?}") };
+        let Ok(Acquired::Granted(grant)) = again else { panic!("unexpected answer: {again:?}") };
         assert_eq!(grant.token, record.token);
 
         let claim = claim(&request, grant);
         proxy.drop_answers();
         let error = renew(&store, &renewal(&claim, TTL)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
-        // A look that fails is only a look.
+        // An `inspect` changes nothing, so its outcome is never unknown.
         assert_eq!(store.inspect(&request.name).await.unwrap_err().kind(), ErrorKind::Unavailable);
         proxy.heal();
-        eventually("it serves again", async || renew(&store, &renewal(&claim, TTL)).await.is_ok()).await;
+        eventually("the store serves again", async || renew(&store, &renewal(&claim, TTL)).await.is_ok()).await;
     }
 }
 
-/// Nothing is sent before there is a connection: who gives up while there is none has asked for nothing.
+/// A call without a connection is not sent. If it is dropped then, it has no effect.
 #[tokio::test]
-async fn s15_what_is_given_up_while_there_is_no_connection_never_happens() {
+async fn s15_a_call_that_is_dropped_without_a_connection_has_no_effect() {
     let server = Redis::start_local(&[]).await.unwrap();
-    let (proxy, store) = through_network(&server).await;
+    let (proxy, store) = through_proxy(&server).await;
     proxy.refuse_connections();
     proxy.reset_connections();
-    eventually("the cut is noticed", async || !store.client().is_connected()).await;
-    let error = acquire(&store, &request("in-vain", "a")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "it was surely not done: {error}");
+    eventually("the client is disconnected", async || !store.client().is_connected()).await;
+    let error = acquire(&store, &request("unsent", "a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "the call was not sent: {error}");
     for at in 0..10 {
         let request = request(&format!("job-{at}"), "a");
         tokio::select! {
-            answer = acquire(&store, &request) => panic!("{answer:?}"),
+            answer = acquire(&store, &request) => panic!("unexpected answer: {answer:?}"),
             () = pass(Duration::from_millis(20)) => {}
         }
     }
     proxy.heal();
-    eventually("it serves again", async || store.inspect(&name("job")).await.is_ok()).await;
+    eventually("the store serves again", async || store.inspect(&name("job")).await.is_ok()).await;
     pass(Duration::from_millis(100)).await;
     assert_eq!(store.list("", None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn a_frozen_server_is_unknown_in_time_and_found_again() {
+async fn a_call_to_a_frozen_server_times_out_and_the_store_recovers() {
     let server = Redis::start_local(&[]).await.unwrap();
     let store = options().with_command_timeout(Duration::from_millis(300)).connect(server.url()).await.unwrap();
     let held = request("held", "a");
@@ -197,13 +197,14 @@ async fn a_frozen_server_is_unknown_in_time_and_found_again() {
         assert!(renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap_err().is_transient());
     }
     server.thaw().await.unwrap();
-    eventually("it serves again", async || renew(&store, &renewal(&claim(&held, grant), TTL)).await.is_ok()).await;
+    eventually("the store serves again", async || renew(&store, &renewal(&claim(&held, grant), TTL)).await.is_ok())
+        .await;
     let again = granted(&store, &request).await;
     assert!(is_held(&store, &common::request("job", "b")).await);
     assert!(again.remaining <= TTL);
 }
 
-/// One connection hangs while new ones work: it is replaced, though nobody has asked.
+/// One connection hangs while new ones work: the store replaces it without a further call.
 #[tokio::test]
 async fn s24_a_connection_that_hangs_behind_an_abandoned_call_is_replaced() {
     let (server, store) = own_server().await;
@@ -219,24 +220,24 @@ async fn s24_a_connection_that_hangs_behind_an_abandoned_call_is_replaced() {
     .await;
     let abandoned = request("job", "a");
     tokio::select! {
-        answer = acquire(&store, &abandoned) => panic!("{answer:?}"),
+        answer = acquire(&store, &abandoned) => panic!("unexpected answer: {answer:?}"),
         () = pass(Duration::from_millis(100)) => {}
     }
     let start = SystemClock.now();
-    // What was sent behind it on the same connection is unknown, and asked again.
+    // A call that was sent behind it on the same connection is unknown, and repeated.
     let other = request("other", "a");
-    eventually("it serves again", async || acquire(&store, &other).await.is_ok()).await;
+    eventually("the store serves again", async || acquire(&store, &other).await.is_ok()).await;
     let took = SystemClock.now().saturating_since(start);
-    assert!(took < Duration::from_secs(2), "it was waited for: {took:?}");
+    assert!(took < Duration::from_secs(2), "the store waited for the hung connection: {took:?}");
     granted(&store, &abandoned).await;
     block.abort();
 }
 
-/// A call with little time is given up on a healthy connection: nobody else notices.
+/// A call with little time is abandoned on a healthy connection: other calls are not disturbed.
 #[tokio::test]
-async fn s24_a_healthy_connection_stays() {
+async fn s24_a_healthy_connection_with_an_abandoned_call_is_kept() {
     let server = Redis::start_local(&[]).await.unwrap();
-    let (proxy, store) = through_network(&server).await;
+    let (proxy, store) = through_proxy(&server).await;
     proxy.delay(Direction::Answers, Duration::from_millis(50));
     let id = async || {
         let command = CustomCommand::new_static("CLIENT", None, false);
@@ -245,20 +246,20 @@ async fn s24_a_healthy_connection_stays() {
     let before = id().await;
     let abandoned = request("job", "a");
     tokio::select! {
-        answer = acquire(&store, &abandoned) => panic!("{answer:?}"),
+        answer = acquire(&store, &abandoned) => panic!("unexpected answer: {answer:?}"),
         () = pass(Duration::from_millis(10)) => {}
     }
-    // The answer to the abandoned call is not taken for this one's.
+    // The answer to the abandoned call is not taken for that to this one.
     assert_eq!(store.inspect(&name("free")).await.unwrap(), None);
     let grant = granted(&store, &abandoned).await;
     assert!(is_held(&store, &request("job", "b")).await);
     release(&store, &claim(&abandoned, grant)).await;
     pass(Duration::from_millis(400)).await;
-    assert_eq!(id().await, before, "it was replaced");
+    assert_eq!(id().await, before, "the connection was replaced");
 }
 
 #[tokio::test]
-async fn s10_tokens_rise_over_a_restart_that_loses_everything() {
+async fn s10_tokens_rise_over_a_restart_that_loses_all_data() {
     let (server, store) = own_server().await;
     let held = request("job", "a");
     let mut last = granted(&store, &held).await.token;
@@ -284,7 +285,7 @@ async fn s10_tokens_rise_over_a_restart_that_loses_everything() {
 }
 
 #[tokio::test]
-async fn a_lease_lives_through_a_restart_that_keeps_everything() {
+async fn a_lease_stays_held_over_a_restart_that_keeps_the_data() {
     let server = Redis::start_local(&[("appendonly", "yes"), ("appendfsync", "always")]).await.unwrap();
     let client = LeaseClient::new(options().connect(server.url()).await.unwrap());
     let lease = client.acquire("job", LeaseOptions::new(Duration::from_secs(6))).await.unwrap();
@@ -309,9 +310,9 @@ async fn a_server_that_evicts_is_refused_unless_accepted() {
     granted(&store, &request("job", "a")).await;
 }
 
-/// A server behind the same address may be another one after a while.
+/// The same address may lead to another server after a while.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_evicts_grants_nothing_behind_a_new_connection_either() {
+async fn a_server_that_evicts_is_refused_on_a_new_connection_too() {
     let (server, store) = own_server().await;
     let held = request("held", "a");
     let grant = granted(&store, &held).await;
@@ -320,19 +321,19 @@ async fn a_server_that_evicts_grants_nothing_behind_a_new_connection_either() {
         server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
     };
     policy("allkeys-lru").await;
-    eventually("it is noticed", async || {
+    eventually("the store detects the policy", async || {
         let answer = acquire(&store, &request("job", "a")).await;
         answer.is_err_and(|error| error.kind() == ErrorKind::Invalid && error.to_string().contains("allkeys-lru"))
     })
     .await;
-    // What is held can be kept and given back.
+    // A lease that is held can be renewed and released.
     assert!(matches!(renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap(), Renewed::Extended { .. }));
     assert_eq!(release(&store, &claim(&held, grant)).await, Released::Freed);
     policy("noeviction").await;
-    eventually("it is noticed", async || acquire(&store, &request("job", "a")).await.is_ok()).await;
+    eventually("the store grants again", async || acquire(&store, &request("job", "a")).await.is_ok()).await;
 }
 
-/// Nobody has looked at it before the first call.
+/// The store has not checked the server before the first call.
 #[tokio::test]
 async fn an_applications_client_is_checked_at_the_first_call() {
     let server = Redis::start_local(&[("maxmemory-policy", "allkeys-lru")]).await.unwrap();
@@ -346,7 +347,7 @@ async fn an_applications_client_is_checked_at_the_first_call() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_for_now_is_unavailable() {
+async fn a_temporary_refusal_of_the_server_is_unavailable() {
     let (server, store) = own_server().await;
     let set = async |setting: &str, value: &str| {
         assert_eq!(server.command(&["CONFIG", "SET", setting, value]).await.unwrap(), Reply::Text("OK".into()));
@@ -369,7 +370,7 @@ async fn what_a_server_refuses_for_now_is_unavailable() {
         }
         server.command(&["DEL", &key(&store, "job"), &key(&store, "job-2")]).await.unwrap();
     }
-    // Made a replica of nobody in reach, as after a fail-over.
+    // The server becomes a replica of an unreachable primary, as after a fail-over.
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
     let error = acquire(&store, &request("job", "a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -378,12 +379,13 @@ async fn what_a_server_refuses_for_now_is_unavailable() {
     let error = options().connect(server.url()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("replica"), "{error}");
     server.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
-    eventually("it serves again", async || renew(&store, &renewal(&claim(&held, grant), TTL)).await.is_ok()).await;
+    eventually("the store serves again", async || renew(&store, &renewal(&claim(&held, grant), TTL)).await.is_ok())
+        .await;
 }
 
-/// Nothing new can be had, but what is held can be kept and given back.
+/// New leases are refused; leases that are held can be renewed and released.
 #[tokio::test]
-async fn s19_leases_are_kept_and_given_back_when_the_memory_is_full() {
+async fn s19_leases_are_renewed_and_released_when_the_memory_is_full() {
     let (server, store) = own_server().await;
     let requests: Vec<_> = (0..4).map(|at| request(&format!("job-{at}"), "a")).collect();
     let mut claims = Vec::new();
@@ -405,7 +407,7 @@ async fn s19_leases_are_kept_and_given_back_when_the_memory_is_full() {
     assert_eq!(store.break_lease(&name("job-3"), token, Break::AfterExpiry).await.unwrap(), Released::Freed);
     assert_eq!(store.break_lease(&name("job-2"), token, Break::Now).await.unwrap(), Released::NotHeld);
     assert_eq!(store.inspect(&name("job-0")).await.unwrap(), None);
-    assert_eq!(store.list("", None, 10).await.unwrap().len(), 2, "the ones that stay blocked");
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 2, "the two blocked names stay");
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     granted(&store, &request("new", "a")).await;
 }

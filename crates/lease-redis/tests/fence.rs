@@ -1,4 +1,4 @@
-//! Data in Redis that a token protects.
+//! Data in Redis that a fencing token protects (S9).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -9,7 +9,7 @@ use lease_core::{ErrorKind, FencingToken};
 use lease_redis::FENCED_WRITE_SCRIPT;
 
 #[tokio::test]
-async fn a_value_is_not_written_by_a_holder_whose_time_is_over() {
+async fn a_former_holder_cannot_write() {
     let (store, data) = (store().await, unique("data"));
     let (first, second) = (request("job", "a"), request("job", "b"));
     let old = granted(&store, &first).await;
@@ -26,7 +26,7 @@ async fn a_value_is_not_written_by_a_holder_whose_time_is_over() {
 }
 
 #[tokio::test]
-async fn tokens_are_compared_as_numbers_and_values_kept_as_bytes() {
+async fn tokens_are_compared_as_numbers_and_values_are_bytes() {
     let (store, data) = (store().await, unique("data"));
     let token = |number| FencingToken::new(number).unwrap();
     store.fenced_write(&data, "nine", token(9)).await.unwrap();
@@ -42,14 +42,14 @@ async fn tokens_are_compared_as_numbers_and_values_kept_as_bytes() {
 }
 
 #[tokio::test]
-async fn the_script_works_by_itself() {
+async fn the_script_works_without_the_store() {
     let data = unique("data");
     for (token, written) in [("5", 1), ("4", 0), ("5", 1), ("40", 1)] {
         assert_eq!(redis(&["EVAL", FENCED_WRITE_SCRIPT, "1", &data, token, "v"]).await, Reply::Integer(written));
     }
 }
 
-/// Of another store, or an application's own: the server compares doubles.
+/// A token of another store, or the application's own: the server compares doubles.
 #[tokio::test]
 async fn s09_a_token_that_the_server_cannot_compare_is_invalid() {
     let store = store().await;

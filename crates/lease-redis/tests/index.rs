@@ -1,4 +1,4 @@
-//! The index of names: a list finds by it what is in force, and does not walk over the whole database.
+//! The index of names: with it, a list finds the leases in force without a scan of the whole database.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -14,8 +14,8 @@ use lease_testkit::LogCapture;
 
 const DAY: i64 = 24 * 3600 * 1_000_000_000;
 
-/// A server whose index has been there for days.
-async fn complete() -> (Redis, RedisStore) {
+/// Returns a server whose index is complete, because it is older than a day.
+async fn with_complete_index() -> (Redis, RedisStore) {
     let server = Redis::start_with_own_clock(&[]).await.unwrap();
     let store = options().connect(server.url()).await.unwrap();
     complete_index(&server, store.key_prefix()).await;
@@ -26,7 +26,7 @@ async fn names(store: &RedisStore, prefix: &str) -> Vec<String> {
     store.list(prefix, None, 1000).await.unwrap().iter().map(|record| record.name.to_string()).collect()
 }
 
-/// How often the server was asked for this.
+/// Returns how often the server has executed a command.
 async fn calls(server: &Redis, command: &str) -> u64 {
     let stats = server.command(&["INFO", "commandstats"]).await.unwrap().text();
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
@@ -35,7 +35,7 @@ async fn calls(server: &Redis, command: &str) -> u64 {
 
 async fn indexed(server: &Redis, store: &RedisStore) -> Vec<String> {
     let all = server.command(&["ZRANGE", &format!("{} index", store.key_prefix()), "0", "-1"]).await.unwrap();
-    let Reply::Many(members) = all else { panic!("{all:?}") };
+    let Reply::Many(members) = all else { panic!("unexpected answer: {all:?}") };
     members.iter().map(Reply::text).filter(|member| !member.starts_with('\0')).collect()
 }
 
@@ -45,8 +45,8 @@ async fn foreign_keys(server: &Redis, count: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_asks_for_what_it_returns_and_walks_over_nothing() {
-    let (server, store) = complete().await;
+async fn a_list_with_the_index_does_not_scan() {
+    let (server, store) = with_complete_index().await;
     foreign_keys(&server, 20_000).await;
     for n in 0..600 {
         granted(&store, &request(&format!("job/{n:03}"), "a")).await;
@@ -62,16 +62,16 @@ async fn a_list_asks_for_what_it_returns_and_walks_over_nothing() {
     assert_eq!(calls(&server, "scan").await, 0);
 }
 
-/// Nothing was granted before there was an index, so nobody grants without it.
+/// Nothing was granted before the index existed, so no process of an earlier version takes part.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_this_version_alone_has_a_complete_index_at_once() {
+async fn an_index_that_is_older_than_all_leases_is_complete_at_once() {
     let server = Redis::start_local(&[]).await.unwrap();
     let store = options().connect(server.url()).await.unwrap();
     foreign_keys(&server, 20_000).await;
     let one = request("job", "a");
     let grant = granted(&store, &one).await;
     assert_eq!(names(&store, "").await, ["job"]);
-    eventually("the list walks no more", async || {
+    eventually("the list does not scan any more", async || {
         let before = calls(&server, "scan").await;
         names(&store, "").await == ["job"] && calls(&server, "scan").await == before
     })
@@ -84,12 +84,12 @@ async fn a_database_of_this_version_alone_has_a_complete_index_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn before_its_first_day_is_over_others_may_not_know_of_the_index() {
+async fn a_list_scans_while_the_index_is_younger_than_a_day() {
     let server = Redis::start_with_own_clock(&[]).await.unwrap();
     let store = options().connect(server.url()).await.unwrap();
     let one = request("job", "a");
     granted(&store, &one).await;
-    // As one of a version before has granted it: before there was an index.
+    // As if a process of an earlier version, which has no index, had granted it.
     server.command(&["DEL", &format!("{} index", store.key_prefix())]).await.unwrap();
     server.wall_clock().unwrap().shift(15_000_000_000).unwrap();
     granted(&store, &request("first", "a")).await;
@@ -100,39 +100,43 @@ async fn before_its_first_day_is_over_others_may_not_know_of_the_index() {
     let claim = claim(&one, acquire(&store, &one).await.map(|answer| grant_of(&answer)).unwrap());
     renew(&store, &renewal(&claim, Duration::from_secs(3 * 24 * 3600))).await.unwrap();
     server.wall_clock().unwrap().shift(DAY + DAY / 24).unwrap();
-    assert!(names(&store, "").await.is_empty(), "the index is believed from now on");
+    assert!(names(&store, "").await.is_empty(), "the list uses the index from now on");
 }
 
 fn grant_of(answer: &Acquired) -> lease_core::Grant {
-    let Acquired::Granted(grant) = answer else { panic!("{answer:?}") };
+    let Acquired::Granted(grant) = answer else { panic!("unexpected answer: {answer:?}") };
     *grant
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_leaves_the_index_a_minute_after_its_lease_is_over() {
-    let (server, store) = complete().await;
-    let [kept, released, expired] = ["kept", "released", "expired"].map(|what| request(what, "a"));
+async fn a_name_leaves_the_index_a_minute_after_its_lease_ends() {
+    let (server, store) = with_complete_index().await;
+    let [kept, released, expired] = ["kept", "released", "expired"].map(|name| request(name, "a"));
     granted(&store, &kept.clone().with_ttl(common::TTL * 100)).await;
     let grant = granted(&store, &released).await;
     release(&store, &claim(&released, grant)).await;
     granted(&store, &expired).await;
     assert_eq!(names(&store, "").await, ["expired", "kept"]);
-    assert_eq!(indexed(&server, &store).await, ["expired", "kept", "released"], "somebody may take it to be listed");
+    assert_eq!(
+        indexed(&server, &store).await,
+        ["expired", "kept", "released"],
+        "another store may assume that the name is indexed"
+    );
     server.wall_clock().unwrap().shift(70_000_000_000).unwrap();
     assert_eq!(names(&store, "").await, ["kept"]);
     assert_eq!(indexed(&server, &store).await, ["expired", "kept"]);
     server.wall_clock().unwrap().shift(200_000_000_000).unwrap();
     assert_eq!(names(&store, "").await, ["kept"]);
     assert_eq!(indexed(&server, &store).await, ["kept"]);
-    // Another process, which does not take it to be listed.
+    // Another process, which does not assume that the name is indexed.
     let other = RedisStoreOptions::new().with_key_prefix(store.key_prefix()).connect(server.url()).await.unwrap();
     granted(&other, &request("released", "b")).await;
     assert_eq!(names(&store, "").await, ["kept", "released"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_over_leaves_the_index_though_nobody_lists() {
-    let (server, store) = complete().await;
+async fn expired_names_leave_the_index_without_a_list() {
+    let (server, store) = with_complete_index().await;
     for n in 0..400 {
         granted(&store, &request(&format!("past-{n:03}"), "a")).await;
     }
@@ -140,12 +144,12 @@ async fn what_is_over_leaves_the_index_though_nobody_lists() {
     for n in 0..600 {
         granted(&store, &request(&format!("now-{n:03}"), "a")).await;
     }
-    eventually("the index has what is in force", async || indexed(&server, &store).await.len() == 600).await;
+    eventually("the index has only the leases in force", async || indexed(&server, &store).await.len() == 600).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn renewals_bring_a_lost_index_back() {
-    let (server, store) = complete().await;
+async fn renewals_restore_a_lost_index() {
+    let (server, store) = with_complete_index().await;
     let one = request("job", "a");
     let claim = claim(&one, granted(&store, &one).await);
     server.command(&["DEL", &format!("{} index", store.key_prefix())]).await.unwrap();
@@ -158,15 +162,15 @@ async fn renewals_bring_a_lost_index_back() {
 }
 
 #[tokio::test]
-async fn without_rights_to_the_index_a_list_walks_and_says_so_once() {
+async fn without_permission_for_the_index_a_list_scans_and_warns_once() {
     let logged = LogCapture::new(tracing::Level::WARN);
     let _logging = tracing::subscriber::set_default(logged.clone());
     let server = Redis::start_local(&[]).await.unwrap();
-    let rights =
+    let permissions =
         "+eval +evalsha +time +get +set +setrange +pexpire +scan +publish +subscribe +unsubscribe +ping +hello";
-    let mut words = vec!["ACL", "SETUSER", "app", "reset", "on", ">right", "~app:*", "&app:*"];
-    words.extend(rights.split(' '));
-    server.command(&words).await.unwrap();
+    let mut arguments = vec!["ACL", "SETUSER", "app", "reset", "on", ">right", "~app:*", "&app:*"];
+    arguments.extend(permissions.split(' '));
+    server.command(&arguments).await.unwrap();
     let url = server.url().replace("redis://", "redis://app:right@");
     let store = RedisStoreOptions::new().with_key_prefix("app:").connect(&url).await.unwrap();
     complete_index(&server, "app:").await;
@@ -177,21 +181,21 @@ async fn without_rights_to_the_index_a_list_walks_and_says_so_once() {
     assert_eq!(logged.lines_containing("+zrangebylex").len(), 1, "{:?}", logged.lines());
 }
 
-/// Beside very many keys of others, a leader finds a better candidate, and walks over nothing.
+/// In a database with very many other keys, a leader finds a better candidate without a scan.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_election_beside_the_keys_of_others_costs_its_renewals() {
-    let (server, store) = complete().await;
+async fn an_election_does_not_scan_other_keys() {
+    let (server, store) = with_complete_index().await;
     foreign_keys(&server, 200_000).await;
-    let group = |store: RedisStore| {
+    let election = |store: RedisStore| {
         let options = ElectionOptions::new(Duration::from_secs(6));
         Election::new(LeaseClient::new(store), "dispatcher", options).unwrap()
     };
-    let worse = group(store.clone()).candidate(CandidateOptions::new()).unwrap();
-    eventually("it leads", async || worse.is_leader()).await;
+    let worse = election(store.clone()).candidate(CandidateOptions::new()).unwrap();
+    eventually("the first candidate leads", async || worse.is_leader()).await;
     server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
     let other = RedisStoreOptions::new().with_key_prefix(store.key_prefix()).connect(server.url()).await.unwrap();
-    let better = group(other).candidate(CandidateOptions::new().with_priority(10)).unwrap();
-    eventually("the better one leads", async || better.is_leader()).await;
+    let better = election(other).candidate(CandidateOptions::new().with_priority(10)).unwrap();
+    eventually("the candidate of higher priority leads", async || better.is_leader()).await;
     assert_eq!(calls(&server, "scan").await, 0);
     assert_eq!(better.election().candidates().await.unwrap().len(), 2);
     assert!(store.inspect(&name("unknown")).await.unwrap().is_none());

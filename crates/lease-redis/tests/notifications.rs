@@ -1,4 +1,4 @@
-//! Hints by `SUBSCRIBE`: when they come, and that they come again after harm.
+//! Hints by `SUBSCRIBE`: when they arrive, and that they arrive again after faults.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -13,27 +13,27 @@ use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply};
 use lease_core::{Break, Clock, LeaseClient, LeaseOptions, LeaseStore, SystemClock, Wakeups};
 use lease_redis::RedisStore;
 
-/// Far below what a poll takes, far above what a hint takes.
+/// Far above the time of a hint.
 const SOON: Duration = Duration::from_secs(5);
-/// Long enough for a hint that should not come.
+/// Long enough for the arrival of an unexpected hint.
 const QUIET: Duration = Duration::from_millis(150);
 
 async fn subscribed(store: &RedisStore, name_text: &str) -> Wakeups {
     let mut wakeups = store.subscribe(&name(name_text));
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription stood");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription was complete");
     wakeups
 }
 
-/// How many connections are subscribed to the channel of a name.
+/// Returns how many connections are subscribed to the channel of a name.
 async fn subscribers(store: &RedisStore, name_text: &str) -> Reply {
     match redis(&["PUBSUB", "NUMSUB", &key(store, name_text)]).await {
         Reply::Many(counts) => counts[1].clone(),
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
+async fn l1_every_kind_of_release_sends_a_hint_to_other_processes() {
     let store = store().await;
     let other = another(&store).await;
     let mut wakeups = subscribed(&other, "job").await;
@@ -42,19 +42,19 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
 
     let one = request("job", "a");
     let grant = granted(&store, &one).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant is not announced unasked");
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant without with_announce sends no hint");
     renew(&store, &renewal(&claim(&one, grant), TTL)).await.unwrap();
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal is no news");
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal sends no hint");
     release(&store, &claim(&one, grant)).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release of one");
     release(&store, &claim(&one, grant)).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "nothing was freed");
+    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a release without effect sends no hint");
 
     let (many, long) = (request("job", "a"), request(&"x".repeat(255), "a"));
     let claims = [claim(&many, granted(&store, &many).await), claim(&long, granted(&store, &long).await)];
     let mut long_wakeups = subscribed(&other, long.name.as_str()).await;
     store.release(&claims.map(|claim| plain_release(&claim))).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "many");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release of many");
     assert!(is_hinted_within(&mut long_wakeups, SOON).await, "the longest name");
 
     for how in [Break::AfterExpiry, Break::Now] {
@@ -70,11 +70,11 @@ async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
     let grant = granted(&store, &handed).await;
     let hold = plain_release(&claim(&handed, grant)).with_hold_for(TTL).with_reserved_for(common::holder("b"));
     store.release(&[hold]).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
-    assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release with a reservation");
+    assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "a release of another name");
 }
 
-/// By push: a poll would take a second and more. Fails when the message is missing.
+/// The hint is pushed: a poll would take more than a second. The test fails if the message is missing.
 #[tokio::test]
 async fn l1_a_hand_over_between_two_clients_takes_no_poll() {
     let store = store().await;
@@ -84,7 +84,7 @@ async fn l1_a_hand_over_between_two_clients_takes_no_poll() {
         let lease = holder.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
         let waiting = waiter.acquire("job", LeaseOptions::new(TTL));
         let releasing = async {
-            // The waiter has tried, has lost, and sleeps.
+            // By then the waiter has tried without success and sleeps.
             common::pass(Duration::from_millis(200)).await;
             let released = SystemClock.now();
             lease.release().await.unwrap();
@@ -98,25 +98,25 @@ async fn l1_a_hand_over_between_two_clients_takes_no_poll() {
 }
 
 #[tokio::test]
-async fn a_grant_is_announced_when_it_asks_for_that() {
+async fn a_grant_with_announce_sends_a_hint() {
     let store = store().await;
     let mut wakeups = subscribed(&store, "job").await;
     let one = request("job", "a").with_announce(true);
     let grant = granted(&store, &one).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
-    // The same attempt again grants nothing new.
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a grant");
+    // A repetition of the attempt is no new grant.
     granted(&store, &one).await;
     assert!(!is_hinted_within(&mut wakeups, QUIET).await);
     release(&store, &claim(&one, grant)).await;
 
-    let (mut hears, mut hears_not) = (subscribed(&store, "loud").await, subscribed(&store, "quiet").await);
-    store.acquire(&[request("loud", "a").with_announce(true), request("quiet", "a")]).await;
-    assert!(is_hinted_within(&mut hears, SOON).await, "many");
-    assert!(!is_hinted_within(&mut hears_not, QUIET).await, "many");
+    let (mut announced, mut silent) = (subscribed(&store, "announced").await, subscribed(&store, "silent").await);
+    store.acquire(&[request("announced", "a").with_announce(true), request("silent", "a")]).await;
+    assert!(is_hinted_within(&mut announced, SOON).await, "a grant in a batch");
+    assert!(!is_hinted_within(&mut silent, QUIET).await, "a grant in a batch without with_announce");
 }
 
 #[tokio::test]
-async fn one_connection_serves_all_and_ends_with_the_store() {
+async fn one_connection_serves_all_subscriptions_and_ends_with_the_store() {
     let store = store().await;
     let watcher = another(&store).await;
     let mut all = Vec::new();
@@ -130,20 +130,20 @@ async fn one_connection_serves_all_and_ends_with_the_store() {
     eventually("the connection ends", async || subscribers(&watcher, "job-0").await == Reply::Integer(0)).await;
 }
 
-/// The server need not tell what nobody waits for.
+/// The server then sends no messages without a receiver.
 #[tokio::test]
-async fn a_channel_is_left_when_nobody_waits_any_more() {
+async fn a_channel_is_unsubscribed_after_the_last_waiter() {
     let store = store().await;
-    let gone = subscribed(&store, "gone").await;
+    let ended = subscribed(&store, "ended").await;
     let _stays = subscribed(&store, "stays").await;
-    drop(gone);
-    eventually("the channel is left", async || subscribers(&store, "gone").await == Reply::Integer(0)).await;
+    drop(ended);
+    eventually("the channel is unsubscribed", async || subscribers(&store, "ended").await == Reply::Integer(0)).await;
     assert_eq!(subscribers(&store, "stays").await, Reply::Integer(1));
-    subscribed(&store, "gone").await;
+    subscribed(&store, "ended").await;
 }
 
 #[tokio::test]
-async fn turned_off_there_is_no_connection() {
+async fn without_notifications_there_is_no_connection() {
     let store = options().with_notifications(false).connect(Redis::shared().await.url()).await.unwrap();
     assert!(!store.capabilities().push);
     let mut never = store.subscribe(&name("job"));
@@ -152,7 +152,7 @@ async fn turned_off_there_is_no_connection() {
 }
 
 #[tokio::test]
-async fn s20_what_was_missed_is_made_up_for_after_a_reconnect() {
+async fn s20_each_subscription_gets_a_hint_after_a_reconnect() {
     let server = Redis::start_local(&[]).await.unwrap();
     let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
     let options = options();
@@ -165,19 +165,19 @@ async fn s20_what_was_missed_is_made_up_for_after_a_reconnect() {
     proxy.reset_connections();
     release(&other, &claim(&held, grant)).await;
     assert!(!is_hinted_within(&mut wakeups, QUIET).await);
-    // Who comes now must wait for the connection, too.
+    // A new subscription waits for the connection, too.
     let mut late = store.subscribe(&name("late"));
     assert!(!is_hinted_within(&mut late, QUIET).await);
     proxy.heal();
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "after the cut");
-    assert!(is_hinted_within(&mut late, SOON).await, "who came during the cut");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a subscription from before the cut");
+    assert!(is_hinted_within(&mut late, SOON).await, "a subscription from during the cut");
     for wakeups in [&mut wakeups, &mut late] {
         while is_hinted_within(wakeups, QUIET).await {}
     }
     let held = request("job", "a");
     let grant = granted(&other, &held).await;
     release(&other, &claim(&held, grant)).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "it is subscribed again");
+    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release after the reconnect");
 
     server.kill().await.unwrap();
     assert!(!is_hinted_within(&mut wakeups, QUIET).await);
@@ -188,7 +188,7 @@ async fn s20_what_was_missed_is_made_up_for_after_a_reconnect() {
 }
 
 #[tokio::test]
-async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
+async fn s20_a_half_open_connection_is_detected() {
     let server = Redis::shared().await;
     let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
     let options = options();
@@ -210,7 +210,7 @@ async fn s20_a_connection_that_died_without_a_sign_is_noticed() {
     };
     tokio::select! {
         () = hinted => {}
-        () = common::pass(Duration::from_secs(30)) => panic!("no hint after the network was there again"),
+        () = common::pass(Duration::from_secs(30)) => panic!("no hint within 30 s after the network was restored"),
     }
 }
 
@@ -232,7 +232,7 @@ async fn a_cluster_hints_from_every_server() {
 }
 
 #[test]
-fn it_survives_the_runtime_of_the_first_subscription() {
+fn subscriptions_survive_the_runtime_of_the_first_one() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (first, server) = (runtime(), runtime());
     let url = server.block_on(async { Redis::shared().await.url().to_owned() });
@@ -243,13 +243,13 @@ fn it_survives_the_runtime_of_the_first_subscription() {
         (store, wakeups)
     });
     drop(first);
-    // Outside a runtime: nothing happens, and nothing panics.
+    // Outside a runtime, the subscription waits and does not panic.
     let mut outside = store.subscribe(&name("job"));
     runtime().block_on(async {
         let mut wakeups = store.subscribe(&name("job"));
         assert!(is_hinted_within(&mut wakeups, SOON).await);
         assert!(is_hinted_within(&mut outside, SOON).await);
-        // So do its commands.
+        // Commands work on the new runtime as well.
         let request = request("job", "a");
         let grant = granted(&store, &request).await;
         release(&store, &claim(&request, grant)).await;

@@ -1,4 +1,4 @@
-//! One store, several runtimes: what belongs to one is of no use to another one, and ends with it.
+//! One store on several runtimes: each runtime has its own connections, which end with it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -26,7 +26,7 @@ fn server() -> (Runtime, &'static Redis) {
     (keeper, server)
 }
 
-/// A static store, a `main` with several `block_on`s: nobody drives the first runtime any more.
+/// As with a static store and a `main` with several `block_on`s: the first runtime is not driven any more.
 #[test]
 fn s15_a_store_whose_first_runtime_idles_serves_others() {
     let (_keeper, server) = server();
@@ -37,7 +37,7 @@ fn s15_a_store_whose_first_runtime_idles_serves_others() {
             let store = store.clone();
             std::thread::spawn(move || {
                 for round in 0..5 {
-                    // A fresh one for each piece of work, that ends with it.
+                    // A new runtime for each piece of work.
                     one_thread().block_on(async {
                         let client = LeaseClient::new(store.clone());
                         let lease =
@@ -51,7 +51,7 @@ fn s15_a_store_whose_first_runtime_idles_serves_others() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    // The first one works on.
+    // The store still works on the first runtime.
     first.block_on(async {
         let one = request("job", "a");
         let grant = granted(&store, &one).await;
@@ -60,7 +60,7 @@ fn s15_a_store_whose_first_runtime_idles_serves_others() {
     });
 }
 
-/// No connection outlives its runtime by more than the next call.
+/// The connections of a runtime that has ended are closed with the next call.
 #[test]
 fn s15_connections_end_with_their_runtimes() {
     let keeper = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -70,18 +70,18 @@ fn s15_connections_end_with_their_runtimes() {
         one_thread().block_on(async { assert_eq!(store.inspect(&name("job")).await.unwrap(), None) });
     }
     keeper.block_on(async {
-        common::eventually("they are closed", async || {
+        common::eventually("the connections are closed", async || {
             let list = server.command(&["CLIENT", "LIST"]).await.unwrap().text();
-            // The store's, and the one that asks.
+            // The store's connection, and that of the CLIENT LIST.
             list.lines().count() <= 2
         })
         .await;
     });
 }
 
-/// The application has connected its client on a runtime that has ended: that is said, and the call was not made.
+/// The application connected its client on a runtime that has ended. The error says so, and the call was not sent.
 #[test]
-fn a_client_whose_runtime_has_ended_is_told() {
+fn a_client_whose_runtime_has_ended_is_unavailable_and_the_message_names_the_runtime() {
     let (_keeper, server) = server();
     let first = one_thread();
     let options = options().with_command_timeout(Duration::from_millis(300));

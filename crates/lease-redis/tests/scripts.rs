@@ -1,4 +1,4 @@
-//! What each script does to a lease's record, by subject.
+//! The effects of each script on the record of a lease.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -18,12 +18,12 @@ use lease_core::{
 fn lost(answer: Renewed) -> LossReason {
     match answer {
         Renewed::Lost(reason) => reason,
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_record_can_be_read_by_people() {
+async fn a_record_is_readable_text() {
     let store = store().await;
     let metadata = Metadata::new([("address", "10.0.0.7:443")]).unwrap();
     let request = request("reports/nightly", "pod-1").with_metadata(metadata);
@@ -50,7 +50,7 @@ async fn s09_the_record_outlives_the_lease_by_the_retention() {
     assert!((129_000..=130_001).contains(&left().await), "{}", left().await);
     renew(&store, &renewal(&claim(&first, grant), TTL * 2)).await.unwrap();
     assert!((159_000..=160_001).contains(&left().await), "{}", left().await);
-    // Ended in its place, a record stays for as long as it would have without that.
+    // A release changes the record in place and keeps its expiry.
     release(&store, &claim(&first, grant)).await;
     assert!((159_000..=160_001).contains(&left().await), "{}", left().await);
     assert_eq!(field(&store, "job", "token").await, grant.token.to_string());
@@ -68,13 +68,13 @@ async fn s09_the_record_outlives_the_lease_by_the_retention() {
 #[tokio::test]
 async fn s10_a_token_is_the_servers_clock_or_one_more_than_the_last() {
     let store = store().await;
-    let Reply::Many(time) = redis(&["TIME"]).await else { panic!("no time") };
+    let Reply::Many(time) = redis(&["TIME"]).await else { panic!("the server returned no time") };
     let now = format!("{}{:0>6}", time[0].text(), time[1].text()).parse::<u64>().unwrap();
     let first = request("job", "a");
     let grant = granted(&store, &first).await;
     assert!((now..now + 5_000_000).contains(&grant.token.get()), "{} {now}", grant.token);
     release(&store, &claim(&first, grant)).await;
-    // A token of a clock that was ahead: close to the largest number that is exact.
+    // A token of a clock that was ahead: close to the largest integer that a double represents exactly.
     set_field(&store, "job", "token", "9007199254740989").await;
     let second = request("job", "b");
     let above = granted(&store, &second).await;
@@ -85,13 +85,13 @@ async fn s10_a_token_is_the_servers_clock_or_one_more_than_the_last() {
     let last = granted(&store, &third).await;
     assert_eq!(last.token.get(), 9_007_199_254_740_991);
     release(&store, &claim(&third, last)).await;
-    // No greater one is exact: an error, and never the same again.
+    // No greater integer is exact: an error, not a repeated token.
     let error = acquire(&store, &request("job", "d")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("greater tokens"), "{error}");
 }
 
 #[tokio::test]
-async fn s13_a_live_nonce_is_answered_and_not_refreshed() {
+async fn s13_a_repeated_attempt_returns_its_grant_and_does_not_extend_it() {
     let store = store().await;
     let request = request("job", "a");
     let first = granted(&store, &request).await;
@@ -104,7 +104,7 @@ async fn s13_a_live_nonce_is_answered_and_not_refreshed() {
 }
 
 #[tokio::test]
-async fn s07_what_a_renewal_is_refused_for() {
+async fn s07_a_refused_renewal_has_its_reason() {
     let store = store().await;
     let mine = request("job", "a");
     let grant = granted(&store, &mine).await;
@@ -115,7 +115,7 @@ async fn s07_what_a_renewal_is_refused_for() {
     }
     let unknown = claim.clone().with_name(name("unknown"));
     assert_eq!(lost(renew(&store, &renewal(&unknown, TTL)).await.unwrap()), LossReason::Gone);
-    // Expired, and taken by nobody.
+    // The lease has expired, and no other holder has acquired it.
     set_field(&store, "job", "expires", "0000000000000001").await;
     assert_eq!(lost(renew(&store, &renewal(&claim, TTL)).await.unwrap()), LossReason::Expired);
     assert_eq!(field(&store, "job", "expires").await, "0000000000000001");
@@ -135,23 +135,23 @@ async fn s07_what_a_renewal_is_refused_for() {
 }
 
 #[tokio::test]
-async fn s07_a_renewal_never_shortens_and_says_what_is_left() {
+async fn s07_a_renewal_never_shortens_and_returns_the_remaining_time() {
     let store = store().await;
     let request = request("job", "a");
     let claim = claim(&request, granted(&store, &request).await);
     let left = |answer| match answer {
         Renewed::Extended { remaining } => remaining,
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     };
     assert_eq!(left(renew(&store, &renewal(&claim, TTL * 4)).await.unwrap()), TTL * 4);
-    // No more is said than the ttl, however much there is.
+    // The remaining time in the answer is at most the ttl.
     assert_eq!(left(renew(&store, &renewal(&claim, TTL)).await.unwrap()), TTL);
     let record = store.inspect(&request.name).await.unwrap().unwrap();
     assert!(record.remaining > TTL * 3 && record.remaining < TTL * 4, "{:?}", record.remaining);
 }
 
 #[tokio::test]
-async fn metadata_of_the_higher_revision_stays() {
+async fn metadata_of_the_highest_revision_is_kept() {
     let store = store().await;
     let request = request("job", "a");
     let claim = claim(&request, granted(&store, &request).await);
@@ -165,7 +165,7 @@ async fn metadata_of_the_higher_revision_stays() {
 }
 
 #[tokio::test]
-async fn s11_a_release_can_keep_the_name_for_a_successor() {
+async fn s11_a_release_can_reserve_the_name_for_a_successor() {
     let store = store().await;
     let request = request("job", "a");
     let claim = claim(&request, granted(&store, &request).await);
@@ -177,9 +177,9 @@ async fn s11_a_release_can_keep_the_name_for_a_successor() {
     granted(&store, &common::request("job", "b")).await;
 }
 
-/// It was not ended by this release, and who waits need not hear of it.
+/// The grant ended by its expiry, not by this release, so no hint is needed.
 #[tokio::test]
-async fn s11_what_has_expired_is_not_freed_by_its_owner() {
+async fn s11_a_release_of_an_expired_grant_is_not_held() {
     let store = store().await;
     let one = request("job", "a");
     let claim = claim(&one, granted(&store, &one).await);
@@ -189,12 +189,12 @@ async fn s11_what_has_expired_is_not_freed_by_its_owner() {
     assert_eq!(field(&store, "job", "expires").await, "0000000000000001");
 }
 
-/// A wrong type in the middle of a batch: the others are done, before it and after it.
+/// Keys of a wrong type or format are in the middle of a batch: the items before and after them succeed.
 #[tokio::test]
-async fn l07_an_element_that_fails_fails_alone() {
+async fn l07_an_item_that_fails_does_not_fail_the_others() {
     let store = store().await;
     redis(&["SET", &key(&store, "b"), "a text"]).await;
-    redis(&["HSET", &key(&store, "d"), "somebody", "else"]).await;
+    redis(&["HSET", &key(&store, "d"), "foreign", "data"]).await;
     redis(&["SET", &key(&store, "f"), "many\n1\n00\nx\nheld\n\n1\n1\n0\n"]).await;
     let nearly = format!("{:50}\nx\n{:32}\n", "0", "0");
     redis(&["SET", &key(&store, "h"), &nearly]).await;
@@ -222,16 +222,16 @@ async fn l07_an_element_that_fails_fails_alone() {
     let is_freed = |answer: lease_core::Result<Released>| Ok(answer? == Released::Freed);
     check(store.release(&releases).await.into_iter().map(is_freed).collect());
     assert_eq!(store.inspect(&name("b")).await.unwrap_err().kind(), ErrorKind::Invalid);
-    // Nothing of what is somebody else's was changed.
+    // The foreign keys are unchanged.
     assert_eq!(redis(&["GET", &key(&store, "b")]).await.text(), "a text");
     assert_eq!(redis(&["GET", &key(&store, "h")]).await.text(), nearly);
     assert_eq!(redis(&["HLEN", &key(&store, "d")]).await, Reply::Integer(1));
-    // A list passes it by.
+    // A list leaves them out.
     assert!(store.list("", None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_batch_larger_than_a_script_is_answered_in_order() {
+async fn a_batch_that_needs_several_calls_is_answered_in_order() {
     let store = store().await;
     let requests: Vec<_> = (0..600).map(|at| request(&format!("job-{at}"), "a")).collect();
     let held = request("job-300", "b");
@@ -240,21 +240,21 @@ async fn a_batch_larger_than_a_script_is_answered_in_order() {
         match answer.unwrap() {
             Acquired::Granted(_) => assert_ne!(at, 300),
             Acquired::Held { by, .. } => assert_eq!((at, by.unwrap().holder), (300, holder("b"))),
-            Acquired::Spent => panic!("{at}"),
-            other => panic!("{other:?}"),
+            Acquired::Spent => panic!("unexpected answer for item {at}: spent"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 }
 
-/// What all of a batch have in common goes once; what they have not, with each.
+/// The store sends arguments that are equal for all items once, and other arguments with each item.
 #[tokio::test]
-async fn a_batch_of_unequal_requests_keeps_them_apart() {
+async fn each_item_of_a_batch_has_its_own_arguments() {
     let store = store().await;
     let ttl = |at: usize| TTL * if at == 1 { 3 } else { 2 };
     let requests: Vec<_> = (0..3).map(|at| request(&format!("job-{at}"), "a").with_ttl(ttl(at))).collect();
     let mut claims = Vec::new();
     for (request, answer) in requests.iter().zip(store.acquire(&requests).await) {
-        let Acquired::Granted(grant) = answer.unwrap() else { panic!("it is free") };
+        let Acquired::Granted(grant) = answer.unwrap() else { panic!("a free name was not granted") };
         assert_eq!(grant.remaining, request.ttl);
         claims.push(claim(request, grant));
     }
@@ -276,9 +276,9 @@ async fn a_batch_of_unequal_requests_keeps_them_apart() {
     }
 }
 
-/// More keys of other people than leases, and pages that are smaller than a step of the scan.
+/// There are more ended leases than pages hold, and pages are smaller than a step of the scan.
 #[tokio::test]
-async fn a_list_walks_in_steps_and_keeps_the_order() {
+async fn a_list_returns_pages_in_order() {
     let store = store().await;
     let requests: Vec<_> = (0..1200).map(|at| request(&format!("job-{at:04}"), "a")).collect();
     store.acquire(&requests).await;
@@ -290,7 +290,7 @@ async fn a_list_walks_in_steps_and_keeps_the_order() {
     let mut seen = Vec::new();
     loop {
         let page = store.list("job-", after.as_ref(), 250).await.unwrap();
-        assert!(page.len() == 250 || seen.len() + page.len() == 600, "a page that is short is the last");
+        assert!(page.len() == 250 || seen.len() + page.len() == 600, "only the last page may be short");
         let Some(last) = page.last() else { break };
         after = Some(last.name.clone());
         seen.extend(page.into_iter().map(|record| record.name));
@@ -302,7 +302,7 @@ async fn a_list_walks_in_steps_and_keeps_the_order() {
 }
 
 #[tokio::test]
-async fn other_prefixes_are_other_worlds() {
+async fn leases_under_different_prefixes_are_independent() {
     let (one, two) = (store().await, store().await);
     granted(&one, &request("job", "a")).await;
     granted(&two, &request("job", "b")).await;
@@ -312,26 +312,26 @@ async fn other_prefixes_are_other_worlds() {
     assert_eq!(lease_redis::RedisStoreOptions::new().key_prefix, "app-runtime-leases:");
 }
 
-/// What the README tells operators to type.
+/// The command in the README for operators breaks a lease.
 #[tokio::test]
-async fn s22_an_operator_can_break_a_lease_by_hand() {
+async fn s22_an_operator_can_break_a_lease_with_redis_cli() {
     const BREAK: &str = r"local record, held = string.gsub(redis.call('GET', KEYS[1]) or '', '^(' .. ARGV[1] .. '\n%d+\n%d+\n)h\n', '%1b\n') if held == 0 then return 'not held' end return redis.call('SET', KEYS[1], record, 'KEEPTTL')";
     assert!(include_str!("../../../README.md").contains(BREAK));
     let store = store().await;
     let held = request("job", "a");
     let grant = granted(&store, &held).await;
-    let by_hand = async |token: u64| redis(&["EVAL", BREAK, "1", &key(&store, "job"), &token.to_string()]).await;
-    assert_eq!(by_hand(grant.token.get() - 1).await.text(), "not held");
+    let break_lease = async |token: u64| redis(&["EVAL", BREAK, "1", &key(&store, "job"), &token.to_string()]).await;
+    assert_eq!(break_lease(grant.token.get() - 1).await.text(), "not held");
     renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap();
-    assert_eq!(by_hand(grant.token.get()).await.text(), "OK");
+    assert_eq!(break_lease(grant.token.get()).await.text(), "OK");
     assert_eq!(lost(renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap()), LossReason::Broken);
     assert!(is_held(&store, &request("job", "b")).await);
-    assert_eq!(by_hand(grant.token.get()).await.text(), "not held");
+    assert_eq!(break_lease(grant.token.get()).await.text(), "not held");
 }
 
-/// As from a backup, or a replica that lagged when it was promoted.
+/// As after the restore of a backup, or the promotion of a replica that lagged.
 #[tokio::test]
-async fn s10_tokens_rise_after_an_older_record_was_put_back() {
+async fn s10_tokens_rise_after_an_older_record_is_restored() {
     let store = store().await;
     let (job, backup) = (key(&store, "job"), key(&store, "backup"));
     let mut last = 0;
@@ -348,23 +348,21 @@ async fn s10_tokens_rise_after_an_older_record_was_put_back() {
     }
 }
 
-/// A retention that has passed: the token follows the server's clock.
+/// After the retention, the token follows the server's clock.
 #[tokio::test]
-async fn s10_tokens_rise_when_the_record_is_gone() {
+async fn s10_tokens_rise_after_the_record_is_deleted() {
     let options = options().with_retention(Duration::from_secs(1));
     let store = options.connect(Redis::shared().await.url()).await.unwrap();
     let first = request("job", "a").with_ttl(Duration::from_secs(1));
     let grant = granted(&store, &first).await;
     release(&store, &claim(&first, grant)).await;
-    eventually("the record is cleared away", async || {
-        redis(&["EXISTS", &key(&store, "job")]).await == Reply::Integer(0)
-    })
-    .await;
+    eventually("the record is deleted", async || redis(&["EXISTS", &key(&store, "job")]).await == Reply::Integer(0))
+        .await;
     assert!(granted(&store, &request("job", "a")).await.token > grant.token);
 }
 
 #[tokio::test]
-async fn everybody_elses_database_is_another_world() {
+async fn leases_in_different_databases_are_independent() {
     let options = options();
     let url = Redis::shared().await.url();
     let (zero, one) = (options.connect(url).await.unwrap(), options.connect(&format!("{url}/1")).await.unwrap());
@@ -373,9 +371,9 @@ async fn everybody_elses_database_is_another_world() {
     assert_eq!(one.inspect(&name("job")).await.unwrap().unwrap().holder, holder("b"));
 }
 
-/// Its lines are right, and not in their places: it is the owner's all the same.
+/// The lines are right, but not at their usual offsets.
 #[tokio::test]
-async fn s07_a_record_that_was_written_by_hand_is_renewed_and_released() {
+async fn s07_a_record_that_was_edited_is_renewed_and_released() {
     let store = store().await;
     for is_renewed in [true, false] {
         let one = request("job", "a");
@@ -392,9 +390,9 @@ async fn s07_a_record_that_was_written_by_hand_is_renewed_and_released() {
     }
 }
 
-/// What outlives a grant is bounded, as the grant is.
+/// The time for which a release blocks a name is bounded like a grant.
 #[tokio::test]
-async fn a_name_is_blocked_for_the_largest_ttl_at_the_most() {
+async fn a_name_is_blocked_for_at_most_the_largest_ttl() {
     let store = store().await;
     let one = request("job", "a");
     let claim = claim(&one, granted(&store, &one).await);
@@ -403,33 +401,33 @@ async fn a_name_is_blocked_for_the_largest_ttl_at_the_most() {
     assert!(store.inspect(&name("job")).await.unwrap().unwrap().remaining <= store.capabilities().max_ttl);
 }
 
-/// What a client sends: the server is asked for the commands that it was given, not for those that scripts made of them.
+/// Counts the commands of the client, and not those that scripts execute.
 #[tokio::test]
 async fn each_operation_is_one_command() {
     let server = Redis::start_local(&[]).await.unwrap();
     let store = options().connect(server.url()).await.unwrap();
-    let all_once = async || {
+    let each_once = async || {
         let one = request("job", "a");
         let claim = claim(&one, granted(&store, &one).await);
         renew(&store, &renewal(&claim, TTL)).await.unwrap();
         store.inspect(&one.name).await.unwrap();
         release(&store, &claim).await;
     };
-    all_once().await;
+    each_once().await;
     server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
     for _ in 0..25 {
-        all_once().await;
+        each_once().await;
     }
     let stats = server.command(&["INFO", "commandstats"]).await.unwrap().text();
     let calls = |command: &str| {
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")))?;
         line.split(',').next()?.parse::<u32>().ok()
     };
-    // A renewal now and then writes into the index as well.
+    // One renewal in many writes into the index as well.
     assert_eq!(calls("evalsha"), Some(101), "{stats}");
     for command in ["eval", "ping", "info", "multi", "pexpire"] {
         assert_eq!(calls(command), None, "{command}: {stats}");
     }
-    // The proof of a look, and the release in its place.
+    // `SETRANGE` is called by the write check of `inspect`, and by the release in place.
     assert_eq!(calls("setrange"), Some(50), "{stats}");
 }

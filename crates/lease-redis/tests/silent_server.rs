@@ -1,4 +1,4 @@
-//! A server that keeps its connections open and says nothing.
+//! A server that keeps its connections open and does not answer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -17,10 +17,10 @@ use lease_redis::RedisStoreOptions;
 const COMMAND: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_millis(700);
 
-/// The wait for a connection, the command, a repetition of it, and a little for a machine that is busy.
+/// The wait for a connection, the command, a repetition of it, and a reserve for a busy machine.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Whatever is called on the store itself ends, on the store's own client and on one of the application.
+/// Every call of the store ends, on the store's own client and on one of the application.
 #[tokio::test]
 async fn s24_every_call_of_the_store_ends() {
     for is_own in [true, false] {
@@ -59,11 +59,11 @@ async fn s24_every_call_of_the_store_ends() {
             ends("check", async { store.check().await.err() }),
             ends("connect", async { another(&server).await.err() }),
         );
-        // One after the other, too, when the connection is known to be silent.
+        // Single calls end, too, after the store has detected the silent connection.
         ends("inspect", async { store.inspect(&held.name).await.err() }).await;
         ends("acquire", async { first(store.acquire(&requests).await) }).await;
         server.thaw().await.unwrap();
-        eventually("it serves again", async || store.inspect(&held.name).await.is_ok()).await;
+        eventually("the store serves again", async || store.inspect(&held.name).await.is_ok()).await;
     }
 }
 
@@ -71,11 +71,11 @@ async fn another(server: &Redis) -> Result<lease_redis::RedisStore> {
     RedisStoreOptions::new().with_connect_timeout(CONNECT).connect(server.url()).await
 }
 
-/// The error of the first answer.
+/// Returns the error of the first answer.
 fn first<T>(answers: Vec<Result<T>>) -> Option<Error> {
     answers.into_iter().next().unwrap().err()
 }
 
-async fn ends(what: &str, call: impl Future<Output = Option<Error>>) {
-    fails_within(what, LIMIT, call).await;
+async fn ends(operation: &str, call: impl Future<Output = Option<Error>>) {
+    fails_within(operation, LIMIT, call).await;
 }

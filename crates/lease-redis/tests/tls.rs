@@ -1,4 +1,4 @@
-//! TLS by the URL.
+//! TLS connections.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -12,11 +12,11 @@ use integration_tests::{Certificates, Redis, RedisCluster, eventually};
 use lease_core::{ErrorKind, LeaseClient};
 use lease_redis::{RedisStore, RedisStoreOptions};
 
-/// Where this test, started anew with the authority among the system's certificates, finds the server.
+/// The environment variable with the URL of the server, for the second process of this test, which trusts the authority.
 const SERVER: &str = "LEASE_TEST_REDIS_TLS_URL";
 
-/// The authorities of the system are trusted, and no others. What those are is decided once per process, by an environment
-/// variable, so this test starts itself anew for the half of it in which the server is trusted.
+/// Only the authorities of the system are trusted. A process reads them once, from an environment variable, so this test starts
+/// a second process that trusts the server.
 #[tokio::test]
 async fn a_rediss_url_is_tls_with_the_certificates_of_the_system() {
     if let Ok(url) = env::var(SERVER) {
@@ -55,9 +55,9 @@ async fn a_rediss_url_is_tls_with_the_certificates_of_the_system() {
     assert!(trusting.status.success() && output.contains("released by TLS"), "{output}");
 }
 
-/// With an authority of one's own, and a certificate of the client where the server asks for one; the user is in the options.
+/// The options have an authority, a certificate of the client, which the server requires, and the user.
 #[tokio::test]
-async fn certificates_of_ones_own() {
+async fn certificates_in_the_options_are_used() {
     let certificates = Certificates::make(&["localhost"]).unwrap();
     let (certificate, key, authority) =
         (certificates.server_file(), certificates.server_key_file(), certificates.authority_file());
@@ -83,10 +83,10 @@ async fn certificates_of_ones_own() {
     let client_of_leases = LeaseClient::new(store);
     let lease = client_of_leases.try_acquire("job", Duration::from_secs(30)).await.unwrap().acquired().unwrap();
     lease.release().await.unwrap();
-    // The server wants the client's.
+    // The server requires a certificate of the client.
     let error = options.clone().with_ca_certificate(certificates.authority()).connect(&url).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unavailable), "{error}");
-    // Another authority's is not trusted.
+    // The certificate of another authority is not trusted.
     let other = Certificates::make(&["localhost"]).unwrap();
     let error = full.clone().with_ca_certificate(other.authority()).connect(&url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
@@ -102,7 +102,7 @@ async fn certificates_of_ones_own() {
     }
 }
 
-/// The servers of a Cluster are known by their addresses, and their certificates by the name that they announce.
+/// The servers of a Cluster know each other by addresses; their certificates are for the host name that they announce.
 #[tokio::test]
 async fn the_certificates_of_a_cluster_are_for_the_names_that_its_servers_announce() {
     let certificates = Certificates::make(&["localhost"]).unwrap();
@@ -118,7 +118,7 @@ async fn the_certificates_of_a_cluster_are_for_the_names_that_its_servers_announ
             ("tls-ca-cert-file", authority.to_str().unwrap()),
             ("tls-auth-clients", "no"),
             ("tls-port", &seed.to_string()),
-            // Otherwise the servers tell each other, and everybody, their other port.
+            // Without this setting the servers announce their port without TLS.
             ("tls-cluster", "yes"),
             ("cluster-announce-hostname", "localhost"),
         ] {
@@ -127,7 +127,7 @@ async fn the_certificates_of_a_cluster_are_for_the_names_that_its_servers_announ
         }
     }
     let options = RedisStoreOptions::new().with_ca_certificate(certificates.authority());
-    // The news travels with the next heartbeats.
+    // The servers exchange the settings with their next heartbeats.
     eventually("all servers speak TLS", async || {
         let Ok(store) = options.connect(&format!("rediss-cluster://localhost:{seed}")).await else { return false };
         let client = LeaseClient::new(store);
@@ -142,6 +142,6 @@ async fn the_certificates_of_a_cluster_are_for_the_names_that_its_servers_announ
     .await;
     for node in cluster.nodes() {
         let size: u64 = node.command(&["DBSIZE"]).await.unwrap().text().parse().unwrap();
-        assert!(size > 2, "names spread over the servers: {size}");
+        assert!(size > 2, "one server has only {size} keys: names are not spread");
     }
 }

@@ -146,7 +146,7 @@ pub async fn extended(store: &dyn LeaseStore, claim: &Claim, ttl: Duration) -> D
     match renewed(store, claim, ttl).await {
         Renewed::Extended { remaining } => remaining,
         Renewed::Lost(reason) => panic!("{} must be renewed for {}: {reason}", claim.name, claim.holder),
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 

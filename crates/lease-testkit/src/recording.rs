@@ -166,7 +166,7 @@ fn of_release(released: &Released) -> Outcome {
     match released {
         Released::Freed => Outcome::Freed,
         Released::NotHeld => Outcome::NotHeld,
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 
@@ -184,7 +184,7 @@ impl LeaseStore for RecordingStore {
             Acquired::Granted(grant) => Outcome::Granted(grant.token),
             Acquired::Held { .. } => Outcome::Held,
             Acquired::Spent => Outcome::Spent,
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         });
         answers
     }
@@ -195,7 +195,7 @@ impl LeaseStore for RecordingStore {
         call.answered(&answers, |renewed| match renewed {
             Renewed::Extended { .. } => Outcome::Extended,
             Renewed::Lost(_) => Outcome::Lost,
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         });
         answers
     }

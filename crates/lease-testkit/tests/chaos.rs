@@ -61,7 +61,7 @@ async fn a_delayed_answer_is_late_and_a_delayed_request_arrives_although_its_cal
     chaos.inject(Fault::DelayRequest(5 * SECOND).on(Operation::Acquire).once());
     tokio::select! {
         biased;
-        answer = acquire(&chaos, "b") => panic!("{answer:?}"),
+        answer = acquire(&chaos, "b") => panic!("unexpected answer: {answer:?}"),
         () = clock.sleep_until(clock.now() + SECOND) => {}
     }
     assert_eq!(chaos.inspect(&name("b")).await.unwrap(), None);
@@ -120,7 +120,7 @@ async fn frozen_requests_are_kept_and_cut_ones_are_refused() {
     chaos.freeze();
     tokio::select! {
         biased;
-        answer = acquire(&chaos, "a") => panic!("{answer:?}"),
+        answer = acquire(&chaos, "a") => panic!("unexpected answer: {answer:?}"),
         () = clock.sleep_until(clock.now() + SECOND) => {}
     }
     assert_eq!(store.count(Operation::Acquire), 0);

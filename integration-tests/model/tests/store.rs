@@ -65,7 +65,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
                 }
                 Acquired::Held { .. } => Answer::Held,
                 Acquired::Spent => Answer::Spent,
-                other => panic!("{other:?}"),
+                other => panic!("unexpected answer: {other:?}"),
             }
         }
         Request::Renew(_) => {
@@ -73,7 +73,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
             match block_on(store.renew(&[request])).remove(0).unwrap() {
                 Renewed::Extended { remaining } => Answer::Extended { remaining: ticks(remaining) },
                 Renewed::Lost(_) => Answer::Lost,
-                other => panic!("{other:?}"),
+                other => panic!("unexpected answer: {other:?}"),
             }
         }
         Request::Release(_) => {
@@ -81,7 +81,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
             match block_on(store.release(&[request])).remove(0).unwrap() {
                 Released::Freed => Answer::Freed,
                 Released::NotHeld => Answer::NotHeld,
-                other => panic!("{other:?}"),
+                other => panic!("unexpected answer: {other:?}"),
             }
         }
     }

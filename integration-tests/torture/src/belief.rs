@@ -113,7 +113,7 @@ impl Belief {
             Ok(Released::Freed) => "released".to_owned(),
             Ok(Released::NotHeld) => "not_held".to_owned(),
             Err(error) => error.to_string(),
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         };
         self.beliefs.log.write(Event::Released { name: self.name.clone(), token: self.token, outcome });
     }

@@ -1,13 +1,13 @@
-//! What the tests share: a server, a prefix of its own for each test, and short ways to ask.
+//! Helpers of all tests: a shared server, a key prefix for each test, and short calls.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
-mod intruder;
+mod answer_inserter;
 
 use std::time::Duration;
 
+pub(crate) use answer_inserter::AnswerInserter;
 use integration_tests::{Redis, Reply};
 pub(crate) use integration_tests::{eventually, is_hinted_within, pass};
-pub(crate) use intruder::Intruder;
 use lease_core::{AcquireRequest, GrantId};
 use lease_redis::{RedisStore, RedisStoreOptions};
 use lease_testkit::calls;
@@ -17,17 +17,17 @@ pub(crate) use lease_testkit::calls::{
 
 pub(crate) const TTL: Duration = Duration::from_secs(30);
 
-/// Options with a prefix that no other test has.
+/// Returns options with a key prefix that no other test uses.
 pub(crate) fn options() -> RedisStoreOptions {
     RedisStoreOptions::new().with_key_prefix(format!("{}:", unique("leases")))
 }
 
-/// A store on the shared server.
+/// Returns a store on the shared server.
 pub(crate) async fn store() -> RedisStore {
     options().connect(Redis::shared().await.url()).await.unwrap()
 }
 
-/// A second store on the same keys, as another process would have it.
+/// Returns a second store on the same keys, as another process has one.
 pub(crate) async fn another(store: &RedisStore) -> RedisStore {
     let options = RedisStoreOptions::new().with_key_prefix(store.key_prefix());
     options.connect(Redis::shared().await.url()).await.unwrap()
@@ -41,26 +41,26 @@ pub(crate) fn key(store: &RedisStore, name_text: &str) -> String {
     format!("{}{name_text}", store.key_prefix())
 }
 
-/// A command on the shared server.
-pub(crate) async fn redis(words: &[&str]) -> Reply {
-    match Redis::shared().await.command(words).await.unwrap() {
-        Reply::Error(error) => panic!("{words:?}: {error}"),
+/// Sends a command to the shared server and returns its reply.
+pub(crate) async fn redis(arguments: &[&str]) -> Reply {
+    match Redis::shared().await.command(arguments).await.unwrap() {
+        Reply::Error(error) => panic!("{arguments:?}: {error}"),
         reply => reply,
     }
 }
 
-/// Has the index of names be there for so long that all processes write into it.
+/// Marks the index of names as so old that all processes write into it.
 pub(crate) async fn complete_index(server: &Redis, prefix: &str) {
     let mark = "redis.call('ZADD', KEYS[1], 0, '\\0' .. redis.call('TIME')[1] - 2 * 24 * 3600)";
     let reply = server.command(&["EVAL", mark, "1", &format!("{prefix} index")]).await.unwrap();
     assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
 }
 
-/// The lines of a lease's record, by what they are.
+/// The lines of a lease's record, in order.
 const FIELDS: [&str; 10] =
     ["token", "acquired", "expires", "state", "nonce", "holder", "reserved", "ttl", "revision", "metadata"];
 
-/// A field of a lease's record.
+/// Returns a field of a lease's record.
 pub(crate) async fn field(store: &RedisStore, name_text: &str, field: &str) -> String {
     field_of(&redis(&["GET", &key(store, name_text)]).await.text(), field)
 }
@@ -70,7 +70,7 @@ pub(crate) fn field_of(record: &str, field: &str) -> String {
     record.split('\n').nth(at).unwrap().to_owned()
 }
 
-/// Writes into a lease's record by hand.
+/// Changes a field of a lease's record without the store.
 pub(crate) async fn set_field(store: &RedisStore, name_text: &str, field: &str, value: &str) {
     let at = FIELDS.iter().position(|name| *name == field).unwrap();
     let record = redis(&["GET", &key(store, name_text)]).await.text();

@@ -1,4 +1,4 @@
-//! Redis on the test bench.
+//! The harness of Redis for the conformance suite.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{sync::Arc, time::Duration};
@@ -11,20 +11,20 @@ use lease_testkit::Injection;
 
 pub(crate) type RedisHarness = ServerHarness<Prefix>;
 
-/// Leases under a prefix of their own.
+/// Options with a key prefix that no other case uses.
 pub(crate) struct Prefix(RedisStoreOptions);
 
 #[async_trait]
 impl Provider for Prefix {
     type Kind = RedisKind;
 
-    /// What a grant needs to survive a crash.
+    /// Settings with which a grant survives a crash.
     const SETTINGS: &'static [(&'static str, &'static str)] = &[("appendonly", "yes"), ("appendfsync", "always")];
 
-    /// A request has a sixth of it: on a busy machine that shares two cores with its servers, that takes some time.
+    /// A request times out after a sixth of the ttl. On two busy cores, shared with the servers, a request takes some time.
     const TTL: Duration = Duration::from_millis(1500);
 
-    /// As after its first day: lists go by the index.
+    /// Marks the index of names as complete, as after its first day: lists use the index.
     async fn prepare(server: &Redis) -> Self {
         let prefix = format!("{}:", GrantId::random());
         let mark = "return redis.call('ZADD', KEYS[1], 0, '\\0' .. redis.call('TIME')[1] - 2 * 24 * 3600)";

@@ -216,7 +216,7 @@ pub async fn s13_a_repeated_batch_meets_its_own_grants(bench: &Bench) {
     let mut batch = requests(bench, 40);
     let token = |acquired: lease_core::Result<Acquired>| match acquired {
         Ok(Acquired::Granted(grant)) => grant.token,
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     };
     let mut first: Vec<_> = store.acquire(&batch).await.into_iter().map(token).collect();
     batch.reverse();

@@ -74,7 +74,7 @@ async fn after_the_crash(bench: &Bench, [store, other]: [&dyn LeaseStore; 2], cl
             let renewed = renewed(store, claim, bench.ttl).await;
             assert!(matches!(renewed, Renewed::Lost(_)), "granted to a rival, and renewed for its holder: {renewed:?}");
         }
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 

@@ -70,7 +70,7 @@ pub async fn s13_an_acquire_lost_in_a_freeze_is_owned_or_free(bench: &Bench) {
         }
         Acquired::Spent => bench.wait_until_free(&store, &request.name).await,
         other @ Acquired::Held { .. } => panic!("the name is held, but only one holder has asked for it: {other:?}"),
-        other => panic!("{other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 

@@ -89,7 +89,7 @@ pub async fn s13_a_nonce_is_spent_after_a_break(bench: &Bench) {
             Acquired::Granted(again) => {
                 assert!(!remembers && again.token > first.token, "a broken grant was granted again: {again:?}")
             }
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Model {
                 );
             }
             Acquired::Spent => panic!("{context}: a new nonce is spent"),
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 
@@ -129,7 +129,7 @@ impl Model {
                     "{context}: a grant in force was lost: {reason}"
                 );
             }
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 
@@ -146,7 +146,7 @@ impl Model {
                     "{context}: a grant in force was not released"
                 );
             }
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 
@@ -171,7 +171,7 @@ impl Model {
                     "{context}: a grant in force was not broken"
                 );
             }
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 
@@ -199,7 +199,7 @@ impl Model {
                     "{context}: the nonce of a grant in force is spent"
                 );
             }
-            other => panic!("{other:?}"),
+            other => panic!("unexpected answer: {other:?}"),
         }
     }
 
