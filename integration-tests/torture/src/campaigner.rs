@@ -1,4 +1,4 @@
-//! A worker's candidate in an election: its health comes and goes while it campaigns and leads.
+//! A worker's candidate in an election. Its health changes while it campaigns and leads.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,22 +8,22 @@ use lease_election::{Candidate, CandidateOptions, Election, ElectionOptions, Hea
 use lease_testkit::SeededRng;
 use tokio::sync::watch;
 
-use crate::{belief::Beliefs, pause, worker::WorkerSettings, writer::Writer};
+use crate::{pause, tenure::Tenures, worker::WorkerSettings, writer::Writer};
 
 /// The name of the group, and of the lease that its leader holds.
 const GROUP: &str = "jobs";
 pub(crate) const LEADER: &str = "elections/jobs/leader";
 
-/// How often the health is asked for, as a share of the ttl: more often than anybody campaigns.
+/// Checks of the health for each ttl: more than a candidate makes campaigns.
 const CHECKS: u32 = 10;
 
-/// How likely a check says that the worker is not fit.
-const UNFIT: f64 = 0.1;
+/// The probability that a check reports the worker as unhealthy.
+const UNHEALTHY: f64 = 0.1;
 
-/// Leads for a while, each time that it wins.
+/// A candidate that leads for a random time whenever it wins.
 pub(crate) struct Campaigner {
     settings: WorkerSettings,
-    beliefs: Beliefs,
+    tenures: Tenures,
     candidate: Candidate,
     rng: SeededRng,
 }
@@ -32,17 +32,17 @@ impl Campaigner {
     pub(crate) fn new(
         settings: &WorkerSettings,
         client: &LeaseClient,
-        beliefs: &Beliefs,
+        tenures: &Tenures,
         mut rng: SeededRng,
     ) -> Result<Self> {
         let election = Election::new(client.clone(), GROUP, ElectionOptions::new(settings.ttl))?;
         let candidate = election.candidate(CandidateOptions::new())?;
         let health = Mutex::new(SeededRng::new(rng.below(u64::MAX)));
         candidate.watch_health(settings.ttl / CHECKS, move || {
-            let is_fit = !health.lock().unwrap_or_else(PoisonError::into_inner).chance(UNFIT);
-            std::future::ready(Health::from(is_fit))
+            let is_healthy = !health.lock().unwrap_or_else(PoisonError::into_inner).chance(UNHEALTHY);
+            std::future::ready(Health::from(is_healthy))
         })?;
-        Ok(Self { settings: settings.clone(), beliefs: beliefs.clone(), candidate, rng })
+        Ok(Self { settings: settings.clone(), tenures: tenures.clone(), candidate, rng })
     }
 
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
@@ -50,7 +50,7 @@ impl Campaigner {
         let stopped = candidate.clone();
         let leading = candidate.lead(|term| self.term(term));
         let stopping = async {
-            // The controller's end counts as one.
+            // The end of the controller is a stop, too.
             let _ = stop.wait_for(|stop| *stop).await;
             stopped.stop().await
         };
@@ -60,20 +60,20 @@ impl Campaigner {
         }
     }
 
-    /// Writes to the resource for a while, or until it is to step down. Whatever is cut here ends as a loss in the record.
+    /// Writes to the resource for a while, or until the term is draining. If this work is dropped, the record has a loss.
     fn term(&mut self, term: Term) -> impl Future<Output = ()> + use<> {
         let length = self.rng.between(self.settings.ttl / 10, self.settings.ttl * 2);
-        let (beliefs, resource) = (self.beliefs.clone(), self.settings.resource.clone());
+        let (tenures, resource) = (self.tenures.clone(), self.settings.resource.clone());
         let name = self.settings.name.clone();
         async move {
-            let mut belief = beliefs.begin(0, term.lease().clone());
-            let writer = Writer::start(beliefs, term.lease().clone(), resource, name);
+            let mut tenure = tenures.begin(0, term.lease().clone());
+            let writer = Writer::start(tenures, term.lease().clone(), resource, name);
             tokio::select! {
                 () = pause(length) => {}
                 () = term.draining() => {}
             }
             writer.stop().await;
-            belief.releasing();
+            tenure.releasing();
         }
     }
 }

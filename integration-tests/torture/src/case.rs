@@ -1,5 +1,5 @@
-//! One case: a store, a fault, a seed. The controller starts everything, has the nemesis do its harm, and sees to it that all
-//! is gone in the end.
+//! One case: a store, a fault, a seed. The controller starts all processes, lets the nemesis inject the faults, and ends all
+//! processes.
 
 use std::{
     cell::RefCell,
@@ -31,26 +31,26 @@ use crate::{
 const WORKERS: usize = 4;
 pub(crate) const LEASES: [&str; 4] = ["invoices", "ledger", "mail", "reports"];
 
-/// How long a process may take to end in good order: its leases are released, or the servers are asked in vain.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest time for the clean end of a process, in which its leases are released, or the calls for that fail.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is tried.
+/// A case: a store, a fault, and the seed of its moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
     /// The store.
     pub store: Store,
-    /// What is done to it.
+    /// The fault that is injected.
     pub fault: Fault,
-    /// The bug that is built in on purpose, if one is.
+    /// The defect that is injected on purpose, if any.
     pub sabotage: Option<Sabotage>,
-    /// From which the faults are drawn.
+    /// The seed from which the faults are drawn.
     pub seed: u64,
-    /// How long faults go on, in ttls.
+    /// The length of the time with faults, in ttls.
     pub length: f64,
 }
 
 impl Case {
-    /// Its name, good for a directory: `redis-worker-frozen-7`.
+    /// Returns the name, which can be that of a directory: `redis-worker-frozen-7`.
     #[must_use]
     pub fn name(&self) -> String {
         let sabotage = self.sabotage.and_then(|sabotage| sabotage.to_possible_value());
@@ -58,39 +58,40 @@ impl Case {
         format!("{}-{}{sabotage}-{}", self.store, self.fault, self.seed).replace(' ', "-")
     }
 
-    /// etcd grants no less than two seconds.
+    /// Returns the ttl of the leases. etcd grants no less than two seconds.
     fn ttl(&self) -> Duration {
         Duration::from_secs(if self.store == Store::Etcd { 2 } else { 1 })
     }
 
-    /// A new leader of etcd starts the time of all leases anew, after what has passed of it and its election.
+    /// Returns the bound of C5. In etcd, a new leader restarts the ttl of all leases after its election.
     fn recovery(&self) -> Duration {
         self.ttl() * 3 + Duration::from_secs(5)
     }
 
-    /// etcd: each attempt of an election begins within twice the election timeout of a second, and votes may split once.
+    /// Returns the longest time of an election. In etcd, each attempt begins within twice the election timeout of a second, and
+    /// votes may split once.
     fn election(&self) -> Duration {
         Duration::from_secs(if self.fault.needs_cluster(self.store) { 4 } else { 0 })
     }
 
-    /// Runs it, and returns the directory of its record. It does not judge.
+    /// Runs the case, and returns the directory of its record, which is not judged.
     ///
-    /// To be awaited by the main thread: its processes end with the thread that starts them.
+    /// Await it on the main thread: the processes end with the thread that starts them.
     ///
     /// # Errors
     ///
-    /// When it could not be run as it should: a server or a process does not start, or does not end.
+    /// Returns an error if a server or a process does not start, or does not end.
     pub async fn run(&self, out: &Path) -> Result<PathBuf> {
         let directory = out.join(self.name());
-        fresh_directory(&directory)?;
+        create_empty_directory(&directory)?;
         let directory = directory.canonicalize()?;
-        self.write_down(&directory)?;
+        self.write_case(&directory)?;
         let log = Log::open(&directory, "controller")?;
 
         let has_clock = self.fault == Fault::ServerClockJump;
         let server_clock = if has_clock { Some(WallClock::new().await?) } else { None };
         let server = Server::start(self.store, self.fault, server_clock.as_ref()).await?;
-        // A server may have connections to itself, as etcd has. It makes them when it has started.
+        // A server, such as etcd, may open connections to itself after its start.
         pause(Duration::from_millis(200)).await;
         let baseline = count_connections(&server, u64::MAX, &log).await?;
         lease_url::open(&server.url()).await?.admin.migrate().await?;
@@ -128,18 +129,18 @@ impl Case {
 
         let healed = now();
         log.write_at(healed, Event::Healed);
-        self.recovered(&directory, healed).await?;
+        self.wait_for_recovery(&directory, healed).await?;
         for worker in workers {
-            worker.into_inner().process.end(PATIENCE).await?;
+            worker.into_inner().process.end(END_TIMEOUT).await?;
         }
         drop(resource);
         count_connections(&server, baseline, &log).await?;
-        self.left(&server).await?;
+        self.wait_for_no_leases(&server).await?;
         count_leases(&server, &log).await?;
         Ok(directory)
     }
 
-    fn write_down(&self, directory: &Path) -> Result<()> {
+    fn write_case(&self, directory: &Path) -> Result<()> {
         let case = record::Case {
             store: self.store.to_string(),
             fault: self.fault.to_string(),
@@ -174,8 +175,8 @@ impl Case {
         Worker::start(settings, proxies, clock)
     }
 
-    /// Returns when every name was granted again, and a little later; or when that takes longer than it should.
-    async fn recovered(&self, directory: &Path, healed: u64) -> Result<()> {
+    /// Waits until every name was granted again and a quarter of a ttl longer, at most for the bound of C5.
+    async fn wait_for_recovery(&self, directory: &Path, healed: u64) -> Result<()> {
         let deadline = SystemClock.now() + self.recovery();
         while SystemClock.now() < deadline {
             let mut granted = HashSet::new();
@@ -195,8 +196,8 @@ impl Case {
         Ok(())
     }
 
-    /// Returns when no lease is left on the server, or when that takes longer than it should.
-    async fn left(&self, server: &Server) -> Result<()> {
+    /// Waits until no lease is left on the server, at most for three ttls.
+    async fn wait_for_no_leases(&self, server: &Server) -> Result<()> {
         let deadline = SystemClock.now() + self.ttl() * 3;
         let store = lease_url::open(&server.url()).await?.store;
         let is_empty = async || {
@@ -209,12 +210,12 @@ impl Case {
     }
 }
 
-/// Counts the connections to a server, as soon as there are no more than this, or after a while: a server needs a moment to
-/// notice that its clients are gone.
+/// Counts the connections to a server when there are at most `expected`, or after five seconds: a server needs a moment to
+/// detect that its clients have ended.
 async fn count_connections(server: &Server, expected: u64, log: &Log) -> Result<u64> {
     let [address] = server.addresses()?[..] else { return Ok(0) };
-    let patience = SystemClock.now() + Duration::from_secs(5);
-    while connections_to(address) > expected && SystemClock.now() < patience {
+    let deadline = SystemClock.now() + Duration::from_secs(5);
+    while connections_to(address) > expected && SystemClock.now() < deadline {
         pause(Duration::from_millis(10)).await;
     }
     let count = connections_to(address);
@@ -235,14 +236,14 @@ fn write_count(log: &Log, what: &str, count: u64) {
     log.write(Event::Counted { what: what.to_owned(), of: "server".to_owned(), count });
 }
 
-/// What the workers of a case have written so far.
+/// Returns the entries that the workers of a case have written so far.
 pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for file in std::fs::read_dir(directory)? {
         let file = file?;
         if file.file_name().to_string_lossy().starts_with("worker") {
             let text = std::fs::read_to_string(file.path())?;
-            // The last line may not be there as a whole yet.
+            // The last line may be incomplete.
             let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
             entries.extend(lines);
         }
@@ -250,8 +251,8 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// An empty directory.
-fn fresh_directory(path: &Path) -> Result<()> {
+/// Creates an empty directory in place of an existing one.
+fn create_empty_directory(path: &Path) -> Result<()> {
     if path.exists() {
         std::fs::remove_dir_all(path)?;
     }

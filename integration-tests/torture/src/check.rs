@@ -1,8 +1,8 @@
-//! The verdict on a recorded run. Needs nothing but the record: `torture check DIR` judges a run of last year.
+//! The verdict on a recorded run. It needs only the record: `torture check DIR` also judges an old run.
 //!
-//! The believed interval of a grant is `[answer received, min(loss signalled, release called, local deadline)]`. Each check
-//! is a file of its own and cites the rules of `SAFETY.md` that it proves; one that saw nothing fails, because it proves
-//! nothing.
+//! The tenure of a grant is the interval `[answer received, min(loss signalled, release called, local deadline)]`, in which its
+//! worker considers itself the holder. Each check is a file of its own and cites the rules of `SAFETY.md` that it proves. A check
+//! without any observation fails, because it proves nothing.
 
 pub mod ambiguity;
 mod baseline;
@@ -25,16 +25,16 @@ use self::{
 };
 use crate::record::{Case, Degradation, Sabotage};
 
-/// What is checked. The numbers are those of the torture test's table.
+/// The checks, numbered as in the table of the torture test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Check {
-    /// C0: the record is whole, and something was seen at all.
+    /// C0: the record is complete, and has observations.
     Wholeness,
-    /// C1: believed intervals of one name never overlap (S1, S4, S7).
+    /// C1: tenures of one name never overlap (S1, S4, S7).
     Exclusion,
     /// C2: tokens strictly increase in the order of grants, and never repeat (S9).
     Tokens,
-    /// C3: the resource never takes a token below the largest that it has seen; freezing workers makes it refuse some.
+    /// C3: the resource never accepts a token below the largest that it has seen; if workers are frozen, it refuses some writes.
     Fencing,
     /// C4: a loss is signalled by the local deadline, or at once when the worker can run again; it is final (S4, S5).
     Losses,
@@ -46,25 +46,25 @@ pub enum Check {
     Ambiguity,
 }
 
-/// Something that must not be in a record.
+/// A violation of a rule in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// The check that found it.
     pub check: Check,
-    /// What was seen, with its moments in seconds of the run.
+    /// The observation, with moments in seconds of the run.
     pub what: String,
 }
 
-/// What is to be said of a case.
+/// The verdict on a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The case.
     pub case: Case,
-    /// Everything that must not be.
+    /// All violations.
     pub violations: Vec<Violation>,
-    /// What would be a violation if it were not the documented degradation of this case.
+    /// Observations that would be violations without the documented degradation of this case.
     pub degradations: Vec<Violation>,
-    /// What was measured.
+    /// The measurements.
     pub figures: Figures,
 }
 
@@ -72,13 +72,13 @@ pub struct Verdict {
 ///
 /// # Errors
 ///
-/// When the record cannot be read, or has a line that is no entry.
+/// Returns an error if the record cannot be read, or has a line that is no entry.
 pub fn judge(directory: &Path) -> Result<Verdict, ReadError> {
     Ok(Verdict::of(&Recording::read(directory)?))
 }
 
 impl Verdict {
-    /// The verdict on a recording.
+    /// Returns the verdict on a recording.
     #[must_use]
     pub fn of(recording: &Recording) -> Self {
         let (degradations, mut violations): (Vec<_>, Vec<_>) = exclusion::check(recording)
@@ -93,7 +93,7 @@ impl Verdict {
         Self { case: recording.case.clone(), violations, degradations, figures: Figures::of(recording) }
     }
 
-    /// Whether all is as it must be: nothing is wrong, or what was sabotaged was caught (C8).
+    /// Returns whether the case passed: it has no violation, or its injected defect was caught (C8).
     #[must_use]
     pub fn passed(&self) -> bool {
         match self.case.sabotage {
@@ -104,7 +104,7 @@ impl Verdict {
 }
 
 impl Check {
-    /// Its number, as in the torture test's table.
+    /// Returns the number, as in the table of the torture test.
     #[must_use]
     pub fn number(self) -> &'static str {
         match self {
@@ -125,7 +125,7 @@ impl Check {
 }
 
 impl Degradation {
-    /// Whether what this check finds is to be expected.
+    /// Returns whether findings of this check are expected.
     fn allows(self, check: Check) -> bool {
         match self {
             Self::Overlap => check == Check::Exclusion,
@@ -134,7 +134,7 @@ impl Degradation {
 }
 
 impl Sabotage {
-    /// The check that must notice it.
+    /// Returns the check that must catch this defect.
     #[must_use]
     pub fn caught_by(self) -> Check {
         match self {

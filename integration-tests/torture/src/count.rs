@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::{log::Log, pause, record::Event};
 
-/// What a process uses of the system.
+/// The resources of the system that a process uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OwnCounts {
     tasks: u64,
@@ -15,19 +15,19 @@ pub(crate) struct OwnCounts {
 }
 
 impl OwnCounts {
-    /// What this process uses now.
+    /// Returns the current counts of this process.
     pub(crate) fn now() -> Self {
         let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         Self { tasks: Handle::current().metrics().num_alive_tasks() as u64, descriptors: descriptors as u64 }
     }
 
-    /// What this process uses as soon as it is no more than this; or after a while, whatever it is then.
+    /// Waits until this process uses at most these counts, at most for five seconds, and returns its counts.
     pub(crate) async fn restored(self) -> Self {
-        let patience = SystemClock.now() + Duration::from_secs(5);
+        let deadline = SystemClock.now() + Duration::from_secs(5);
         loop {
             let counts = Self::now();
             let is_restored = counts.tasks <= self.tasks && counts.descriptors <= self.descriptors;
-            if is_restored || SystemClock.now() >= patience {
+            if is_restored || SystemClock.now() >= deadline {
                 return counts;
             }
             pause(Duration::from_millis(10)).await;
@@ -41,7 +41,7 @@ impl OwnCounts {
     }
 }
 
-/// How many connections to this address of this host there are.
+/// Returns the number of connections to this address of this host.
 pub(crate) fn connections_to(server: SocketAddr) -> u64 {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let port = format!(":{:04X}", server.port());

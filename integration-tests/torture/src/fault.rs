@@ -1,4 +1,4 @@
-//! What can be done to a run, and when it is done: drawn from a seed.
+//! The faults of a run and their moments, drawn from a seed.
 
 use std::{fmt, time::Duration};
 
@@ -8,27 +8,27 @@ use lease_testkit::SeededRng;
 
 use crate::record::{Degradation, FROZEN, KILLED, Sabotage};
 
-/// The store that is tortured.
+/// The store under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Store {
     /// PostgreSQL.
     Postgres,
     /// Redis or Valkey.
     Redis,
-    /// A Redis Cluster. Its servers have nothing between them and the workers.
+    /// A Redis Cluster. There are no proxies between its servers and the workers.
     RedisCluster,
     /// etcd.
     Etcd,
 }
 
-/// What is done to a run.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
     /// A worker is killed, and started again.
     WorkerKilled,
-    /// A worker stands still for about one and a half ttl.
+    /// A worker is stopped for about one and a half ttl.
     WorkerFrozen,
     /// A worker's wall clock jumps back by a day, and forward again.
     WorkerClockJump,
@@ -36,45 +36,45 @@ pub enum Fault {
     RequestsCut,
     /// Answers do not arrive.
     AnswersCut,
-    /// Nothing arrives.
+    /// Neither requests nor answers arrive.
     NetworkCut,
-    /// Answers are lost: what was asked is done, and nobody hears of it.
+    /// Answers are lost after the requests were executed.
     AnswersLost,
     /// Connections break in the middle of a request or an answer.
     ConnectionsBroken,
-    /// All arrives late, by up to a ttl.
+    /// Requests, answers or both arrive late, by up to a ttl.
     Latency,
     /// Answers arrive late, by a small part of a ttl, and then nothing arrives at all.
     LateThenCut,
-    /// Little arrives in a second.
+    /// The bandwidth is small.
     LowBandwidth,
-    /// The server stands still.
+    /// The server is stopped.
     ServerFrozen,
-    /// The server is killed, and started again with what it has on disk.
+    /// The server is killed, and started again with its data on disk.
     ServerKilled,
-    /// The server is killed, and started again with nothing.
+    /// The server is killed, and started again without data.
     ServerEmptied,
     /// The server's wall clock jumps, mostly forward, and stays there.
     ServerClockJump,
     /// The leader of a cluster is killed, and started again.
     LeaderKilled,
-    /// The leader of a cluster stands still.
+    /// The leader of a cluster is stopped.
     LeaderFrozen,
     /// The leader of a cluster is cut off from the other members, but not from clients.
     LeaderIsolated,
     /// A slot with a lease is left half-moved to another server of a cluster, and moved in the end.
     SlotHalfMoved,
-    /// The replica takes over, and has everything.
+    /// The replica takes over with all data.
     FailOver,
-    /// The replica takes over, and lacks the last grants.
+    /// The replica takes over without the last grants.
     LossyFailOver,
-    /// Workers stand still, and networks are cut, at once.
+    /// Workers are stopped and networks are cut at the same time.
     FrozenAndCut,
-    /// Everything that a store can bear, by chance.
+    /// A random sequence of all faults that the store tolerates.
     Everything,
 }
 
-/// Faults of different lanes may be under way together.
+/// Faults of different lanes may overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Workers,
@@ -83,15 +83,15 @@ enum Lane {
 }
 
 impl Fault {
-    /// What can be done to a store.
+    /// Returns all faults that apply to a store.
     #[must_use]
     pub fn all_of(store: Store) -> Vec<Self> {
         Self::value_variants().iter().copied().filter(|fault| fault.is_for(store)).collect()
     }
 
-    /// Under which a bug shows.
+    /// Returns the fault that exposes an injected defect.
     #[must_use]
-    pub fn that_shows(sabotage: Sabotage) -> Self {
+    pub fn that_exposes(sabotage: Sabotage) -> Self {
         match sabotage {
             Sabotage::FencingOff => Self::WorkerFrozen,
             Sabotage::DeadlineFromAnswer => Self::LateThenCut,
@@ -114,13 +114,13 @@ impl Fault {
         }
     }
 
-    /// Whether it takes several servers.
+    /// Returns whether the fault needs several servers.
     pub(crate) fn needs_cluster(self, store: Store) -> bool {
         let of_leaders = matches!(self, Self::LeaderKilled | Self::LeaderFrozen | Self::LeaderIsolated);
         of_leaders || (self == Self::Everything && store == Store::Etcd)
     }
 
-    /// Whether it is done to servers, rather than to workers or their networks.
+    /// Returns whether the fault is one of servers, rather than of workers or their networks.
     pub(crate) fn is_of_servers(self) -> bool {
         self.lane() == Lane::Servers
     }
@@ -129,7 +129,7 @@ impl Fault {
         matches!(self, Self::FailOver | Self::LossyFailOver)
     }
 
-    /// What a store cannot prevent under it, as its documentation says.
+    /// Returns the documented degradation of a store under this fault.
     pub(crate) fn degradation(self, store: Store) -> Option<Degradation> {
         let overlaps = match self {
             Self::ServerEmptied | Self::ServerClockJump | Self::LossyFailOver => true,
@@ -140,7 +140,7 @@ impl Fault {
         overlaps.then_some(Degradation::Overlap)
     }
 
-    /// The faults that a case consists of.
+    /// Returns the faults of which a case consists.
     fn kinds(self, store: Store) -> Vec<Self> {
         match self {
             Self::None => Vec::new(),
@@ -171,7 +171,7 @@ impl Fault {
         }
     }
 
-    /// For how long it lasts, in ttls: at least and at most.
+    /// Returns the shortest and the longest duration, in ttls.
     fn length(self) -> (f64, f64) {
         match self {
             Self::WorkerFrozen => (1.4, 1.8),
@@ -189,24 +189,24 @@ impl Fault {
 
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        words(self, f)
+        format_name(self, f)
     }
 }
 
 impl fmt::Display for Fault {
-    /// In words, as in the record: `worker frozen`.
+    /// Formats the fault as in the record: `worker frozen`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        words(self, f)
+        format_name(self, f)
     }
 }
 
-fn words(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn format_name(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     value.to_possible_value().map_or(Ok(()), |value| f.write_str(&value.get_name().replace('-', " ")))
 }
 
 impl Fault {
-    /// The word for what is done to a target, as the record has it.
-    pub(crate) fn word(self) -> String {
+    /// Returns the name of the fault in the record.
+    pub(crate) fn name_in_record(self) -> String {
         match self {
             Self::WorkerFrozen | Self::ServerFrozen | Self::LeaderFrozen => FROZEN.to_owned(),
             Self::WorkerKilled | Self::ServerKilled | Self::LeaderKilled => KILLED.to_owned(),
@@ -215,21 +215,21 @@ impl Fault {
     }
 }
 
-/// One fault, to be done once.
+/// One fault at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Strike {
     pub(crate) fault: Fault,
-    /// After the beginning of all faults.
+    /// Counted from the beginning of all faults.
     pub(crate) at: Duration,
     pub(crate) lasts: Duration,
-    /// Which worker, or the next one that holds a lease at the moment; nothing is everybody.
+    /// The worker, or the next one that holds a lease at the moment; `None` for all workers.
     pub(crate) worker: Option<usize>,
     /// From 0, mild, to 1.
     pub(crate) severity: f64,
     pub(crate) direction: Direction,
 }
 
-/// What is to be done in a run of so long, lane by lane: the same for the same arguments.
+/// Returns the faults of a run, lane by lane. They are the same for the same arguments.
 pub(crate) fn draw(
     store: Store,
     fault: Fault,
@@ -257,7 +257,7 @@ fn draw_lane(mut rng: SeededRng, kinds: &[Fault], time: Duration, ttl: Duration,
         let (shortest, longest) = fault.length();
         let lasts = rng.between(ttl.mul_f64(shortest), ttl.mul_f64(longest));
         let one = usize::try_from(rng.below(workers as u64)).unwrap_or(0);
-        // Mostly one worker has trouble, so that the others can take over.
+        // Most faults hit one worker, so that the others can take over.
         let is_for_one = fault.lane() == Lane::Workers || fault == Fault::LateThenCut || !rng.chance(0.25);
         let worker = is_for_one.then_some(one);
         let severity = rng.below(1_001) as f64 / 1_000.0;
@@ -278,7 +278,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_seed_says_what_is_done() {
+    fn the_same_seed_draws_the_same_faults() {
         let draw = |seed| draw(Store::Redis, Fault::Everything, seed, TTL * 20, TTL, 4);
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_a_lane_do_not_meet() {
+    fn faults_of_a_lane_do_not_overlap() {
         for lane in draw(Store::Etcd, Fault::Everything, 1, TTL * 50, TTL, 4) {
             for pair in lane.windows(2) {
                 assert!(pair[0].at + pair[0].lasts < pair[1].at, "{pair:?}");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_what_a_store_can_bear() {
+    fn everything_has_only_faults_that_the_store_tolerates() {
         for store in [Store::Postgres, Store::Redis, Store::Etcd] {
             let kinds = Fault::Everything.kinds(store);
             assert!(kinds.len() >= 10, "{kinds:?}");

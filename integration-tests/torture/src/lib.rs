@@ -1,11 +1,10 @@
-//! The torture test: worker processes contend for leases through a real store, a fenced resource watches their tokens,
-//! and a nemesis does harm from a printed seed. Everybody writes down what they saw; a checker judges it afterwards.
+//! The torture test: worker processes contend for leases of a real store, a fenced resource checks their tokens, and a nemesis
+//! injects faults from a printed seed. Each process records its observations; a checker judges the record afterwards.
 //!
 //! ```console
 //! $ torture run --store redis --fault worker-frozen
 //! ```
 
-mod belief;
 mod campaigner;
 pub mod case;
 pub mod check;
@@ -20,6 +19,7 @@ pub mod record;
 pub mod report;
 pub mod resource;
 mod server;
+mod tenure;
 mod wall_clock;
 pub mod worker;
 mod worker_store;
@@ -31,7 +31,7 @@ use lease_core::{Clock, SystemClock};
 
 pub use fault::{Fault, Store};
 
-/// Pauses for so long.
+/// Pauses for this time.
 async fn pause(length: Duration) {
     SystemClock.sleep_until(SystemClock.now() + length).await;
 }

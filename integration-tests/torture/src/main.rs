@@ -21,47 +21,47 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs cases, and judges them.
+    /// Runs cases and judges them.
     Run(Run),
-    /// Judges a case that was recorded.
+    /// Judges a recorded case.
     Check {
         /// The directory of the case.
         case: PathBuf,
     },
-    /// Judges a run that was recorded, and writes its report.
+    /// Judges a recorded run and writes its report.
     Report {
-        /// The directory of the run, which has one for each case.
+        /// The directory of the run, with one directory for each case.
         run: PathBuf,
     },
     /// Contends for leases. Started by `run`.
     #[command(hide = true)]
     Worker,
-    /// Is the fenced resource. Started by `run`.
+    /// Serves as the fenced resource. Started by `run`.
     #[command(hide = true)]
     Resource,
 }
 
 #[derive(Debug, Parser)]
 struct Run {
-    /// Which stores; all by default.
+    /// The stores; by default all.
     #[arg(long)]
     store: Vec<Store>,
-    /// What is done to them, one case each; everything that can be by default.
+    /// The faults, one case each; by default all that apply to the store.
     #[arg(long)]
     fault: Vec<Fault>,
-    /// A bug to be built in on purpose, which must be caught. Without a fault, by the one that shows it.
+    /// A defect to inject, which must be caught. Without `--fault`, under the fault that exposes it.
     #[arg(long)]
     sabotage: Vec<Sabotage>,
-    /// From which the faults are drawn; random by default. It is in the report.
+    /// The seed from which the faults are drawn; random by default. It is in the report.
     #[arg(long)]
     seed: Option<u64>,
-    /// How long the faults of one case go on, in ttls: of one second, and two with etcd.
+    /// The length of the time with faults in one case, in ttls, which are one second, and two with etcd.
     #[arg(long, default_value = "4")]
     length: f64,
-    /// Begins anew with other seeds, until so much time has passed or something is wrong.
+    /// Repeats the run with other seeds until this time has passed or a case fails.
     #[arg(long, conflicts_with = "seed", value_parser = humantime::parse_duration)]
     soak: Option<Duration>,
-    /// Where the records and the report go, in place of those that are there.
+    /// The directory of the records and the report. Existing ones are replaced.
     #[arg(long, default_value = "target/torture")]
     out: PathBuf,
 }
@@ -83,7 +83,7 @@ async fn main() -> Result<ExitCode> {
 }
 
 impl Run {
-    /// Whether all is as it must be.
+    /// Returns whether all cases passed.
     async fn run(self) -> Result<bool> {
         let began = SystemClock.now();
         loop {
@@ -104,28 +104,28 @@ impl Run {
         let stores = if self.store.is_empty() { Store::value_variants() } else { &self.store };
         let case = |store, fault, sabotage: Option<Sabotage>| {
             let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-            // A bug needs an occasion to show.
+            // A defect needs an occasion to have an effect.
             let length = if sabotage.is_some() { self.length * 3.0 } else { self.length };
             Case { store, fault, sabotage, seed, length }
         };
         let faults_of = |store| if self.fault.is_empty() { Fault::all_of(store) } else { self.fault.clone() };
-        let shown_by = |sabotage| self.fault.first().copied().unwrap_or_else(|| Fault::that_shows(sabotage));
+        let exposed_by = |sabotage| self.fault.first().copied().unwrap_or_else(|| Fault::that_exposes(sabotage));
         let mut cases = Vec::new();
         for &store in stores {
             if self.sabotage.is_empty() {
                 cases.extend(faults_of(store).into_iter().map(|fault| case(store, fault, None)));
             }
-            cases.extend(self.sabotage.iter().map(|&sabotage| case(store, shown_by(sabotage), Some(sabotage))));
+            cases.extend(self.sabotage.iter().map(|&sabotage| case(store, exposed_by(sabotage), Some(sabotage))));
         }
         if self.store.is_empty() && self.fault.is_empty() && self.sabotage.is_empty() {
-            // Without them nobody knows whether the rest proves anything (C8). One store shows it.
+            // Without negative controls the other cases prove nothing (C8). One store is enough for them.
             let controls = Sabotage::value_variants().iter();
-            cases.extend(controls.map(|&sabotage| case(Store::Redis, Fault::that_shows(sabotage), Some(sabotage))));
+            cases.extend(controls.map(|&sabotage| case(Store::Redis, Fault::that_exposes(sabotage), Some(sabotage))));
         }
         cases
     }
 
-    /// Whether it could be run. What was seen is for the report.
+    /// Returns whether the case could be run. The report has the verdict.
     async fn run_case(&self, case: &Case) -> bool {
         println!("{}", case.name());
         match case.run(&self.out).await {
@@ -138,14 +138,14 @@ impl Run {
     }
 }
 
-/// Whether all is as it must be.
+/// Writes the report, and returns whether all cases passed.
 fn write_report(run: &Path) -> Result<bool> {
     let report = report::write(run)?;
     println!("{}\n{}", report::text(&report.verdicts), report.page.display());
     Ok(report.passed())
 }
 
-/// Makes room for the cases of a new run; touches nothing else.
+/// Removes the cases of the previous run, and nothing else.
 fn remove_cases(out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("no directory {}", out.display()))?;
     for entry in std::fs::read_dir(out)? {

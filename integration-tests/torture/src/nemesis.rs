@@ -1,4 +1,4 @@
-//! Does the harm that was drawn, and undoes it.
+//! Injects the faults that were drawn, and ends them.
 
 use std::{cell::RefCell, collections::HashSet, path::Path, time::Duration};
 
@@ -19,9 +19,9 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What can be harmed.
+/// Injects faults into the workers, their networks and the server.
 pub(crate) struct Nemesis<'a> {
-    /// Where the record of the case is.
+    /// The directory of the record.
     pub(crate) directory: &'a Path,
     pub(crate) log: Log,
     pub(crate) ttl: Duration,
@@ -30,12 +30,13 @@ pub(crate) struct Nemesis<'a> {
     pub(crate) workers: &'a [RefCell<Worker>],
 }
 
-/// A worker, through all its lives.
+/// A worker, over all its processes.
 pub(crate) struct Worker {
     pub(crate) settings: WorkerSettings,
     pub(crate) process: Process,
-    pub(crate) lives: u32,
-    /// Its own network.
+    /// The number of its processes so far.
+    pub(crate) starts: u32,
+    /// The proxies between it and the store.
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) clock: Option<WallClock>,
 }
@@ -43,14 +44,14 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(settings: WorkerSettings, proxies: Vec<Proxy>, clock: Option<WallClock>) -> Result<Self> {
         let process = Process::start("worker", &settings, clock.as_ref())?;
-        Ok(Self { settings, process, lives: 1, proxies, clock })
+        Ok(Self { settings, process, starts: 1, proxies, clock })
     }
 
     fn start_again(&mut self) -> Result<()> {
         let first = self.settings.name.split('.').next().unwrap_or_default();
-        self.settings.name = format!("{first}.{}", self.lives);
+        self.settings.name = format!("{first}.{}", self.starts);
         self.settings.seed = self.settings.seed.wrapping_add(1_000);
-        self.lives += 1;
+        self.starts += 1;
         self.process = Process::start("worker", &self.settings, self.clock.as_ref())?;
         Ok(())
     }
@@ -62,9 +63,9 @@ impl Worker {
 }
 
 impl Nemesis<'_> {
-    /// Does what one lane has drawn, one after the other, counted from `began`.
+    /// Injects the faults of one lane, one after the other. Their moments count from `began`.
     pub(crate) async fn strike(&self, began: Moment, strikes: &[Strike]) -> Result<()> {
-        // Jumps of the server's clock stay.
+        // Jumps of the server's clock add up.
         let mut server_shift = 0;
         for strike in strikes {
             SystemClock.sleep_until(began + strike.at).await;
@@ -92,8 +93,8 @@ impl Nemesis<'_> {
                     self.began(strike, "server");
                     let harmed = self.server.harm(fault, strike.severity).await?;
                     self.redirect()?;
-                    // Two primaries may be there, until the clients on either side have found theirs: a connection attempt
-                    // that hangs takes its five seconds.
+                    // There are two primaries until the clients on either side have connected: a connection attempt that
+                    // hangs takes its five seconds.
                     let end = if fault == Fault::LossyFailOver { SystemClock.now() + self.ttl * 6 } else { end };
                     SystemClock.sleep_until(end).await;
                     self.server.heal(fault, harmed).await?;
@@ -105,7 +106,7 @@ impl Nemesis<'_> {
         Ok(())
     }
 
-    /// This worker, or the next one that holds a lease: who has nothing can lose nothing.
+    /// Returns this worker, or the next one that holds a lease.
     fn victim(&self, first: usize) -> Result<&RefCell<Worker>> {
         let entries = entries(self.directory)?;
         let holds = |worker: &&RefCell<Worker>| {
@@ -144,7 +145,7 @@ impl Nemesis<'_> {
             _ => {
                 let day = i64::try_from(DAY.as_nanos()).unwrap_or(i64::MAX);
                 self.began(strike, &name);
-                // Back first, while it holds something; the way back is the jump forward.
+                // Back first, while it holds a lease; the return is the jump forward.
                 worker.borrow().shift_clock(-day)?;
                 SystemClock.sleep_until(end).await;
                 worker.borrow().shift_clock(0)?;
@@ -161,7 +162,7 @@ impl Nemesis<'_> {
             worker.proxies.iter().for_each(|proxy| self.harm_network(strike, proxy));
         }
         if strike.fault == Fault::LateThenCut {
-            // After a renewal or two.
+            // After one or two renewals.
             SystemClock.sleep_until(end - self.ttl.mul_f64(1.3)).await;
             for target in targets {
                 target.borrow().proxies.iter().for_each(|proxy| proxy.black_hole(Direction::Both));
@@ -175,7 +176,7 @@ impl Nemesis<'_> {
         }
     }
 
-    /// Has the workers' networks lead to where the servers are now: after a fail-over, somewhere else.
+    /// Points the proxies of the workers to the current addresses of the servers, which a fail-over changes.
     fn redirect(&self) -> Result<()> {
         let addresses = self.server.addresses()?;
         for worker in self.workers {
@@ -194,12 +195,12 @@ impl Nemesis<'_> {
             Fault::AnswersLost => proxy.drop_answers(),
             Fault::ConnectionsBroken => {
                 proxy.cut_after(direction, 1 + (severity * 500.0) as u64);
-                // Those that are under way are broken at once.
+                // Open connections break at once.
                 if severity < 0.3 {
                     proxy.reset_connections();
                 }
             }
-            // Less than an attempt may take, more than the margin of a deadline.
+            // Less than the timeout of an attempt, more than the margin of a deadline.
             Fault::LateThenCut => proxy.delay(Direction::Answers, self.ttl.mul_f64(0.11 + 0.03 * severity)),
             Fault::Latency => proxy.delay(direction, self.ttl.mul_f64(severity)),
             Fault::LowBandwidth => proxy.limit_bandwidth(direction, 300 + (20_000.0 * severity * severity) as u32),
@@ -208,11 +209,11 @@ impl Nemesis<'_> {
     }
 
     fn began(&self, strike: &Strike, target: &str) {
-        self.log.write(Event::FaultBegan { fault: strike.fault.word(), target: target.to_owned() });
+        self.log.write(Event::FaultBegan { fault: strike.fault.name_in_record(), target: target.to_owned() });
     }
 
     fn ended(&self, strike: &Strike, target: &str) {
-        self.log.write(Event::FaultEnded { fault: strike.fault.word(), target: target.to_owned() });
+        self.log.write(Event::FaultEnded { fault: strike.fault.name_in_record(), target: target.to_owned() });
     }
 }
 
@@ -220,7 +221,7 @@ fn network_of(worker: &Worker) -> String {
     format!("{NETWORK_OF}{}", worker.settings.name)
 }
 
-/// By how many nanoseconds a server's clock jumps. Back only by as much as names may stay blocked for without harm.
+/// Returns the jump of a server's clock in nanoseconds. A jump back is at most a ttl, because it blocks names for that long.
 fn jump(severity: f64, ttl: Duration) -> i64 {
     let ttl = ttl.as_nanos() as f64;
     (match severity {

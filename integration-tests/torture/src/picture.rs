@@ -1,6 +1,6 @@
-//! A picture of a run: a lane for each worker with what it believed to hold, and above them what was done to it.
+//! A picture of a run: a lane for each worker with its tenures, and above them a lane with the faults.
 //!
-//! It is an SVG that needs nothing else, follows the reader's light or dark scheme, and is the same for the same record.
+//! The picture is an SVG without external parts. It follows the reader's light or dark scheme, and is the same for the same record.
 
 mod faults;
 mod frame;
@@ -23,7 +23,7 @@ use crate::{
     record::{Case, Event},
 };
 
-/// What all parts of a picture look up.
+/// The data that all parts of a picture share.
 struct Scene<'a> {
     recording: &'a Recording,
     frame: Frame,
@@ -43,7 +43,7 @@ pub fn draw(recording: &Recording) -> Markup {
     draw_between(recording, from, until)
 }
 
-/// Draws what happened between two moments of a run.
+/// Draws the part of a run between two moments.
 #[must_use]
 pub fn draw_between(recording: &Recording, from: u64, until: u64) -> Markup {
     let mut tokens = BTreeMap::<_, Vec<_>>::new();
@@ -93,19 +93,19 @@ fn healed(scene: &Scene<'_>, top: f64, bottom: f64) -> Markup {
 }
 
 impl Scene<'_> {
-    /// The number of a token among those of its name, by size.
+    /// Returns the rank of a token among those of its name.
     fn number(&self, name: &str, token: u64) -> String {
         let rank = self.tokens.get(name).map_or(0, |tokens| tokens.partition_point(|&other| other <= token));
         format!("#{rank}")
     }
 
-    /// The class of a name, which gives it its colour.
+    /// Returns the CSS class of a name, which has its colour.
     fn colour(&self, name: &str) -> String {
         const COLOURS: usize = 6;
         format!("name-{}", self.row(name) % COLOURS)
     }
 
-    /// The number of a name: its row in every lane.
+    /// Returns the number of a name, which is its row in every lane.
     fn row(&self, name: &str) -> usize {
         self.names.iter().position(|other| other.as_str() == name).unwrap_or(0)
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::pause;
 
-/// A process of this program in another part. It is killed when this value goes.
+/// A process of this program that runs one of its parts. It is killed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -22,21 +22,21 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a part (`worker`, `resource`) with its settings. To be called by the main thread: the process ends with the
-    /// thread that starts it.
+    /// Starts a part (`worker`, `resource`) with its settings. Call it on the main thread: the process ends with the thread that
+    /// starts it.
     pub(crate) fn start(part: &str, settings: &impl Serialize, clock: Option<&WallClock>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(part).envs(clock.iter().flat_map(|clock| clock.environment()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().context("a process without input")?;
+        let input = child.stdin.take().context("a process has no input")?;
         let mut process = Self { child, input };
-        process.tell(&serde_json::to_string(settings)?)?;
+        process.write_line(&serde_json::to_string(settings)?)?;
         Ok(process)
     }
 
-    /// The first line that it prints.
+    /// Returns the first line that the process prints.
     pub(crate) fn first_line(&mut self) -> Result<String> {
-        let output = self.child.stdout.take().context("a process without output")?;
+        let output = self.child.stdout.take().context("a process has no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         Ok(line.trim().to_owned())
@@ -46,29 +46,29 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).context("a process cannot be signalled")
     }
 
-    /// Kills it, and returns when it is dead.
+    /// Kills the process and waits for its end.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Tells it to end in good order, and returns when it has.
-    pub(crate) async fn end(mut self, patience: Duration) -> Result<()> {
-        self.tell("end")?;
-        let deadline = SystemClock.now() + patience;
+    /// Requests a clean end of the process and waits for it.
+    pub(crate) async fn end(mut self, timeout: Duration) -> Result<()> {
+        self.write_line("end")?;
+        let deadline = SystemClock.now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 ensure!(status.success(), "a process ended with {status}");
                 return Ok(());
             }
-            ensure!(SystemClock.now() < deadline, "a process does not end within {patience:?}");
+            ensure!(SystemClock.now() < deadline, "a process does not end within {timeout:?}");
             pause(Duration::from_millis(10)).await;
         }
     }
 
-    fn tell(&mut self, line: &str) -> Result<()> {
-        self.input.write_all(format!("{line}\n").as_bytes()).context("a process does not listen")
+    fn write_line(&mut self, line: &str) -> Result<()> {
+        self.input.write_all(format!("{line}\n").as_bytes()).context("a process does not read its input")
     }
 }
 

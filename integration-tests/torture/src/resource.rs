@@ -1,4 +1,4 @@
-//! The fenced resource: a process that takes writes with tokens, and refuses stale ones.
+//! The fenced resource: a process that accepts writes with tokens, and refuses stale ones.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,10 @@ use crate::{
     record::{Event, Sabotage},
 };
 
-/// What the controller tells the resource.
+/// The settings of the resource.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ResourceSettings {
-    /// Where the record of the case is.
+    /// The directory of the record.
     pub(crate) directory: PathBuf,
     pub(crate) sabotage: Option<Sabotage>,
 }
@@ -38,11 +38,11 @@ pub(crate) struct Write {
 /// The largest token seen, for each name.
 type Seen = Arc<Mutex<HashMap<String, u64>>>;
 
-/// Is the resource, until the controller ends. Says first on which port.
+/// Serves as the resource until the controller ends. Prints its address first.
 ///
 /// # Errors
 ///
-/// When there are no settings, no record or no port.
+/// Returns an error without settings, record or port.
 pub async fn run() -> Result<()> {
     let settings: ResourceSettings = child::settings()?;
     child::end_with_controller();
@@ -52,7 +52,7 @@ pub async fn run() -> Result<()> {
     let seen = Seen::default();
     let is_fenced = settings.sabotage != Some(Sabotage::FencingOff);
     loop {
-        let (connection, _) = listener.accept().await.context("the resource takes no connections")?;
+        let (connection, _) = listener.accept().await.context("the resource accepts no connections")?;
         tokio::spawn(serve(connection, log.clone(), Arc::clone(&seen), is_fenced));
     }
 }

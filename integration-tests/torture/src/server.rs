@@ -1,4 +1,4 @@
-//! The servers under torture.
+//! The servers under test.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// Starts what this fault needs to be done to.
+    /// Starts the servers that a fault needs.
     pub(crate) async fn start(store: Store, fault: Fault, clock: Option<&WallClock>) -> Result<Self> {
         let durable: &[_] = if fault == Fault::ServerEmptied { &[] } else { &[("appendonly", "yes")] };
         Ok(match store {
@@ -50,28 +50,28 @@ impl Server {
         })
     }
 
-    /// Where clients reach it, where a proxy can be put in front of it.
+    /// Returns the addresses in front of which a proxy can be put.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>> {
         Ok(match self {
             Self::Postgres(server) => vec![server.address()?],
             Self::PostgresPair(servers) => vec![servers.address()],
             Self::Redis(server) => vec![server.address()?],
-            // It has a network of its own.
+            // It has proxies of its own.
             Self::RedisSentinel(_) => Vec::new(),
-            // Its servers say where they are.
+            // Its servers announce their addresses.
             Self::RedisCluster(_) => Vec::new(),
             Self::Etcd(server) => vec![server.address()?],
             Self::EtcdCluster(members) => members.addresses()?,
         })
     }
 
-    /// The URL of its store by way of the proxies of a worker, one for each address.
+    /// Returns the URL of the store through the proxies of a worker, one for each address.
     pub(crate) fn url_through(&self, proxies: &[Proxy], worker: usize, fault: Fault) -> String {
         match (self, proxies) {
             (Self::Postgres(server), [proxy]) => server.url_through(proxy),
             (Self::PostgresPair(_), [proxy]) => format!("postgres://postgres@{}/postgres", proxy.address()),
             (Self::Redis(server), [proxy]) => server.url_through(proxy),
-            // Every second worker is on the primary's side of what is cut.
+            // Every second worker is on the primary's side of the cut.
             (Self::RedisSentinel(servers), _) if fault == Fault::LossyFailOver && worker % 2 == 1 => {
                 servers.primary().url().to_owned()
             }
@@ -84,7 +84,7 @@ impl Server {
         }
     }
 
-    /// The URL of its store, without detours.
+    /// Returns the URL of the store, without proxies.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Postgres(server) => server.url().to_owned(),
@@ -97,7 +97,7 @@ impl Server {
         }
     }
 
-    /// How many etcd leases there are, to which grants are attached, where it can be asked.
+    /// Returns the number of etcd leases, to which grants are attached, or `None` for other servers.
     pub(crate) async fn count_buckets(&self) -> Result<Option<u64>> {
         match self {
             Self::Etcd(server) => Ok(Some(server.count_leases().await? as u64)),
@@ -105,7 +105,7 @@ impl Server {
         }
     }
 
-    /// Nothing that is written on the primary reaches the replica any more.
+    /// Stops the replication to the replica.
     pub(crate) fn hold_back_data(&self) {
         match self {
             Self::PostgresPair(servers) => servers.hold_back_data(),
@@ -114,7 +114,7 @@ impl Server {
         }
     }
 
-    /// Begins what is done to it; in a cluster, to the leader or to the server that has a lease.
+    /// Begins a fault; in a cluster, of the leader or of the server that has a lease.
     pub(crate) async fn harm(&self, fault: Fault, severity: f64) -> Result<Harmed> {
         match (fault, self) {
             (_, Self::RedisCluster(servers)) => {
@@ -125,7 +125,7 @@ impl Server {
                     Fault::ServerFrozen => servers.nodes()[member].freeze().await?,
                     Fault::ServerKilled => servers.nodes()[member].kill().await?,
                     Fault::SlotHalfMoved => servers.half_move(slot, member, (member + 1) % 3, &[&key]).await?,
-                    _ => bail!("{fault} is nothing for a cluster"),
+                    _ => bail!("{fault} does not apply to a cluster"),
                 }
                 return Ok(Harmed { member, slot });
             }
@@ -145,16 +145,16 @@ impl Server {
                     Fault::LeaderKilled => members.member(leader).kill().await?,
                     Fault::LeaderFrozen => members.member(leader).freeze().await?,
                     Fault::LeaderIsolated => members.cut_off(leader).await?,
-                    _ => bail!("{fault} is nothing for a cluster"),
+                    _ => bail!("{fault} does not apply to a cluster"),
                 }
                 return Ok(Harmed { member: leader, slot: 0 });
             }
-            _ => bail!("{fault} is nothing for {self:?}"),
+            _ => bail!("{fault} does not apply to {self:?}"),
         }
         Ok(Harmed { member: 0, slot: 0 })
     }
 
-    /// Ends what was done to it.
+    /// Ends a fault.
     pub(crate) async fn heal(&self, fault: Fault, Harmed { member, slot }: Harmed) -> Result<()> {
         match (fault, self) {
             (Fault::ServerFrozen, Self::RedisCluster(servers)) => servers.nodes()[member].thaw().await?,
@@ -181,7 +181,7 @@ impl Server {
 
 const LONGEST_ELECTION: Duration = Duration::from_secs(10);
 
-/// The member that leads, as soon as one does: there may be an election after the fault before.
+/// Waits until a member leads, and returns it: there may be an election after the previous fault.
 async fn leader_of(members: &EtcdCluster) -> Result<usize> {
     let deadline = SystemClock.now() + LONGEST_ELECTION;
     loop {
@@ -192,7 +192,8 @@ async fn leader_of(members: &EtcdCluster) -> Result<usize> {
     }
 }
 
-/// The server of a cluster that has a key's slot, as soon as all of them serve: one that was started again needs a moment.
+/// Waits until all servers of a cluster serve, and returns the one that has the slot of a key: a server that was started again
+/// needs a moment.
 async fn owner_of(servers: &RedisCluster, key: &str) -> Result<usize> {
     let deadline = SystemClock.now() + LONGEST_ELECTION;
     loop {
@@ -207,12 +208,12 @@ async fn owner_of(servers: &RedisCluster, key: &str) -> Result<usize> {
         match owners[..] {
             [owner] if all_serve => return Ok(owner),
             _ if SystemClock.now() < deadline => pause(Duration::from_millis(50)).await,
-            _ => bail!("it is not clear which server has {key}: {owners:?}"),
+            _ => bail!("not exactly one server has {key}: {owners:?}"),
         }
     }
 }
 
-/// Which member of a cluster was harmed, and which slot was.
+/// The member and the slot of a cluster that have a fault.
 #[derive(Debug)]
 pub(crate) struct Harmed {
     member: usize,

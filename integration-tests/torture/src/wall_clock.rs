@@ -1,15 +1,15 @@
-//! A clock of a worker that should not be one.
+//! The wall clock as the clock of a worker: an injected defect.
 
 use std::time::Duration;
 
 use lease_core::{Clock, Moment, Sleep, SystemClock};
 
-/// The wall clock, which jumps, in the place of one that does not (S3, S18): for a negative control.
+/// The wall clock, which jumps, in place of a monotonic clock (S3, S18), for a negative control.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WallClock;
 
 impl WallClock {
-    /// The moment of the host's clock that this clock means, if it does not jump before.
+    /// Converts a moment of this clock to the host's clock, as if this clock did not jump before.
     pub(crate) fn on_host(moment: Moment) -> Moment {
         SystemClock.now() + moment.saturating_since(WallClock.now())
     }

@@ -1,4 +1,4 @@
-//! A worker: a process that contends for a few names, as an application does, and writes down what it believes.
+//! A worker: a process that contends for a few names, as an application does, and records its tenures.
 
 use std::{
     path::PathBuf,
@@ -21,28 +21,28 @@ use tokio::{
 };
 
 use crate::{
-    belief::Beliefs,
     campaigner::Campaigner,
     child,
     count::OwnCounts,
     log::Log,
     pause,
     record::{Event, Sabotage},
+    tenure::Tenures,
     wall_clock::WallClock,
     worker_store::WorkerStore,
     writer::Writer,
 };
 
-/// What the controller tells a worker.
+/// The settings of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WorkerSettings {
     /// `worker-2`, or `worker-2.1` after it was killed.
     pub(crate) name: String,
-    /// Where the record of the case is.
+    /// The directory of the record.
     pub(crate) directory: PathBuf,
     /// The URL of its store.
     pub(crate) store: String,
-    /// Where the resource listens.
+    /// The address of the resource.
     pub(crate) resource: String,
     pub(crate) ttl: Duration,
     /// The leases for which it contends.
@@ -51,11 +51,11 @@ pub(crate) struct WorkerSettings {
     pub(crate) sabotage: Option<Sabotage>,
 }
 
-/// Is a worker, until it is told to end, or the controller ends.
+/// Works until the controller requests the end, or ends itself.
 ///
 /// # Errors
 ///
-/// When there are no settings, no record, or a store that can never be opened.
+/// Returns an error without settings or record, or if the store can never be opened.
 pub async fn run() -> Result<()> {
     let settings: WorkerSettings = child::settings()?;
     let mut end = child::end_with_controller();
@@ -65,15 +65,15 @@ pub async fn run() -> Result<()> {
     let requests = Arc::new(AtomicU64::new(0));
     tokio::select! {
         contended = contend(&settings, &log, &requests, &mut end) => contended?,
-        () = say_requests(&log, &requests) => {}
+        () = log_requests(&log, &requests) => {}
     }
     log.write(Event::Requests { count: requests.load(Ordering::Relaxed) });
     baseline.restored().await.log(&log, &settings.name);
     Ok(())
 }
 
-/// How many requests there were so far, twice a second: a worker that is killed cannot say it at its end.
-async fn say_requests(log: &Log, requests: &AtomicU64) {
+/// Records the number of requests twice a second: a worker that is killed cannot do it at its end.
+async fn log_requests(log: &Log, requests: &AtomicU64) {
     loop {
         pause(Duration::from_millis(500)).await;
         log.write(Event::Requests { count: requests.load(Ordering::Relaxed) });
@@ -86,7 +86,7 @@ async fn contend(
     requests: &Arc<AtomicU64>,
     end: &mut mpsc::UnboundedReceiver<()>,
 ) -> Result<()> {
-    // Started again in the middle of an outage: as whoever looks after processes would do it.
+    // The worker may start in the middle of an outage, as under a supervisor of processes.
     let opened = loop {
         match lease_url::open(&settings.store).await {
             Ok(opened) => break opened.store,
@@ -100,12 +100,12 @@ async fn contend(
         Some(Sabotage::WallClock) => (Arc::new(WallClock), WallClock::on_host),
         _ => (Arc::new(SystemClock), |moment| moment),
     };
-    let beliefs = Beliefs::new(log.clone(), on_host);
+    let tenures = Tenures::new(log.clone(), on_host);
     let client = LeaseClient::builder(WorkerStore::new(opened, Arc::clone(requests), settings.sabotage))
         .holder(HolderId::new(settings.name.as_str())?)
         .clock(clock)
         .close_grace(settings.ttl)
-        .observer(beliefs.clone())
+        .observer(tenures.clone())
         .build();
     let (stop, attempts) = (watch::Sender::new(false), Arc::new(AtomicU64::new(0)));
     let mut contenders = JoinSet::new();
@@ -115,7 +115,7 @@ async fn contend(
             lease: lease.clone(),
             client: client.clone(),
             log: log.clone(),
-            beliefs: beliefs.clone(),
+            tenures: tenures.clone(),
             rng: SeededRng::new(settings.seed.wrapping_add(number as u64)),
             attempts: Arc::clone(&attempts),
             stop: stop.subscribe(),
@@ -123,7 +123,7 @@ async fn contend(
         contenders.spawn(contender.run());
     }
     let rng = SeededRng::new(settings.seed.wrapping_add(settings.leases.len() as u64));
-    contenders.spawn(Campaigner::new(settings, &client, &beliefs, rng)?.run(stop.subscribe()));
+    contenders.spawn(Campaigner::new(settings, &client, &tenures, rng)?.run(stop.subscribe()));
     end.recv().await;
     stop.send_replace(true);
     while contenders.join_next().await.is_some() {}
@@ -131,7 +131,7 @@ async fn contend(
     Ok(())
 }
 
-/// What came of a question: nothing if it was dropped, no lease if somebody else has it.
+/// The outcome of an attempt: `None` if it was dropped, no lease if another holder has it.
 type Answer = Option<lease_core::Result<Option<Lease>>>;
 
 /// Contends for one name.
@@ -140,7 +140,7 @@ struct Contender {
     lease: String,
     client: LeaseClient,
     log: Log,
-    beliefs: Beliefs,
+    tenures: Tenures,
     rng: SeededRng,
     attempts: Arc<AtomicU64>,
     stop: watch::Receiver<bool>,
@@ -152,17 +152,17 @@ impl Contender {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
             let ttl = self.settings.ttl;
             let options = LeaseOptions::new(ttl).with_wait_limit(self.rng.between(ttl, ttl * 3));
-            // Those who come and go are the ones that the others wait with.
+            // Other callers share the line with waiters that are dropped soon.
             let moment = self.rng.between(ttl / 50, ttl / 4);
             self.log.write(Event::Asked { name: self.lease.clone(), attempt });
             let outcome = match self.rng.below(8) {
                 0 => None,
-                1 => Some(self.ask(false, options.clone().with_wait_limit(moment)).await),
+                1 => Some(self.attempt(false, options.clone().with_wait_limit(moment)).await),
                 2 => Some(tokio::select! {
-                    outcome = self.ask(false, options.clone()) => outcome,
+                    outcome = self.attempt(false, options.clone()) => outcome,
                     () = pause(moment) => None,
                 }),
-                kind => Some(self.ask(kind <= 4, options.clone()).await),
+                kind => Some(self.attempt(kind <= 4, options.clone()).await),
             };
             match outcome {
                 None => self.run_scope(attempt, options).await,
@@ -173,11 +173,12 @@ impl Contender {
         }
     }
 
-    /// Asks for the lease, once or until it has it. Nothing if all ends before: the question is dropped then (S15).
-    async fn ask(&self, once: bool, options: LeaseOptions) -> Answer {
+    /// Tries to acquire the lease, once or until it is granted. Returns `None` if the worker ends before: the attempt is dropped
+    /// then (S15).
+    async fn attempt(&self, once: bool, options: LeaseOptions) -> Answer {
         let mut stop = self.stop.clone();
         let name = self.lease.as_str();
-        let asking = async {
+        let acquiring = async {
             if once {
                 self.client.try_acquire(name, options).await.map(TryAcquired::acquired)
             } else {
@@ -185,7 +186,7 @@ impl Contender {
             }
         };
         tokio::select! {
-            outcome = asking => Some(outcome),
+            outcome = acquiring => Some(outcome),
             _ = stop.wait_for(|stop| *stop) => None,
         }
     }
@@ -199,43 +200,43 @@ impl Contender {
         }
     }
 
-    /// Holds a lease for a while, writing to the resource, and ends it in one of the ways there are.
+    /// Holds a lease for a while, writes to the resource, and ends the lease in one of the possible ways.
     async fn hold(&mut self, attempt: u64, lease: Lease) {
-        let mut belief = self.beliefs.begin(attempt, lease.handle());
+        let mut tenure = self.tenures.begin(attempt, lease.handle());
         let writer = self.writer(lease.handle());
         let length = self.length();
         tokio::select! {
             biased;
             reason = lease.lost() => {
-                // The writer may be in the middle of a write, and will finish it: that is what the resource is fenced for.
-                return belief.lost(&reason.to_string());
+                // The writer may finish a write that it has begun: the fenced resource refuses it.
+                return tenure.lost(&reason.to_string());
             }
             () = self.pause(length) => writer.stop().await,
         }
-        // It may have been lost while the writer finished.
+        // The lease may have been lost while the writer finished.
         if !lease.is_held() {
-            return belief.lost(&lease.lost().await.to_string());
+            return tenure.lost(&lease.lost().await.to_string());
         }
-        belief.releasing();
+        tenure.releasing();
         match self.rng.below(8) {
             0 => drop(lease),
             1 => lease.abandon(),
-            _ => belief.released(&lease.release().await),
+            _ => tenure.released(&lease.release().await),
         }
     }
 
-    /// A scope of exclusive work: the library cuts it when the lease is lost, and releases the lease when it is done.
+    /// Runs a scope of exclusive work: the library drops it when the lease is lost, and releases the lease when it ends.
     async fn run_scope(&mut self, attempt: u64, options: LeaseOptions) {
         let (length, mut granted) = (self.length(), false);
         let work = async |handle: LeaseHandle| {
             granted = true;
-            let mut belief = self.beliefs.begin(attempt, handle.clone());
+            let mut tenure = self.tenures.begin(attempt, handle.clone());
             let writer = self.writer(handle);
             self.pause(length).await;
             writer.stop().await;
-            belief.releasing();
+            tenure.releasing();
         };
-        // It ends with all the others: its wait has a limit, and its work looks whether it is to end.
+        // The scope ends when the worker ends: its wait has a limit, and its work checks for the end.
         let outcome = self.client.run(self.lease.as_str(), options, work).await;
         if let Err(error) = outcome
             && !granted
@@ -245,7 +246,7 @@ impl Contender {
     }
 
     fn writer(&self, handle: LeaseHandle) -> Writer {
-        Writer::start(self.beliefs.clone(), handle, self.settings.resource.clone(), self.settings.name.clone())
+        Writer::start(self.tenures.clone(), handle, self.settings.resource.clone(), self.settings.name.clone())
     }
 
     fn not_granted(&self, attempt: u64) {
@@ -260,8 +261,8 @@ impl Contender {
         if is_unknown(error) { self.unknown(attempt) } else { self.not_granted(attempt) }
     }
 
-    /// How long to hold a lease: for less than a ttl, or for some renewals; with a bug for many, since it shows only while
-    /// leases are held.
+    /// Returns the time to hold a lease: less than a ttl, or some renewals; with an injected defect many, since it has an effect
+    /// only while leases are held.
     fn length(&mut self) -> Duration {
         let ttl = self.settings.ttl;
         if self.settings.sabotage.is_some() {
@@ -273,7 +274,7 @@ impl Contender {
         }
     }
 
-    /// Pauses for so long, or until all is to end.
+    /// Pauses for this time, or until the worker ends.
     async fn pause(&self, length: Duration) {
         let mut stop = self.stop.clone();
         tokio::select! {
@@ -283,7 +284,7 @@ impl Contender {
     }
 }
 
-/// Whether the store may have granted it all the same (C7).
+/// Returns whether the outcome is unknown, so that the store may have granted the lease (C7).
 fn is_unknown(error: &Error) -> bool {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.filter_map(|cause| cause.downcast_ref::<Error>()).any(|cause| cause.kind() == ErrorKind::Indeterminate)

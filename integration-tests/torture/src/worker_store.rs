@@ -1,4 +1,4 @@
-//! The store of a worker: it counts what is asked of it, and has the bug that was ordered.
+//! The store of a worker: it counts calls, and has the injected defect.
 
 use std::{
     collections::HashMap,
@@ -16,22 +16,22 @@ use lease_core::{
 
 use crate::record::Sabotage;
 
-/// A store that counts the calls that go to it, and spoils the answers if it is told to.
+/// A store that counts its calls, and changes answers if a defect is injected.
 #[derive(Debug)]
 pub(crate) struct WorkerStore {
     store: Arc<dyn LeaseStore>,
     calls: Arc<AtomicU64>,
     sabotage: Option<Sabotage>,
-    /// For each name the last token of the store, and what is told instead of it.
+    /// For each name the last token of the store, and the token that replaces it.
     counts: Mutex<HashMap<LeaseName, (FencingToken, u64)>>,
-    /// The last answer to who tried for a name.
-    before: Mutex<Option<Acquired>>,
+    /// The answer to the previous attempt.
+    previous: Mutex<Option<Acquired>>,
 }
 
 impl WorkerStore {
-    /// Counts into `calls`.
+    /// Creates a store that counts its calls in `calls`.
     pub(crate) fn new(store: Arc<dyn LeaseStore>, calls: Arc<AtomicU64>, sabotage: Option<Sabotage>) -> Self {
-        Self { store, calls, sabotage, counts: Mutex::default(), before: Mutex::default() }
+        Self { store, calls, sabotage, counts: Mutex::default(), previous: Mutex::default() }
     }
 
     fn count(&self) {
@@ -42,7 +42,7 @@ impl WorkerStore {
         self.sabotage == Some(Sabotage::DeadlineFromAnswer)
     }
 
-    /// A count of the grants that begins anew with each process, where S9 wants one that outlives everything.
+    /// Returns a token that counts the grants of this process only, in violation of S9.
     fn short_lived_token(&self, name: &LeaseName, token: FencingToken) -> FencingToken {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, count) = counts.entry(name.clone()).or_insert((token, 1));
@@ -66,17 +66,17 @@ impl LeaseStore for WorkerStore {
         let mut answers = self.store.acquire(requests).await;
         if self.sabotage == Some(Sabotage::MixedUpAnswers) {
             // As on a connection whose answers are one behind (S25).
-            let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
             for answer in answers.iter_mut().flatten() {
-                if let Some(before) = before.replace(answer.clone()) {
-                    *answer = before;
+                if let Some(previous) = previous.replace(answer.clone()) {
+                    *answer = previous;
                 }
             }
         }
         for (request, answer) in requests.iter().zip(&mut answers) {
             let Ok(Acquired::Granted(grant)) = answer else { continue };
             if self.counts_from_answer() {
-                // What is left counts from the request (S1); this undoes it.
+                // The remaining time counts from the request (S1); this reverts that.
                 grant.remaining += SystemClock.now().saturating_since(sent);
             }
             if self.sabotage == Some(Sabotage::CounterReset) {

@@ -11,27 +11,27 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{belief::Beliefs, pause, resource::Write};
+use crate::{pause, resource::Write, tenure::Tenures};
 
-/// Writes to the resource for as long as the lease is held. It looks whether it is, and writes a few milliseconds later, as
-/// work does that takes its time: whoever is frozen in between writes when he should not.
+/// Writes to the resource while the lease is held. It checks the lease, and writes a few milliseconds later, as slow work does: a
+/// worker that is frozen in between writes too late.
 pub(crate) struct Writer {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Writer {
-    pub(crate) fn start(beliefs: Beliefs, lease: LeaseHandle, resource: String, writer: String) -> Self {
+    pub(crate) fn start(tenures: Tenures, lease: LeaseHandle, resource: String, writer: String) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            if let Err(error) = write(beliefs, lease, &resource, &writer, stopped).await {
-                eprintln!("{writer}: no resource: {error}");
+            if let Err(error) = write(tenures, lease, &resource, &writer, stopped).await {
+                eprintln!("{writer}: cannot write to the resource: {error}");
             }
         });
         Self { stop, task }
     }
 
-    /// Ends it, after the write that is under way.
+    /// Ends the writer after the write that is in flight.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         let _ = self.task.await;
@@ -39,7 +39,7 @@ impl Writer {
 }
 
 async fn write(
-    beliefs: Beliefs,
+    tenures: Tenures,
     lease: LeaseHandle,
     resource: &str,
     writer: &str,
@@ -53,7 +53,7 @@ async fn write(
     let (read, mut write) = stream.split();
     let mut answers = BufReader::new(read).lines();
     while lease.is_held() && !*stopped.borrow() {
-        beliefs.still(&lease);
+        tenures.record_deadline(&lease);
         pause(rng.between(Duration::from_millis(2), Duration::from_millis(20))).await;
         write.write_all(format!("{line}\n").as_bytes()).await?;
         answers.next_line().await?;

@@ -1,14 +1,14 @@
-//! C7: an attempt whose outcome nobody knows ends owned by its caller, or leaves the name free within a ttl (S13, S15).
+//! C7: an attempt with an unknown outcome ends owned by its caller, or leaves the name free within a ttl (S13, S15).
 //!
-//! The worker does not hold what it was not told of, and nobody renews it: so when a ttl has passed since, and nobody has
-//! held the name meanwhile, whoever asks must get it. A request may also be stuck in front of a frozen server or behind a
-//! cut, and arrive when the fault ends.
+//! The worker has no guard for such a grant, so no renewal extends it: when a ttl has passed, and no other worker has held the
+//! name meanwhile, the next attempt must be granted. A request may also be stuck in front of a frozen server or behind a cut,
+//! and arrive when the fault ends.
 
 use super::{Check, Violation, grants::Grant, recording::Recording};
 use crate::record::{Entry, Event};
 
-/// How long after the ttl a waiter may need to notice, in nanoseconds: a poll of at most two seconds is behind every hint
-/// (L2), and the machine may be busy.
+/// The time after the ttl that a waiter may need, in nanoseconds: it polls within two seconds if it gets no hint (L2), and the
+/// machine may be busy.
 pub const NOTICE_ALLOWANCE: u64 = 2_500_000_000;
 
 pub(super) fn check(recording: &Recording) -> Vec<Violation> {
@@ -32,15 +32,15 @@ fn blocked(recording: &Recording, entry: &Entry) -> Option<Violation> {
     (refused || grants().any(waited)).then(|| {
         let (by, at, free) = (&entry.by, recording.second(entry.at), recording.second(free));
         Check::Ambiguity.violated(format!(
-            "attempt {attempt} of {by} for {name} had an unknown outcome at {at}; nobody has held {name} since, it had to \
-             be free at {free}, and was not"
+            "attempt {attempt} of {by} for {name} had an unknown outcome at {at}; {name} was not held since, had to be \
+             free at {free}, and was not"
         ))
     })
 }
 
-/// When a name must be free at the latest after an attempt of this moment, if nobody holds it. Faults without an end, as
-/// the death of a worker, hold up nothing. A fault of a leader holds up until another one is elected, which then starts the
-/// ttl of each lease again.
+/// Returns when a name must be free at the latest after an attempt at this moment, if no worker holds it. Faults without an end,
+/// such as the death of a worker, do not defer that. A fault of a leader defers it until another one is elected, which restarts
+/// the ttl of each lease.
 fn must_be_free(recording: &Recording, at: u64) -> u64 {
     let bound = recording.case.ttl.saturating_add(NOTICE_ALLOWANCE);
     let ended = recording

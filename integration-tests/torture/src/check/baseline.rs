@@ -15,7 +15,7 @@ pub(super) struct BeforeAndAfter {
 pub(super) fn check(recording: &Recording) -> Vec<Violation> {
     let counts = counts(recording);
     if counts.is_empty() {
-        return vec![Check::Baseline.violated("nothing was counted twice: leaks were not looked for")];
+        return vec![Check::Baseline.violated("nothing was counted twice: leaks cannot be found")];
     }
     counts
         .into_iter()
@@ -26,7 +26,7 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
         .collect()
 }
 
-/// What was counted at least twice, by what it is and whose: whoever was killed has one count only.
+/// Returns the counts that were taken at least twice, by kind and process. A process that was killed has one count only.
 pub(super) fn counts(recording: &Recording) -> BTreeMap<(&str, &str), BeforeAndAfter> {
     let mut all = BTreeMap::<_, Vec<_>>::new();
     for entry in &recording.entries {
@@ -35,9 +35,9 @@ pub(super) fn counts(recording: &Recording) -> BTreeMap<(&str, &str), BeforeAndA
         }
     }
     all.into_iter()
-        .filter_map(|(whose, counts)| {
+        .filter_map(|(key, counts)| {
             let [before, .., after] = counts[..] else { return None };
-            Some((whose, BeforeAndAfter { before, after }))
+            Some((key, BeforeAndAfter { before, after }))
         })
         .collect()
 }

@@ -1,6 +1,6 @@
-//! C1: believed intervals of one name never overlap (S1, S4, S7). C2: tokens strictly increase in the order of grants, and
-//! never repeat (S9). What judges them is the checker of histories that the conformance suite uses; but grants that overlap
-//! have an order only where it is certain, see [`is_earlier`].
+//! C1: tenures of one name never overlap (S1, S4, S7). C2: tokens strictly increase in the order of grants, and never repeat
+//! (S9). Both use the history checker of the conformance suite; but grants that overlap are ordered only where the order is
+//! certain, see [`is_earlier`].
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
     unsound(recording).iter().map(|unsound| check_of(unsound).violated(unsound.to_string())).collect()
 }
 
-/// The overlaps and the tokens that do not increase. Moments count from the beginning of the recording.
+/// Returns the overlaps and the tokens that do not increase. Moments count from the beginning of the recording.
 pub(crate) fn unsound(recording: &Recording) -> Vec<Unsound> {
     let moment = |at: u64| Moment::from_origin(Duration::from_nanos(at.saturating_sub(recording.began)));
     let history = History::default();
@@ -41,11 +41,11 @@ pub(crate) fn unsound(recording: &Recording) -> Vec<Unsound> {
     unsound
 }
 
-/// Whether the first was granted before the second for certain: it had ended, or its answer was there before the request
-/// for the second can have been sent. Where two servers grant the same name at the same time, which is an overlap, their
-/// answers may come in the other order.
+/// Returns whether the first grant was certainly made before the second: it had ended, or its answer arrived before the request
+/// for the second can have been sent. If two servers grant the same name at the same time, which is an overlap, their answers
+/// may arrive in the other order.
 fn is_earlier(first: &Grant, second: &Grant, ttl: u64) -> bool {
-    // Nobody believes in a grant for longer than a ttl from its request on (S1).
+    // A tenure ends at most a ttl after the request for its grant (S1).
     let sent = second.deadlines.first().map_or(second.from, |&(_, deadline)| deadline.saturating_sub(ttl));
     first.until() <= second.from || first.from <= sent
 }

@@ -1,5 +1,5 @@
-//! C3: the resource never takes a token below the largest that it has seen. Where workers were frozen, and nothing else was
-//! done, it must have refused some, or fencing was not exercised.
+//! C3: the resource never accepts a token below the largest that it has seen. If the only fault was to freeze workers, it must
+//! have refused some writes, or fencing was not exercised.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
                 let largest = largest_by_name.entry(name).or_insert(*token);
                 if token < largest {
                     violations.push(Check::Fencing.violated(format!(
-                        "at {} the resource took a write of {writer} to {name} with token {token} after token {largest}",
+                        "at {} the resource accepted a write of {writer} to {name} with token {token} after token {largest}",
                         at()
                     )));
                 }
@@ -40,7 +40,7 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
             _ => {}
         }
     }
-    // Among other faults nobody else may have had the name yet when the worker woke up.
+    // With other faults, the name may have had no successor yet when the worker continued.
     let freezes_a_worker = |span: &FaultSpan| span.fault == FROZEN && recording.is_worker(&span.target);
     let only_workers_were_frozen = !recording.faults.is_empty() && recording.faults.iter().all(freezes_a_worker);
     if only_workers_were_frozen && refusals == 0 {

@@ -1,4 +1,4 @@
-//! What is measured besides being judged.
+//! The measurements of a case.
 
 use std::collections::BTreeMap;
 
@@ -14,53 +14,53 @@ use super::{
 };
 use crate::record::Event;
 
-/// The figures of a case. Times are in nanoseconds; what did not happen has none.
+/// The figures of a case. Times are in nanoseconds, and `None` if the event did not happen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// How many grants there were.
+    /// The number of grants.
     pub grants: u64,
-    /// The longest time for which two believed to hold one name.
+    /// The longest overlap of two tenures of one name.
     pub largest_overlap: u64,
-    /// The shortest time from the end of a belief by loss or crash to the next grant of the name.
+    /// The shortest time from the end of a tenure by loss or crash to the next grant of the name.
     pub smallest_margin: Option<i64>,
-    /// How often a token was not greater than one before it.
+    /// The number of tokens that were not greater than an earlier one.
     pub token_regressions: u64,
-    /// How many writes the resource took.
+    /// The number of writes that the resource accepted.
     pub writes_accepted: u64,
-    /// How many stale writes the resource refused.
+    /// The number of stale writes that the resource refused.
     pub writes_refused: u64,
-    /// How long after the deadline, or after its worker could run again, a loss was signalled.
+    /// The time from the deadline, or from when the worker could run again, to the signal of a loss.
     pub signal_lateness: Option<Quantiles>,
-    /// How much longer than a ttl it took until somebody else was granted what a crashed, frozen or cut-off worker held:
-    /// from the last answer which that worker had from the store. Negative by as long as the answer took to arrive, or
-    /// when the worker noticed its loss and could still tell the store.
+    /// The time by which the next grant of a lease of a crashed, frozen or cut-off worker came later than a ttl after the last
+    /// answer of the store to that worker. Negative by the time of the answer's way, or if the worker detected its loss and
+    /// could still release the lease.
     pub take_over_after_ttl: Option<Quantiles>,
-    /// How long after a release was called somebody who waited already had the name.
+    /// The time from the call of a release to the grant to a waiter.
     pub hand_over: Option<Quantiles>,
-    /// How long after healing each name was granted.
+    /// The time from healing to the next grant of each name.
     pub acquired_after_healing: Option<Quantiles>,
     /// Requests to the store for each second in which a lease was held.
     pub requests_per_lease_second: Option<f64>,
-    /// Sums of what was counted before and after: `descriptors`, `tasks`, …
+    /// The sums of the counts before and after: `descriptors`, `tasks`, …
     pub counts: BTreeMap<String, (u64, u64)>,
 }
 
 /// Some quantiles of a sample, each of them one of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
-    /// How many values there were.
+    /// The number of values.
     pub count: usize,
     /// The median.
     pub p50: i64,
-    /// What 99 of 100 values do not exceed.
+    /// The value that 99 of 100 values do not exceed.
     pub p99: i64,
     /// The largest.
     pub max: i64,
 }
 
 impl Quantiles {
-    /// The quantiles of these values, by nearest rank; none of none. Exact, and of negative values too, which histograms
-    /// are not.
+    /// Returns the quantiles of these values by nearest rank, or `None` without values. They are exact, also for negative values,
+    /// unlike those of a histogram.
     pub fn of(values: impl IntoIterator<Item = i64>) -> Option<Self> {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_unstable();
@@ -71,7 +71,7 @@ impl Quantiles {
 }
 
 impl Figures {
-    /// The figures of a recording.
+    /// Returns the figures of a recording.
     #[must_use]
     pub fn of(recording: &Recording) -> Self {
         let unsound = exclusion::unsound(recording);
@@ -102,7 +102,7 @@ impl Figures {
     }
 }
 
-/// Each grant with the one of its name that began next.
+/// Returns each grant with the next one of the same name.
 fn successions(recording: &Recording) -> impl Iterator<Item = (&Grant, &Grant)> {
     recording.grants_by_name().flat_map(|grants| grants.windows(2).map(|pair| (&pair[0], &pair[1])))
 }
@@ -123,7 +123,7 @@ fn signal_lateness(recording: &Recording) -> impl Iterator<Item = i64> {
 fn take_overs(recording: &Recording) -> impl Iterator<Item = i64> {
     successions(recording)
         .filter(|(grant, _)| grant.end().1 == Ending::Expired)
-        .map(|(grant, next)| nanoseconds(next.from, grant.last_heard()) - nanoseconds(recording.case.ttl, 0))
+        .map(|(grant, next)| nanoseconds(next.from, grant.last_answer()) - nanoseconds(recording.case.ttl, 0))
 }
 
 fn hand_overs(recording: &Recording) -> impl Iterator<Item = i64> {

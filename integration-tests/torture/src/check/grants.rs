@@ -1,4 +1,4 @@
-//! Grants, put together from what their workers wrote about them.
+//! Grants, collected from the entries of their workers.
 
 use std::collections::BTreeMap;
 
@@ -7,70 +7,70 @@ use lease_core::{FencingToken, LeaseName};
 use super::recording::ReadError;
 use crate::record::{Entry, Event};
 
-/// A grant, as its worker saw it. Moments are in nanoseconds.
+/// A grant and its tenure. Moments are in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// What was granted.
+    /// The name of the lease.
     pub name: LeaseName,
-    /// To whom.
+    /// The worker that holds it.
     pub worker: String,
-    /// With which token.
+    /// The fencing token.
     pub token: FencingToken,
-    /// When the worker asked for it, if that was recorded.
+    /// The beginning of the attempt, if it was recorded.
     pub asked: Option<u64>,
-    /// When the worker began to believe: when it had the answer.
+    /// The beginning of the tenure: the moment of the answer.
     pub from: u64,
-    /// The deadlines that it has had: from when on, and until when.
+    /// The local deadlines, each with the moment at which it was set.
     pub deadlines: Vec<(u64, u64)>,
-    /// When the loss was signalled, if it was.
+    /// The moment at which the loss was signalled, if any.
     pub lost: Option<u64>,
-    /// When the worker called release, if it did.
+    /// The moment at which the worker called release, if any.
     pub releasing: Option<u64>,
-    /// Whether the store said that the release has freed the name.
+    /// Whether the release has freed the name, by the answer of the store.
     pub freed: bool,
 }
 
-/// How a worker's belief ended.
+/// How a tenure ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The worker released it.
     Released,
-    /// The worker was told before the deadline that it is not its own any more.
-    Told,
-    /// The deadline passed: the worker was frozen, killed or cut off, or has not noticed.
+    /// The loss was signalled before the deadline.
+    Lost,
+    /// The deadline passed: the worker was frozen, killed or cut off, or has not detected the loss.
     Expired,
 }
 
 impl Grant {
-    /// The local deadline that counted last.
+    /// Returns the last local deadline.
     #[must_use]
     pub fn deadline(&self) -> u64 {
         self.deadlines.iter().map(|&(_, until)| until).max().unwrap_or(self.from)
     }
 
-    /// When the worker had the store's last good answer.
+    /// Returns the moment of the store's last successful answer.
     #[must_use]
-    pub fn last_heard(&self) -> u64 {
+    pub fn last_answer(&self) -> u64 {
         self.deadlines.iter().map(|&(at, _)| at).max().unwrap_or(self.from)
     }
 
-    /// The end of the worker's belief, and how it came about.
+    /// Returns the end of the tenure, and its cause.
     #[must_use]
     pub fn end(&self) -> (u64, Ending) {
         let released = self.releasing.map(|at| (at, Ending::Released));
-        let told = self.lost.map(|at| (at, Ending::Told));
+        let lost = self.lost.map(|at| (at, Ending::Lost));
         let expired = (self.deadline(), Ending::Expired);
-        [released, told].into_iter().flatten().fold(expired, |first, next| if next.0 < first.0 { next } else { first })
+        [released, lost].into_iter().flatten().fold(expired, |first, next| if next.0 < first.0 { next } else { first })
     }
 
-    /// The end of the worker's belief.
+    /// Returns the end of the tenure.
     #[must_use]
     pub fn until(&self) -> u64 {
         self.end().0
     }
 }
 
-/// All grants of these entries, by name, and then in the order in which they began.
+/// Returns all grants of these entries, by name, and then in the order in which they began.
 pub(super) fn grants(entries: &[Entry]) -> Result<Vec<Grant>, ReadError> {
     let mut asked = BTreeMap::new();
     let mut grants = Vec::new();
@@ -97,15 +97,15 @@ pub(super) fn grants(entries: &[Entry]) -> Result<Vec<Grant>, ReadError> {
         }
     }
     for entry in entries {
-        let Some(grant) = concerned(&mut grants, entry) else { continue };
+        let Some(grant) = grant_of(&mut grants, entry) else { continue };
         match &entry.event {
             Event::Renewed { until, .. } => grant.deadlines.push((entry.at, *until)),
             Event::Lost { deadline, .. } => {
                 grant.lost = Some(grant.lost.map_or(entry.at, |lost| lost.min(entry.at)));
-                // Renewals that came just before may have no line of their own.
+                // Renewals just before the loss may have no line of their own.
                 if *deadline > grant.deadline() {
-                    let heard = grant.last_heard();
-                    grant.deadlines.push((heard, *deadline));
+                    let answered = grant.last_answer();
+                    grant.deadlines.push((answered, *deadline));
                 }
             }
             Event::Releasing { .. } => grant.releasing = Some(entry.at),
@@ -115,8 +115,8 @@ pub(super) fn grants(entries: &[Entry]) -> Result<Vec<Grant>, ReadError> {
     }
     for grant in &mut grants {
         grant.deadlines.sort_unstable();
-        // A worker that was frozen just before it wrote that it was granted something had it in time, or it would not
-        // have taken it (S1), and does not believe any more.
+        // A worker may be frozen between a grant and its entry. The grant was in time, or the client would have rejected
+        // it (S1), and its tenure has ended by the time of the entry.
         grant.from = grant.from.min(grant.until());
     }
     grants.sort_by(|one, two| {
@@ -125,9 +125,9 @@ pub(super) fn grants(entries: &[Entry]) -> Result<Vec<Grant>, ReadError> {
     Ok(grants)
 }
 
-/// The grant that an entry of its worker speaks of. Should a token have been granted to a worker twice, which is caught
-/// elsewhere, the latest before the entry is meant.
-fn concerned<'a>(grants: &'a mut [Grant], entry: &Entry) -> Option<&'a mut Grant> {
+/// Returns the grant of a worker's entry. If a token was granted to a worker twice, which another check catches, it is the latest
+/// one before the entry.
+fn grant_of<'a>(grants: &'a mut [Grant], entry: &Entry) -> Option<&'a mut Grant> {
     let (Event::Renewed { name, token, .. }
     | Event::Lost { name, token, .. }
     | Event::Releasing { name, token }

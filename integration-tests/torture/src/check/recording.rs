@@ -1,4 +1,4 @@
-//! Reading what was written down.
+//! Reads the record of a case.
 
 use std::{
     collections::BTreeSet,
@@ -11,10 +11,10 @@ use lease_core::LeaseName;
 use super::grants::{Grant, grants};
 use crate::record::{Case, Entry, Event, FROZEN, KILLED, NETWORK_OF};
 
-/// A run, as all of its processes saw it together.
+/// A run, with the entries of all its processes.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// What was tried.
+    /// The case.
     pub case: Case,
     /// All entries: those of a process in the order in which it wrote them, one process after the other.
     pub entries: Vec<Entry>,
@@ -31,25 +31,25 @@ pub struct Recording {
 /// A fault from its beginning to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultSpan {
-    /// What was done.
+    /// The fault.
     pub fault: String,
-    /// To whom.
+    /// The target of the fault.
     pub target: String,
-    /// When it began.
+    /// The beginning.
     pub from: u64,
-    /// When it ended; nothing if it never did.
+    /// The end, or `None` if the fault has not ended.
     pub until: Option<u64>,
 }
 
-/// Why a record cannot be judged.
+/// The error of a record that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A file or directory cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Unreadable {
-        /// Which one.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// `case.json` is no case.
@@ -57,7 +57,7 @@ pub enum ReadError {
     NotACase {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
     /// A line is no entry.
@@ -67,17 +67,17 @@ pub enum ReadError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A grant of something that no store can have granted.
+    /// A grant that no store can have made.
     #[error("a grant of {name:?} with token {token} to {worker:?} is impossible")]
     Impossible {
         /// The name.
         name: String,
         /// The token.
         token: u64,
-        /// Who says so.
+        /// The worker that recorded it.
         worker: String,
     },
 }
@@ -87,8 +87,8 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// When something cannot be read, or a line is no entry. Only the last line of a file may be cut: its process was
-    /// killed while it wrote.
+    /// Returns an error if a file cannot be read, or a line is no entry. Only the last line of a file may be incomplete: its
+    /// process was killed during the write.
     pub fn read(directory: &Path) -> Result<Self, ReadError> {
         let path = directory.join("case.json");
         let case = serde_json::from_str(&read(&path)?).map_err(|source| ReadError::NotACase { path, source })?;
@@ -104,11 +104,11 @@ impl Recording {
         Self::new(case, entries)
     }
 
-    /// The recording with these entries; those of a process are in the order in which it wrote them.
+    /// Creates a recording of these entries; those of a process are in the order in which it wrote them.
     ///
     /// # Errors
     ///
-    /// When it has a grant of something that no store can have granted.
+    /// Returns an error if an entry is a grant that no store can have made.
     pub fn new(case: Case, mut entries: Vec<Entry>) -> Result<Self, ReadError> {
         entries.sort_by(|one, two| one.by.cmp(&two.by));
         Ok(Self {
@@ -121,12 +121,12 @@ impl Recording {
         })
     }
 
-    /// The grants of one name after the other.
+    /// Returns the grants, grouped by name.
     pub fn grants_by_name(&self) -> impl Iterator<Item = &[Grant]> {
         self.grants.chunk_by(|one, two| one.name == two.name)
     }
 
-    /// All names that were asked for, in order.
+    /// Returns all names that workers tried to acquire, in order.
     #[must_use]
     pub fn names(&self) -> Vec<LeaseName> {
         let asked = self.entries.iter().filter_map(|entry| match &entry.event {
@@ -139,42 +139,42 @@ impl Recording {
         names
     }
 
-    /// All workers, in order: who asked for a lease.
+    /// Returns all workers, in order: the processes with attempts.
     #[must_use]
     pub fn workers(&self) -> BTreeSet<&str> {
         let asked = self.entries.iter().filter(|entry| matches!(entry.event, Event::Asked { .. }));
         asked.map(|entry| entry.by.as_str()).collect()
     }
 
-    /// Whether a process is a worker.
+    /// Returns whether a process is a worker.
     #[must_use]
     pub fn is_worker(&self, process: &str) -> bool {
         self.workers().contains(process)
     }
 
-    /// When a process was killed, if it was.
+    /// Returns when a process was killed, if it was.
     #[must_use]
     pub fn killed(&self, process: &str) -> Option<u64> {
         self.faults.iter().find(|span| span.hits(KILLED, process)).map(|span| span.from)
     }
 
-    /// The first moment from this one on at which a process could do something, given `patience`: time in which it need
-    /// not do anything yet, and when it `did`, if it did. Nothing if it never could.
+    /// Returns the first moment from `from` on at which a process could act, or `None` if it never could. `allowance` is the time
+    /// in which it need not act yet; `did` is when it acted, if it did.
     #[must_use]
-    pub fn able(&self, process: &str, from: u64, patience: u64, did: Option<u64>) -> Option<u64> {
+    pub fn able(&self, process: &str, from: u64, allowance: u64, did: Option<u64>) -> Option<u64> {
         let mut able = from;
         for span in self.faults.iter().filter(|span| span.hits(FROZEN, process)) {
             let until = span.until.unwrap_or(u64::MAX);
             let is_in_the_way = did.is_none_or(|did| span.from <= did);
-            if is_in_the_way && span.from <= able.saturating_add(patience) && until > able {
+            if is_in_the_way && span.from <= able.saturating_add(allowance) && until > able {
                 able = until;
             }
         }
-        let lives = self.killed(process).is_none_or(|killed| killed > able.saturating_add(patience));
+        let lives = self.killed(process).is_none_or(|killed| killed > able.saturating_add(allowance));
         (able < u64::MAX && lives).then_some(able)
     }
 
-    /// A moment as readers want it: in seconds of the run.
+    /// Formats a moment in seconds of the run.
     #[must_use]
     pub fn second(&self, at: u64) -> String {
         format!("{:.6} s", nanoseconds(at, self.began) as f64 / 1e9)
@@ -182,20 +182,20 @@ impl Recording {
 }
 
 impl FaultSpan {
-    /// Who has trouble: the worker, also where it is only its network; or the server.
+    /// Returns the process that the fault affects: the worker, also if only its network has the fault, or the server.
     #[must_use]
     pub fn victim(&self) -> &str {
         self.target.strip_prefix(NETWORK_OF).unwrap_or(&self.target)
     }
 
-    /// Whether it is this fault, done to this target.
+    /// Returns whether it is this fault of this target.
     #[must_use]
     pub fn hits(&self, fault: &str, target: &str) -> bool {
         self.fault == fault && self.target == target
     }
 }
 
-/// The time from a moment to another one; negative when that comes first.
+/// Returns the time from `since` to `at`, which is negative if `at` is earlier.
 #[must_use]
 pub fn nanoseconds(at: u64, since: u64) -> i64 {
     i64::try_from(i128::from(at) - i128::from(since)).unwrap_or(if at > since { i64::MAX } else { i64::MIN })

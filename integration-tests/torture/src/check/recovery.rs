@@ -8,7 +8,10 @@ use crate::record::Event;
 pub(super) fn check(recording: &Recording) -> Vec<Violation> {
     let Some(healed) = healed(recording) else {
         let harmed = !recording.faults.is_empty();
-        return harmed.then(|| Check::Recovery.violated("faults were never said to be healed")).into_iter().collect();
+        return harmed
+            .then(|| Check::Recovery.violated("the record has faults, but no event that they were healed"))
+            .into_iter()
+            .collect();
     };
     let bound = recording.case.recovery;
     times_to_acquire(recording, healed)
@@ -19,17 +22,17 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
             let took =
                 took.map_or("was not granted again".into(), |took| format!("was granted {:.3} s", seconds(took)));
             let bound = seconds(bound);
-            Check::Recovery.violated(format!("{name} {took} after healing; it was to be within {bound:.3} s"))
+            Check::Recovery.violated(format!("{name} {took} after healing; the bound is {bound:.3} s"))
         })
         .collect()
 }
 
-/// When all faults had ended, if that was recorded.
+/// Returns when all faults had ended, if that was recorded.
 pub(super) fn healed(recording: &Recording) -> Option<u64> {
     recording.entries.iter().filter(|entry| entry.event == Event::Healed).map(|entry| entry.at).max()
 }
 
-/// How long after this moment each name was granted, if it ever was.
+/// Returns the time from this moment to the next grant of each name, if there was one.
 pub(super) fn times_to_acquire(recording: &Recording, healed: u64) -> Vec<(LeaseName, Option<u64>)> {
     let time_to = |name: &LeaseName| {
         let grants = recording.grants.iter().filter(|grant| grant.name == *name);

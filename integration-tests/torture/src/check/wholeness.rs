@@ -1,4 +1,4 @@
-//! C0: the record is whole, and something was seen at all. Everything else is true of an empty one.
+//! C0: the record is complete, and has observations. An empty record would pass all other checks.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use crate::record::Event;
 pub(super) fn check(recording: &Recording) -> Vec<Violation> {
     let mut violations = Vec::new();
     if recording.grants.is_empty() {
-        violations.push(Check::Wholeness.violated("nobody was granted anything: nothing was tested"));
+        violations.push(Check::Wholeness.violated("there was no grant: nothing was tested"));
     }
     let writes = |event: &Event| matches!(event, Event::Accepted { .. } | Event::Refused { .. });
     if !recording.entries.iter().any(|entry| writes(&entry.event)) {
-        violations.push(Check::Wholeness.violated("nobody wrote to the resource: fencing was not tested"));
+        violations.push(Check::Wholeness.violated("there was no write to the resource: fencing was not tested"));
     }
     let granted: BTreeSet<_> =
         recording.grants.iter().map(|grant| (grant.worker.as_str(), grant.name.as_str(), grant.token.get())).collect();
@@ -29,11 +29,9 @@ pub(super) fn check(recording: &Recording) -> Vec<Violation> {
         };
         if !granted.contains(&(worker.as_str(), name.as_str(), token)) {
             let (at, by) = (recording.second(entry.at), &entry.by);
-            violations.push(
-                Check::Wholeness.violated(format!(
-                    "at {at} {by} speaks of token {token} of {name}, which {worker} was never granted"
-                )),
-            );
+            violations.push(Check::Wholeness.violated(format!(
+                "at {at} {by} has an entry for token {token} of {name}, which {worker} was never granted"
+            )));
         }
     }
     violations

@@ -1,4 +1,4 @@
-//! What a worker believes to hold, and how it is written down.
+//! The tenures of a worker, and their entries in the record.
 
 use std::{
     collections::HashMap,
@@ -14,55 +14,54 @@ use crate::{
     record::Event,
 };
 
-/// What a worker believes to hold: one grant of a name at a time. Observes the renewals that the client makes. Clones are the same.
+/// The open tenures of a worker: at most one for each name. Observes the client's renewals. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Beliefs {
+pub(crate) struct Tenures {
     log: Log,
-    /// A moment of the client's clock, on the clock of the record.
+    /// Converts a moment of the client's clock to the clock of the record.
     on_host: fn(Moment) -> Moment,
-    open: Arc<Mutex<HashMap<String, Grant>>>,
+    open: Arc<Mutex<HashMap<String, OpenTenure>>>,
 }
 
-struct Grant {
+struct OpenTenure {
     handle: LeaseHandle,
-    /// The last one, as it is in the record; a lease that is lost does not tell it any more.
+    /// The last deadline in the record. A lost lease does not return it any more.
     deadline: u64,
 }
 
-/// A grant that a worker believes in. It ends with a loss when it is dropped before it has ended otherwise, as the work is
-/// that the library cuts.
-pub(crate) struct Belief {
-    beliefs: Beliefs,
+/// The time in which a worker considers itself the holder of a grant. If it is dropped before its end, as when the library drops
+/// the work of a scope, it ends with a loss.
+pub(crate) struct Tenure {
+    tenures: Tenures,
     name: String,
     token: u64,
     has_ended: bool,
 }
 
-impl Beliefs {
+impl Tenures {
     pub(crate) fn new(log: Log, on_host: fn(Moment) -> Moment) -> Self {
         Self { log, on_host, open: Arc::default() }
     }
 
-    /// A lease was granted just now.
-    pub(crate) fn begin(&self, attempt: u64, handle: LeaseHandle) -> Belief {
+    /// Begins the tenure of a lease that was granted just now.
+    pub(crate) fn begin(&self, attempt: u64, handle: LeaseHandle) -> Tenure {
         let (at, name, token) = (now(), handle.name().to_string(), handle.token().get());
-        // A lease that is lost already was believed in for no time.
+        // The tenure of a lease that is lost already has no length.
         let deadline = self.deadline(&handle).unwrap_or(at);
-        self.open().insert(name.clone(), Grant { handle, deadline });
+        self.open().insert(name.clone(), OpenTenure { handle, deadline });
         self.log.write_at(at, Event::Granted { name: name.clone(), attempt, token, until: deadline });
-        Belief { beliefs: self.clone(), name, token, has_ended: false }
+        Tenure { tenures: self.clone(), name, token, has_ended: false }
     }
 
-    /// The local deadline of a lease, unless it is lost.
+    /// Returns the local deadline of a lease, or `None` if the lease is lost.
     fn deadline(&self, handle: &LeaseHandle) -> Option<u64> {
         let deadline = handle.valid_until();
         let is_lost = deadline == Moment::from_origin(Duration::ZERO);
         (!is_lost).then(|| nanoseconds((self.on_host)(deadline).since_origin()))
     }
 
-    /// A lease is held still. If its deadline has moved without a renewal, because the client's clock has jumped, it is written
-    /// down once more.
-    pub(crate) fn still(&self, lease: &LeaseHandle) {
+    /// Records the deadline of a lease that is still held if it has moved without a renewal, because the client's clock has jumped.
+    pub(crate) fn record_deadline(&self, lease: &LeaseHandle) {
         let mut open = self.open();
         let held = open.get_mut(lease.name().as_str()).filter(|grant| grant.handle.token() == lease.token());
         if let Some(grant) = held
@@ -75,12 +74,12 @@ impl Beliefs {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<String, Grant>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<String, OpenTenure>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Observer for Beliefs {
+impl Observer for Tenures {
     fn observe(&self, event: &LeaseEvent) {
         let LeaseEvent::Renewed { name, token, .. } = event else { return };
         let mut open = self.open();
@@ -92,22 +91,22 @@ impl Observer for Beliefs {
     }
 }
 
-impl Belief {
-    /// The loss was signalled just now.
+impl Tenure {
+    /// Ends the tenure by a loss that was signalled just now.
     pub(crate) fn lost(&mut self, reason: &str) {
         let (at, reason) = (now(), reason.to_owned());
         let deadline = self.end();
         let (name, token) = (self.name.clone(), self.token);
-        self.beliefs.log.write_at(at, Event::Lost { name, token, reason, deadline });
+        self.tenures.log.write_at(at, Event::Lost { name, token, reason, deadline });
     }
 
-    /// The lease is about to be given up.
+    /// Ends the tenure before a release.
     pub(crate) fn releasing(&mut self) {
-        self.beliefs.log.write(Event::Releasing { name: self.name.clone(), token: self.token });
+        self.tenures.log.write(Event::Releasing { name: self.name.clone(), token: self.token });
         self.end();
     }
 
-    /// The store was told.
+    /// Records the outcome of the release.
     pub(crate) fn released(&self, outcome: &Result<Released>) {
         let outcome = match outcome {
             Ok(Released::Freed) => "released".to_owned(),
@@ -115,16 +114,16 @@ impl Belief {
             Err(error) => error.to_string(),
             other => panic!("unexpected answer: {other:?}"),
         };
-        self.beliefs.log.write(Event::Released { name: self.name.clone(), token: self.token, outcome });
+        self.tenures.log.write(Event::Released { name: self.name.clone(), token: self.token, outcome });
     }
 
     fn end(&mut self) -> u64 {
         self.has_ended = true;
-        self.beliefs.open().remove(&self.name).map_or(0, |grant| grant.deadline)
+        self.tenures.open().remove(&self.name).map_or(0, |grant| grant.deadline)
     }
 }
 
-impl Drop for Belief {
+impl Drop for Tenure {
     fn drop(&mut self) {
         if !self.has_ended {
             self.lost("the work was dropped");
@@ -132,8 +131,8 @@ impl Drop for Belief {
     }
 }
 
-impl fmt::Debug for Beliefs {
+impl fmt::Debug for Tenures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beliefs").finish_non_exhaustive()
+        f.debug_struct("Tenures").finish_non_exhaustive()
     }
 }
