@@ -165,7 +165,7 @@ pub enum Injection {
 }
 
 /// A function that makes a [`Harness`], `async` or not: `MemoryHarness::new`, `PostgresHarness::start`. The compiler infers
-/// `Kind`, which tells the two apart.
+/// `Kind`, which distinguishes the two.
 pub trait MakeHarness<Kind> {
     /// The harness.
     type Harness: Harness;

@@ -1,4 +1,4 @@
-//! What is measured, a file each.
+//! The measurements, one file each.
 
 pub(crate) mod acquire;
 pub(crate) mod contention;

@@ -1,4 +1,4 @@
-//! Tasks that lock and release names of their own, one after the other, as fast as it goes.
+//! Tasks that lock and release names of their own, one after the other, without pauses.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::contender::{Contender, Resource};
 
-/// Each task goes through so many names, so that no name is wanted again in the moment in which it is released.
+/// The number of names of each task, so that no name is locked again right after its release.
 const NAMES_OF_A_TASK: usize = 4;
 
-/// What one measurement brought.
+/// The result of one measurement.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Sample {
     /// Pairs of lock and release.
@@ -24,7 +24,7 @@ pub(crate) struct Sample {
     pub(crate) p99_us: u64,
 }
 
-/// A contender whose tasks are ready to go.
+/// A contender with its tasks.
 pub(crate) struct ClosedLoops {
     tasks: Vec<Task>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct ClosedLoops {
 type Task = Vec<Box<dyn Resource>>;
 
 impl ClosedLoops {
-    /// Makes the names of each task, and uses each of them once.
+    /// Creates the names of each task, and uses each of them once.
     pub(crate) async fn prepare(contender: &dyn Contender, tasks: usize) -> Result<Self> {
         let mut prepared = Vec::with_capacity(tasks);
         for task in 0..tasks {
@@ -47,7 +47,7 @@ impl ClosedLoops {
         Ok(Self { tasks: prepared })
     }
 
-    /// Runs all tasks for this long. A tenth of it before that does not count.
+    /// Runs all tasks for this time, after a warm-up of a tenth of it.
     pub(crate) async fn run(&mut self, duration: Duration) -> Result<Sample> {
         let begin = SystemClock.now() + duration / 10;
         let end = begin + duration;
@@ -84,7 +84,7 @@ async fn run_task(task: Task, begin: Moment, end: Moment) -> Result<(Task, Histo
     Ok((task, histogram))
 }
 
-/// Nanoseconds, to two digits.
+/// Creates a histogram of nanoseconds, with two digits.
 pub(crate) fn new_histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_max(60_000_000_000, 2)?)
 }

@@ -23,12 +23,12 @@ use self::{
 };
 use crate::{contender::Contender, servers::StoreKind};
 
-/// This library, on a store with its defaults.
+/// Returns this library, on a store with its defaults.
 pub(crate) async fn ours(kind: StoreKind, url: &str, ttl: Duration) -> Result<Box<dyn Contender>> {
     Ok(Box::new(Ours::new(LeaseClient::new(store(kind, url).await?), ttl)))
 }
 
-/// This library and others twice each, as two processes would have them: connections, and waiters, of their own.
+/// Returns this library and others twice each, as in two processes, with connections and waiters of their own.
 pub(crate) async fn pairs(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<[Box<dyn Contender>; 2]>> {
     let (one, other) = match kind {
         StoreKind::Memory => {
@@ -41,14 +41,14 @@ pub(crate) async fn pairs(kind: StoreKind, url: &str, ttl: Duration) -> Result<V
     Ok(one.into_iter().zip(other).map(|(one, other)| [one, other]).collect())
 }
 
-/// This library, and others.
+/// Returns this library and others.
 pub(crate) async fn all(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
     let mut all = vec![ours(kind, url, ttl).await?];
     all.extend(peers(kind, url, ttl).await?);
     Ok(all)
 }
 
-/// A store of this library, with its defaults.
+/// Returns a store of this library, with its defaults.
 pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseStore>> {
     if matches!(kind, StoreKind::Memory) {
         // Not that of the URL `memory:`, which all measurements would share.
@@ -59,7 +59,7 @@ pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseSto
     Ok(opened.store)
 }
 
-/// A driver alone; none for memory.
+/// Returns a driver alone, or `None` for memory.
 pub(crate) async fn raw(kind: StoreKind, url: &str) -> Result<Option<Box<dyn Contender>>> {
     Ok(match kind {
         StoreKind::Memory => None,
@@ -69,7 +69,7 @@ pub(crate) async fn raw(kind: StoreKind, url: &str) -> Result<Option<Box<dyn Con
     })
 }
 
-/// Other libraries on this store.
+/// Returns other libraries for this store.
 pub(crate) async fn peers(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
     Ok(match kind {
         StoreKind::Memory => Vec::new(),

@@ -1,4 +1,4 @@
-//! A store that counts what it is asked.
+//! A store that counts its calls.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use lease_core::{
     Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
 };
 
-/// Calls of one operation, and the requests in them.
+/// The number of calls of one operation, and of the requests in them.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     calls: AtomicU64,
@@ -33,7 +33,7 @@ impl Count {
     }
 }
 
-/// What a store was asked.
+/// The numbers of calls of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) acquire: Count,
@@ -48,7 +48,7 @@ impl Counts {
     }
 }
 
-/// Hands every call to another store and counts it. It remembers nothing else, so that memory can be measured beside it.
+/// Forwards every call to another store and counts it. It keeps no other data, so that memory can be measured.
 #[derive(Debug, Clone)]
 pub(crate) struct CountingStore {
     inner: Arc<dyn LeaseStore>,

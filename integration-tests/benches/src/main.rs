@@ -1,4 +1,4 @@
-//! Speed and scale, side by side: `just bench`, or `cargo run --release -p benches --features peers -- --help`.
+//! Measures speed and scale side by side: `just bench`, or `cargo run --release -p benches --features peers -- --help`.
 
 mod cells;
 mod closed_loops;

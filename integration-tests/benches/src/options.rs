@@ -1,4 +1,4 @@
-//! What is run.
+//! The command line.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ pub(crate) struct Options {
     /// Only these cells.
     #[arg(long, value_delimiter = ',', default_value = "acquire,hand-over,take-over,waiters,contention,renewal,local")]
     pub(crate) cell: Vec<Cell>,
-    /// Acquire: with so many tasks.
+    /// Acquire: the numbers of tasks.
     #[arg(long, value_delimiter = ',', default_value = "1,32,256")]
     pub(crate) tasks: Vec<usize>,
     /// Only these contenders, by their names in the tables.
     #[arg(long, value_delimiter = ',')]
     pub(crate) contender: Vec<String>,
-    /// Acquire: how often each contender has its turn. Medians of five differ from run to run by a fifth where the machine
-    /// drifts.
+    /// Acquire: the number of turns of each contender. On a machine with varying speed, medians of five turns vary by a fifth
+    /// between runs.
     #[arg(long, default_value_t = 11)]
     pub(crate) repetitions: usize,
-    /// Acquire: how long a turn takes, in milliseconds.
+    /// Acquire: the length of a turn, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     turn_ms: u64,
-    /// Hand-over: how often.
+    /// Hand-over: the number of hand-overs.
     #[arg(long, default_value_t = 200)]
     pub(crate) rounds: usize,
-    /// Renewal: for how many seconds the leases are held.
+    /// Renewal: the seconds for which the leases are held.
     #[arg(long, default_value_t = 20)]
     pub(crate) hold_seconds: u64,
 }
 
-/// What is measured.
+/// A measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Cell {
     /// Pairs of acquire and release.

@@ -15,7 +15,7 @@ use crate::{
 const PANEL: (u32, u32) = (900, 320);
 const STORES: [StoreKind; 4] = [StoreKind::Memory, StoreKind::Postgres, StoreKind::Redis, StoreKind::Etcd];
 
-/// An SVG; nothing where there is nothing to draw.
+/// Draws the throughput as an SVG, if it was measured.
 pub(crate) fn draw(summary: &Summary, path: &str) -> Result<()> {
     let panels: Vec<_> = STORES
         .into_iter()
@@ -39,7 +39,7 @@ fn panel(area: &DrawingArea<SVGBackend<'_>, Shift>, store: StoreKind, rows: &[&T
     let lowest = 10f64.powf(rates().fold(f64::MAX, f64::min).log10().floor());
     let highest = rates().fold(0.0, f64::max) * 2.0;
     let contenders: Vec<&str> = rows.iter().filter(|row| row.tasks == rows[0].tasks).map(|row| row.contender).collect();
-    // A gap behind each group.
+    // A gap after each group.
     let place = |at: usize| (at + at / contenders.len()) as f64;
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{}: acquire + release, pairs/s", store.name()), ("sans-serif", 18))

@@ -1,10 +1,10 @@
-//! What was measured, and whether it is what was wanted.
+//! The results, and whether they meet their targets.
 
 use serde::Serialize;
 
 use crate::{closed_loops::Sample, servers::StoreKind};
 
-/// All that a run brought.
+/// All results of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
     pub(crate) throughput: Vec<Throughput>,
@@ -24,7 +24,7 @@ pub(crate) struct Throughput {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// One number that was measured.
+/// One measured number.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) cell: &'static str,
@@ -35,7 +35,7 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
 }
 
-/// A number beside its target.
+/// A number with its target.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) store: StoreKind,
@@ -44,7 +44,7 @@ pub(crate) struct Verdict {
     pub(crate) target: Target,
 }
 
-/// What a number should be.
+/// The target of a number.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -121,7 +121,7 @@ impl Summary {
     }
 }
 
-/// The value in the middle; of an even number, the upper one of the two.
+/// Returns the median; of an even number of values, the upper one of the two in the middle.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

@@ -1,11 +1,11 @@
-//! The servers that everybody is measured on.
+//! The servers on which all contenders are measured.
 
 use anyhow::Result;
 use clap::ValueEnum;
 use integration_tests::{Etcd, Postgres, Redis};
 use serde::{Deserialize, Serialize};
 
-/// What leases are kept in.
+/// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreKind {
@@ -35,7 +35,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// Starts what this kind of store needs, as it would run in production: PostgreSQL with `fsync`.
+    /// Starts the server of this kind of store as in production: PostgreSQL with `fsync`.
     pub(crate) async fn start(kind: StoreKind) -> Result<Self> {
         Ok(match kind {
             StoreKind::Memory => Self::None,

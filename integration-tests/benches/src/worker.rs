@@ -1,4 +1,4 @@
-//! This program again, as a process of its own, with a part of the work.
+//! Worker processes of this program, with a part of the work each.
 
 use std::process::Stdio;
 
@@ -14,12 +14,12 @@ use crate::{
     servers::StoreKind,
 };
 
-/// The argument that makes a worker of this program.
+/// The argument that starts this program as a worker.
 pub(crate) const ARGUMENT: &str = "--as-worker";
 
 const READY: &str = "ready";
 
-/// What a worker is to do.
+/// The job of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Job {
     Renewal { store: StoreKind, url: String, leases: usize, seconds: u64 },
@@ -27,7 +27,7 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// In the worker: does it, and prints what came of it.
+    /// Runs in the worker: executes the job and prints its result.
     pub(crate) async fn perform(self) -> Result<()> {
         let outcome = match self {
             Self::Renewal { store, url, leases, seconds } => {
@@ -42,14 +42,14 @@ impl Job {
     }
 }
 
-/// In the worker: says that it is ready, and waits until all others are.
+/// Runs in the worker: reports that it is ready, and waits until all others are.
 pub(crate) async fn wait_for_go() -> Result<()> {
     println!("{READY}");
     BufReader::new(tokio::io::stdin()).read_line(&mut String::new()).await?;
     Ok(())
 }
 
-/// A worker that runs; it ends with this value.
+/// A running worker, which is killed when this value is dropped.
 pub(crate) struct Worker {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -68,7 +68,7 @@ pub(crate) fn start(job: &Job) -> Result<Worker> {
 }
 
 impl Worker {
-    /// Returns once it is ready; it goes on when [`Worker::finish`] is called.
+    /// Waits until the worker is ready. It continues when [`Worker::finish`] is called.
     pub(crate) async fn is_ready(&mut self) -> Result<()> {
         let mut line = String::new();
         self.output.read_line(&mut line).await?;
@@ -76,7 +76,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Lets it go on, and returns what it has to say.
+    /// Lets the worker continue, and returns its result.
     pub(crate) async fn finish<T: DeserializeOwned>(mut self) -> Result<T> {
         if let Some(mut input) = self.child.stdin.take() {
             input.write_all(b"go\n").await?;

@@ -1,15 +1,15 @@
 //! The protocol of a lease as a small model: two clients, one name, a store, a fenced resource, and a network that delays,
-//! loses, repeats and reorders whatever it likes. A model checker looks at every state that can be reached; and finds two
-//! holders, or whatever else must never be, as soon as one of the rules of SAFETY.md is taken out.
+//! loses, repeats and reorders messages. A model checker visits every reachable state. If one of the rules of SAFETY.md is left
+//! out, it finds two holders or another violation.
 //!
-//! How it stands to the real thing:
+//! The model and the implementation:
 //!
-//! * The deadlines are computed by the very file that `lease-core` uses, `schedule.rs`.
-//! * The store is a copy in short. A test gives it and the memory store the same requests, and compares the answers.
-//! * The clients are freer than real ones: they ask, renew, give up, release and write at any moment at which that is
-//!   possible at all. A client that does nothing for a while is one that is paused.
-//! * Time comes in ticks of the store's clock. Each client has a clock of its own, slower or faster by as much as clients
-//!   assume at most.
+//! * The deadlines are computed by `schedule.rs` of `lease-core` itself.
+//! * The store is a short copy. A test sends the same requests to it and to the memory store, and compares the answers.
+//! * The clients have more freedom than real ones: they acquire, renew, cancel, release and write at any possible moment. A
+//!   client that does nothing for a while is a paused one.
+//! * Time advances in ticks of the store's clock. Each client has a clock of its own, slower or faster by the largest error that
+//!   clients assume.
 
 mod protocol;
 mod rule;
@@ -18,11 +18,11 @@ mod rule;
 mod schedule;
 mod store;
 
-// Where that file looks for them.
+// The paths that `schedule.rs` imports.
 use lease_core::{LeaseOptions, Moment, Renewal};
 
 pub use crate::{
-    protocol::{Action, Protocol, State, tell},
+    protocol::{Action, Protocol, State, describe},
     rule::Rule,
     store::{Answer, Nonce, Request, Store, TTL, Tick},
 };

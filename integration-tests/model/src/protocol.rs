@@ -1,4 +1,4 @@
-//! Two clients, the store, the resource, and what is under way between them.
+//! Two clients, the store, the resource, and the messages in flight between them.
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
@@ -10,53 +10,53 @@ use crate::{
     store::{Answer, Nonce, Request, Store, TTL, Tick},
 };
 
-/// The error of a clock's rate that clients assume at most, in per cent. More than in life, so that few ticks show it.
+/// The largest error of a clock's rate that clients assume, in per cent. It is larger than in practice, so that few ticks show it.
 const DRIFT: u8 = 25;
 
-/// The protocol, with limits to how much happens in it.
+/// The protocol, with limits of the number of events.
 #[derive(Debug, Clone)]
 pub struct Protocol {
-    /// What is left out of it.
+    /// The rules that are left out.
     pub without: Vec<Rule>,
-    /// How long it goes on.
+    /// The last tick.
     pub ticks: Tick,
-    /// How often each client begins to ask for the lease.
+    /// The number of attempts of each client.
     pub attempts: [u8; 2],
-    /// How often the same attempt asks, and how often a grant is renewed.
+    /// The number of calls of an attempt, and of renewals of a grant.
     pub calls: u8,
-    /// How many grants there are; delayed requests could make them for ever.
+    /// The number of grants, which delayed requests could make without end.
     pub grants: usize,
     /// Whether holders write to the resource.
     pub writes: bool,
 }
 
-/// All there is at one moment.
+/// The state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     now: Tick,
     store: Store,
     clients: [Client; 2],
     resource: Resource,
-    /// What was sent stays under way: it may be delivered at any time, several times, or never. Of the answers to one call
-    /// there is one at a time, and it may be lost.
-    under_way: BTreeSet<Message>,
+    /// The messages in flight. A message may be delivered at any time, several times, or never. There is one answer to each call
+    /// at a time, and it may be lost.
+    in_flight: BTreeSet<Message>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Client {
     number: u8,
-    /// How fast its clock is, in per cent of the store's.
+    /// The rate of its clock, in per cent of the store's.
     rate: u8,
-    /// How many attempts it has begun.
+    /// The number of attempts that it has begun.
     attempt: u8,
     phase: Phase,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase {
-    /// Wants nothing, or has nothing any more.
+    /// Makes no attempt and holds no grant.
     Idle,
-    /// Asks for the lease. The calls are known by when they were sent, on the store's clock.
+    /// Makes an attempt. Its calls are identified by when they were sent, on the store's clock.
     Asking { calls_left: u8, unanswered: BTreeSet<Tick> },
     /// Has a guard.
     Holding(Guard),
@@ -65,20 +65,20 @@ enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Guard {
     token: u8,
-    /// Of the grant; nobody but the checker looks at it.
+    /// The number of the grant, for the checker only.
     number: u8,
-    /// When the request was sent that brought the grant, on the store's clock.
+    /// When the request for the grant was sent, on the store's clock.
     began: Tick,
     valid_until: Moment,
     calls_left: u8,
     unanswered: BTreeSet<Tick>,
-    /// Only where S12 is left out: released, but not latched lost.
+    /// Released but not latched lost, which happens only without S12.
     releasing: bool,
-    /// Whether it was lost once; nobody but the checker looks at it.
+    /// Whether it was lost once, for the checker only.
     was_lost: bool,
 }
 
-/// What the lease protects.
+/// The resource that the lease protects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Resource {
     greatest_token: u8,
@@ -86,69 +86,69 @@ struct Resource {
     has_accepted_a_stale_write: bool,
 }
 
-/// What is on the network.
+/// A message on the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Message {
     /// To the store.
     Request {
-        /// What is asked.
+        /// The request.
         request: Request,
-        /// When, on the store's clock.
+        /// When it was sent, on the store's clock.
         sent: Tick,
     },
-    /// To the client that asked.
+    /// To the client that sent the request.
     Answer {
-        /// About this attempt.
+        /// The attempt.
         about: Nonce,
         /// When the request was sent.
         sent: Tick,
-        /// What the store said.
+        /// The answer of the store.
         answer: Answer,
     },
     /// To the resource.
     Write {
         /// The fencing token.
         token: u8,
-        /// The number of the grant; nobody but the checker looks at it.
+        /// The number of the grant, for the checker only.
         number: u8,
     },
 }
 
-/// What can happen.
+/// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Time passes.
+    /// Time advances by a tick.
     Tick,
-    /// A client sends a request for the lease: the first of an attempt, or the same once more.
+    /// A client sends a request for the lease: the first of an attempt, or a repetition.
     Ask(u8),
-    /// It stops to wait for an answer, and releases what it may have been granted (S15).
+    /// A client cancels its attempt, and releases a grant that may have been made (S15).
     GiveUp(u8),
-    /// It sends a renewal.
+    /// A client sends a renewal.
     Renew(u8),
-    /// It releases.
+    /// A client releases its grant.
     Release(u8),
-    /// It sends a write to the resource.
+    /// A client sends a write to the resource.
     Write(u8),
-    /// Something arrives, perhaps not for the first time.
+    /// A message arrives, perhaps repeatedly.
     Deliver(Message),
     /// An answer is lost.
     Lose(Message),
 }
 
 impl Protocol {
-    /// Two clients that want the lease once, keep it for longer than its ttl if they can, and write.
+    /// Creates a protocol of two clients that acquire the lease once, keep it for longer than its ttl if they can, and write.
     #[must_use]
     pub fn of_two_tenures() -> Self {
         Self { without: Vec::new(), ticks: 5, attempts: [1, 1], calls: 1, grants: 2, writes: true }
     }
 
-    /// One of them wants it again, so that it meets its own requests of old.
+    /// Creates a protocol in which one client acquires the lease again, so that its own old requests may arrive.
     #[must_use]
     pub fn of_three_tenures() -> Self {
         Self { ticks: 4, attempts: [2, 1], grants: 3, writes: false, ..Self::of_two_tenures() }
     }
 
-    /// Without one rule.
+    /// Leaves out a rule.
     #[must_use]
     pub fn without(mut self, rule: Rule) -> Self {
         self.without.push(rule);
@@ -164,9 +164,9 @@ impl Protocol {
         Schedule::new(&LeaseOptions::new(duration(TTL)).with_clock_drift(drift))
     }
 
-    /// An answer to a call of this client arrives.
+    /// Handles an answer to a call of this client.
     fn answered(&self, state: &mut State, client: u8, sent: Tick, answer: Answer) {
-        let State { now, clients, under_way, .. } = state;
+        let State { now, clients, in_flight, .. } = state;
         let client = &mut clients[usize::from(client)];
         let (nonce, schedule) = (client.nonce(), self.schedule());
         let (local_now, local_sent) = (client.local(*now), client.local(sent));
@@ -190,7 +190,7 @@ impl Protocol {
                     }
                     None => {
                         client.phase = Phase::Idle;
-                        under_way.insert(Message::Request { request: Request::Release(nonce), sent: 0 });
+                        in_flight.insert(Message::Request { request: Request::Release(nonce), sent: 0 });
                     }
                 }
             }
@@ -224,13 +224,13 @@ impl Model for Protocol {
             store: Store::default(),
             clients: [client(0, rates[0]), client(1, rates[1])],
             resource: Resource::default(),
-            under_way: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
         };
         vec![state([slow, fast]), state([slow, slow])]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        // Before anything is asked, one moment is like the next.
+        // Before the first request, all moments are equal.
         let has_begun = state.clients.iter().any(|client| client.attempt > 0);
         actions.extend((has_begun && state.now < self.ticks).then_some(Action::Tick));
         for (number, client) in (0..).zip(&state.clients) {
@@ -251,7 +251,7 @@ impl Model for Protocol {
                 }
             }
         }
-        for message in &state.under_way {
+        for message in &state.in_flight {
             actions.push(Action::Deliver(*message));
             actions.extend(matches!(message, Message::Answer { .. }).then_some(Action::Lose(*message)));
         }
@@ -259,7 +259,7 @@ impl Model for Protocol {
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
-        let State { now, store, clients, resource, under_way } = &mut state;
+        let State { now, store, clients, resource, in_flight } = &mut state;
         let now = *now;
         match action {
             Action::Tick => state.time_passes(),
@@ -273,17 +273,17 @@ impl Model for Protocol {
                     *calls_left -= 1;
                     unanswered.insert(now);
                 }
-                under_way.insert(Message::Request { request: Request::Acquire(client.nonce()), sent: now });
+                in_flight.insert(Message::Request { request: Request::Acquire(client.nonce()), sent: now });
             }
             Action::GiveUp(number) => {
                 let client = &mut clients[usize::from(number)];
                 client.phase = Phase::Idle;
-                under_way.insert(Message::Request { request: Request::Release(client.nonce()), sent: 0 });
+                in_flight.insert(Message::Request { request: Request::Release(client.nonce()), sent: 0 });
             }
             Action::Renew(number) => {
                 let client = &mut clients[usize::from(number)];
                 let (nonce, sent) = (client.nonce(), client.local(now));
-                under_way.insert(Message::Request { request: Request::Renew(nonce), sent: now });
+                in_flight.insert(Message::Request { request: Request::Renew(nonce), sent: now });
                 if let Phase::Holding(guard) = &mut client.phase {
                     guard.calls_left -= 1;
                     guard.unanswered.insert(now);
@@ -296,7 +296,7 @@ impl Model for Protocol {
             }
             Action::Release(number) => {
                 let client = &mut clients[usize::from(number)];
-                under_way.insert(Message::Request { request: Request::Release(client.nonce()), sent: 0 });
+                in_flight.insert(Message::Request { request: Request::Release(client.nonce()), sent: 0 });
                 match &mut client.phase {
                     Phase::Holding(guard) if !self.keeps(Rule::LatchBeforeRelease) => {
                         guard.releasing = true;
@@ -307,19 +307,19 @@ impl Model for Protocol {
             }
             Action::Write(number) => {
                 if let Phase::Holding(Guard { token, number, .. }) = clients[usize::from(number)].phase {
-                    under_way.insert(Message::Write { token, number });
+                    in_flight.insert(Message::Write { token, number });
                 }
             }
             Action::Deliver(Message::Request { request, sent }) => {
                 let (Request::Acquire(about) | Request::Renew(about) | Request::Release(about)) = request;
                 let answer = store.answer(request, now, &self.without);
                 let is_answered = |message: &Message| matches!(message, Message::Answer { about: other, sent: then, .. } if (*other, *then) == (about, sent));
-                if !under_way.iter().any(is_answered) {
-                    under_way.insert(Message::Answer { about, sent, answer });
+                if !in_flight.iter().any(is_answered) {
+                    in_flight.insert(Message::Answer { about, sent, answer });
                 }
             }
             Action::Lose(message) => {
-                under_way.remove(&message);
+                in_flight.remove(&message);
             }
             Action::Deliver(Message::Answer { about, sent, answer }) => {
                 self.answered(&mut state, about.client, sent, answer);
@@ -332,7 +332,7 @@ impl Model for Protocol {
                 }
             }
         }
-        state.forget_answers_that_nobody_waits_for();
+        state.remove_unexpected_answers();
         (state != *last).then_some(state)
     }
 
@@ -362,7 +362,7 @@ impl Model for Protocol {
             Property::<Self>::always("the resource accepts no stale write", |_, state| {
                 !state.resource.has_accepted_a_stale_write
             }),
-            // What must be possible, or all the above says nothing.
+            // States that must be reachable, or the properties above prove nothing.
             Property::<Self>::sometimes("a lease is held for longer than a ttl", |_, state| {
                 state.guards().any(|(client, guard)| client.holds(state.now) && state.now > guard.began + TTL)
             }),
@@ -378,14 +378,14 @@ impl Model for Protocol {
                     Message::Answer { answer: Answer::Granted { remaining, .. }, .. } => *remaining < TTL,
                     _ => false,
                 };
-                state.under_way.iter().any(is_less)
+                state.in_flight.iter().any(is_less)
             }),
             Property::<Self>::sometimes("a stale write is under way to a resource that will refuse it", |_, state| {
                 let is_stale = |message: &Message| match message {
                     Message::Write { number, .. } => *number < state.resource.latest_grant,
                     _ => false,
                 };
-                state.under_way.iter().any(is_stale)
+                state.in_flight.iter().any(is_stale)
             }),
         ]
     }
@@ -410,10 +410,10 @@ impl State {
         })
     }
 
-    /// They change nothing; without them there are fewer states.
-    fn forget_answers_that_nobody_waits_for(&mut self) {
+    /// Removes answers that have no effect, so that there are fewer states.
+    fn remove_unexpected_answers(&mut self) {
         let clients = &self.clients;
-        self.under_way.retain(|message| match message {
+        self.in_flight.retain(|message| match message {
             Message::Answer { about, sent, .. } => clients[usize::from(about.client)].waits_for(*about, *sent),
             Message::Request { .. } | Message::Write { .. } => true,
         });
@@ -425,12 +425,12 @@ impl Client {
         Nonce { client: self.number, attempt: self.attempt }
     }
 
-    /// What its clock shows at this moment of the store's clock.
+    /// Returns the moment on its clock at this moment of the store's clock.
     fn local(&self, tick: Tick) -> Moment {
         Moment::from_origin(duration(tick) * u32::from(self.rate) / 100)
     }
 
-    /// Whether it would say so if it was asked now.
+    /// Returns whether `is_held()` is true now.
     fn holds(&self, now: Tick) -> bool {
         matches!(&self.phase, Phase::Holding(guard) if guard.is_held(self.local(now)))
     }
@@ -455,9 +455,9 @@ fn duration(ticks: Tick) -> Duration {
     Duration::from_secs(ticks.into())
 }
 
-/// What happened on the way to a state, one line each.
+/// Formats the events on the path to a state, one for each line.
 #[must_use]
-pub fn tell(path: Path<State, Action>) -> String {
+pub fn describe(path: Path<State, Action>) -> String {
     let steps = path.into_vec();
     let rates: Vec<_> = steps[0].0.clients.iter().map(|client| client.rate).collect();
     let mut story = format!("  the clients' clocks run at {rates:?} % of the store's\n");

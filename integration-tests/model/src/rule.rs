@@ -1,4 +1,4 @@
-//! What can be taken out of the protocol.
+//! The rules that can be left out of the protocol.
 
 /// A rule of SAFETY.md, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub enum Rule {
     OnlyTheOwnerRenews,
     /// S7: a renewal never revives a grant that has expired.
     NoRenewalRevives,
-    /// S8: a renewal whose result is not known keeps the old deadline.
+    /// S8: a renewal with an unknown result keeps the old deadline.
     UnknownRenewalKeepsTheDeadline,
     /// S9: the last token survives the end of the grant.
     TokenSurvivesTheGrant,
     /// S11: only the owner of a grant releases it.
     OnlyTheOwnerReleases,
-    /// S12: a guard is latched lost before the store is told of the release.
+    /// S12: a guard is latched lost before the release is sent to the store.
     LatchBeforeRelease,
     /// S13: a nonce is spent when its grant has ended.
     NoncesAreSpent,

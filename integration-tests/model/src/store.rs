@@ -1,59 +1,59 @@
-//! What a store remembers of the one name, and the rules by which it changes.
+//! The record of the one name in a store, and the rules by which it changes.
 
 use crate::Rule;
 
 /// A moment on the store's clock.
 pub type Tick = u8;
 
-/// How long a grant lasts.
+/// The ttl of a grant.
 pub const TTL: Tick = 3;
 
-/// Names an attempt of a client (S13).
+/// Identifies an attempt of a client (S13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce {
-    /// Who asks.
+    /// The client.
     pub client: u8,
-    /// For the how manieth time.
+    /// The number of the attempt.
     pub attempt: u8,
 }
 
-/// What a store is asked.
+/// A request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Request {
-    /// For a grant to this nonce.
+    /// Acquires the name for this nonce.
     Acquire(Nonce),
-    /// For more time.
+    /// Renews the grant.
     Renew(Nonce),
-    /// To end the grant.
+    /// Releases the grant.
     Release(Nonce),
 }
 
-/// What a store says.
+/// An answer of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
-    /// This is the token, and so much time is left.
+    /// The name is granted.
     Granted {
         /// The fencing token.
         token: u8,
-        /// What is left.
+        /// The remaining time.
         remaining: Tick,
-        /// Counts the grants; nobody but the checker looks at it.
+        /// The number of the grant, for the checker only.
         number: u8,
     },
-    /// Somebody else has it.
+    /// Another holder has the name.
     Held,
-    /// That attempt has had its grant.
+    /// The grant of this attempt has ended.
     Spent,
-    /// So much time is left now.
+    /// The grant was renewed.
     Extended {
-        /// What is left.
+        /// The remaining time.
         remaining: Tick,
     },
-    /// Not yours.
+    /// The grant is not held by this nonce.
     Lost,
     /// Released.
     Freed,
-    /// There was nothing to release.
+    /// No grant was released.
     NotHeld,
 }
 
@@ -62,7 +62,7 @@ pub enum Answer {
 pub struct Store {
     /// The last grant. It is kept after its end.
     pub(crate) record: Option<Record>,
-    /// All grants ever; nobody but the checker looks at them.
+    /// All grants, for the checker only.
     pub(crate) grants: Vec<(Nonce, u8)>,
 }
 
@@ -73,12 +73,12 @@ pub(crate) struct Record {
     token: u8,
     until: Tick,
     released: bool,
-    /// Whether it was over once; nobody but the checker looks at it.
+    /// Whether it has ended before, for the checker only.
     was_over: bool,
 }
 
 impl Store {
-    /// Does what is asked, at this moment; all but the rules that are left out are kept.
+    /// Executes a request at this moment, by all rules but those that are left out.
     pub fn answer(&mut self, request: Request, now: Tick, left_out: &[Rule]) -> Answer {
         let keeps = |rule| !left_out.contains(&rule);
         match (request, &mut self.record) {
@@ -123,7 +123,7 @@ impl Store {
         }
     }
 
-    /// The grant in force, as its owner hears of it: what is left of it, not more (S1, S13).
+    /// Returns the grant in force as an answer to its owner, with the remaining time (S1, S13).
     fn grant(&self, now: Tick) -> Answer {
         let number = u8::try_from(self.grants.len()).unwrap_or(u8::MAX);
         self.record.as_ref().map_or(Answer::Held, |Record { token, until, .. }| Answer::Granted {
@@ -133,19 +133,19 @@ impl Store {
         })
     }
 
-    /// Notes which grant is over by now.
+    /// Records whether the last grant has ended by now.
     pub(crate) fn time_passed(&mut self, now: Tick) {
         if let Some(record) = &mut self.record {
             record.was_over |= !record.is_held(now);
         }
     }
 
-    /// Whether the grant of this nonce is in force.
+    /// Returns whether the grant of this nonce is in force.
     pub(crate) fn is_held_by(&self, nonce: Nonce, now: Tick) -> bool {
         self.record.as_ref().is_some_and(|record| record.nonce == nonce && record.is_held(now))
     }
 
-    /// Whether a grant is in force that was over before.
+    /// Returns whether a grant is in force that had ended before.
     pub(crate) fn is_revived(&self, now: Tick) -> bool {
         self.record.as_ref().is_some_and(|record| record.was_over && record.is_held(now))
     }

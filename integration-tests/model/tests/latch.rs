@@ -1,5 +1,5 @@
-//! Every interleaving of what the threads of a process can do to a lease at once: loom runs the very file that `lease-core`
-//! uses, with other types in the place of those in its `sync.rs`.
+//! All interleavings of concurrent operations on the latch of a lease. Loom runs the source file of `lease-core` itself, with
+//! loom's types in place of those in its `sync.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -25,14 +25,14 @@ use crate::{
 #[path = "../../../crates/lease-core/src/grant/latch.rs"]
 mod latch;
 
-/// Loom's types in the place of std's and tokio's.
+/// Loom's types in place of those of std and tokio.
 mod sync {
     pub(crate) use loom::sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     };
 
-    /// As much of tokio's as the latch needs: a value behind a lock. Nobody is woken.
+    /// The part of tokio's `watch` that the latch needs: a value behind a lock, without wake-ups.
     pub(crate) mod watch {
         use std::sync::Arc;
 
@@ -71,7 +71,7 @@ mod sync {
     }
 }
 
-/// Time, which one of the threads moves.
+/// A clock that one of the threads sets.
 #[derive(Debug, Clone)]
 struct Seconds(Arc<AtomicU64>);
 
@@ -89,7 +89,7 @@ const fn second(second: u64) -> Moment {
     Moment::from_origin(Duration::from_secs(second))
 }
 
-/// A latch that is held until second 10, and what it reported.
+/// A latch that is held until second 10, and its reports.
 #[derive(Clone)]
 struct Lease {
     clock: Seconds,
@@ -112,13 +112,13 @@ impl Lease {
         self.latch.is_held(self.report())
     }
 
-    /// Lets another thread do something.
+    /// Runs work on another thread.
     fn spawn<T: 'static>(&self, work: impl FnOnce(&Self) -> T + 'static) -> JoinHandle<T> {
         let lease = self.clone();
         thread::spawn(move || work(&lease))
     }
 
-    /// A thread that looks several times: what it sees is never brought back.
+    /// Starts a thread that reads the state several times: a loss is final.
     fn spawn_reader(&self) -> JoinHandle<()> {
         self.spawn(|lease| {
             let mut lost = None;
@@ -126,9 +126,9 @@ impl Lease {
                 let is_held = lease.is_held();
                 assert!(!(is_held && lost.is_some()), "held after it was lost");
                 if !is_held {
-                    let LeaseState::Lost(reason) = lease.latch.state() else { panic!("not held, and yet not lost") };
-                    assert_eq!(*lost.get_or_insert_with(|| reason.clone()), reason, "another reason than before");
-                    assert_eq!(lease.latch.valid_until(), second(0), "lost, and yet valid");
+                    let LeaseState::Lost(reason) = lease.latch.state() else { panic!("neither held nor lost") };
+                    assert_eq!(*lost.get_or_insert_with(|| reason.clone()), reason, "the reason has changed");
+                    assert_eq!(lease.latch.valid_until(), second(0), "lost, but valid");
                 }
             }
         })
@@ -153,10 +153,10 @@ impl Lease {
         self.spawn(move |lease| lease.latch.extend(second(until), lease.report()))
     }
 
-    /// How it ended: the loss, which was reported exactly once.
+    /// Returns the reason of the loss, which was reported exactly once.
     fn assert_lost(&self) -> LossReason {
         assert!(!self.is_held());
-        let LeaseState::Lost(reason) = self.latch.state() else { panic!("not held, and yet not lost") };
+        let LeaseState::Lost(reason) = self.latch.state() else { panic!("neither held nor lost") };
         assert_eq!(
             *self.reported.lock().unwrap(),
             slice::from_ref(&reason),
@@ -172,7 +172,7 @@ impl Lease {
     }
 }
 
-/// Runs a case in every interleaving; so many there must be at least.
+/// Runs a case in every interleaving, of which there must be at least `at_least`.
 fn in_every_interleaving(at_least: usize, case: impl Fn(Lease) + Send + Sync + 'static) {
     let interleavings = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&interleavings);
@@ -182,7 +182,7 @@ fn in_every_interleaving(at_least: usize, case: impl Fn(Lease) + Send + Sync + '
     });
     let interleavings = interleavings.load(Ordering::Relaxed);
     println!("{interleavings} interleavings");
-    assert!(interleavings >= at_least, "too few to show anything: {interleavings}");
+    assert!(interleavings >= at_least, "too few interleavings for a result: {interleavings}");
 }
 
 fn join_all<const N: usize>(threads: [JoinHandle<()>; N]) {
@@ -194,7 +194,7 @@ fn join_all<const N: usize>(threads: [JoinHandle<()>; N]) {
 const EXTENDED: Extended = Extended::Held { recovered: false };
 
 #[test]
-fn s04_an_expiry_and_a_renewal_at_once() {
+fn s04_a_concurrent_expiry_and_renewal() {
     in_every_interleaving(100, |lease| {
         let (time, reader, renewal) = (lease.time_passes(10), lease.spawn_reader(), lease.extend(30));
         join_all([time, reader]);
@@ -209,7 +209,7 @@ fn s04_an_expiry_and_a_renewal_at_once() {
 }
 
 #[test]
-fn s04_nothing_revives_it_although_nobody_has_looked() {
+fn s04_an_unobserved_expiry_is_final() {
     in_every_interleaving(2, |lease| {
         lease.time_passes(10).join().unwrap();
         let renewals = [lease.extend(30), lease.extend(40)];
@@ -233,7 +233,7 @@ fn s08_answers_in_any_order_never_move_the_deadline_back() {
 }
 
 #[test]
-fn l06_of_several_losses_the_first_is_reported_and_only_once() {
+fn l06_only_the_first_of_several_losses_is_reported() {
     in_every_interleaving(100, |lease| {
         let losses = [lease.lose(LossReason::Broken), lease.lose(LossReason::Released), lease.spawn_reader()];
         join_all(losses);
@@ -242,14 +242,14 @@ fn l06_of_several_losses_the_first_is_reported_and_only_once() {
 }
 
 #[test]
-fn l06_a_loss_an_expiry_and_a_renewal_at_once() {
+fn l06_a_concurrent_loss_expiry_and_renewal() {
     in_every_interleaving(100, |lease| {
         let (loss, time, renewal) = (lease.lose(LossReason::Broken), lease.time_passes(10), lease.extend(30));
         join_all([loss, time]);
         let extended = renewal.join().unwrap();
         let reason = lease.assert_lost();
         assert!([LossReason::Broken, LossReason::Expired].contains(&reason));
-        assert!(extended == Extended::Lost || reason == LossReason::Broken, "extended, and yet expired");
+        assert!(extended == Extended::Lost || reason == LossReason::Broken, "extended, but expired");
     });
 }
 
@@ -267,9 +267,9 @@ fn l09_a_warning_never_hides_a_loss() {
     });
 }
 
-/// The state moves into a channel at that moment.
+/// The first subscription moves the state into a channel.
 #[test]
-fn s04_an_expiry_and_a_renewal_as_somebody_begins_to_watch() {
+fn s04_an_expiry_and_a_renewal_concurrent_with_a_subscription() {
     in_every_interleaving(100, |lease| {
         let (time, watcher, renewal) = (lease.time_passes(10), lease.spawn_watcher(), lease.extend(30));
         time.join().unwrap();
@@ -284,7 +284,7 @@ fn s04_an_expiry_and_a_renewal_as_somebody_begins_to_watch() {
 }
 
 #[test]
-fn l06_who_begins_to_watch_as_it_is_lost_sees_the_loss() {
+fn l06_a_subscription_concurrent_with_a_loss_gets_the_loss() {
     in_every_interleaving(100, |lease| {
         let (loss, watchers) = (lease.lose(LossReason::Broken), [(); 2].map(|()| lease.spawn_watcher()));
         let watched = watchers.map(|watcher| watcher.join().unwrap());
@@ -296,9 +296,9 @@ fn l06_who_begins_to_watch_as_it_is_lost_sees_the_loss() {
     });
 }
 
-/// Who learns that the store was told finds the guard lost.
+/// A thread that observes the release in the store finds the guard lost.
 #[test]
-fn s12_released_here_before_anywhere_else() {
+fn s12_the_guard_is_lost_before_the_store_is_released() {
     in_every_interleaving(10, |lease| {
         let told = Arc::new(AtomicBool::new(false));
         let release = lease.spawn({
@@ -310,7 +310,7 @@ fn s12_released_here_before_anywhere_else() {
         });
         let rival = lease.spawn(move |lease| {
             if told.load(Ordering::Acquire) {
-                assert!(!lease.is_held(), "held although a rival may have it");
+                assert!(!lease.is_held(), "held although a rival may hold it");
             }
         });
         let renewal = lease.extend(30);

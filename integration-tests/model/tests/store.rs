@@ -1,4 +1,4 @@
-//! The store of the model does what the memory store does.
+//! Checks that the store of the model answers like the memory store.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -22,7 +22,7 @@ use proptest::{
     test_runner::{TestError, TestRunner},
 };
 
-/// A clock that is turned by hand, in ticks of a second.
+/// A clock that the test sets, in ticks of a second.
 #[derive(Debug, Clone, Default)]
 struct Ticks(Arc<AtomicU64>);
 
@@ -44,7 +44,7 @@ fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_secs()).unwrap()
 }
 
-/// The memory store's answer. It does not count its grants: the number is the model's.
+/// Returns the answer of the memory store. It does not count grants: the number is that of the model.
 fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
     let (Request::Acquire(nonce) | Request::Renew(nonce) | Request::Release(nonce)) = request;
     let claim = Claim::new(
@@ -87,7 +87,7 @@ fn answer(store: &MemoryStore, request: Request, count: &mut u8) -> Answer {
     }
 }
 
-/// Gives both the same requests, each after some ticks; what they answer must be the same.
+/// Sends both stores the same requests, each after some ticks. Their answers must be equal.
 fn compare(left_out: &[Rule]) -> Result<(), TestError<Vec<(Tick, Request)>>> {
     let nonce = (0..2_u8, 1..3_u8).prop_map(|(client, attempt)| Nonce { client, attempt });
     let request = (nonce, 0..3).prop_map(|(nonce, operation)| match operation {
@@ -117,7 +117,7 @@ fn the_model_answers_as_the_memory_store_does() {
 }
 
 #[test]
-fn a_rule_that_is_left_out_of_the_store_is_noticed() {
+fn a_store_without_a_rule_answers_differently() {
     for rule in [
         Rule::OnlyTheOwnerRenews,
         Rule::NoRenewalRevives,

@@ -1,7 +1,7 @@
-//! Puts one defect after the other into a copy of the workspace, and runs the conformance suite of the store that has it. A
-//! defect that the suite does not find survives: then the suite has a hole, for every other provider as well.
+//! Injects one defect after the other into a copy of the workspace, and runs the conformance suite of the store that has it. A
+//! defect that no case finds survives: then the suite has a gap, for every other provider as well.
 //!
-//! The copy is a git worktree of the last commit in `target/mutants`, with a build folder of its own.
+//! The copy is a git worktree of the last commit in `target/mutants`, with a build directory of its own.
 
 mod core;
 mod etcd;
@@ -22,8 +22,8 @@ use clap::Parser;
 struct Arguments {
     /// Only defects whose names contain one of these, for example `redis/`.
     only: Vec<String>,
-    /// What the test binary is told, for example a part of the names of cases. Without it, the cases of the rule that the
-    /// defect breaks run first, and the whole suite if they do not find it.
+    /// Arguments of the test binary, for example a part of the names of cases. Without them, the cases of the rule that the
+    /// defect breaks run first, and the whole suite if they do not find the defect.
     #[arg(last = true)]
     cases: Vec<String>,
 }
@@ -31,16 +31,16 @@ struct Arguments {
 /// One defect.
 #[derive(Debug)]
 struct Mutant {
-    /// What is wrong then.
+    /// The defect, in words.
     what: &'static str,
     file: &'static str,
-    /// A text that stands once in the file.
+    /// A text that occurs once in the file.
     from: &'static str,
     to: &'static str,
 }
 
 impl Mutant {
-    /// How the names of the cases of its rule begin: `s07_`, where it breaks S7.
+    /// Returns how the names of the cases of its rule begin: `s07_` if it breaks S7.
     fn cases(&self) -> Option<String> {
         let rule = self.what.strip_suffix(')')?.rsplit_once('(')?.1;
         let (letter, number) = rule.split_at_checked(1)?;
@@ -87,21 +87,21 @@ fn main() -> Result<ExitCode> {
             }
         }
     }
-    println!("{tried} defects, {} not found", survivors.len());
-    ensure!(tried > 0, "no defect has such a name");
+    println!("{tried} defects, {} of them not found", survivors.len());
+    ensure!(tried > 0, "no defect has one of these names");
     Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A clean copy of the last commit.
+/// Checks out a clean copy of the last commit.
 fn worktree() -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("no workspace")?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("there is no workspace")?;
     let tree = workspace.join("target/mutants");
     let git = |arguments: &[&str]| -> Result<()> {
         let status = Command::new("git").current_dir(workspace).args(arguments).status().context("git")?;
         ensure!(status.success(), "git {arguments:?} failed");
         Ok(())
     };
-    let path = tree.to_str().context("a path that is no text")?;
+    let path = tree.to_str().context("the path is no UTF-8 text")?;
     if !tree.exists() {
         git(&["worktree", "prune"])?;
         git(&["worktree", "add", "--quiet", "--detach", path])?;
@@ -112,21 +112,21 @@ fn worktree() -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// How many seconds a suite may take: a defect may keep it from ending.
-const LONGEST: &str = "600";
+/// The longest time of a suite in seconds: with some defects it does not end.
+const TIME_LIMIT: &str = "600";
 
-/// The exit code of `timeout` when that was too long.
+/// The exit code of `timeout` when the limit has passed.
 const TIMED_OUT: i32 = 124;
 
-/// The cases that fail with this defect. What does not compile is no defect, but an error.
+/// Returns the cases that fail with this defect. A defect that does not compile is an error.
 fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> Result<Vec<String>> {
     let file = tree.join(mutant.file);
     let right = fs::read_to_string(&file).with_context(|| mutant.file.to_owned())?;
     let found = right.matches(mutant.from).count();
-    ensure!(found == 1, "{} has {found} times what is to be changed, not once: {:?}", mutant.file, mutant.from);
+    ensure!(found == 1, "{} contains this text {found} times, not once: {:?}", mutant.file, mutant.from);
     let cargo = |more: &[&str]| {
         let mut command = Command::new("timeout");
-        command.args([LONGEST, "cargo", "test"]).args(suite).args(more);
+        command.args([TIME_LIMIT, "cargo", "test"]).args(suite).args(more);
         command.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target"));
         command.stdin(Stdio::null()).stderr(Stdio::null());
         command
@@ -134,7 +134,7 @@ fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> 
     fs::write(&file, right.replace(mutant.from, mutant.to))?;
     let outcome = (|| {
         if !cargo(&["--no-run"]).stdout(Stdio::null()).status()?.success() {
-            bail!("it does not compile");
+            bail!("the code with the defect does not compile");
         }
         let failing = |cases: &[String]| {
             let output = cargo(&["--"]).args(cases).output()?;
@@ -142,7 +142,7 @@ fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> 
             let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
             let mut failed: Vec<_> = text.lines().filter_map(failed).collect();
             if failed.is_empty() && output.status.code() == Some(TIMED_OUT) {
-                failed.push("it does not come to its end".to_owned());
+                failed.push("the suite does not end".to_owned());
             }
             Ok(failed)
         };

@@ -1,4 +1,4 @@
-//! What a person reads: a table for the terminal, and a page with all figures and a picture of each case.
+//! The report: a table for the terminal, and a page with all figures and a picture of each case.
 
 mod columns;
 
@@ -17,16 +17,16 @@ use crate::{
     picture,
 };
 
-/// The report on a run: the verdicts on its cases, and where the page is.
+/// The report on a run: the verdicts on its cases, and the path of the page.
 #[derive(Debug)]
 pub struct Report {
-    /// In the order of stores, faults and seeds.
+    /// The verdicts, in the order of stores, faults and seeds.
     pub verdicts: Vec<Verdict>,
     /// `report.html`; beside it is `report.json`, with the verdicts for programs.
     pub page: PathBuf,
 }
 
-/// A case as the page shows it.
+/// A case on the page.
 struct Case {
     directory: PathBuf,
     verdict: Verdict,
@@ -38,7 +38,7 @@ struct Case {
 ///
 /// # Errors
 ///
-/// When a record cannot be read, or a file cannot be written.
+/// Returns an error if a record cannot be read, or a file cannot be written.
 pub fn write(runs: &Path) -> Result<Report> {
     let mut cases = Vec::new();
     for directory in directories_of_cases(runs)? {
@@ -57,7 +57,7 @@ pub fn write(runs: &Path) -> Result<Report> {
     Ok(Report { verdicts, page })
 }
 
-/// The verdicts as a table for a terminal, and below it whatever is wrong.
+/// Formats the verdicts as a table for a terminal, with all violations below it.
 #[must_use]
 pub fn text(verdicts: &[Verdict]) -> String {
     let mut table = Table::new();
@@ -83,7 +83,7 @@ pub fn text(verdicts: &[Verdict]) -> String {
 }
 
 impl Report {
-    /// Whether all cases are as they must be. A report on nothing is not.
+    /// Returns whether there are cases and all of them passed.
     #[must_use]
     pub fn passed(&self) -> bool {
         passed(&self.verdicts)
@@ -113,7 +113,7 @@ fn write_file(path: &Path, text: &str) -> Result<()> {
 
 fn draw_page(cases: &[Case]) -> Markup {
     let good = cases.iter().filter(|case| case.verdict.passed()).count();
-    let summary = format!("{good} of {} cases are as they must be.", cases.len());
+    let summary = format!("{good} of {} cases passed.", cases.len());
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -127,14 +127,14 @@ fn draw_page(cases: &[Case]) -> Markup {
             body {
                 h1 { "Torture test" }
                 p class=(if passed(cases.iter().map(|case| &case.verdict)) { "good verdict" } else { "bad verdict" }) { (summary) }
-                p { "Worker processes contend for leases through a real store while faults are done to them, to the network \
-                    and to the server. Each writes down what it believed and when, on the one clock of the host; the \
-                    verdict is drawn from that afterwards." }
+                p { "Worker processes contend for leases of a real store while faults are injected into them, the network and \
+                    the server. Each process records its tenures by the clock of the host. A checker judges the record \
+                    afterwards." }
                 @for (index, of_store) in cases.chunk_by(|one, two| one.verdict.case.store == two.verdict.case.store).enumerate() {
                     h2 { (of_store[0].verdict.case.store) }
                     (draw_table(of_store, index))
                 }
-                h2 { "What the figures say" }
+                h2 { "The figures" }
                 dl {
                     @for column in COLUMNS {
                         dt { (column.title.replace('\n', " ")) }
@@ -178,7 +178,7 @@ fn draw_case(case: &Case, anchor: &str) -> Markup {
             p { span class=(if verdict.passed() { "good verdict" } else { "bad verdict" }) { (columns::verdict(verdict)) }
                 " Seed " (verdict.case.seed)
                 @if let Some(directory) = directory.file_name() { ", record in " code { (directory.to_string_lossy()) } } "." }
-            (draw_violations("Must not be", &verdict.violations))
+            (draw_violations("Violations", &verdict.violations))
             (draw_violations("Documented degradation: no client can prevent it, and tokens still order the holders", &verdict.degradations))
             div class="wide" { (picture) }
         }

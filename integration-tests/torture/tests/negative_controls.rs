@@ -1,5 +1,5 @@
-//! C8: a checker that cannot fail proves nothing. A sound recording is made unsound in one way each, and exactly the check
-//! that is there for it must say so.
+//! C8: a checker that cannot fail proves nothing. Each test makes a sound recording unsound in one way, and exactly the check
+//! for it must fail.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -28,7 +28,7 @@ fn checks(verdict: &Verdict) -> BTreeSet<Check> {
     verdict.violations.iter().map(|violation| violation.check).collect()
 }
 
-/// Changes the first event that is equal to this one, and says of whom it must be.
+/// Changes the first entry with this event.
 fn change(entries: &mut [Entry], event: &Event, change: impl FnOnce(&mut Entry)) {
     change(entries.iter_mut().find(|entry| entry.event == *event).unwrap());
 }
@@ -38,7 +38,7 @@ fn remove(entries: &mut Vec<Entry>, event: &Event) {
     entries.remove(index);
 }
 
-/// Asserts that this change makes the sound recording unsound, in the eyes of this check and of no other.
+/// Asserts that exactly this check fails after this change of the sound recording.
 #[track_caller]
 fn assert_caught_by(check: Check, unsound: impl FnOnce(&mut Vec<Entry>)) {
     let mut entries = sound();
@@ -57,11 +57,11 @@ fn a_sound_recording_passes() {
     assert_eq!((figures.grants, figures.largest_overlap, figures.token_regressions), (4, 0, 0));
     assert_eq!((figures.writes_accepted, figures.writes_refused), (4, 1));
     let milliseconds = |nanoseconds: i64| nanoseconds as f64 / MILLISECOND as f64;
-    // Of token 12, which was lost at 1740 and followed at 1850.
+    // Token 12 was lost at 1740, and the next grant was at 1850.
     assert_eq!(figures.smallest_margin.map(milliseconds), Some(110.0));
-    // It was frozen at its deadline, so that the signal was due when it could run again.
+    // The worker was frozen at the deadline, so the signal was due when it could run again.
     assert_eq!(figures.signal_lateness.map(|of| (of.count, milliseconds(of.max))), Some((1, 1.0)));
-    // Token 12 was heard of last at 805, token 13 at 2200.
+    // The last answer for token 12 was at 805, for token 13 at 2200.
     let take_over = figures.take_over_after_ttl.unwrap();
     assert_eq!((take_over.count, milliseconds(take_over.p50), milliseconds(take_over.max)), (2, 45.0, 1_500.0));
     assert_eq!(figures.hand_over.map(|of| (of.count, milliseconds(of.max))), Some((1, 5.0)));
@@ -73,7 +73,7 @@ fn a_sound_recording_passes() {
 }
 
 #[test]
-fn a_hand_over_is_from_a_release_to_somebody_who_waited() {
+fn a_hand_over_is_from_a_release_to_a_waiter() {
     let hand_over = |change: fn(&mut Vec<Entry>)| {
         let mut entries = sound();
         change(&mut entries);
@@ -81,7 +81,7 @@ fn a_hand_over_is_from_a_release_to_somebody_who_waited() {
     };
     assert!(hand_over(|_| ()).is_some());
     assert_eq!(hand_over(|entries| change(entries, &released(11), |entry| entry.event = not_held(11))), None);
-    // Worker 2 asks when it has been released already.
+    // Worker 2 begins its attempt after the release.
     assert_eq!(hand_over(|entries| change(entries, &releasing(11), |entry| entry.at = 29 * MILLISECOND)), None);
 }
 
@@ -102,11 +102,11 @@ fn c0_an_empty_recording_is_caught() {
     let quiet = vec![entry(0, "worker-1", counted("tasks", "x", 1)), entry(1, "worker-1", counted("tasks", "x", 1))];
     let verdict = verdict(quiet);
     assert_eq!(checks(&verdict), BTreeSet::from([Check::Wholeness]));
-    assert_eq!(verdict.violations.len(), 2, "neither a grant nor a write: {:?}", verdict.violations);
+    assert_eq!(verdict.violations.len(), 2, "there is neither a grant nor a write: {:?}", verdict.violations);
 }
 
 #[test]
-fn c0_a_token_that_nobody_was_granted_is_caught() {
+fn c0_a_token_that_was_never_granted_is_caught() {
     assert_caught_by(Check::Wholeness, |entries| {
         entries.push(entry(4_850, "resource", accepted(16, "worker-2")));
     });
@@ -137,7 +137,7 @@ fn c1_an_overlap_of_a_nanosecond_is_caught() {
 }
 
 #[test]
-fn c1_a_belief_that_lasts_until_after_the_release_is_caught() {
+fn c1_a_tenure_that_ends_after_the_release_is_caught() {
     assert_caught_by(Check::Exclusion, |entries| {
         change(entries, &releasing(11), |entry| entry.at = 806 * MILLISECOND);
     });
@@ -165,7 +165,7 @@ fn c1_an_overlap_is_no_violation_where_it_is_the_documented_degradation() {
     assert_eq!(checks(&verdict_in(documented, entries)), BTreeSet::from([Check::Tokens]));
 }
 
-/// The last grant has the token of the one before.
+/// Gives the last grant the token of the previous one.
 fn repeat_token_13(entries: &mut [Entry]) {
     for (old, new) in [
         (granted(4, 15, 5_640), granted(4, 13, 5_640)),
@@ -185,7 +185,7 @@ fn c2_a_token_that_repeats_is_caught() {
 
 #[test]
 fn c2_a_token_that_falls_is_caught() {
-    // The resource is told of none of them: it would notice, too.
+    // The resource gets no writes with these tokens: the check of fencing would fail, too.
     assert_caught_by(Check::Tokens, |entries| {
         remove(entries, &accepted(15, "worker-2"));
         for (old, new) in [
@@ -201,7 +201,7 @@ fn c2_a_token_that_falls_is_caught() {
 
 #[test]
 fn c2_grants_of_two_servers_at_the_same_time_have_no_order() {
-    // An overlap, with token 15, of which the answer came at 4700.
+    // An overlap with token 15, whose answer came at 4700.
     let fallen = |deadline| {
         let documented = Case { degradation: Some(Degradation::Overlap), ..case() };
         let mut entries = sound();
@@ -228,7 +228,7 @@ fn c2_a_grant_that_was_written_down_after_a_pause_is_no_fallen_token() {
 }
 
 #[test]
-fn c3_a_stale_write_that_was_taken_is_caught() {
+fn c3_a_stale_write_that_was_accepted_is_caught() {
     assert_caught_by(Check::Fencing, |entries| entries.push(entry(2_502, "resource", accepted(12, "worker-2"))));
 }
 
@@ -254,12 +254,12 @@ fn c3_a_refusal_of_a_write_that_was_not_stale_is_caught() {
 fn c3_pauses_without_a_refusal_are_caught() {
     let mut entries = sound();
     remove(&mut entries, &refused(12, "worker-2", 13));
-    // Among other faults, the successor may not have come yet.
+    // With other faults, the name may have no successor yet.
     assert_eq!(verdict(entries.clone()).violations, []);
     remove(&mut entries, &fault_began(KILLED, "worker-3"));
     entries.push(entry(3_141, "worker-3", lost(13, 3_140)));
     assert_eq!(checks(&verdict(entries.clone())), BTreeSet::from([Check::Fencing]));
-    // Where nobody was frozen, nobody need be refused.
+    // If no worker was frozen, no write need be refused.
     remove(&mut entries, &fault_began(FROZEN, "worker-2"));
     change(&mut entries, &lost(12, 1_740), |entry| entry.at = 1_741 * MILLISECOND);
     assert_eq!(verdict(entries).violations, []);
@@ -291,7 +291,7 @@ fn c4_a_pause_between_the_deadline_and_the_signal_excuses_and_one_after_it_does_
         let lateness = verdict.figures.signal_lateness.unwrap();
         (lateness.count, lateness.max as u64 / MILLISECOND)
     };
-    // The other one is that of token 12, a millisecond late.
+    // The other loss is that of token 12, a millisecond late.
     assert_eq!(lateness(3_140), (2, 2));
     assert_eq!(lateness(3_144), (2, 3));
 }
@@ -313,12 +313,12 @@ fn c4_only_a_worker_that_was_frozen_may_signal_after_its_pause() {
 #[test]
 fn c4_a_loss_that_is_never_signalled_is_caught() {
     assert_caught_by(Check::Losses, |entries| remove(entries, &lost(12, 1_740)));
-    // To call release is not to signal that it was lost before.
+    // The call of a release is no signal of an earlier loss.
     assert_caught_by(Check::Losses, |entries| change(entries, &lost(12, 1_740), |entry| entry.event = releasing(12)));
 }
 
 #[test]
-fn c4_who_was_killed_after_its_deadline_had_time_to_signal() {
+fn c4_a_worker_that_was_killed_after_its_deadline_had_time_to_signal() {
     assert_caught_by(Check::Losses, |entries| {
         change(entries, &fault_began(KILLED, "worker-3"), |entry| {
             entry.at = 3_140 * MILLISECOND + SIGNAL_ALLOWANCE + 1;
@@ -341,7 +341,7 @@ fn c4_a_lease_that_is_revived_after_its_deadline_is_caught() {
 }
 
 #[test]
-fn c5_a_name_that_nobody_gets_after_healing_is_caught() {
+fn c5_a_name_that_is_not_granted_after_healing_is_caught() {
     assert_caught_by(Check::Recovery, |entries| {
         entries.retain(|entry| {
             entry.at < 3_000 * MILLISECOND || entry.at > 6_000 * MILLISECOND || entry.event == Event::Healed
@@ -359,7 +359,7 @@ fn c5_a_name_that_is_granted_too_late_is_caught() {
     assert!(verdict(entries).passed());
     assert_caught_by(Check::Recovery, |entries| {
         change(entries, &Event::Healed, |entry| entry.at = 4_700 * MILLISECOND - RECOVERY - 1);
-        // Nobody gets it in between.
+        // The name is not granted in between.
         change(entries, &granted(1, 13, 2_790), |entry| entry.at = 1_699 * MILLISECOND);
         change(entries, &lost(12, 1_740), |entry| entry.event = lost(12, 1_690));
         change(entries, &granted(1, 12, 1_740), |entry| entry.event = granted(1, 12, 1_690));
@@ -382,7 +382,7 @@ fn c6_leaks_are_caught() {
 }
 
 #[test]
-fn c6_a_leak_that_nobody_looked_for_is_caught() {
+fn c6_a_recording_without_counts_is_caught() {
     assert_caught_by(Check::Baseline, |entries| {
         entries.retain(|entry| entry.at < 7_000 * MILLISECOND || !matches!(entry.event, Event::Counted { .. }));
         entries.push(entry(7_000, "nemesis", Event::Requests { count: 0 }));
@@ -397,7 +397,7 @@ fn c7_an_unknown_grant_that_blocks_for_longer_than_a_ttl_is_caught() {
             change(entries, &granted(4, 15, 5_640), |entry| {
                 (entry.at, entry.event) = (at, granted(4, 15, at / MILLISECOND + 940));
             });
-            // So that it is not too late after healing, too.
+            // The check of the recovery must not fail, too.
             change(entries, &Event::Healed, |entry| entry.at = 4_500 * MILLISECOND);
             change(entries, &accepted(15, "worker-2"), |entry| entry.at = at + MILLISECOND);
             entries.retain(|entry| entry.event != renewed(15, 5_940));
@@ -410,12 +410,12 @@ fn c7_an_unknown_grant_that_blocks_for_longer_than_a_ttl_is_caught() {
     late(free)(&mut entries);
     assert_eq!(verdict(entries).violations, []);
     assert_caught_by(Check::Ambiguity, late(free + 1));
-    // Nobody asked before.
+    // No attempt began before.
     let mut entries = sound();
     late(free + 2)(&mut entries);
     change(&mut entries, &asked(4), |entry| entry.at = free + 1);
     assert_eq!(verdict(entries).violations, []);
-    // To be refused is no better than to be kept waiting.
+    // A refusal is a violation as well as a longer wait.
     assert_caught_by(Check::Ambiguity, |entries| {
         late(free + 2)(entries);
         change(entries, &asked(4), |entry| entry.at = free + 1);
@@ -494,7 +494,7 @@ fn any_other_line_that_is_no_entry_is_an_error() {
     assert!(matches!(judge(&nothing).unwrap_err(), ReadError::Unreadable { .. }));
 }
 
-/// A holder after the other: how long the name was free before, how long it was held, and whether it was released.
+/// Consecutive tenures: how long the name was free before, how long it was held, and whether it was released.
 fn tenures() -> impl Strategy<Value = Vec<(u64, u64, bool)>> {
     proptest::collection::vec((0..2_000_000_u64, 1..5_000_000_u64, any::<bool>()), 2..20)
 }
@@ -527,8 +527,7 @@ fn entries_of(tenures: &[(u64, u64, bool)]) -> Vec<Entry> {
 }
 
 proptest! {
-    /// Whatever the history is, it is sound as long as nobody begins before the one before has ended, and any
-    /// nanosecond less is seen.
+    /// Every history without overlaps is sound, and an overlap of a nanosecond is caught.
     #[test]
     fn every_overlap_is_measured(mut tenures in tenures(), which in any::<prop::sample::Index>(), by in 1..5_000_000_u64) {
         let verdict = verdict(entries_of(&tenures));

@@ -1,4 +1,4 @@
-//! What a person reads of a run.
+//! The report and the picture of a run.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -29,7 +29,7 @@ fn sound_recording() -> Recording {
     Recording::new(case(), sound()).unwrap()
 }
 
-/// All elements of a class: in the picture, not in its legend.
+/// Returns all elements of a class in the picture, without its legend.
 fn elements<'a>(document: &'a Document<'a>, class: &str) -> Vec<roxmltree::Node<'a, 'a>> {
     let is_in_legend = |node: &roxmltree::Node<'_, '_>| node.ancestors().any(|node| node.has_attribute("transform"));
     let has_class = |node: &roxmltree::Node<'_, '_>| {
@@ -38,43 +38,43 @@ fn elements<'a>(document: &'a Document<'a>, class: &str) -> Vec<roxmltree::Node<
     document.descendants().filter(|node| has_class(node) && !is_in_legend(node)).collect()
 }
 
-/// The left edge and the width of what is drawn as a rectangle.
+/// Returns the left edge and the width of a rectangle.
 fn extent(node: &roxmltree::Node<'_, '_>) -> (f64, f64) {
     let number = |name| node.attribute(name).unwrap().parse::<f64>().unwrap();
     (number("x"), number("width"))
 }
 
 #[test]
-fn a_picture_shows_what_was_believed_and_what_was_done() {
+fn a_picture_shows_tenures_and_faults() {
     let picture = picture_of(&sound_recording());
     let document = Document::parse(&picture).unwrap();
     let count = |class| elements(&document, class).len();
     assert_eq!((count("holds"), count("blocks"), count("frozen"), count("dead")), (4, 1, 1, 1));
     assert_eq!((count("lost"), count("refused"), count("unknown"), count("overlap")), (1, 1, 1, 0));
-    // Six attempts: four were granted, one was refused, and of one nobody knows.
+    // Six attempts: four were granted, one was refused, and one has an unknown outcome.
     assert_eq!((count("waits"), count("fault"), count("healed"), count("lane-surface")), (6, 2, 1, 3));
     let labels: Vec<_> = elements(&document, "number").iter().filter_map(|node| node.text()).collect();
     assert_eq!(labels, ["#1", "#2", "#3", "#4"]);
-    // The first one was held for 780 ms, the second one, which followed it, for 935 ms.
+    // The first tenure lasted 780 ms, the second one, which followed it, 935 ms.
     let holds = elements(&document, "holds");
     let (first, second) = (extent(&holds[0]), extent(&holds[1]));
     assert!((second.1 / first.1 - 935.0 / 780.0).abs() < 0.01, "{first:?} {second:?}");
     assert!(first.0 + first.1 <= second.0 + 0.1, "{first:?} {second:?}");
-    // The dead holder blocks the name from its death on: after what it held.
+    // The dead holder blocks the name from its death on, after its tenure.
     let (held, blocks) = (extent(&holds[2]), extent(&elements(&document, "blocks")[0]));
     assert!((held.0 + held.1 - blocks.0).abs() < 0.2, "{held:?} {blocks:?}");
 }
 
 #[test]
-fn a_picture_tells_what_a_worker_ended_from_what_it_lost() {
+fn a_picture_distinguishes_releases_from_losses() {
     let mut entries = sound();
-    // The client says of every tenure that it is over, also when the worker has ended it.
+    // The client reports the end of every tenure, also of one that the worker has ended.
     entries.push(entry(801, "worker-1", lost(11, 1_290)));
     entries.push(entry(2_900, "nemesis", fault_began("killed", "worker-1")));
     let picture = picture_of(&Recording::new(case(), entries).unwrap());
     let document = Document::parse(&picture).unwrap();
     assert_eq!((elements(&document, "lost").len(), elements(&document, "blocks").len()), (1, 1));
-    // Who is killed long after its tenure held nothing until then.
+    // A worker that is killed long after its tenure held no lease until then.
     let holds = elements(&document, "holds");
     assert!((extent(&holds[1]).1 / extent(&holds[0]).1 - 935.0 / 780.0).abs() < 0.01);
 }
@@ -88,7 +88,7 @@ fn a_picture_boxes_two_holders_at_once() {
 }
 
 #[test]
-fn a_picture_shows_no_more_than_it_is_asked_for() {
+fn a_picture_shows_only_the_requested_span() {
     let recording = sound_recording();
     let excerpt = picture::draw_between(&recording, 2_000 * MILLISECOND, 3_000 * MILLISECOND).into_string();
     let document = Document::parse(&excerpt).unwrap();
@@ -108,7 +108,7 @@ fn the_same_record_makes_the_same_picture() {
 }
 
 #[test]
-fn everything_is_escaped() {
+fn texts_of_the_record_are_escaped() {
     let evil = "<script>alert('1')</script>&\"";
     let name = "jobs/<b>&\"quoted\"</b>";
     let mut entries = sound();
@@ -139,7 +139,7 @@ fn everything_is_escaped() {
 }
 
 #[test]
-fn a_page_needs_nothing_else() {
+fn a_page_has_no_external_parts() {
     let runs = runs("alone");
     support::write(&runs.join("case"), &case(), &sound());
     let page = fs::read_to_string(report::write(&runs).unwrap().page).unwrap();
@@ -151,7 +151,7 @@ fn a_page_needs_nothing_else() {
 }
 
 #[test]
-fn a_report_has_every_case_and_one_bad_one_fails_it() {
+fn a_report_has_every_case_and_fails_if_one_fails() {
     let runs = runs("cases");
     support::write(&runs.join("a"), &case(), &sound());
     let report = report::write(&runs).unwrap();
@@ -164,9 +164,7 @@ fn a_report_has_every_case_and_one_bad_one_fails_it() {
     let stores: Vec<_> = report.verdicts.iter().map(|verdict| verdict.case.store.as_str()).collect();
     assert_eq!(stores, ["etcd", "postgres"]);
     let page = fs::read_to_string(&report.page).unwrap();
-    assert!(
-        page.contains("1 of 2 cases are as they must be") && page.contains("FAILED") && page.contains("C3: at 2.502")
-    );
+    assert!(page.contains("1 of 2 cases passed") && page.contains("FAILED") && page.contains("C3: at 2.502"));
     let saved: Vec<Verdict> = serde_json::from_str(&fs::read_to_string(runs.join("report.json")).unwrap()).unwrap();
     assert_eq!(saved, report.verdicts);
     let text = report::text(&report.verdicts);
@@ -174,18 +172,18 @@ fn a_report_has_every_case_and_one_bad_one_fails_it() {
 }
 
 #[test]
-fn a_bug_that_was_built_in_is_named() {
+fn an_injected_defect_is_named() {
     let runs = runs("sabotaged");
     let sabotaged = Case { sabotage: Some(Sabotage::CounterReset), ..case() };
     support::write(&runs.join("case"), &sabotaged, &sound());
     let report = report::write(&runs).unwrap();
     assert!(!report.passed());
     let text = report::text(&report.verdicts);
-    assert!(text.contains("bug: counter reset") && text.contains("MISSED"), "{text}");
+    assert!(text.contains("defect: counter reset") && text.contains("MISSED"), "{text}");
 }
 
 #[test]
-fn a_report_on_nothing_fails() {
+fn a_report_without_cases_fails() {
     let report = report::write(&runs("nothing")).unwrap();
     assert!(report.verdicts.is_empty() && !report.passed());
 }

@@ -1,4 +1,4 @@
-//! What a renewal does, and what it must not do.
+//! Renewals of a store: their effects and their limits.
 
 use lease_core::{Acquired, Correlation, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
 

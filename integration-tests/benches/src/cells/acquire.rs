@@ -1,5 +1,5 @@
 //! Pairs of acquire and release of free names, side by side: in every repetition each contender has its turn, and the order
-//! rotates, so that a slow minute of the machine is everybody's.
+//! rotates, so that a slow minute of the machine affects all contenders.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn judge(kind: StoreKind, tasks: usize, measured: &[Throughput], summary: &mut S
     }
 }
 
-/// The least ratio to this rival, and what is aimed at.
+/// The smallest acceptable ratio to this rival, and the target.
 fn target(rival: &str, tasks: usize) -> Option<(f64, f64)> {
     let [one, some, many] = match rival {
         raw_postgres::NAME => [(1.0, 1.2), (2.4, 4.0), (6.5, 10.0)],

@@ -1,4 +1,4 @@
-//! Eight processes want one name, all the time.
+//! Eight processes contend for one name without pauses.
 
 use std::time::Duration;
 
@@ -64,17 +64,17 @@ fn tell(cell: (&'static str, StoreKind, &'static str), seen: &[Seen], summary: &
     }
 }
 
-/// What one worker saw.
+/// The results of one worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// On the clock that all processes share.
+    /// Moments of the clock that all processes share.
     acquired_at_ns: Vec<u128>,
     /// What was answered by an error; the name is free again after the ttl at the latest.
     errors: u64,
     calls: Option<u64>,
 }
 
-/// In the worker: locks and releases one name, again and again.
+/// Runs in the worker: locks and releases one name repeatedly.
 pub(crate) async fn contend(kind: StoreKind, url: &str, contender: &str) -> Result<Seen> {
     let mut counts = None;
     let contender: Box<dyn Contender> = if contender == ours::NAME {

@@ -1,4 +1,4 @@
-//! One client releases, another one waits: the time between. The raw round trip beside it is one acquire by the driver alone.
+//! The time from the release of one client to the grant to another one that waits. The raw round trip beside it is one acquire by the driver alone.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// Others poll, for tenths of a second: fewer rounds say enough.
+/// Other libraries poll for tenths of a second: fewer rounds are sufficient.
 const ROUNDS_PER_ROUND_OF_OTHERS: usize = 5;
 
 pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: &mut Summary) -> Result<()> {

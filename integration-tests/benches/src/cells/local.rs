@@ -1,4 +1,4 @@
-//! The questions that a holder asks all the time, and that never leave the process.
+//! The local calls of a holder, which do no I/O.
 
 use std::{hint::black_box, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Many leases held by one client, in a process of its own: what do they cost, and is one lost?
+//! The cost of many leases that one client holds in a process of its own, and whether one is lost.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: 
     Ok(())
 }
 
-/// What the worker saw.
+/// The results of the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Held {
     leases: usize,
@@ -56,7 +56,7 @@ pub(crate) struct Held {
     bytes_per_lease: f64,
 }
 
-/// In the worker: acquires, waits until the renewals have found their rhythm, and measures.
+/// Runs in the worker: acquires, waits until the renewals are spread evenly, and measures.
 pub(crate) async fn hold(kind: StoreKind, url: &str, leases: usize, seconds: u64) -> Result<Held> {
     let (store, counts) = CountingStore::new(contenders::store(kind, url).await?);
     let client = LeaseClient::new(store);
@@ -85,7 +85,7 @@ pub(crate) async fn hold(kind: StoreKind, url: &str, leases: usize, seconds: u64
     })
 }
 
-/// What all threads of this process have used.
+/// Returns the CPU time of all threads of this process.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))

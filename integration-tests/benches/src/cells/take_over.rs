@@ -1,6 +1,6 @@
-//! A holder crashes: it neither renews nor releases. How long after the expiry does a waiter have the lease?
+//! The time from the expiry of a crashed holder, which neither renews nor releases, to the grant to a waiter.
 //!
-//! The expiry is counted from before the holder's request was sent, so what is told is never too little.
+//! The expiry counts from before the holder's request was sent, so the time is never too short.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A thousand tasks of one process wait for one name: what does the store see of them?
+//! The calls of a store while a thousand tasks of one process wait for one name.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use crate::contender::{Contender, Held, Resource};
 
 pub(crate) const NAME: &str = "ours";
 
-/// A client with its defaults.
+/// A client with default settings.
 pub(crate) struct Ours {
     client: LeaseClient,
     ttl: Duration,

@@ -12,7 +12,7 @@ use crate::contender::{Contender, Held, Resource};
 
 pub(crate) const NAME: &str = "raw fred";
 
-/// The key is `token|holder`; the counter stays when the key has gone.
+/// The value of the key is `token|holder`; the counter stays after the key has expired.
 const ACQUIRE: &str = "
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
 local token = redis.call('INCR', KEYS[2])

@@ -1,4 +1,4 @@
-//! `rslock`, on one server: <https://docs.rs/rslock>. No token; waiters poll; nobody renews by itself.
+//! `rslock`, on one server: <https://docs.rs/rslock>. No token; waiters poll; locks are not renewed automatically.
 
 use std::time::Duration;
 

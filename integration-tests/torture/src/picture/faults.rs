@@ -1,4 +1,4 @@
-//! What was done to the run: a lane with every fault, and what of it reaches into the other lanes.
+//! The lane with all faults, and their bands in the other lanes.
 
 use maud::{Markup, html};
 
@@ -18,7 +18,7 @@ pub(super) struct Faults {
     rows: usize,
 }
 
-/// A fault, or one that was done to several at once.
+/// A fault of one target, or of several at once.
 struct Bar {
     label: String,
     label_x: f64,
@@ -32,7 +32,7 @@ struct Bar {
 }
 
 impl Faults {
-    /// Puts each fault into the first row that has room for it and its label.
+    /// Places each fault in the first row with room for it and its label.
     pub(super) fn of(scene: &Scene<'_>, top: f64) -> Self {
         let (mut bars, mut row_ends) = (Vec::new(), Vec::<f64>::new());
         for spans in scene.recording.faults.chunk_by(is_same_strike) {
@@ -68,7 +68,7 @@ impl Faults {
         self.top + self.rows as f64 * ROW
     }
 
-    /// Faults that hit everybody, behind all lanes.
+    /// Draws the faults that affect all workers, behind all lanes.
     pub(super) fn bands(&self, top: f64, bottom: f64) -> Markup {
         html! {
             @for Bar { x, width, .. } in self.bars.iter().filter(|bar| bar.hits_everybody) {
@@ -94,7 +94,7 @@ impl Faults {
     }
 }
 
-/// Whether two faults are one, done to two: as near as makes no difference to the eye.
+/// Returns whether two faults are the same fault of two targets: at nearly the same time.
 fn is_same_strike(one: &FaultSpan, two: &FaultSpan) -> bool {
     const NEAR: u64 = 20_000_000;
     let ends = one.until.unwrap_or(u64::MAX).abs_diff(two.until.unwrap_or(u64::MAX));

@@ -1,8 +1,8 @@
-//! Where moments are, and how large text is.
+//! The positions of moments, and the size of text.
 
 use maud::{Markup, html};
 
-/// What is at the left of the lanes: their labels.
+/// The width of the labels at the left of the lanes.
 const GUTTER: f64 = 112.0;
 
 /// The part of a run that is drawn.
@@ -27,18 +27,18 @@ impl Frame {
         GUTTER + self.width
     }
 
-    /// Where a moment is, if it is in the picture.
+    /// Returns the position of a moment, if it is in the picture.
     pub(super) fn point(&self, at: u64) -> Option<f64> {
         (self.from..=self.until).contains(&at).then(|| self.x(at))
     }
 
-    /// Where a span begins and how wide it is, if any of it is in the picture.
+    /// Returns the beginning and the width of a span, if any of it is in the picture.
     pub(super) fn span(&self, from: u64, until: u64) -> Option<(f64, f64)> {
         let (from, until) = (from.max(self.from), until.min(self.until));
         (from <= until).then(|| (self.x(from), self.x(until) - self.x(from)))
     }
 
-    /// The time axis, with a line at every round number of seconds.
+    /// Draws the time axis, with a line at every round number of seconds.
     pub(super) fn grid(&self, top: f64, bottom: f64) -> Markup {
         const SMALLEST_DISTANCE: f64 = 56.0;
         let smallest_step = seconds(self.until - self.from) * SMALLEST_DISTANCE / self.width;
@@ -61,19 +61,19 @@ impl Frame {
     }
 }
 
-/// A length as it is written down. A tenth of a pixel is more than can be seen.
+/// Formats a length. A tenth of a pixel is not visible.
 pub(super) fn pixels(length: f64) -> String {
     let text = format!("{length:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
-/// How wide a text is at most, about.
+/// Returns about the largest width of a text.
 pub(super) fn text_width(text: &str) -> f64 {
     const WIDEST_USUAL_CHARACTER: f64 = 6.6;
     text.chars().count() as f64 * WIDEST_USUAL_CHARACTER
 }
 
-/// A text that is no longer than this.
+/// Shortens a text to at most this length.
 pub(super) fn shortened(text: &str, characters: usize) -> String {
     if text.chars().count() <= characters {
         return text.to_owned();

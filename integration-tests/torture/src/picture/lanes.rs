@@ -1,4 +1,4 @@
-//! A lane for each worker, and in it a row for each name: what the worker waited for, held, lost, and was refused.
+//! A lane for each worker, with a row for each name: its attempts, tenures, losses and refused writes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,7 @@ const GAP: f64 = 8.0;
 pub(super) struct Lanes<'a> {
     scene: &'a Scene<'a>,
     top: f64,
-    /// Without the numbers that tell a worker from the one that was killed before it.
+    /// The names of the workers without the number of their restarts.
     workers: Vec<&'a str>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// When the worker had trouble with its network, was frozen, and when there was none.
+    /// Draws when the network of the worker had a fault, when the worker was frozen, and when it did not run.
     fn harm(&self, worker: &str, y: f64) -> Markup {
         let faults = || self.scene.recording.faults.iter().filter(|span| place(span.victim()) == worker);
         let cut_off = faults().filter(|span| span.target != span.victim());
@@ -109,7 +109,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// When somebody was there again in this lane.
+    /// Returns when the worker of this lane ran again.
     fn restarted(&self, worker: &str, after: u64) -> u64 {
         let entries = self.scene.recording.entries.iter();
         entries
@@ -119,7 +119,7 @@ impl<'a> Lanes<'a> {
             .unwrap_or(u64::MAX)
     }
 
-    /// From when to when each worker asked, whatever came of it; with a mark where it cannot know what came of it.
+    /// Draws the attempts of the worker, with a mark where the outcome is unknown.
     fn attempts(&self) -> Markup {
         let mut asked = BTreeMap::new();
         let mut attempts = Vec::new();
@@ -183,7 +183,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Where two held a name at once, a box around both.
+    /// Draws a box around two tenures of one name that overlap.
     fn overlaps(&self) -> Markup {
         let mut boxes = Vec::new();
         for unsound in exclusion::unsound(self.scene.recording) {
@@ -206,7 +206,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Writes that the resource took: a dash under the row, for each pixel that has any.
+    /// Draws the writes that the resource accepted: a dash under the row for each pixel with any.
     fn accepted(&self) -> Markup {
         let mut path = String::new();
         let mut drawn = BTreeSet::new();
@@ -220,7 +220,7 @@ impl<'a> Lanes<'a> {
         html! { path class="accepted" d=(path) {} }
     }
 
-    /// Writes that the resource refused: a cross for those that are close together.
+    /// Draws the writes that the resource refused: a cross for writes that are close together.
     fn refused(&self) -> Markup {
         let mut last = BTreeMap::new();
         let mut crosses = Vec::new();
@@ -261,7 +261,7 @@ impl<'a> Lanes<'a> {
     }
 }
 
-/// The worker without the number of its lives: `worker-3` of `worker-3.1`.
+/// Returns the name of a worker without the number of its restarts: `worker-3` for `worker-3.1`.
 fn place(worker: &str) -> &str {
     worker.split_once('.').map_or(worker, |(place, _)| place)
 }

@@ -1,4 +1,4 @@
-//! What the colours and marks mean.
+//! The legend of colours and marks.
 
 use maud::{Markup, html};
 
@@ -54,7 +54,7 @@ impl Legend {
         let marks = [
             (Symbol::Waits, "waits", has(|event| matches!(event, Event::Asked { .. }))),
             (Symbol::Unknown, "outcome unknown", has(|event| matches!(event, Event::Unknown { .. }))),
-            (Symbol::Accepted, "writes taken", has(|event| matches!(event, Event::Accepted { .. }))),
+            (Symbol::Accepted, "writes accepted", has(|event| matches!(event, Event::Accepted { .. }))),
             (Symbol::Frozen, "worker frozen", was(FROZEN)),
             (Symbol::Lost, "loss signalled", has(|event| matches!(event, Event::Lost { .. }))),
             (Symbol::Refused, "stale write refused", has(|event| matches!(event, Event::Refused { .. }))),
@@ -101,7 +101,7 @@ impl Legend {
 }
 
 impl Symbol {
-    /// In a box of 18 by 14.
+    /// Draws the symbol in a box of 18 by 14.
     fn draw(&self) -> Markup {
         html! {
             @match self {

@@ -1,4 +1,4 @@
-//! The figures, as a table shows them: the same for the terminal and the page.
+//! The columns of the table, which are the same for the terminal and the page.
 
 use crate::check::{
     Verdict,
@@ -7,9 +7,9 @@ use crate::check::{
 
 /// A column of the table.
 pub(super) struct Column {
-    /// What is above it, in lines.
+    /// The title, in lines.
     pub(super) title: &'static str,
-    /// What it says, for whoever does not know.
+    /// The explanation.
     pub(super) meaning: &'static str,
     pub(super) cell: fn(&Verdict) -> String,
 }
@@ -17,45 +17,41 @@ pub(super) struct Column {
 pub(super) const COLUMNS: &[Column] = &[
     Column {
         title: "fault",
-        meaning: "What was done, and the bug that was built in on purpose, if one was.",
+        meaning: "The fault, and the injected defect, if any.",
         cell: |verdict| {
-            let bug = verdict.case.sabotage.map_or(String::new(), |sabotage| format!("\nbug: {sabotage}"));
-            verdict.case.fault.clone() + &bug
+            let defect = verdict.case.sabotage.map_or(String::new(), |sabotage| format!("\ndefect: {sabotage}"));
+            verdict.case.fault.clone() + &defect
         },
     },
     Column {
         title: "seed",
-        meaning: "From which the faults were drawn: the same seed draws the same ones.",
+        meaning: "The seed of the faults: the same seed draws the same faults.",
         cell: |verdict| verdict.case.seed.to_string(),
     },
     Column {
         title: "verdict",
-        meaning: "Whether all checks passed; or, where a bug was built in on purpose, whether it was caught.",
+        meaning: "Whether all checks passed; or whether the injected defect was caught.",
         cell: |verdict| self::verdict(verdict).to_owned(),
     },
-    Column {
-        title: "grants",
-        meaning: "How often a lease was granted.",
-        cell: |verdict| verdict.figures.grants.to_string(),
-    },
+    Column { title: "grants", meaning: "The number of grants.", cell: |verdict| verdict.figures.grants.to_string() },
     Column {
         title: "largest\noverlap\nns",
-        meaning: "The longest time for which two workers believed to hold one lease. Must be 0.",
+        meaning: "The longest overlap of two tenures of one lease. Must be 0.",
         cell: |verdict| verdict.figures.largest_overlap.to_string(),
     },
     Column {
         title: "smallest\nmargin\nms",
-        meaning: "The shortest time from the end of a belief by loss or crash to the next grant of the lease.",
+        meaning: "The shortest time from the end of a tenure by loss or crash to the next grant of the lease.",
         cell: |verdict| verdict.figures.smallest_margin.map_or("–".to_owned(), milliseconds),
     },
     Column {
         title: "tokens\nnot\nrising",
-        meaning: "How often a token was not greater than all before it. Must be 0.",
+        meaning: "The number of tokens that were not greater than all earlier ones. Must be 0.",
         cell: |verdict| verdict.figures.token_regressions.to_string(),
     },
     Column {
         title: "stale\nwrites\nrefused",
-        meaning: "How many writes the fenced resource refused, and how many it was sent.",
+        meaning: "The number of writes that the fenced resource refused, and of all writes.",
         cell: |verdict| {
             let Figures { writes_accepted, writes_refused, .. } = verdict.figures;
             format!("{writes_refused}\nof {}", writes_accepted + writes_refused)
@@ -63,26 +59,24 @@ pub(super) const COLUMNS: &[Column] = &[
     },
     Column {
         title: "loss signal\nlate\nms",
-        meaning: "How long after the local deadline a loss was signalled; for a worker that was frozen then, how long after it \
-                  could run again.",
+        meaning: "The time from the local deadline, or from when a frozen worker could run again, to the signal of the loss.",
         cell: |verdict| quantiles(verdict.figures.signal_lateness),
     },
     Column {
         title: "take-over\n− ttl\nms",
-        meaning: "How much longer than a ttl after the last answer that a crashed, frozen or cut-off holder had from the store \
-                  somebody else was granted the lease. Negative where the holder noticed its loss and could still tell the \
-                  store.",
+        meaning: "The time by which the next grant came later than a ttl after the last answer of the store to a crashed, frozen \
+                  or cut-off holder. Negative if the holder detected its loss and could still release the lease.",
         cell: |verdict| quantiles(verdict.figures.take_over_after_ttl),
     },
     Column {
         title: "hand-over\nms",
-        meaning: "How long after a release was called a waiter had the lease.",
+        meaning: "The time from the call of a release to the grant to a waiter.",
         cell: |verdict| quantiles(verdict.figures.hand_over),
     },
     Column {
         title: "acquired\nafter healing\nms",
-        meaning: "How long after the end of all faults each lease was granted again. A lease that is free by then waits for \
-                  nobody; one that is held ends with its tenure.",
+        meaning: "The time from the end of all faults to the next grant of each lease. A lease that is held at that time must \
+                  end first.",
         cell: |verdict| quantiles(verdict.figures.acquired_after_healing),
     },
     Column {
@@ -92,7 +86,7 @@ pub(super) const COLUMNS: &[Column] = &[
     },
     Column {
         title: "before → after",
-        meaning: "What must return to its baseline: the sums over all processes that lived from the beginning to the end.",
+        meaning: "The counts that must return to their baseline: the sums over all processes that ran from the beginning to the end.",
         cell: |verdict| {
             let counts = verdict.figures.counts.iter();
             counts.map(|(what, (before, after))| format!("{what} {before} → {after}")).collect::<Vec<_>>().join("\n")
@@ -100,7 +94,7 @@ pub(super) const COLUMNS: &[Column] = &[
     },
 ];
 
-/// The verdict in a word.
+/// Returns the verdict in a word.
 pub(super) fn verdict(verdict: &Verdict) -> &'static str {
     match (verdict.case.sabotage, verdict.passed()) {
         (None, true) => "passed",
@@ -115,7 +109,7 @@ fn quantiles(quantiles: Option<Quantiles>) -> String {
     format!("p50 {}\np99 {}\nmax {}", milliseconds(p50), milliseconds(p99), milliseconds(max))
 }
 
-/// Three digits, about.
+/// Formats milliseconds with about three digits.
 fn milliseconds(nanoseconds: i64) -> String {
     let milliseconds = nanoseconds as f64 / 1e6;
     let decimals = if milliseconds.abs() < 10.0 { 2 } else { usize::from(milliseconds.abs() < 100.0) };

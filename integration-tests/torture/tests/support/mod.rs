@@ -1,4 +1,4 @@
-//! A sound recording, made by hand.
+//! A sound recording, written by hand.
 #![allow(dead_code, reason = "every test uses its own part of it")]
 
 use std::{fs, path::Path};
@@ -74,7 +74,8 @@ pub(crate) fn fault_ended(fault: &str, target: &str) -> Event {
     Event::FaultEnded { fault: fault.into(), target: target.into() }
 }
 
-/// One worker releases; one is frozen past its deadline; one is killed; an outcome is unknown; all heals.
+/// Returns the entries: one worker releases, one is frozen past its deadline, one is killed, an outcome is unknown, and all
+/// faults are healed.
 pub(crate) fn sound() -> Vec<Entry> {
     let (one, two, three) = ("worker-1", "worker-2", "worker-3");
     vec![
@@ -92,7 +93,7 @@ pub(crate) fn sound() -> Vec<Entry> {
         entry(2_600, two, asked(2)),
         entry(2_610, two, Event::NotGranted { name: "job".into(), attempt: 2 }),
         entry(2_700, two, asked(3)),
-        // Nobody is told of token 14: the answer was lost.
+        // The grant with token 14 is not recorded: its answer was lost.
         entry(3_600, two, Event::Unknown { name: "job".into(), attempt: 3 }),
         entry(3_700, two, asked(4)),
         entry(4_700, two, granted(4, 15, 5_640)),

@@ -4,8 +4,8 @@ use std::{future::Future, time::Duration};
 
 use lease_core::{Clock, Error, SystemClock, Wakeups};
 
-/// Longer than any wait of a test.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The limit of all waits of tests.
+const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Sleeps for this long.
 pub async fn pass(duration: Duration) {
@@ -41,17 +41,17 @@ pub async fn fails_within(what: &str, limit: Duration, call: impl Future<Output 
 ///
 /// Panics if it is not true within 20 seconds.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = SystemClock.now() + PATIENCE;
+    let deadline = SystemClock.now() + WAIT_LIMIT;
     while !condition().await {
-        assert!(SystemClock.now() < deadline, "{what}: not within {PATIENCE:?}");
+        assert!(SystemClock.now() < deadline, "not within {WAIT_LIMIT:?}: {what}");
         pass(Duration::from_millis(5)).await;
     }
 }
 
 /// Returns whether a hint comes within this time.
-pub async fn is_hinted_within(wakeups: &mut Wakeups, patience: Duration) -> bool {
+pub async fn is_hinted_within(wakeups: &mut Wakeups, limit: Duration) -> bool {
     tokio::select! {
         () = wakeups.next() => true,
-        () = pass(patience) => false,
+        () = pass(limit) => false,
     }
 }
