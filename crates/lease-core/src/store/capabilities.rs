@@ -29,6 +29,14 @@ pub struct Capabilities {
     pub push_to_holders: bool,
     /// Whether the last grant is recorded beyond its end, so that a delayed duplicate of its request grants nothing (S13).
     pub remembers_last_grant: bool,
+    /// Whether a renewal that was sent before the expiry, and reaches the store after it but before any rival, extends the grant.
+    /// This is the form of S7 of a store that can only write on condition that nothing has changed: it judges the expiry before
+    /// it sends the write. Every other store answers [`Renewed::Lost`](crate::Renewed::Lost).
+    pub extends_late_renewals: bool,
+    /// Whether a renewal may displace the grant of a rival, after a loss of data that gave both the same version of the record.
+    /// Both hold the lease until the next renewal of the rival, which finds it lost. A store that does not declare it lets the
+    /// rival keep the lease; there, too, both hold it until the next renewal of the older holder.
+    pub displaces_after_data_loss: bool,
     /// How many calls of [`acquire`](crate::LeaseStore::acquire) a client has in flight under load, and as many of
     /// [`release`](crate::LeaseStore::release). More than one suits a store whose calls are pipelined on one connection: the
     /// server processes one call while the client prepares another. One suits a store where concurrent calls slow each other
@@ -53,6 +61,8 @@ impl Capabilities {
             push: false,
             push_to_holders: false,
             remembers_last_grant: false,
+            extends_late_renewals: false,
+            displaces_after_data_loss: false,
             calls_at_once: 1,
         }
     }
@@ -99,6 +109,18 @@ impl Capabilities {
         Self { remembers_last_grant, ..self }
     }
 
+    /// Sets whether a late renewal extends a grant that nobody has taken over.
+    #[must_use]
+    pub const fn with_extends_late_renewals(self, extends_late_renewals: bool) -> Self {
+        Self { extends_late_renewals, ..self }
+    }
+
+    /// Sets whether a renewal may displace a rival after a loss of data.
+    #[must_use]
+    pub const fn with_displaces_after_data_loss(self, displaces_after_data_loss: bool) -> Self {
+        Self { displaces_after_data_loss, ..self }
+    }
+
     /// Sets the number of concurrent calls.
     #[must_use]
     pub const fn with_calls_at_once(self, calls_at_once: usize) -> Self {
@@ -115,6 +137,16 @@ pub enum ExpiryJudge {
     ServerWallClock,
     /// A monotonic clock of the store's server.
     ServerMonotonicClock,
+    /// The wall clocks of the store's servers, of which any may answer. Their clocks are assumed to agree within twice this slack,
+    /// by which every lease is longer for others than for its holder. If they differ by more, a name can have two holders.
+    ServersWallClocks {
+        /// How far each clock may be from the middle of all.
+        slack: Duration,
+    },
+    /// The clocks of the contenders: each takes over only when it has itself observed the record unchanged for long enough (S2).
+    /// No clock of the store is believed. Contenders disagree about the moment of the expiry, by as much as they began to observe
+    /// at different moments; one that tries only once never takes over from a holder that has crashed.
+    Contenders,
     /// The clock of this process, for a store inside the process.
     Process,
 }

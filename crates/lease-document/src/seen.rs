@@ -1,0 +1,54 @@
+//! A record with its version, and what is left of it.
+
+use lease_core::{FencingToken, LeaseName, LeaseRecord};
+
+use crate::{
+    Version,
+    left::Left,
+    record::{Phase, Record},
+};
+
+/// A record as this process sees it: read, or written by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) record: Record,
+    pub(crate) version: Version,
+    pub(crate) left: Left,
+}
+
+impl Seen {
+    /// Returns the token of the grant: never below its floor, though the numbers of versions may have begun anew (S9).
+    pub(crate) fn token(&self) -> u64 {
+        let Record { token, token_floor, .. } = self.record;
+        token.unwrap_or_else(|| token_floor.max(self.version.number).unwrap_or(1))
+    }
+
+    pub(crate) fn fencing_token(&self) -> FencingToken {
+        FencingToken::new(self.token().max(1)).unwrap_or(FencingToken::new(1).expect("1 is a token"))
+    }
+
+    /// Returns the record with its token written out, for the next write of the same grant.
+    pub(crate) fn next(&self) -> Record {
+        self.record.next(self.token())
+    }
+
+    pub(crate) fn is_in_force(&self) -> bool {
+        !self.left.at_most.is_zero()
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.record.phase == Phase::Held && self.is_in_force()
+    }
+
+    /// Returns the public record, or `None` if it is not in force.
+    pub(crate) fn inspect(&self, name: &LeaseName) -> Option<LeaseRecord> {
+        let record = &self.record;
+        let remaining = self.left.at_most.min(record.lasts());
+        self.is_in_force().then(|| {
+            LeaseRecord::new(name.clone(), record.holder.clone(), self.fencing_token(), record.ttl(), remaining)
+                .with_acquired_at(record.acquired_at())
+                .with_metadata(record.metadata())
+                .with_released(record.phase == Phase::Released)
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! The store's clock, as an interval on the clock of this process.
+
+use std::time::Duration;
+
+use lease_core::Moment;
+
+/// The assumed largest relative error of a clock's rate (ρ).
+pub(crate) const DRIFT: f64 = 0.01;
+
+/// What an answer says of the store's clock: when the answer was made, the clock stood in `[at, at + resolution)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sample {
+    /// The time since the Unix epoch.
+    pub at: Duration,
+    /// The resolution: a second for the header `Date`. At least a nanosecond.
+    pub resolution: Duration,
+}
+
+impl Sample {
+    /// Creates a sample of a clock with this resolution.
+    #[must_use]
+    pub fn new(at: Duration, resolution: Duration) -> Self {
+        Self { at, resolution: resolution.max(Duration::from_nanos(1)) }
+    }
+}
+
+/// What is known of the store's clock: its offset to the clock of this process lies between two bounds. Every answer may narrow
+/// them, and the drift of the clocks widens them.
+#[derive(Debug, Default)]
+pub(crate) struct StoreClock {
+    bounds: Option<Bounds>,
+    /// While this lasts, bounds are only widened: answers contradicted each other, because the clock has jumped, or because the
+    /// servers that answer have different clocks.
+    contradicted_until: Option<Moment>,
+    /// The longest lease that was written or read.
+    longest: Duration,
+}
+
+/// Bounds of the offset in ns, as of a moment.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    low: i128,
+    high: i128,
+    at: Moment,
+}
+
+/// The earliest and the latest time that the store's clock can show now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreTime {
+    pub(crate) earliest: Duration,
+    pub(crate) latest: Duration,
+}
+
+impl StoreClock {
+    /// Learns from an answer to a request that was sent and received at these moments. Returns the width of the interval if this
+    /// answer is the first to contradict the earlier ones.
+    pub(crate) fn learn(&mut self, sent: Moment, received: Moment, sample: Sample) -> Option<Duration> {
+        // The answer was made between `sent` and `received`.
+        let low = nanos(sample.at) - nanos(received.since_origin());
+        let high = nanos(sample.at.saturating_add(sample.resolution)) - nanos(sent.since_origin());
+        let is_over = self.contradicted_until.is_some_and(|until| received >= until);
+        if is_over {
+            self.contradicted_until = None;
+            self.bounds = None;
+        }
+        let Some(known) = self.drifted(received) else {
+            self.bounds = Some(Bounds { low, high, at: received });
+            return None;
+        };
+        let is_first = self.contradicted_until.is_none();
+        if is_first && low.max(known.low) <= high.min(known.high) {
+            self.bounds = Some(Bounds { low: low.max(known.low), high: high.min(known.high), at: received });
+            return None;
+        }
+        // Never narrower: the hull, for as long as a lease that was written by either clock may last.
+        let hull = Bounds { low: low.min(known.low), high: high.max(known.high), at: received };
+        self.bounds = Some(hull);
+        if is_first {
+            self.contradicted_until = Some(received + self.longest);
+        }
+        is_first.then(|| duration(hull.high - hull.low))
+    }
+
+    /// Notes for how long a lease lasts that was written or read.
+    pub(crate) fn note_lease(&mut self, lasts: Duration) {
+        self.longest = self.longest.max(lasts);
+    }
+
+    /// Returns what the clock can show now, or `None` if nothing is known of it.
+    pub(crate) fn now(&self, now: Moment) -> Option<StoreTime> {
+        let Bounds { low, high, .. } = self.drifted(now)?;
+        let at = nanos(now.since_origin());
+        Some(StoreTime { earliest: duration(at + low), latest: duration(at + high) })
+    }
+
+    fn drifted(&self, now: Moment) -> Option<Bounds> {
+        let Bounds { low, high, at } = self.bounds?;
+        let drift = nanos(now.saturating_since(at).mul_f64(DRIFT));
+        Some(Bounds { low: low - drift, high: high + drift, at: now })
+    }
+}
+
+impl StoreTime {
+    /// Widens the interval on both sides.
+    pub(crate) fn widened(self, slack: Duration) -> Self {
+        Self { earliest: self.earliest.saturating_sub(slack), latest: self.latest.saturating_add(slack) }
+    }
+
+    pub(crate) fn width(self) -> Duration {
+        self.latest.saturating_sub(self.earliest)
+    }
+}
+
+fn nanos(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX / 4)
+}
+
+fn duration(nanos: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
+}
