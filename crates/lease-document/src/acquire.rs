@@ -1,6 +1,8 @@
 //! Acquiring a name.
 
-use lease_core::{AcquireRequest, Acquired, ErrorKind, Grant, Result};
+use std::time::Duration;
+
+use lease_core::{AcquireRequest, Acquired, ErrorKind, ExpiryJudge, Grant, Result};
 
 use crate::{
     Documents,
@@ -42,8 +44,7 @@ pub(crate) async fn acquire<D: Documents>(shared: &Shared<D>, request: &AcquireR
                 continue;
             }
             if seen.is_in_force() && !is_reserved_for(seen, request) {
-                let retry_after = Some(seen.left.at_most);
-                return Ok(Acquired::Held { by: seen.inspect(&request.name), retry_after });
+                return Ok(Acquired::Held { by: seen.inspect(&request.name), retry_after: Some(retry_after(shared, seen)) });
             }
         }
         let record = new_grant(shared, &attempt, request, last.as_ref())?;
@@ -55,6 +56,15 @@ pub(crate) async fn acquire<D: Documents>(shared: &Shared<D>, request: &AcquireR
 
 fn granted(seen: &Seen) -> Acquired {
     Acquired::Granted(Grant::new(seen.fencing_token(), seen.left.at_least))
+}
+
+/// Returns when to try again. A contender that watches is told how long it has to (S2). The width of a clock's interval is no
+/// part of the answer: it is narrower by then.
+fn retry_after<D: Documents>(shared: &Shared<D>, seen: &Seen) -> Duration {
+    match shared.capabilities.expiry_judge {
+        ExpiryJudge::Contenders => seen.left.at_most,
+        _ => seen.left.at_most.min(seen.record.lasts()),
+    }
 }
 
 fn is_reserved_for(seen: &Seen, request: &AcquireRequest) -> bool {
@@ -88,6 +98,6 @@ fn new_grant<D: Documents>(
 
 /// Returns the wall-clock time, which is shown to people who inspect a lease. No decision depends on it (S3).
 #[expect(clippy::disallowed_methods, reason = "the wall-clock time is wanted, and nothing is measured with it")]
-fn wall_clock() -> std::time::Duration {
+fn wall_clock() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }

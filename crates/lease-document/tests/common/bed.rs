@@ -27,6 +27,8 @@ pub struct Bed {
     pub clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
     frozen: watch::Sender<bool>,
+    /// The number of cuts so far, each of which breaks all connections.
+    cuts: watch::Sender<u64>,
     pub changes: Changes,
 }
 
@@ -62,7 +64,7 @@ impl Bed {
     pub fn new(clock: impl Clock) -> Self {
         let changes = Changes::new();
         changes.connected();
-        Self { clock: Arc::new(clock), state: Arc::default(), frozen: watch::Sender::new(false), changes }
+        Self { clock: Arc::new(clock), state: Arc::default(), frozen: watch::Sender::new(false), cuts: watch::Sender::new(0), changes }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -71,6 +73,19 @@ impl Bed {
 
     pub fn freeze(&self, is_frozen: bool) {
         self.frozen.send_replace(is_frozen);
+    }
+
+    pub fn cut(&self) {
+        self.state().is_cut = true;
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    pub fn connection(&self) -> watch::Receiver<u64> {
+        self.cuts.subscribe()
+    }
+
+    pub async fn broken(connection: &mut watch::Receiver<u64>) {
+        connection.changed().await.unwrap();
     }
 
     pub async fn thawed(&self) {

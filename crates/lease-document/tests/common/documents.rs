@@ -62,7 +62,7 @@ impl MemoryDocuments {
         if self.variant.asks_for_clock { None } else { self.sample(state) }
     }
 
-    /// The way to the server. Fails if the network is cut before the request is sent.
+    /// The way to the server. Fails if the network is cut before the request is sent, and later if it is cut meanwhile.
     async fn send(&self, request: Request, name: &LeaseName) -> Result<()> {
         let delay = {
             let mut state = self.bed.state();
@@ -72,9 +72,7 @@ impl MemoryDocuments {
             }
             state.request_delay
         };
-        self.bed.sleep(self.variant.latency + delay).await;
-        self.bed.thawed().await;
-        self.is_whole()
+        self.travel(delay, false).await
     }
 
     /// The way back.
@@ -83,19 +81,24 @@ impl MemoryDocuments {
             let state = self.bed.state();
             (state.loses_answers, state.answer_delay)
         };
-        if is_lost {
-            std::future::pending::<()>().await;
-        }
-        self.bed.sleep(self.variant.latency + delay).await;
-        self.bed.thawed().await;
-        self.is_whole()
+        self.travel(delay, is_lost).await
     }
 
-    fn is_whole(&self) -> Result<()> {
-        if self.bed.state().is_cut {
-            return Err(Error::new(ErrorKind::Indeterminate, "receive", "the connection was cut"));
+    async fn travel(&self, delay: Duration, is_lost: bool) -> Result<()> {
+        let mut connection = self.bed.connection();
+        tokio::select! {
+            biased;
+            () = Bed::broken(&mut connection) => {
+                Err(Error::new(ErrorKind::Indeterminate, "receive", "the connection was cut"))
+            }
+            () = async {
+                self.bed.sleep(self.variant.latency + delay).await;
+                if is_lost {
+                    std::future::pending::<()>().await;
+                }
+                self.bed.thawed().await;
+            } => Ok(()),
         }
-        Ok(())
     }
 
     /// The atomic step in the server.

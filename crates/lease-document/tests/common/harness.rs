@@ -55,7 +55,7 @@ impl Harness for BedHarness {
     }
 
     async fn cut(&self) -> Injection {
-        self.bed.state().is_cut = true;
+        self.bed.cut();
         self.bed.changes.disconnected();
         Injection::Done
     }
