@@ -146,8 +146,10 @@ async fn serve(listen: SocketAddr, observed: Observed, stop: oneshot::Sender<()>
         }
         println!("closing");
         let _ = stop.send(());
-        // A blocked application does not close.
-        let _ = tokio::time::timeout(Duration::from_secs(20), client.close()).await;
+        if tokio::time::timeout(Duration::from_secs(20), client.close()).await.is_err() {
+            eprintln!("the application is blocked: its leases expire");
+            std::process::exit(1);
+        }
     };
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await?;
     Ok(())
