@@ -26,7 +26,7 @@ const OUTLIVING: Duration = Duration::from_secs(10);
 /// let live_status = if health.is_live() { 200 } else { 503 };
 /// let ready_status = if health.is_ready(Duration::from_secs(10)) { 200 } else { 503 };
 /// # assert_eq!((live_status, ready_status, health.to_string().as_str()), (200, 200, "ok"));
-/// # }).unwrap();
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct ClientHealth {
