@@ -93,7 +93,7 @@ impl Shared {
                 return progress.answer(request, &remaining);
             }
         }
-        Err(too_many_changes(OPERATION, &request.name))
+        Err(too_many_changes(OPERATION))
     }
 
     /// Reads the names that were held a moment ago. Every member writes an attempt, even one that fails; a read is not written
@@ -217,7 +217,7 @@ fn granted(request: &AcquireRequest, token: u64, remaining: Duration) -> Result<
     let handle = handle::seal(token, name, holder, *grant);
     match FencingToken::new(token) {
         Some(token) => Ok(Acquired::Granted(Grant::new(token, remaining).with_handle(handle))),
-        None => Err(store_error(ErrorKind::Internal, OPERATION, format!("etcd returned no revision for {name}"))),
+        None => Err(store_error(ErrorKind::Internal, OPERATION, "etcd returned no revision for the key")),
     }
 }
 

@@ -38,7 +38,7 @@ impl Shared {
             let message = format!("the value of the key {key} is not a lease: delete the key if it is not needed");
             return Err(store_error(ErrorKind::Invalid, OPERATION, message));
         }
-        Err(too_many_changes(OPERATION, name))
+        Err(too_many_changes(OPERATION))
     }
 
     pub(crate) async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
@@ -115,7 +115,7 @@ impl Shared {
                 Err(failure) => return Err(failure.error),
             }
         }
-        Err(too_many_changes("break", name))
+        Err(too_many_changes("break"))
     }
 
     async fn try_break_now(&self, name: &LeaseName, token: FencingToken) -> Result<Option<Released>, Failure> {
@@ -140,7 +140,7 @@ impl Shared {
             return Ok(Some(Released::NotHeld));
         };
         let (Some(record), true) = (&entry.record, entry.lease != 0) else {
-            let message = format!("the key of {name} never expires, or its value is not a lease: use Break::Now");
+            let message = "the key of the lease never expires, or its value is not a lease: use Break::Now";
             let error = store_error(ErrorKind::Invalid, "break", message);
             return Err(Failure { error, cure: Cure::None });
         };

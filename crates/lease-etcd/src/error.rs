@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error as StdError};
 
-use lease_core::{Error, ErrorKind, LeaseName};
+use lease_core::{Error, ErrorKind};
 use tonic::{Code, ConnectError, Status};
 
 use crate::STORE;
@@ -56,8 +56,8 @@ pub(crate) fn store_error(kind: ErrorKind, operation: &'static str, message: imp
 }
 
 /// Returns the error of an operation that was given up because the key of the lease has changed between all its attempts.
-pub(crate) fn too_many_changes(operation: &'static str, name: &LeaseName) -> Error {
-    store_error(ErrorKind::Unavailable, operation, format!("{name} has changed during all attempts: try again"))
+pub(crate) fn too_many_changes(operation: &'static str) -> Error {
+    store_error(ErrorKind::Unavailable, operation, "the lease has changed during all attempts: try again")
 }
 
 /// Returns the failure of a call that was not answered in time.

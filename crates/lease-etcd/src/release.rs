@@ -49,9 +49,9 @@ impl Shared {
         }
         let spare = holds.values().flatten().filter(|bucket| !used.contains(&bucket.id));
         self.revoke_all(spare.map(|bucket| bucket.id).collect());
-        let answers = requests.iter().zip(progress).map(|(request, progress)| match progress {
+        let answers = progress.into_iter().map(|progress| match progress {
             Progress::Done(answer) => answer,
-            _ => Err(too_many_changes(OPERATION, &request.claim.name)),
+            _ => Err(too_many_changes(OPERATION)),
         });
         answers.collect()
     }

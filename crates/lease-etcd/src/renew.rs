@@ -124,7 +124,7 @@ impl Shared {
                 Err(failure) => return Err(failure.error),
             }
         }
-        Err(too_many_changes(OPERATION, &request.claim.name))
+        Err(too_many_changes(OPERATION))
     }
 
     async fn try_carefully(&self, request: &RenewRequest, began: Moment) -> Result<Option<Renewed>, Failure> {
