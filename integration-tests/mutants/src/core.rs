@@ -10,7 +10,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "let plan = self.plan(now, now, remaining);",
     },
     Mutant {
-        what: "an answer that came too late counts (S1)",
+        what: "a late answer counts (S1)",
         file: "crates/lease-core/src/grant/schedule.rs",
         from: "(now < plan.valid_until).then_some(plan)",
         to: "(now < Moment::from_origin(Duration::MAX)).then_some(plan)",
@@ -22,7 +22,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "remaining.mul_f64(1.0 + self.clock_drift).saturating_sub(Duration::ZERO.min(margin))",
     },
     Mutant {
-        what: "a renewal that failed is not tried again in time",
+        what: "a failed renewal is not repeated in time",
         file: "crates/lease-core/src/grant/schedule.rs",
         from: "now + (left / 8).clamp(SHORTEST_PAUSE.min(left), self.attempt_timeout.max(SHORTEST_PAUSE))",
         to: "now + left.max(SHORTEST_PAUSE)",
@@ -30,8 +30,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an attempt waits until the deadline (S24)",
         file: "crates/lease-core/src/grant/schedule.rs",
-        from: "now + self.attempt_timeout.min(valid_until.saturating_since(now) / 2)",
-        to: "now + valid_until.saturating_since(now).max(self.attempt_timeout)",
+        from: "let timeout = self.attempt_timeout.min(valid_until.saturating_since(now) / 2);",
+        to: "let timeout = valid_until.saturating_since(now).max(self.attempt_timeout);",
     },
     Mutant {
         what: "the longest tenure has no end",
@@ -46,7 +46,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "{ let _ = report; deadline != LOST }",
     },
     Mutant {
-        what: "an extension revives what has expired (S4)",
+        what: "an extension revives an expired lease (S4)",
         file: "crates/lease-core/src/grant/latch.rs",
         from: "if nanoseconds(self.clock.now()) >= deadline {",
         to: "if deadline == LOST {",
@@ -60,11 +60,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a release is sent before the lease is latched lost (S12)",
         file: "crates/lease-core/src/grant/tenure.rs",
-        from: "        self.lose(reason);\n        let is_known",
-        to: "        std::mem::forget(reason);\n        let is_known",
+        from: "        self.lose(reason);\n        let is_reported",
+        to: "        std::mem::forget(reason);\n        let is_reported",
     },
     Mutant {
-        what: "a grant that nobody claims is left behind (S15)",
+        what: "an unclaimed grant is not released (S15)",
         file: "crates/lease-core/src/client/attempt.rs",
         from: "let unclaimed = progress.abandoned && !progress.claimed;",
         to: "let unclaimed = progress.abandoned && progress.claimed;",

@@ -4,31 +4,31 @@ use crate::Mutant;
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
-        what: "an acquire overwrites what is held (S14)",
+        what: "an acquire overwrites a held lease (S14)",
         file: "crates/lease-etcd/src/acquire.rs",
         from: "let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Equal, 0)];",
         to: "let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Greater, -1)];",
     },
     Mutant {
-        what: "an acquire does not look at what blocks the name (S11)",
+        what: "an acquire ignores a block of the name (S11)",
         file: "crates/lease-etcd/src/acquire.rs",
         from: "when.push(Compare::create_revision(block, CompareOp::Equal, 0));",
         to: "let _ = block;",
     },
     Mutant {
-        what: "a reservation is for everybody (S11)",
+        what: "a reservation is for every holder (S11)",
         file: "crates/lease-etcd/src/acquire.rs",
         from: "if successor == Some(&request.holder) {",
         to: "if successor.is_some() {",
     },
     Mutant {
-        what: "a reservation stays after its successor came",
+        what: "a reservation stays after the grant to its holder",
         file: "crates/lease-etcd/src/acquire.rs",
         from: "            then.push(TxnOp::delete(block, None));\n",
         to: "",
     },
     Mutant {
-        what: "the same attempt does not meet its grant (S13)",
+        what: "a repeated attempt does not return its grant (S13)",
         file: "crates/lease-etcd/src/acquire.rs",
         from: "if grant.record.as_ref().is_some_and(is_own) { Self::Own(grant) }",
         to: "if grant.record.as_ref().is_some_and(is_own) && false { Self::Own(grant) }",
@@ -40,7 +40,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "        if false {\n",
     },
     Mutant {
-        what: "a renewal moves whatever is there (S7)",
+        what: "a renewal ignores the owner (S7)",
         file: "crates/lease-etcd/src/renew.rs",
         from: "Compare::create_revision(key.as_str(), CompareOp::Equal, token),\n                        Compare::lease",
         to: "Compare::lease",
@@ -52,13 +52,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "Ok((false, left_in_bucket))",
     },
     Mutant {
-        what: "a careful renewal is of anybody (S7)",
+        what: "a renewal after an unknown outcome ignores the owner (S7)",
         file: "crates/lease-etcd/src/renew.rs",
         from: "if entry.is_claimed_by(&request.claim) {\n            return Ok(entry);",
         to: "if true {\n            return Ok(entry);",
     },
     Mutant {
-        what: "a renewal tells nothing of a break (S22)",
+        what: "a renewal does not report a break (S22)",
         file: "crates/lease-etcd/src/renew.rs",
         from: "Some(How::Broken) => LossReason::Broken,",
         to: "Some(How::Broken) => LossReason::Expired,",
@@ -70,7 +70,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "let mut when = vec![Compare::create_revision(key.as_str(), CompareOp::Greater, token - token)];",
     },
     Mutant {
-        what: "a release keeps the name blocked for nobody (S11)",
+        what: "a release does not block the name (S11)",
         file: "crates/lease-etcd/src/release.rs",
         from: "            then.push(TxnOp::put(self.keys.block(&request.claim.name), value, attached));",
         to: "            let _ = (value, attached);",

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
-/// Which defects to try.
+/// The defects to try.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Only defects whose names contain one of these, for example `redis/`.
@@ -45,6 +45,14 @@ impl Mutant {
         let rule = self.what.strip_suffix(')')?.rsplit_once('(')?.1;
         let (letter, number) = rule.split_at_checked(1)?;
         Some(format!("{}{:02}_", letter.to_lowercase(), number.parse::<u8>().ok()?))
+    }
+
+    /// Reads the file without the defect, which must contain the text once.
+    fn source(&self, tree: &Path) -> Result<String> {
+        let source = fs::read_to_string(tree.join(self.file)).with_context(|| self.file.to_owned())?;
+        let found = source.matches(self.from).count();
+        ensure!(found == 1, "{} contains this text {found} times, not once: {:?}", self.file, self.from);
+        Ok(source)
     }
 }
 
@@ -92,9 +100,13 @@ fn main() -> Result<ExitCode> {
     Ok(if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn workspace() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("there is no workspace")
+}
+
 /// Checks out a clean copy of the last commit.
 fn worktree() -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("there is no workspace")?;
+    let workspace = workspace()?;
     let tree = workspace.join("target/mutants");
     let git = |arguments: &[&str]| -> Result<()> {
         let status = Command::new("git").current_dir(workspace).args(arguments).status().context("git")?;
@@ -120,10 +132,7 @@ const TIMED_OUT: i32 = 124;
 
 /// Returns the cases that fail with this defect. A defect that does not compile is an error.
 fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> Result<Vec<String>> {
-    let file = tree.join(mutant.file);
-    let right = fs::read_to_string(&file).with_context(|| mutant.file.to_owned())?;
-    let found = right.matches(mutant.from).count();
-    ensure!(found == 1, "{} contains this text {found} times, not once: {:?}", mutant.file, mutant.from);
+    let (file, right) = (tree.join(mutant.file), mutant.source(tree)?);
     let cargo = |more: &[&str]| {
         let mut command = Command::new("timeout");
         command.args([TIME_LIMIT, "cargo", "test"]).args(suite).args(more);
@@ -156,4 +165,17 @@ fn killed_by(tree: &Path, mutant: &Mutant, suite: &[&str], cases: &[String]) -> 
     })();
     fs::write(&file, right)?;
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_defect_can_be_injected() {
+        for mutant in GROUPS.iter().flat_map(|group| group.mutants) {
+            let source = mutant.source(workspace().expect("a workspace"));
+            assert!(source.is_ok(), "{}: {source:?}", mutant.what);
+        }
+    }
 }

@@ -7,19 +7,19 @@ use crate::Mutant;
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
-        what: "an answer to another call is believed (S25)",
+        what: "an answer to another call is accepted (S25)",
         file: "crates/lease-postgres/src/sql/statement.rs",
         from: "!self.has_call || rows",
         to: "true || rows",
     },
     Mutant {
-        what: "a renewal revives what has expired (S7)",
+        what: "a renewal revives an expired lease (S7)",
         file: "crates/lease-postgres/sql/extend.sql",
         from: "    and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",
         to: "    and l.grant_ended is null",
     },
     Mutant {
-        what: "a renewal revives what was released or broken (S7)",
+        what: "a renewal revives a released or broken lease (S7)",
         file: "crates/lease-postgres/sql/extend.sql",
         from: "    and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",
         to: "    and l.expires_at_utc > clock_timestamp()",
@@ -43,7 +43,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "where l.grant_id",
     },
     Mutant {
-        what: "a batch of releases frees what has expired (S11)",
+        what: "a batch of releases frees an expired lease (S11)",
         file: "crates/lease-postgres/sql/release_many.sql",
         from: "        and l.grant_ended is null and l.expires_at_utc > clock_timestamp()",
         to: "        and l.grant_ended is null",
@@ -55,7 +55,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: " and",
     },
     Mutant {
-        what: "a release keeps the name blocked for nobody (S11)",
+        what: "a release does not block the name (S11)",
         file: "crates/lease-postgres/sql/release_one.sql",
         from: "clock_timestamp() + excluded.ttl_us::float8 * interval '1 microsecond',",
         to: "clock_timestamp(),",
@@ -67,7 +67,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "greatest(l.version, 1) <= $2::int8",
     },
     Mutant {
-        what: "a nonce that was spent is tried again (S13)",
+        what: "a spent nonce is granted again (S13)",
         file: "crates/lease-postgres/src/sql/row.rs",
         from: "false => Acquired::Spent,",
         to: "false => return None,",
@@ -79,7 +79,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "    version = l.version,",
     },
     Mutant {
-        what: "grants and renewals need not reach the disk (S1)",
+        what: "grants and renewals are not written to disk (S1)",
         file: "crates/lease-postgres/sql/settings.sql",
         from: "case pg_catalog.current_setting('synchronous_commit') when 'off' then 'on' else pg_catalog.current_setting('synchronous_commit') end",
         to: "'off'",

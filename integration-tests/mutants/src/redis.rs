@@ -4,43 +4,43 @@ use crate::Mutant;
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
-        what: "an answer to another call is believed (S25)",
+        what: "an answer to another call is accepted (S25)",
         file: "crates/lease-redis/src/connections/call.rs",
         from: "is_mine.then(||",
         to: "(is_mine || !is_mine).then(||",
     },
     Mutant {
-        what: "a name is over before it expires (S14)",
+        what: "a name is free before its lease expires (S14)",
         file: "crates/lease-redis/scripts/acquire_free.lua",
         from: " and sub(record, 35, 50) <= now_text",
         to: "",
     },
     Mutant {
-        what: "a token is no more than the last one (S9)",
+        what: "a token is not greater than the last one (S9)",
         file: "crates/lease-redis/scripts/acquire.lua",
         from: "token = math.max(lease.token + 1, now)",
         to: "token = tonumber(lease.token)",
     },
     Mutant {
-        what: "the same attempt gets a grant of its own (S13)",
+        what: "a repeated attempt gets a new grant (S13)",
         file: "crates/lease-redis/scripts/acquire.lua",
         from: "if lease.nonce == own_nonce and lease.holder == holder then",
         to: "if false then",
     },
     Mutant {
-        what: "a nonce is its holder's or not (S14)",
+        what: "a nonce of another holder is accepted (S14)",
         file: "crates/lease-redis/scripts/acquire.lua",
         from: "if lease.nonce == own_nonce and lease.holder == holder then",
         to: "if lease.nonce == own_nonce then",
     },
     Mutant {
-        what: "a repeated request is told the whole ttl (S1)",
+        what: "a repeated request returns the whole ttl (S1)",
         file: "crates/lease-redis/scripts/acquire.lua",
         from: "text(math.min(lease.expires - now, tonumber(lease.ttl)))",
         to: "text(tonumber(lease.ttl))",
     },
     Mutant {
-        what: "a reservation is for everybody (S11)",
+        what: "a reservation is for every holder (S11)",
         file: "crates/lease-redis/scripts/acquire.lua",
         from: "lease.state == 'r' and lease.reserved == holder)",
         to: "lease.state == 'r' and lease.reserved ~= '')",
@@ -52,7 +52,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "if false then",
     },
     Mutant {
-        what: "a renewal revives what has expired (S7)",
+        what: "a renewal revives an expired lease (S7)",
         file: "crates/lease-redis/scripts/owner.lua",
         from: " and sub(record, 35, 50) > now_text",
         to: "",
@@ -70,19 +70,19 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "if true then",
     },
     Mutant {
-        what: "a renewal does not say who has taken the name over (L6)",
+        what: "a renewal does not return the new holder (L6)",
         file: "crates/lease-redis/scripts/renew.lua",
         from: "return {'taken', lease.holder, lease.token}",
         to: "return {'lost', 'gone'}",
     },
     Mutant {
-        what: "a release keeps the name blocked for nobody (S11)",
+        what: "a release does not block the name (S11)",
         file: "crates/lease-redis/scripts/release.lua",
         from: "  local expires, kept = after(hold)\n",
         to: "  hold = '0'\n  local expires, kept = after(hold)\n",
     },
     Mutant {
-        what: "a release is not hinted (L1)",
+        what: "a release sends no hint (L1)",
         file: "crates/lease-redis/scripts/release_held.lua",
         from: "type(try('PUBLISH', key, '')) == 'table' and 3 or 1",
         to: "1",

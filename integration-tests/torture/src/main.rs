@@ -11,8 +11,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lease_core::{Clock, SystemClock};
 use torture::{Fault, Store, case::Case, check, record::Sabotage, report, resource, worker};
 
-/// Worker processes contend for leases through a real store, while a nemesis does harm from a printed seed. Everybody
-/// writes down what they saw, and a checker judges it.
+/// Worker processes contend for leases of a real store, while a nemesis injects faults from a printed seed. Each process records
+/// its observations; a checker judges the record.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]

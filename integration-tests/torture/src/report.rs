@@ -149,7 +149,7 @@ fn draw_page(cases: &[Case]) -> Markup {
     }
 }
 
-/// Where the page shows a case.
+/// Returns the anchor of a case on the page.
 fn anchor(store: usize, number: usize) -> String {
     format!("case-{}-{}", store + 1, number + 1)
 }

@@ -69,7 +69,7 @@ fn tell(cell: (&'static str, StoreKind, &'static str), seen: &[Seen], summary: &
 pub(crate) struct Seen {
     /// Moments of the clock that all processes share.
     acquired_at_ns: Vec<u128>,
-    /// What was answered by an error; the name is free again after the ttl at the latest.
+    /// The number of errors. After an error the name is free again after the ttl at the latest.
     errors: u64,
     calls: Option<u64>,
 }

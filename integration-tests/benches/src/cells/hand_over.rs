@@ -86,7 +86,7 @@ impl HandOver {
             }
             anyhow::Ok((taker, acquired_at))
         });
-        // Long enough for it to stand in the line, and not in step with whoever polls.
+        // Long enough for the waiter to queue, and not in step with waiters that poll.
         let wait = Duration::from_millis(20 + (round as u64 * 37) % 50);
         SystemClock.sleep_until(SystemClock.now() + wait).await;
         let released_at = SystemClock.now();

@@ -62,7 +62,7 @@ async fn crash(
     holder.lock_free().await?.crash().await?;
     let held = tokio::select! {
         held = waiter.lock() => held?,
-        () = SystemClock.sleep_until(expires_at + Duration::from_secs(20)) => bail!("nobody took over"),
+        () = SystemClock.sleep_until(expires_at + Duration::from_secs(20)) => bail!("the waiter did not take over within 20 s"),
     };
     let acquired_at = SystemClock.now();
     held.release().await?;

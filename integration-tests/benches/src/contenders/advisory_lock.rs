@@ -56,7 +56,7 @@ struct Guard(PgAdvisoryLockGuard<PoolConnection<Postgres>>);
 #[async_trait]
 impl Held for Guard {
     async fn release(self: Box<Self>) -> Result<()> {
-        self.0.release_now().await.map(drop).context("the session is gone")
+        self.0.release_now().await.map(drop).context("the session has ended")
     }
 
     async fn crash(self: Box<Self>) -> Result<()> {

@@ -41,7 +41,7 @@ struct Name {
 #[async_trait]
 impl Resource for Name {
     async fn lock_free(&self) -> Result<Box<dyn Held>> {
-        // The service knows no other way.
+        // The service has no other way.
         self.lock().await
     }
 
