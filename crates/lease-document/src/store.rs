@@ -53,6 +53,7 @@ impl<D: Documents> DocumentStoreBuilder<D> {
             .clone()
             .with_expiry_judge(self.expiry_judge.unwrap_or(about.capabilities.expiry_judge))
             .with_remembers_last_grant(true)
+            .with_agrees_on_expiry(false)
             .with_extends_late_renewals(true);
         // Without a clock that is believed, only the numbers of versions tell that there were grants before.
         if capabilities.expiry_judge == ExpiryJudge::Contenders && !about.tokens_from_versions {

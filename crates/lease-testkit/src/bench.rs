@@ -10,13 +10,13 @@ use std::{
 };
 
 use lease_core::{
-    AcquireRequest, Capabilities, ClientBuilder, Clock, Error, ErrorKind, ExpiryJudge, GrantId, HolderId, Lease,
+    AcquireRequest, Acquired, Capabilities, ClientBuilder, Clock, Error, ErrorKind, ExpiryJudge, Grant, GrantId, HolderId, Lease,
     LeaseClient, LeaseName, LeaseStore, Moment,
 };
 
 use crate::{
     AnswerSwap, ChaosStore, Fault, Harness, Injection, Operation, RecordLock, between_neighbours::BetweenNeighbours,
-    calls::inspected,
+    calls::{acquired, granted, inspected},
 };
 
 /// A harness, with the helpers that all cases share.
@@ -117,6 +117,17 @@ impl Bench {
                 self.each_chaos(|chaos| chaos.inject(Fault::DelayAnswer(delay).on(operation).once()));
             }
         }
+    }
+
+    /// Delays requests, if there is a network on which the harness can.
+    pub(crate) async fn delay_requests(&self, delay: Duration) -> Injection {
+        let injection = self.harness.delay_requests(delay).await;
+        let extends = self.capabilities().await.extends_late_renewals;
+        assert!(
+            injection == Injection::Done || !extends,
+            "the store declares that late renewals extend: its harness must implement `delay_requests`"
+        );
+        injection
     }
 
     pub(crate) async fn set_clock_back(&self, by: Duration) -> Injection {
@@ -277,6 +288,34 @@ impl Bench {
         let step = capabilities.ttl_granularity.as_nanos().max(1);
         let nanos = ttl.as_nanos().div_ceil(step) * step;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Acquires a name that has expired for another process. Where processes disagree about the expiry, waits until it has expired
+    /// for this one as well.
+    pub(crate) async fn granted_after_expiry(&self, store: &dyn LeaseStore, request: &AcquireRequest) -> Grant {
+        if store.capabilities().agrees_on_expiry {
+            return granted(store, request).await;
+        }
+        self.poll("the lease expires for this process, too", self.ttl * 2 + self.tolerance(), async || {
+            match acquired(store, request).await {
+                Acquired::Granted(grant) => Some(grant),
+                Acquired::Held { .. } => None,
+                other => panic!("{other:?}"),
+            }
+        })
+        .await
+    }
+
+    /// Returns the longest time after which the store may say to try again for a lease of this ttl.
+    pub(crate) fn longest_retry(&self, ttl: Duration, capabilities: &Capabilities) -> Duration {
+        let longest = self.rounded(ttl, capabilities);
+        match capabilities.expiry_judge {
+            // It must be watched for `T·(1+ρ) + m` (S2).
+            ExpiryJudge::Contenders => {
+                longest.mul_f64(1.01) + (longest / 100).max(Duration::from_millis(50)).min(longest / 4)
+            }
+            _ => longest,
+        }
     }
 
     /// Waits until the store reports the name as free.

@@ -72,7 +72,14 @@ pub trait Harness: Send + Sync + 'static {
         Injection::Unsupported
     }
 
-    /// Ends [`Harness::cut`], [`Harness::lose_answers`] and [`Harness::delay_answers`].
+    /// Delays each request on its way to the server by `delay` until [`Harness::heal`]. Required of a store that declares
+    /// [`extends_late_renewals`](lease_core::Capabilities::extends_late_renewals).
+    async fn delay_requests(&self, delay: Duration) -> Injection {
+        let _ = delay;
+        Injection::Unsupported
+    }
+
+    /// Ends [`Harness::cut`], [`Harness::lose_answers`], [`Harness::delay_answers`] and [`Harness::delay_requests`].
     async fn heal(&self) {}
 
     /// Sets the wall clock of all server processes back by `by`, compared with the right time. Zero restores the right time.

@@ -63,6 +63,7 @@
 //! | [`freeze`](Harness::freeze), [`cut`](Harness::cut), [`restart`](Harness::restart), [`lose_answers`](Harness::lose_answers), [`delay_answers`](Harness::delay_answers) | always: the store must survive these faults |
 //! | [`crash`](Harness::crash) | the store declares [`grants_survive_crash`](lease_core::Capabilities::grants_survive_crash) |
 //! | [`back_up`](Harness::back_up), [`restore_backup`](Harness::restore_backup) | its tokens [survive a loss of data](lease_core::TokensSurvive::data_loss) |
+//! | [`delay_requests`](Harness::delay_requests) | the store declares [`extends_late_renewals`](lease_core::Capabilities::extends_late_renewals) |
 //! | [`remove_record`](Harness::remove_record) | its tokens [survive a removal](lease_core::TokensSurvive::removal) |
 //! | [`lock_record`](Harness::lock_record) | other software can lock a record: shows what happens to calls that wait for the lock |
 //! | [`answer_swap`](Harness::answer_swap) | answers belong to calls by their order alone: shows that a call rejects the answer to another call |

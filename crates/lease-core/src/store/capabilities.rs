@@ -29,6 +29,10 @@ pub struct Capabilities {
     pub push_to_holders: bool,
     /// Whether the last grant is recorded beyond its end, so that a delayed duplicate of its request grants nothing (S13).
     pub remembers_last_grant: bool,
+    /// Whether a lease that has expired for one process has expired for all. True where the store judges expiry. False where each
+    /// process does, by what it has learned of the store's clock or by watching (S2): they disagree by as much as their knowledge
+    /// differs, and none is early.
+    pub agrees_on_expiry: bool,
     /// Whether a renewal that was sent before the expiry, and reaches the store after it but before any rival, extends the grant.
     /// This is the form of S7 of a store that can only write on condition that nothing has changed: it judges the expiry before
     /// it sends the write. Every other store answers [`Renewed::Lost`](crate::Renewed::Lost).
@@ -61,6 +65,7 @@ impl Capabilities {
             push: false,
             push_to_holders: false,
             remembers_last_grant: false,
+            agrees_on_expiry: true,
             extends_late_renewals: false,
             displaces_after_data_loss: false,
             calls_at_once: 1,
@@ -107,6 +112,12 @@ impl Capabilities {
     #[must_use]
     pub const fn with_remembers_last_grant(self, remembers_last_grant: bool) -> Self {
         Self { remembers_last_grant, ..self }
+    }
+
+    /// Sets whether a lease expires for all processes at once.
+    #[must_use]
+    pub const fn with_agrees_on_expiry(self, agrees_on_expiry: bool) -> Self {
+        Self { agrees_on_expiry, ..self }
     }
 
     /// Sets whether a late renewal extends a grant that nobody has taken over.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lease_core::{Clock, LeaseName, LeaseStore, TokioClock};
+use lease_core::{Clock, ExpiryJudge, LeaseName, LeaseStore, TokioClock};
 use lease_document::{Change, DocumentStore};
 use lease_testkit::{Harness, Injection};
 
@@ -42,7 +42,13 @@ impl Harness for BedHarness {
     }
 
     fn tolerance(&self) -> Duration {
-        Duration::from_millis(500)
+        // An interval of the clock is as wide as its resolution, a round trip and the drift; it delays an expiry twice.
+        let width = self.variant.resolution.unwrap_or_default() + self.variant.latency * 2 + self.variant.ttl / 50;
+        let slack = match self.variant.judge {
+            ExpiryJudge::ServersWallClocks { slack } => slack * 4,
+            _ => Duration::ZERO,
+        };
+        Duration::from_millis(500) + width * 2 + slack
     }
 
     async fn freeze(&self) -> Injection {
@@ -67,6 +73,11 @@ impl Harness for BedHarness {
 
     async fn delay_answers(&self, delay: Duration) -> Injection {
         self.bed.state().answer_delay = delay;
+        Injection::Done
+    }
+
+    async fn delay_requests(&self, delay: Duration) -> Injection {
+        self.bed.state().request_delay = delay;
         Injection::Done
     }
 

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lease_core::{Acquired, Break, ErrorKind};
+use lease_core::{Acquired, Break, ErrorKind, ExpiryJudge};
 use tokio::task::JoinSet;
 
 use crate::{
     Injection,
     bench::Bench,
-    calls::{acquire, acquired, claim, extended, granted, inspected, lost, name, only, release},
+    calls::{acquire, acquired, claim, extended, granted, inspected, lost, name, only, refused, release},
 };
 
 /// A free name is granted, for about the requested ttl.
@@ -25,13 +25,14 @@ pub async fn s14_a_held_name_is_refused(bench: &Bench) {
     let (store, other) = (bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
-    let longest = bench.rounded(bench.ttl, &store.capabilities());
+    let capabilities = store.capabilities();
+    let (longest, longest_retry) = (bench.rounded(bench.ttl, &capabilities), bench.longest_retry(bench.ttl, &capabilities));
     let rival = bench.request(&request.name);
     match acquired(&*other, &rival).await {
         Acquired::Held { by, retry_after } => {
             assert!(
-                retry_after.is_none_or(|after| after <= longest),
-                "retry after {retry_after:?} is longer than the ttl"
+                retry_after.is_none_or(|after| after <= longest_retry),
+                "retry after {retry_after:?} is longer than {longest_retry:?}"
             );
             if let Some(by) = by {
                 assert_eq!((by.holder, by.token), (request.holder.clone(), grant.token));
@@ -163,7 +164,8 @@ pub async fn s01_no_more_than_the_ttl_is_left_after_the_servers_clock_went_back(
     assert!(again <= longest, "{again:?} left of {longest:?} for a repeated request");
 }
 
-/// One clock judges expiry: a lease that has expired for one process has expired for all.
+/// One clock judges expiry: a lease that has expired for one process has expired for all. Where each process judges, it expires for
+/// the others soon.
 pub async fn s03_all_processes_see_one_expiry(bench: &Bench) {
     let (one, two, three) = (bench.store().await, bench.store().await, bench.store().await);
     let request = bench.request(&name("job"));
@@ -171,7 +173,42 @@ pub async fn s03_all_processes_see_one_expiry(bench: &Bench) {
     assert!(inspected(&*two, &request.name).await.is_some() && inspected(&*three, &request.name).await.is_some());
     bench.wait_until_free(&*two, &request.name).await;
     lost(&*one, &claim, bench.ttl).await;
-    granted(&*three, &bench.request(&request.name)).await;
+    bench.granted_after_expiry(&*three, &bench.request(&request.name)).await;
+}
+
+/// Where contenders judge expiry, a process that finds the record of a crashed holder takes over only when it has itself observed it
+/// unchanged for long enough, and is told how long that is. A renewal meanwhile begins the watch anew. With any other judge it takes
+/// over at once.
+pub async fn s02_a_newcomer_takes_over_only_what_it_has_watched(bench: &Bench) {
+    let store = bench.store().await;
+    let capabilities = store.capabilities();
+    let request = bench.request(&name("job"));
+    let held = claim(&request, granted(&*store, &request).await);
+    bench.sleep(bench.ttl / 2).await;
+    extended(&*store, &held, bench.ttl).await;
+    if capabilities.expiry_judge != ExpiryJudge::Contenders {
+        bench.wait_until_free(&*store, &request.name).await;
+        bench.granted_after_expiry(&*bench.store().await, &bench.request(&request.name)).await;
+        return;
+    }
+    let newcomer = bench.store().await;
+    let watch = async || match acquired(&*newcomer, &bench.request(&request.name)).await {
+        Acquired::Held { retry_after: Some(left), .. } => left,
+        other => panic!("taken over without a watch: {other:?}"),
+    };
+    assert!(watch().await >= bench.ttl.mul_f64(1.01));
+    bench.sleep(bench.ttl / 2).await;
+    assert!(watch().await < bench.ttl, "half of the ttl was watched");
+    extended(&*store, &held, bench.ttl).await;
+    // The holder crashes. What was watched before its renewal does not count.
+    let (began, left) = (bench.now(), watch().await);
+    assert!(left >= bench.ttl.mul_f64(1.01), "{left:?} to be watched after a renewal");
+    bench.granted_after_expiry(&*newcomer, &bench.request(&request.name)).await;
+    let after = bench.now().saturating_since(began);
+    assert!(after >= bench.ttl.mul_f64(1.01), "taken over after {after:?}");
+    // Another process has watched nothing yet.
+    let late = bench.store().await;
+    refused(&*late, &bench.request(&request.name)).await;
 }
 
 /// Each grant after a release has a greater token, for every holder and process.

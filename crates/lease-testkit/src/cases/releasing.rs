@@ -45,7 +45,7 @@ pub async fn s11_a_release_never_frees_a_successor(bench: &Bench) {
     rival.ttl = bench.ttl * 20;
     let first = claim(&request, granted(&*store, &request).await);
     bench.wait_until_free(&*store, &request.name).await;
-    let second = claim(&rival, granted(&*other, &rival).await);
+    let second = claim(&rival, bench.granted_after_expiry(&*other, &rival).await);
     assert_eq!(release(&*store, &first).await, Released::NotHeld);
     refused(&*store, &bench.request(&request.name)).await;
     extended(&*other, &second, rival.ttl).await;

@@ -3,6 +3,7 @@
 use lease_core::{Acquired, Correlation, GrantId, LossReason, Metadata, MetadataUpdate, Renewed};
 
 use crate::{
+    Injection,
     bench::Bench,
     calls::{acquired, claim, extended, granted, inspected, lost, name, only, refused, release, renewal},
 };
@@ -29,6 +30,40 @@ pub async fn s07_a_renewal_never_revives_an_expired_lease(bench: &Bench) {
     lost(&*store, &claim, bench.ttl).await;
     assert_eq!(inspected(&*store, &request.name).await, None);
     granted(&*store, &bench.request(&request.name)).await;
+}
+
+/// A renewal that was sent before the expiry, and arrives after it but before any rival, is refused; or it extends the grant, where
+/// the store declares so. It then extends by no more than the ttl from its beginning, and keeps the token.
+pub async fn s07_a_renewal_that_arrives_after_the_expiry(bench: &Bench) {
+    let (store, other) = (bench.store().await, bench.store().await);
+    let extends = store.capabilities().extends_late_renewals;
+    let request = bench.request(&name("job"));
+    let grant = granted(&*store, &request).await;
+    let claim = claim(&request, grant);
+    bench.sleep(bench.ttl.mul_f64(0.6)).await;
+    let longest = bench.rounded(bench.ttl, &store.capabilities());
+    if bench.delay_requests(longest.mul_f64(0.6)).await == Injection::Unsupported {
+        return;
+    }
+    let (sent, renewed) = (bench.now(), only(store.renew(&[renewal(&claim, bench.ttl)]).await));
+    bench.heal().await;
+    match renewed.expect("renew answers") {
+        Renewed::Extended { remaining } => {
+            assert!(extends, "the store declares that it refuses late renewals");
+            assert!(remaining <= longest, "{remaining:?} left, of {longest:?} at most");
+            let record = inspected(&*other, &request.name).await.expect("extended");
+            assert_eq!((record.holder, record.token), (request.holder.clone(), grant.token));
+            refused(&*other, &bench.request(&request.name)).await;
+            bench.granted_after_expiry(&*other, &bench.request(&request.name)).await;
+            let after = bench.now().saturating_since(sent);
+            assert!(after >= remaining.mul_f64(0.99), "taken over after {after:?}, with {remaining:?} left");
+        }
+        Renewed::Lost(reason) => {
+            assert!(!extends, "the store declares that late renewals extend, but: {reason:?}");
+            assert_eq!(inspected(&*other, &request.name).await, None);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A renewal of a released grant is refused.
@@ -88,7 +123,7 @@ pub async fn s07_a_renewal_after_a_take_over_is_refused(bench: &Bench) {
     let (request, rival) = (bench.request(&name("job")), bench.request(&name("job")));
     let first = claim(&request, granted(&*store, &request).await);
     bench.wait_until_free(&*store, &request.name).await;
-    let grant = granted(&*other, &rival).await;
+    let grant = bench.granted_after_expiry(&*other, &rival).await;
     match lost(&*store, &first, bench.ttl).await {
         LossReason::TakenOver { by, token, .. } => {
             assert!(by.is_none_or(|by| by == rival.holder) && token.is_none_or(|token| token == grant.token));
