@@ -55,6 +55,8 @@ impl<D: Documents> DocumentStoreBuilder<D> {
             .with_remembers_last_grant(true)
             .with_agrees_on_expiry(false)
             .with_extends_late_renewals(true);
+        // Two writes can have the same number, if the data has gone back in between.
+        capabilities.displaces_after_data_loss |= about.tokens_from_versions;
         // Without a clock that is believed, only the numbers of versions tell that there were grants before.
         if capabilities.expiry_judge == ExpiryJudge::Contenders && !about.tokens_from_versions {
             capabilities.tokens_survive.removal = false;

@@ -142,8 +142,10 @@ pub async fn l08_checks_of_health_do_not_hold_up_the_fail_over(bench: &Bench) {
             .poll("a follower leads", limit(bench) * 2, async || followers.iter().find_map(Candidate::leadership))
             .await;
         let took = bench.now().saturating_since(crashed);
+        // Where processes disagree about the expiry, it is late by what the harness says.
+        let late = if bench.capabilities().await.agrees_on_expiry { Duration::ZERO } else { bench.tolerance() };
         assert!(
-            took <= lease_duration(bench) + Duration::from_secs(2),
+            took <= lease_duration(bench) + Duration::from_secs(2) + late,
             "with checks every {interval:?}, a follower led after {took:?}"
         );
     }))
