@@ -12,6 +12,7 @@ use crate::{
     record::Record,
     seen::Seen,
     shared::Shared,
+    store_clock::DRIFT,
 };
 
 /// How often an operation reads before it gives up.
@@ -77,6 +78,7 @@ impl<'a, D: Documents> Attempt<'a, D> {
             if version.is_some_and(|version| self.shared.known().is_stale(self.context.name, version)) {
                 continue;
             }
+            // A write that was conditional on another version can no longer be done.
             self.unresolved.take_if(|(expected, _)| expected.as_ref() != version);
             let Some(document) = looked.document else {
                 self.shared.known().remove(self.context.name);
@@ -121,7 +123,11 @@ impl<'a, D: Documents> Attempt<'a, D> {
                 if let Some(version) = put.version {
                     // Whatever else was conditional on the version before can no longer be done.
                     self.unresolved = None;
-                    return Ok(Some(self.wrote(began, record, version)));
+                    let seen = self.wrote(began, record, version);
+                    if self.is_too_short(&seen.record, began) {
+                        return Box::pin(self.write(seen.record, Some(&seen.version), Until::NotShorter)).await;
+                    }
+                    return Ok(Some(seen));
                 }
                 self.shared.known().forget_own(self.context.name);
                 self.writes.push((began, record));
@@ -135,6 +141,19 @@ impl<'a, D: Documents> Attempt<'a, D> {
             }
             Err(error) => Err(self.conclude(error)),
         }
+    }
+
+    /// Returns whether the answer to a write has shown that the store's clock is ahead of what was known when it began, as after a
+    /// jump. The end that was written is then earlier for others than for the holder, and must be written again.
+    fn is_too_short(&self, record: &Record, began: Moment) -> bool {
+        let (Some(until), Some(time)) = (record.until(), self.shared.store_time()) else { return false };
+        if record.lasts().is_zero() {
+            return false;
+        }
+        let taken = self.shared.now().saturating_since(began).mul_f64(1.0 + DRIFT);
+        let needed = time.latest.saturating_sub(taken).saturating_add(record.lasts());
+        // Servers may disagree by twice the slack.
+        needed > until.saturating_add(self.shared.slack() * 2)
     }
 
     fn wrote(&self, began: Moment, record: Record, version: Version) -> Seen {

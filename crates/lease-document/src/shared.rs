@@ -63,12 +63,18 @@ impl<D: Documents> Shared<D> {
 
     /// Returns what the store's clock can show now, or `None` if it is unknown or not believed (S2).
     pub(crate) fn store_time(&self) -> Option<StoreTime> {
-        let slack = match self.capabilities.expiry_judge {
-            ExpiryJudge::Contenders => return None,
+        if self.capabilities.expiry_judge == ExpiryJudge::Contenders {
+            return None;
+        }
+        Some(lock(&self.store_clock).now(self.now())?.widened(self.slack()))
+    }
+
+    /// Returns how far the clock of each server may be from the middle of all.
+    pub(crate) fn slack(&self) -> Duration {
+        match self.capabilities.expiry_judge {
             ExpiryJudge::ServersWallClocks { slack } => slack,
             _ => Duration::ZERO,
-        };
-        Some(lock(&self.store_clock).now(self.now())?.widened(slack))
+        }
     }
 
     /// Learns of the store's clock from an answer that has just come. Without it, asks for the clock, if it was not heard of for long.
@@ -95,12 +101,8 @@ impl<D: Documents> Shared<D> {
         let received = self.now();
         *lock(&self.last_sample) = Some(received);
         let contradiction = lock(&self.store_clock).learn(sent, received, sample);
-        let slack = match self.capabilities.expiry_judge {
-            ExpiryJudge::ServersWallClocks { slack } => slack,
-            _ => Duration::ZERO,
-        };
         if let Some(width) = contradiction
-            && width > slack
+            && width > self.slack() * 2
         {
             tracing::warn!(
                 target: "lease",
