@@ -44,7 +44,10 @@ pub(crate) async fn acquire<D: Documents>(shared: &Shared<D>, request: &AcquireR
                 continue;
             }
             if seen.is_in_force() && !is_reserved_for(seen, request) {
-                return Ok(Acquired::Held { by: seen.inspect(&request.name), retry_after: Some(retry_after(shared, seen)) });
+                return Ok(Acquired::Held {
+                    by: seen.inspect(&request.name),
+                    retry_after: Some(retry_after(shared, seen)),
+                });
             }
         }
         let record = new_grant(shared, &attempt, request, last.as_ref())?;

@@ -5,13 +5,7 @@ use std::time::Duration;
 use lease_core::{Error, ErrorKind, LeaseName, Moment, Result};
 
 use crate::{
-    Documents, Version,
-    error::Context,
-    known::Own,
-    left::Left,
-    record::Record,
-    seen::Seen,
-    shared::Shared,
+    Documents, Version, error::Context, known::Own, left::Left, record::Record, seen::Seen, shared::Shared,
     store_clock::DRIFT,
 };
 

@@ -24,7 +24,8 @@ impl Context<'_> {
     /// Nothing was written, because others always wrote first.
     pub(crate) fn crowded(&self, rounds: usize) -> Error {
         let name = self.name;
-        let message = format!("the document of lease {name} was changed by others {rounds} times in a row: try again later");
+        let message =
+            format!("the document of lease {name} was changed by others {rounds} times in a row: try again later");
         self.error(ErrorKind::Unavailable, message)
     }
 

@@ -61,9 +61,8 @@ mod tests {
     fn any_name() -> impl Strategy<Value = LeaseName> {
         // Few letters, so that names share prefixes.
         let byte = prop_oneof![0x21_u8..=0x7E, proptest::sample::select(b"/a~0=Z".to_vec())];
-        proptest::collection::vec(byte, 1..=LeaseName::MAX_BYTES).prop_map(|bytes| {
-            LeaseName::new(String::from_utf8(bytes).unwrap()).unwrap()
-        })
+        proptest::collection::vec(byte, 1..=LeaseName::MAX_BYTES)
+            .prop_map(|bytes| LeaseName::new(String::from_utf8(bytes).unwrap()).unwrap())
     }
 
     proptest! {
@@ -88,7 +87,8 @@ mod tests {
     /// All pairs of bytes, because a property may miss the ends of the ranges.
     #[test]
     fn s21_every_byte_sorts_where_it_did() {
-        let names: Vec<_> = (0x21..=0x7E_u8).map(|byte| LeaseName::new(char::from(byte).to_string()).unwrap()).collect();
+        let names: Vec<_> =
+            (0x21..=0x7E_u8).map(|byte| LeaseName::new(char::from(byte).to_string()).unwrap()).collect();
         assert!(names.windows(2).all(|pair| escape(&pair[0]) < escape(&pair[1])));
         assert_eq!(escape(&LeaseName::new("reports/nightly").unwrap()), "reports!2Fnightly");
         for broken in ["", "!2", "!2f", "_41", "!41", "a b", "=2F"] {

@@ -5,12 +5,7 @@ use std::time::Duration;
 use lease_core::{ErrorKind, LeaseName, Result};
 
 use crate::{
-    Document, Documents, Version,
-    left::watched_for,
-    listing::PAGE,
-    record::Record,
-    seen::Seen,
-    shared::Shared,
+    Document, Documents, Version, left::watched_for, listing::PAGE, record::Record, seen::Seen, shared::Shared,
 };
 
 /// What a purge has done.

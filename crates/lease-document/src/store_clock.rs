@@ -119,3 +119,74 @@ fn nanos(duration: Duration) -> i128 {
 fn duration(nanos: i128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn moment(millis: u64) -> Moment {
+        Moment::from_origin(MS * u32::try_from(millis).unwrap())
+    }
+
+    /// A server whose clock is `ahead` ms before ours answers halfway.
+    fn learn(clock: &mut StoreClock, sent: u64, takes: u64, ahead: u64) -> Option<Duration> {
+        let at = MS * u32::try_from(sent + takes / 2 + ahead).unwrap();
+        clock.learn(moment(sent), moment(sent + takes), Sample::new(at, MS))
+    }
+
+    proptest! {
+        /// The time of one server always lies in the interval, and a whole second narrows to about a round trip.
+        #[test]
+        fn s03_the_interval_has_the_time_of_the_server(
+            answers in proptest::collection::vec((1_u64..3000, 0_u64..400, 0.0..1.0_f64), 1..40),
+            ahead in 0_u64..1_000_000,
+        ) {
+            let (mut clock, mut now) = (StoreClock::default(), 1000);
+            for (pause, takes, share) in answers {
+                let sent = now + pause;
+                now = sent + takes;
+                // Whole seconds, cut off.
+                let answered = sent + u64::try_from(Duration::from_millis(takes).mul_f64(share).as_millis()).unwrap();
+                let at = Duration::from_secs((answered + ahead) / 1000);
+                prop_assert_eq!(clock.learn(moment(sent), moment(now), Sample::new(at, MS * 1000)), None);
+                let time = clock.now(moment(now)).unwrap();
+                let right = MS * u32::try_from(now + ahead).unwrap();
+                prop_assert!(time.earliest <= right && right <= time.latest, "{right:?} is not in {time:?}");
+                let later = clock.now(moment(now + 5000)).unwrap();
+                prop_assert!(later.width() >= time.width() + MS * 99);
+            }
+        }
+    }
+
+    #[test]
+    fn s03_answers_narrow_the_interval() {
+        let mut clock = StoreClock::default();
+        learn(&mut clock, 0, 1000, 0);
+        let wide = clock.now(moment(1000)).unwrap().width();
+        learn(&mut clock, 1000, 20, 0);
+        assert!(clock.now(moment(1020)).unwrap().width() < wide / 10);
+        // A slow answer does not widen it.
+        learn(&mut clock, 1020, 1000, 0);
+        assert!(clock.now(moment(2020)).unwrap().width() < wide / 10);
+    }
+
+    /// Two readings that contradict each other are both possible, for as long as the longest lease.
+    #[test]
+    fn s03_a_contradiction_never_narrows() {
+        let mut clock = StoreClock::default();
+        clock.note_lease(MS * 10_000);
+        assert_eq!(learn(&mut clock, 0, 10, 0), None);
+        assert!(learn(&mut clock, 10, 10, 2000).is_some_and(|width| width >= MS * 2000), "a contradiction is told");
+        for sent in (20..9000).step_by(100) {
+            assert_eq!(learn(&mut clock, sent, 10, if sent % 200 == 20 { 0 } else { 2000 }), None, "it is told once");
+            assert!(clock.now(moment(sent + 10)).unwrap().width() >= MS * 2000);
+        }
+        learn(&mut clock, 10_100, 10, 2000);
+        let time = clock.now(moment(10_110)).unwrap();
+        assert!(time.width() < MS * 20 && time.earliest >= MS * 12_095, "{time:?}");
+    }
+}

@@ -83,5 +83,14 @@ macro_rules! suites {
 }
 
 suites!(
-    milliseconds, milliseconds_slow, seconds, seconds_slow, many_servers, asked, contenders, contenders_slow, push, lossy
+    milliseconds,
+    milliseconds_slow,
+    seconds,
+    seconds_slow,
+    many_servers,
+    asked,
+    contenders,
+    contenders_slow,
+    push,
+    lossy
 );

@@ -48,7 +48,10 @@ async fn each_operation_costs_as_few_requests_as_it_can() {
         assert_eq!(other.list("job", None, 10).await.unwrap().len(), 1);
         let listed = bed.take_requests();
         assert!(!listed.is_empty() && listed.iter().all(|request| *request == List), "{listed:?}");
-        assert_eq!(own.break_lease(&name("job"), FencingToken::new(1).unwrap(), Break::Now).await.unwrap(), Released::NotHeld);
+        assert_eq!(
+            own.break_lease(&name("job"), FencingToken::new(1).unwrap(), Break::Now).await.unwrap(),
+            Released::NotHeld
+        );
         assert_eq!(bed.take_requests(), [Get], "a break of another grant");
         assert_eq!(own.break_lease(&name("job"), token, Break::Now).await.unwrap(), Released::Freed);
         assert_eq!(bed.take_requests(), [Get, Put], "break");

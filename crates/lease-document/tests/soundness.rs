@@ -128,9 +128,11 @@ async fn s09_tokens_rise_over_a_purge() {
         let purged = own.purge("", TTL).await.unwrap();
         assert_eq!((purged.deleted, purged.reduced), (usize::from(is_deleted), 0), "nothing to reduce in {purged:?}");
         assert!(inspected(&own, &name("held")).await.is_some());
-        let next = granted(&own, &request("job", "b", TTL).with_metadata(
-            lease_core::Metadata::new([("key", "value")]).unwrap(),
-        )).await;
+        let next = granted(
+            &own,
+            &request("job", "b", TTL).with_metadata(lease_core::Metadata::new([("key", "value")]).unwrap()),
+        )
+        .await;
         assert!(next.token > token, "{variant:?}");
         // A grant that has expired is reduced, where it cannot be deleted.
         bed.sleep(TTL * 2).await;

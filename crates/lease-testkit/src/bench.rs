@@ -10,12 +10,13 @@ use std::{
 };
 
 use lease_core::{
-    AcquireRequest, Acquired, Capabilities, ClientBuilder, Clock, Error, ErrorKind, ExpiryJudge, Grant, GrantId, HolderId, Lease,
-    LeaseClient, LeaseName, LeaseStore, Moment,
+    AcquireRequest, Acquired, Capabilities, ClientBuilder, Clock, Error, ErrorKind, ExpiryJudge, Grant, GrantId,
+    HolderId, Lease, LeaseClient, LeaseName, LeaseStore, Moment,
 };
 
 use crate::{
-    AnswerSwap, ChaosStore, Fault, Harness, Injection, Operation, RecordLock, between_neighbours::BetweenNeighbours,
+    AnswerSwap, ChaosStore, Fault, Harness, Injection, Operation, RecordLock,
+    between_neighbours::BetweenNeighbours,
     calls::{acquired, granted, inspected},
 };
 
@@ -296,12 +297,14 @@ impl Bench {
         if store.capabilities().agrees_on_expiry {
             return granted(store, request).await;
         }
-        self.poll("the lease expires for this process, too", self.ttl * 2 + self.tolerance(), async || {
-            match acquired(store, request).await {
-                Acquired::Granted(grant) => Some(grant),
-                Acquired::Held { .. } => None,
-                other => panic!("{other:?}"),
-            }
+        self.poll("the lease expires for this process, too", self.ttl * 2 + self.tolerance(), async || match acquired(
+            store, request,
+        )
+        .await
+        {
+            Acquired::Granted(grant) => Some(grant),
+            Acquired::Held { .. } => None,
+            other => panic!("{other:?}"),
         })
         .await
     }

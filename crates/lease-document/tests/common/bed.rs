@@ -64,7 +64,13 @@ impl Bed {
     pub fn new(clock: impl Clock) -> Self {
         let changes = Changes::new();
         changes.connected();
-        Self { clock: Arc::new(clock), state: Arc::default(), frozen: watch::Sender::new(false), cuts: watch::Sender::new(0), changes }
+        Self {
+            clock: Arc::new(clock),
+            state: Arc::default(),
+            frozen: watch::Sender::new(false),
+            cuts: watch::Sender::new(0),
+            changes,
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {

@@ -189,9 +189,10 @@ impl Documents for MemoryDocuments {
         let page = {
             let mut guard = self.bed.state();
             let state = &mut *guard;
-            let documents = state.documents.iter().filter(|(name, _)| {
-                name.as_str().starts_with(prefix) && after.is_none_or(|after| *name > after)
-            });
+            let documents = state
+                .documents
+                .iter()
+                .filter(|(name, _)| name.as_str().starts_with(prefix) && after.is_none_or(|after| *name > after));
             // Small pages.
             let page: Vec<_> =
                 documents.take(limit.min(3)).map(|(name, document)| (name.clone(), document.clone())).collect();

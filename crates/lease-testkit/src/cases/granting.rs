@@ -26,7 +26,8 @@ pub async fn s14_a_held_name_is_refused(bench: &Bench) {
     let request = bench.request(&name("job"));
     let grant = granted(&*store, &request).await;
     let capabilities = store.capabilities();
-    let (longest, longest_retry) = (bench.rounded(bench.ttl, &capabilities), bench.longest_retry(bench.ttl, &capabilities));
+    let (longest, longest_retry) =
+        (bench.rounded(bench.ttl, &capabilities), bench.longest_retry(bench.ttl, &capabilities));
     let rival = bench.request(&request.name);
     match acquired(&*other, &rival).await {
         Acquired::Held { by, retry_after } => {
