@@ -69,7 +69,9 @@ impl<'a, D: Documents> Attempt<'a, D> {
                 return Err(self.conclude(unchanged(error, self.context)));
             }
             let version = looked.document.as_ref().map(|document| &document.version);
-            if version.is_some_and(|version| self.shared.known().is_stale(self.context.name, version)) {
+            if version
+                .is_some_and(|version| self.shared.known().is_stale(self.context.name, version, self.shared.now()))
+            {
                 continue;
             }
             // A write that was conditional on another version can no longer be done.

@@ -88,9 +88,10 @@ impl Known {
         self.names.remove(name);
     }
 
-    /// Returns whether this version is older than one that this process has seen.
-    pub(crate) fn is_stale(&self, name: &LeaseName, version: &Version) -> bool {
-        let known = self.names.get(name).and_then(|entry| entry.version.number);
+    /// Returns whether a read of this version is stale: it is older than one that this process saw lately. If the store still shows
+    /// it after minutes, its data has gone back, and the version is the current one.
+    pub(crate) fn is_stale(&self, name: &LeaseName, version: &Version, now: Moment) -> bool {
+        let known = self.names.get(name).filter(|entry| now < entry.forget_at).and_then(|entry| entry.version.number);
         matches!((known, version.number), (Some(known), Some(number)) if number < known)
     }
 

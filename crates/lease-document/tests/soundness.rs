@@ -305,6 +305,28 @@ async fn s06_a_stale_read_is_no_loss() {
     }
 }
 
+/// The numbers of versions begin anew with the data: what looks like a stale read at first is the truth after some minutes.
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_of_data_names_can_be_had_again() {
+    let bed = bed();
+    let (own, rival) = (store(&bed, &Variant::default()), store(&bed, &Variant::default()));
+    for _ in 0..5 {
+        let one = request("job", "a", TTL);
+        release(&own, &claim(&one, granted(&own, &one).await)).await;
+    }
+    {
+        let mut state = bed.state();
+        state.documents.clear();
+        state.number = 0;
+    }
+    let theirs = request("job", "b", TTL);
+    release(&rival, &claim(&theirs, granted(&rival, &theirs).await)).await;
+    let mine = request("job", "a", TTL);
+    assert_eq!(acquire(&own, &mine).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    bed.sleep(Duration::from_secs(300)).await;
+    granted(&own, &mine).await;
+}
+
 /// What is no record of this library is an error that names the lease and says what to do. It is never overwritten.
 #[tokio::test(start_paused = true)]
 async fn s21_a_foreign_document_is_an_error() {
