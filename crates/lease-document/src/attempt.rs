@@ -109,7 +109,7 @@ impl<'a, D: Documents> Attempt<'a, D> {
             }
         }));
         self.shared.note_lease(&record);
-        let bytes = record.to_bytes().map_err(|error| self.conclude(self.context.not_serialized(error)))?;
+        let bytes = record.next_bytes().map_err(|error| self.conclude(self.context.not_serialized(error)))?;
         match self.shared.documents.put_if(self.context.name, bytes, expected).await {
             Ok(put) => {
                 if let Some(sample) = put.clock {

@@ -86,12 +86,14 @@ impl Changes {
         feed.is_connected
     }
 
-    pub(crate) fn is_never(&self) -> bool {
-        self.inner.is_none()
-    }
-
     fn lock(&self) -> Option<MutexGuard<'_, Feed>> {
         Some(self.inner.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -22,9 +22,9 @@ pub fn escape_prefix(prefix: &str) -> String {
                 key.push(char::from(byte));
                 continue;
             }
-            ..b'0' => '!',
-            ..b'A' => '=',
-            ..b'a' => '_',
+            ..=b'/' => '!',
+            b':'..=b'@' => '=',
+            b'['..=b'`' => '_',
             _ => '~',
         };
         key.push(mark);

@@ -79,6 +79,6 @@ async fn reduce<D: Documents>(
         return Ok(false);
     }
     let context = shared.context("purge", name);
-    let bytes = record.to_bytes().map_err(|error| context.not_serialized(error))?;
+    let bytes = record.next_bytes().map_err(|error| context.not_serialized(error))?;
     Ok(shared.documents.put_if(name, bytes, Some(expected)).await?.version.is_some())
 }

@@ -160,7 +160,7 @@ impl Record {
     }
 
     /// Returns the bytes of the next write, which differ from those of all others.
-    pub(crate) fn to_bytes(&mut self) -> serde_json::Result<Vec<u8>> {
+    pub(crate) fn next_bytes(&mut self) -> serde_json::Result<Vec<u8>> {
         self.write = GrantId::random().to_string();
         serde_json::to_vec(self)
     }
