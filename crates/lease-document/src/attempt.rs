@@ -156,7 +156,7 @@ impl<'a, D: Documents> Attempt<'a, D> {
         let own = Own { began, answered: self.shared.now(), record: record.clone(), version: version.clone() };
         self.shared.known().wrote(self.context.name, own);
         let lasts = record.lasts();
-        Seen { record, version, left: Left { at_least: lasts, at_most: lasts } }
+        Seen { record, version, left: Left { at_least: lasts, at_most: lasts, is_spent: false } }
     }
 
     pub(crate) fn context(&self) -> Context<'a> {

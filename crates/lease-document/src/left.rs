@@ -17,10 +17,12 @@ pub(crate) struct Left {
     pub(crate) at_least: Duration,
     /// Nobody else may take over before this much has passed.
     pub(crate) at_most: Duration,
+    /// This process wrote the record, and what its holder was told has passed.
+    pub(crate) is_spent: bool,
 }
 
 impl Left {
-    pub(crate) const NOTHING: Self = Self { at_least: Duration::ZERO, at_most: Duration::ZERO };
+    pub(crate) const NOTHING: Self = Self { at_least: Duration::ZERO, at_most: Duration::ZERO, is_spent: false };
 
     /// Judges a record that has been observed since a moment, by the store's clock, or else by watching (S2, S3).
     pub(crate) fn of(
@@ -38,14 +40,17 @@ impl Left {
             (Some(time), Some(until)) => Self {
                 at_least: until.saturating_sub(time.latest).min(lasts),
                 at_most: until.saturating_sub(time.earliest),
+                is_spent: false,
             },
             _ => Self {
                 at_least: Duration::ZERO,
                 at_most: watched_for(lasts).saturating_sub(now.saturating_since(since)),
+                is_spent: false,
             },
         };
         if let Some(own) = own {
             left.at_least = left.at_least.max(left_by_heart(own, now));
+            left.is_spent = left.at_least.is_zero();
         }
         left
     }

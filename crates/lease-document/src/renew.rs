@@ -36,7 +36,8 @@ pub(crate) async fn renew<D: Documents>(shared: &Shared<D>, request: &RenewReque
         match record.phase {
             Phase::Broken => return Ok(Renewed::Lost(LossReason::Broken)),
             Phase::Released => return Ok(Renewed::Lost(LossReason::Released)),
-            Phase::Held if !seen.is_in_force() => return Ok(Renewed::Lost(LossReason::Expired)),
+            // Its holder has given it up by then, though others may still wait (S4).
+            Phase::Held if !seen.is_in_force() || seen.left.is_spent => return Ok(Renewed::Lost(LossReason::Expired)),
             Phase::Held => {}
         }
         let mut next = seen.next();
