@@ -10,12 +10,14 @@ use crate::{Proxy, ServerError, pool};
 const SLOTS: usize = 16384;
 
 /// What the servers of every Cluster have.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("cluster-enabled", "yes"),
     ("cluster-config-file", "nodes.conf"),
     ("cluster-node-timeout", "2000"),
     ("appendonly", "yes"),
     ("appendfsync", "always"),
+    // So that a replica soon has something to confirm.
+    ("repl-ping-replica-period", "1"),
 ];
 
 /// How long it may take until all of them know something, on a busy machine.
@@ -125,6 +127,7 @@ impl RedisCluster {
         accepted(self.nodes[replica].command(&["CLUSTER", "REPLICATE", &id]).await?)?;
         self.eventually(&self.nodes[replica], &["INFO", "replication"], |info| info.contains("master_link_status:up"))
             .await?;
+        self.eventually(&self.nodes[of], &["INFO", "replication"], is_in_sync).await?;
         // Whoever is to vote knows of it with the next heartbeats.
         let id = self.id(replica).await?;
         let follows = |nodes: &str| nodes.lines().any(|line| line.contains(&id) && line.contains("slave"));
@@ -289,4 +292,15 @@ pub(super) fn accepted(reply: Reply) -> Result<(), ServerError> {
         Reply::Error(error) => Err(ServerError::Failed(error)),
         _ => Ok(()),
     }
+}
+
+/// Returns whether a replica has confirmed all that this primary has written. A new one has an established link for a second or more
+/// before it gets anything.
+fn is_in_sync(info: &str) -> bool {
+    let number_after = |start: &str| {
+        let digits = info.split_once(start)?.1;
+        digits[..digits.find(|c: char| !c.is_ascii_digit())?].parse::<u64>().ok()
+    };
+    let written = number_after("master_repl_offset:");
+    written.is_some_and(|written| written > 0) && number_after(",offset=") == written
 }
