@@ -11,6 +11,7 @@ use crate::{
     container::Image,
     local_server::{LocalServer, Program},
     server::{Kind, Server},
+    settings,
 };
 
 /// Azurite, the emulator of Azure Blob Storage, with its data on disk. Settings are its options.
@@ -35,7 +36,7 @@ impl Kind for AzuriteKind {
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
-        settings.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect()
+        settings::apart(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {

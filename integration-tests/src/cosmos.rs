@@ -8,9 +8,9 @@ use tokio::sync::OnceCell;
 
 use crate::{
     Framing, ServerError,
-    container::Image,
     local_server::{LocalServer, Program},
     server::{Kind, Server},
+    settings,
 };
 
 /// An emulator of Cosmos DB, with its data on disk. It has no settings, and takes any key.
@@ -35,7 +35,7 @@ impl Kind for CosmosKind {
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
-        settings.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect()
+        settings::apart(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {
@@ -44,10 +44,6 @@ impl Kind for CosmosKind {
 
     fn program(command: Vec<String>, port: u16) -> Program {
         local::program(command, port)
-    }
-
-    fn image(_arguments: Vec<String>) -> Option<Image> {
-        None
     }
 
     fn url(port: u16) -> String {

@@ -15,6 +15,7 @@ use crate::{
     container::Image,
     local_server::{LocalServer, Program},
     server::{Kind, Server, blocking},
+    settings,
 };
 
 /// A real etcd server. Settings are such as `("max-txn-ops", "64")`.
@@ -40,7 +41,7 @@ impl Kind for EtcdKind {
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
-        local::settings_as_arguments(settings)
+        settings::joined(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {

@@ -10,9 +10,9 @@ use tokio::sync::OnceCell;
 pub use self::credentials::KubernetesUser;
 use crate::{
     Framing, ServerError,
-    container::Image,
     local_server::{LocalServer, Program},
     server::{Kind, Server, blocking},
+    settings,
 };
 
 /// A real kube-apiserver with an etcd of its own, and nothing else: no controller, no node. What may be done is decided by RBAC.
@@ -42,7 +42,7 @@ impl Kind for KubernetesKind {
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
-        local::settings_as_arguments(settings)
+        settings::joined(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {
@@ -51,10 +51,6 @@ impl Kind for KubernetesKind {
 
     fn program(command: Vec<String>, port: u16) -> Program {
         local::program(command, port)
-    }
-
-    fn image(_arguments: Vec<String>) -> Option<Image> {
-        None
     }
 
     fn url(port: u16) -> String {

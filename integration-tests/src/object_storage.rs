@@ -10,9 +10,7 @@ use tokio::sync::OnceCell;
 
 pub use self::fake::serve_object_storage;
 use crate::{
-    Framing, ServerError,
-    container::Image,
-    http,
+    Framing, ServerError, http,
     local_server::{LocalServer, Program},
     server::{Kind, Server, blocking},
 };
@@ -49,10 +47,6 @@ impl Kind for ObjectStorageKind {
 
     fn program(command: Vec<String>, port: u16) -> Program {
         local::program(command, port)
-    }
-
-    fn image(_arguments: Vec<String>) -> Option<Image> {
-        None
     }
 
     fn url(port: u16) -> String {

@@ -16,6 +16,7 @@ use crate::{
     container::Image,
     local_server::{LocalServer, Program},
     server::{Kind, Server, blocking},
+    settings,
 };
 
 /// A real Redis server. Settings are such as `("appendonly", "yes")`; without any, it keeps nothing on disk.
@@ -40,7 +41,7 @@ impl Kind for RedisKind {
     }
 
     fn arguments(settings: &[(&str, &str)]) -> Vec<String> {
-        local::settings_as_arguments(settings)
+        settings::apart(settings)
     }
 
     fn start(under: &[String], arguments: &[String]) -> Result<LocalServer, ServerError> {

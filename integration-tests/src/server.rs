@@ -62,8 +62,10 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     /// How a server of this machine is run, by a command that contains this port.
     fn program(command: Vec<String>, port: u16) -> Program;
 
-    /// What to run in a container; nothing where no image serves.
-    fn image(arguments: Vec<String>) -> Option<Image>;
+    /// What to run in a container; by default no image serves.
+    fn image(_arguments: Vec<String>) -> Option<Image> {
+        None
+    }
 
     /// A URL of a server on the loopback interface, for the user who may do everything.
     fn url(port: u16) -> String;

@@ -8,39 +8,26 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    ServerError,
-    account::Account,
-    http,
-    installed::{find, in_path},
-    keeper::Keeper,
+    ServerError, http,
     local_server::{LocalServer, Program},
-    ports::on_a_free_port,
+    node::NodeServer,
     processes::Process,
 };
 
-/// What it says when another process has its port.
-const TAKEN: &str = "EADDRINUSE";
+const SERVER: NodeServer = NodeServer {
+    script: include_str!("server.js"),
+    variable: "LEASE_TEST_AZURITE_MODULES",
+    cached: "azurite/node_modules",
+    program,
+};
 
-/// In the directory of a server.
-const SCRIPT: &str = "server.js";
-
-/// Starts one, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when Node or its packages are
-/// missing.
+/// Starts one; see [`NodeServer::start`].
 pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
-    let node = in_path("node").ok_or_else(|| ServerError::NoServer("no node in PATH".into()))?;
-    let modules = find("LEASE_TEST_AZURITE_MODULES", None, "azurite/node_modules")?;
-    on_a_free_port(TAKEN, |port| {
-        let keeper = Keeper::new(Account::current(), "TERM")?;
-        std::fs::write(keeper.directory().join(SCRIPT), include_str!("server.js"))
-            .map_err(|error| ServerError::failed(SCRIPT, error))?;
-        let mut command = under.to_vec();
-        command.extend([node.to_string_lossy(), SCRIPT.into(), modules.to_string_lossy()].map(String::from));
-        command.extend(
-            ["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location", "data"].map(str::to_owned),
-        );
-        command.extend(["--skipApiVersionCheck", "--disableTelemetry", "--silent"].map(str::to_owned));
-        command.extend_from_slice(settings);
-        LocalServer::start(keeper, program(command, port))
+    SERVER.start(under, |port| {
+        let port = port.to_string();
+        let defaults = ["--blobHost", "127.0.0.1", "--blobPort", &port, "--location", "data"];
+        let flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"];
+        defaults.into_iter().chain(flags).map(str::to_owned).chain(settings.iter().cloned()).collect()
     })
 }
 

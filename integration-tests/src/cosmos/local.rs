@@ -8,37 +8,22 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    ServerError,
-    account::Account,
-    http,
-    installed::{find, in_path},
-    keeper::Keeper,
+    ServerError, http,
     local_server::{LocalServer, Program},
-    ports::on_a_free_port,
+    node::NodeServer,
     processes::Process,
 };
 
-/// What it says when another process has its port.
-const TAKEN: &str = "EADDRINUSE";
+const SERVER: NodeServer = NodeServer {
+    script: include_str!("server.js"),
+    variable: "LEASE_TEST_COSMOS_MODULES",
+    cached: "cosmos/node_modules",
+    program,
+};
 
-/// In the directory of a server.
-const SCRIPT: &str = "server.js";
-
-/// Starts one, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when Node or its packages are
-/// missing.
+/// Starts one; see [`NodeServer::start`].
 pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
-    let node = in_path("node").ok_or_else(|| ServerError::NoServer("no node in PATH".into()))?;
-    let modules = find("LEASE_TEST_COSMOS_MODULES", None, "cosmos/node_modules")?;
-    on_a_free_port(TAKEN, |port| {
-        let keeper = Keeper::new(Account::current(), "TERM")?;
-        std::fs::write(keeper.directory().join(SCRIPT), include_str!("server.js"))
-            .map_err(|error| ServerError::failed(SCRIPT, error))?;
-        let mut command = under.to_vec();
-        command.extend([node.to_string_lossy(), SCRIPT.into(), modules.to_string_lossy()].map(String::from));
-        command.push(port.to_string());
-        command.extend_from_slice(settings);
-        LocalServer::start(keeper, program(command, port))
-    })
+    SERVER.start(under, |port| [&[port.to_string()], settings].concat())
 }
 
 pub(super) fn program(command: Vec<String>, port: u16) -> Program {

@@ -16,6 +16,7 @@ use crate::{
     local_server::{LocalServer, Program},
     ports::{free_port, on_a_free_port},
     processes::Process,
+    settings,
 };
 
 /// What it says when another process has one of its ports.
@@ -60,7 +61,7 @@ pub(super) fn start_member(
     let client_url = format!("{scheme}://127.0.0.1:{port}");
     let mut command = under.to_vec();
     command.push("etcd".to_owned());
-    command.extend(settings_as_arguments(&[
+    command.extend(settings::joined(&[
         ("name", &member.name),
         ("data-dir", "data"),
         ("listen-client-urls", &client_url),
@@ -78,11 +79,6 @@ pub(super) fn start_member(
 
 pub(super) fn program(command: Vec<String>, port: u16) -> Program {
     Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} }
-}
-
-/// `--name=value` for each.
-pub(super) fn settings_as_arguments(settings: &[(&str, &str)]) -> Vec<String> {
-    settings.iter().map(|(name, value)| format!("--{name}={value}")).collect()
 }
 
 /// A server that finds its port taken ends, so what answers there is this one, or is soon found to have ended.

@@ -24,6 +24,7 @@ use crate::{
     local_server::{LocalServer, Program},
     ports::{free_port, on_a_free_port},
     processes::Process,
+    settings,
 };
 
 /// What either of them says when another process has its port.
@@ -45,7 +46,7 @@ pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer
         command.extend(["sh", SCRIPT].map(str::to_owned));
         command.extend([etcd.to_string_lossy().into_owned(), etcd_url.clone(), peer_url]);
         command.push(binary.to_string_lossy().into_owned());
-        command.extend(settings_as_arguments(&[
+        command.extend(settings::joined(&[
             ("etcd-servers", &etcd_url),
             ("bind-address", "127.0.0.1"),
             ("secure-port", &port.to_string()),
@@ -64,11 +65,6 @@ pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer
 
 pub(super) fn program(command: Vec<String>, port: u16) -> Program {
     Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} }
-}
-
-/// `--name=value` for each.
-pub(super) fn settings_as_arguments(settings: &[(&str, &str)]) -> Vec<String> {
-    settings.iter().map(|(name, value)| format!("--{name}={value}")).collect()
 }
 
 fn loopback_url() -> Result<String, ServerError> {

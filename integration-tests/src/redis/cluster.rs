@@ -127,7 +127,7 @@ impl RedisCluster {
         accepted(self.nodes[replica].command(&["CLUSTER", "REPLICATE", &id]).await?)?;
         self.eventually(&self.nodes[replica], &["INFO", "replication"], |info| info.contains("master_link_status:up"))
             .await?;
-        self.eventually(&self.nodes[of], &["INFO", "replication"], is_in_sync).await?;
+        self.replicated(of).await?;
         // Whoever is to vote knows of it with the next heartbeats.
         let id = self.id(replica).await?;
         let follows = |nodes: &str| nodes.lines().any(|line| line.contains(&id) && line.contains("slave"));
@@ -135,6 +135,16 @@ impl RedisCluster {
             self.eventually(node, &["CLUSTER", "NODES"], |nodes| follows(&nodes.replace("\\n", "\n"))).await?;
         }
         Ok(())
+    }
+
+    /// Returns when the replica of this server has confirmed all that the server wrote. A new replica has an established link for a
+    /// second or more before it gets anything.
+    ///
+    /// # Errors
+    ///
+    /// When that does not happen in time.
+    pub async fn replicated(&self, primary: usize) -> Result<(), ServerError> {
+        self.eventually(&self.nodes[primary], &["INFO", "replication"], is_in_sync).await
     }
 
     /// Ends the last server, which has no slots any more.
@@ -294,8 +304,7 @@ pub(super) fn accepted(reply: Reply) -> Result<(), ServerError> {
     }
 }
 
-/// Returns whether a replica has confirmed all that this primary has written. A new one has an established link for a second or more
-/// before it gets anything.
+/// Returns whether the replica of this primary has confirmed something, and all that the primary wrote.
 fn is_in_sync(info: &str) -> bool {
     let number_after = |start: &str| {
         let digits = info.split_once(start)?.1;

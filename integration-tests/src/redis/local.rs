@@ -17,6 +17,7 @@ use crate::{
     local_server::{LocalServer, Program},
     ports::{free_port, on_a_free_port},
     processes::Process,
+    settings,
 };
 
 /// Which binary to start: `LEASE_TEST_REDIS_SERVER=valkey-server` runs all tests against Valkey.
@@ -44,7 +45,7 @@ pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer
         if settings.iter().any(|word| word == "--cluster-enabled") {
             defaults.push(("cluster-port", &cluster_port));
         }
-        command.extend(settings_as_arguments(&defaults));
+        command.extend(settings::apart(&defaults));
         command.extend_from_slice(settings);
         launch(keeper()?, command, port)
     })
@@ -68,11 +69,6 @@ fn launch(keeper: Keeper, command: Vec<String>, port: u16) -> Result<LocalServer
 
 pub(super) fn program(command: Vec<String>, port: u16) -> Program {
     Program { command, port, is_ready, stop: Signal::TERM, after_kill: |_| {} }
-}
-
-/// `--name value` for each.
-pub(super) fn settings_as_arguments(settings: &[(&str, &str)]) -> Vec<String> {
-    settings.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]).collect()
 }
 
 fn keeper() -> Result<Keeper, ServerError> {
