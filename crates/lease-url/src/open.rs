@@ -2,7 +2,9 @@
 
 use lease_core::{Error, ErrorKind, Result};
 
-use crate::{Opened, stores};
+use crate::Opened;
+#[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd"))]
+use crate::stores;
 
 /// The name of the operation in errors.
 const OPEN: &str = "open";
@@ -22,18 +24,29 @@ const OPEN: &str = "open";
 pub async fn open(url: &str) -> Result<Opened> {
     // What comes before the colon may be a user, if the scheme was forgotten.
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-    let (feature, opened) = match scheme {
-        "memory" => ("memory", stores::memory(url)),
-        "postgres" | "postgresql" => ("postgres", stores::postgres(url).await),
-        "etcd" => ("etcd", stores::etcd(url).await),
-        _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => ("redis", stores::redis(url).await),
+    let feature = match scheme {
+        "memory" => "memory",
+        "postgres" | "postgresql" => "postgres",
+        "etcd" => "etcd",
+        _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
             let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://… or etcd://…";
             return Err(Error::new(ErrorKind::Invalid, OPEN, message));
         }
     };
-    opened.unwrap_or_else(|| {
-        let message = format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");
-        Err(Error::new(ErrorKind::Unsupported, OPEN, message))
-    })
+    match feature {
+        #[cfg(feature = "memory")]
+        "memory" => stores::memory::open(url),
+        #[cfg(feature = "postgres")]
+        "postgres" => stores::postgres::open(url).await,
+        #[cfg(feature = "redis")]
+        "redis" => stores::redis::open(url).await,
+        #[cfg(feature = "etcd")]
+        "etcd" => stores::etcd::open(url).await,
+        _ => {
+            let message =
+                format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");
+            Err(Error::new(ErrorKind::Unsupported, OPEN, message))
+        }
+    }
 }

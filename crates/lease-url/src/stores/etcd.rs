@@ -3,7 +3,7 @@ use lease_etcd::EtcdStore;
 
 use crate::{Admin, Opened};
 
-pub(super) async fn open(url: &str) -> Result<Opened> {
+pub(crate) async fn open(url: &str) -> Result<Opened> {
     let endpoints = url.strip_prefix("etcd://").unwrap_or_default().trim_end_matches('/');
     if endpoints.is_empty() || endpoints.contains(['/', '@', '?']) {
         let message = "write etcd://host:port,host:port, and use EtcdStoreOptions for users, TLS and a prefix";

@@ -9,7 +9,7 @@ use crate::{Admin, Opened};
 /// All clients of a process share it, as the clients of a server do.
 static STORE: LazyLock<MemoryStore> = LazyLock::new(MemoryStore::new);
 
-pub(super) fn open(url: &str) -> Result<Opened> {
+pub(crate) fn open(url: &str) -> Result<Opened> {
     if url != "memory:" {
         return Err(Error::new(ErrorKind::Invalid, "open", "write memory: and nothing behind it"));
     }

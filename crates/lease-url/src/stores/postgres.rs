@@ -6,7 +6,7 @@ use lease_postgres::PostgresStore;
 
 use crate::{Admin, Opened};
 
-pub(super) async fn open(url: &str) -> Result<Opened> {
+pub(crate) async fn open(url: &str) -> Result<Opened> {
     Ok(Opened::new(PostgresStore::connect(url).await?))
 }
 

@@ -3,7 +3,7 @@ use lease_redis::RedisStore;
 
 use crate::{Admin, Opened};
 
-pub(super) async fn open(url: &str) -> Result<Opened> {
+pub(crate) async fn open(url: &str) -> Result<Opened> {
     Ok(Opened::new(RedisStore::connect(url).await?))
 }
 
