@@ -112,9 +112,9 @@ impl<'a, D: Documents> Attempt<'a, D> {
         let bytes = record.next_bytes().map_err(|error| self.conclude(self.context.not_serialized(error)))?;
         match self.shared.documents.put_if(self.context.name, bytes, expected).await {
             Ok(put) => {
+                // An answer that has come is no reason to ask for the clock.
                 if let Some(sample) = put.clock {
-                    // An answer that has come is no reason to ask for the clock.
-                    self.shared.hear(began, Some(sample)).await?;
+                    self.shared.learn(began, sample);
                 }
                 if let Some(version) = put.version {
                     // Whatever else was conditional on the version before can no longer be done.

@@ -5,7 +5,12 @@ use std::time::Duration;
 use lease_core::{ErrorKind, LeaseName, Result};
 
 use crate::{
-    Document, Documents, Version, left::watched_for, listing::PAGE, record::Record, seen::Seen, shared::Shared,
+    Document, Documents, Version,
+    left::watched_for,
+    listing::{PAGE, next_page},
+    record::Record,
+    seen::Seen,
+    shared::Shared,
 };
 
 /// What a purge has done.
@@ -22,12 +27,7 @@ pub struct Purged {
 pub(crate) async fn purge<D: Documents>(shared: &Shared<D>, prefix: &str, older_than: Duration) -> Result<Purged> {
     let (mut purged, mut after) = (Purged::default(), None);
     let mut can_delete = shared.capabilities.tokens_survive.removal;
-    loop {
-        let sent = shared.now();
-        let page = shared.documents.list(prefix, after.as_ref(), PAGE).await?;
-        shared.hear(sent, page.clock).await?;
-        let Some((last, _)) = page.documents.last() else { return Ok(purged) };
-        after = Some(last.clone());
+    while let Some(page) = next_page(shared, prefix, &mut after, PAGE).await? {
         for (name, document) in page.documents {
             let Some(seen) = ended(shared, &name, document, older_than)? else { continue };
             if can_delete {
@@ -43,9 +43,10 @@ pub(crate) async fn purge<D: Documents>(shared: &Shared<D>, prefix: &str, older_
             purged.reduced += usize::from(reduce(shared, &name, seen.next(), &seen.version).await?);
         }
         if !page.has_more {
-            return Ok(purged);
+            break;
         }
     }
+    Ok(purged)
 }
 
 /// Returns the record if its last grant ended at least `older_than` ago.

@@ -97,7 +97,7 @@ impl<D: Documents> Shared<D> {
         Ok(())
     }
 
-    fn learn(&self, sent: Moment, sample: Sample) {
+    pub(crate) fn learn(&self, sent: Moment, sample: Sample) {
         let received = self.now();
         *lock(&self.last_sample) = Some(received);
         let contradiction = lock(&self.store_clock).learn(sent, received, sample);
