@@ -22,16 +22,11 @@ pub struct Case {
     /// The time after healing within which each name must be granted again, in nanoseconds (C5).
     pub recovery: u64,
     /// The longest time of a leader's election after a fault, in nanoseconds; 0 if the store has no leader.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub election: u64,
     /// The injected defect of a negative control, which must be caught (C8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sabotage: Option<Sabotage>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(nanoseconds: &u64) -> bool {
-    *nanoseconds == 0
 }
 
 /// A documented effect of a fault that no client can prevent. All other effects are violations.
