@@ -1,6 +1,6 @@
 //! The store's clock, as an interval on the clock of this process.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use lease_core::Moment;
 
@@ -22,6 +22,17 @@ impl Sample {
     #[must_use]
     pub fn new(at: Duration, resolution: Duration) -> Self {
         Self { at, resolution: resolution.max(Duration::from_nanos(1)) }
+    }
+
+    /// Returns the sample in the headers `Date` and `Age` of an HTTP answer. There is none without a date that can be read, and
+    /// none in an answer that has an age, because a cache has made it.
+    #[must_use]
+    pub fn from_http(date: Option<&str>, age: Option<&str>) -> Option<Self> {
+        if age.is_some() {
+            return None;
+        }
+        let at = httpdate::parse_http_date(date?).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self::new(at, Duration::from_secs(1)))
     }
 }
 
@@ -136,6 +147,16 @@ mod tests {
     fn learn(clock: &mut StoreClock, sent: u64, takes: u64, ahead: u64) -> Option<Duration> {
         let at = MS * u32::try_from(sent + takes / 2 + ahead).unwrap();
         clock.learn(moment(sent), moment(sent + takes), Sample::new(at, MS))
+    }
+
+    #[test]
+    fn a_date_of_http_is_a_second_and_an_answer_of_a_cache_shows_nothing() {
+        let date = Some("Sun, 29 Nov 2026 16:13:54 GMT");
+        let sample = Sample::new(Duration::from_secs(1_795_968_834), Duration::from_secs(1));
+        assert_eq!(Sample::from_http(date, None), Some(sample));
+        assert_eq!(Sample::from_http(date, Some("0")), None);
+        assert_eq!(Sample::from_http(Some("yesterday"), None), None);
+        assert_eq!(Sample::from_http(None, None), None);
     }
 
     proptest! {
