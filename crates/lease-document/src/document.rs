@@ -39,13 +39,21 @@ pub struct Document {
     pub value: Vec<u8>,
     /// The version of this content.
     pub version: Version,
+    /// Whether the process that wrote it is dead for certain, so that the grant is over before its end.
+    pub has_dead_holder: bool,
 }
 
 impl Document {
     /// Creates a document.
     #[must_use]
     pub fn new(value: Vec<u8>, version: Version) -> Self {
-        Self { value, version }
+        Self { value, version, has_dead_holder: false }
+    }
+
+    /// Sets whether the process that wrote it is dead for certain.
+    #[must_use]
+    pub fn with_dead_holder(self, has_dead_holder: bool) -> Self {
+        Self { has_dead_holder, ..self }
     }
 }
 

@@ -120,7 +120,7 @@ impl<D: Documents> Shared<D> {
 
     /// Returns the record of a document that a read has just returned. It is kept in mind for `keep` longer than it lasts.
     pub(crate) fn see(&self, context: Context<'_>, document: Document, keep: Duration) -> Result<Seen> {
-        let Document { value, version } = document;
+        let Document { value, version, has_dead_holder } = document;
         let record = Record::parse(&value).map_err(|error| context.not_a_record(error))?;
         if record.name != context.name.as_str() {
             return Err(context.foreign_name(&record.name));
@@ -129,7 +129,10 @@ impl<D: Documents> Shared<D> {
         let (now, store_time) = (self.now(), self.store_time());
         let keep = record.lasts().saturating_add(keep);
         let (since, own) = self.known().observe(context.name, &version, keep, now);
-        let left = Left::of(&record, since, own.as_ref(), store_time, now);
+        let left = match has_dead_holder {
+            true => Left::NOTHING,
+            false => Left::of(&record, since, own.as_ref(), store_time, now),
+        };
         Ok(Seen { record, version, left })
     }
 

@@ -13,7 +13,7 @@ async fn kind_and_message(url: &str) -> (ErrorKind, String) {
 
 #[tokio::test]
 async fn an_unknown_scheme_is_invalid_and_the_url_is_not_printed() {
-    for url in ["", "job", "mysql://user:secret@host/db", "user:secret@host", "://secret", "file:///secret"] {
+    for url in ["", "job", "mysql://user:secret@host/db", "user:secret@host", "://secret"] {
         let (kind, message) = kind_and_message(url).await;
         assert_eq!(kind, ErrorKind::Invalid, "{message}");
         assert!(message.contains("postgres://") && !message.contains("secret"), "{message}");
@@ -78,5 +78,20 @@ async fn etcd() {
     for url in ["etcd:", "etcd://", "etcd://user:secret@host:1", "etcd://host/prefix"] {
         let (kind, message) = kind_and_message(url).await;
         assert!(kind == ErrorKind::Invalid && !message.contains("secret"), "{message}");
+    }
+}
+
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn file() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("with space");
+    std::fs::create_dir(&path).unwrap();
+    let url = format!("file://{}", path.to_str().unwrap().replace(' ', "%20"));
+    excludes(&url).await;
+    assert_eq!(open(&url).await.unwrap().admin.purge(Duration::from_secs(3600)).await.unwrap(), 0);
+    for url in ["file:", "file://host/path", "file://relative", "file:///path?x", "file:///%FF"] {
+        let (kind, message) = kind_and_message(url).await;
+        assert!(kind == ErrorKind::Invalid && message.contains("file:///path"), "{message}");
     }
 }

@@ -146,7 +146,7 @@ impl Capabilities {
 pub enum ExpiryJudge {
     /// The wall clock of the store's server. If it jumps, expiry moves.
     ServerWallClock,
-    /// A monotonic clock of the store's server.
+    /// A monotonic clock of the store's server, or of the host whose processes share the store.
     ServerMonotonicClock,
     /// The wall clocks of the store's servers, of which any may answer. Their clocks are assumed to agree within twice this slack,
     /// by which every lease is longer for others than for its holder. If they differ by more, a name can have two holders.
