@@ -42,10 +42,14 @@ mod lease_metrics;
 #[cfg(feature = "otel")]
 mod otel;
 mod sink;
+#[cfg(feature = "otel")]
+mod trace;
 
 pub use groups::Groups;
 pub use instrument::histogram_boundaries;
 pub use lease_metrics::LeaseMetrics;
+#[cfg(feature = "otel")]
+pub use trace::correlation_of_current_trace;
 
 // The code of the README is tested with the documentation.
 #[cfg(doctest)]
