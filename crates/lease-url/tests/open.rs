@@ -33,6 +33,8 @@ async fn a_store_that_is_not_built_in_names_its_feature() {
 async fn excludes(url: &str) {
     let (one, other) = (open(url).await.unwrap(), open(url).await.unwrap());
     one.admin.migrate().await.unwrap();
+    // The default options are what the table is about.
+    integration_tests::the_readme_states(&one.store.capabilities());
     let ttl = Duration::from_secs(10);
     let (one, other) = (LeaseClient::new(one.store), LeaseClient::new(other.store));
     let lease = one.try_acquire("open", ttl).await.unwrap().acquired().unwrap();

@@ -19,6 +19,13 @@ pub enum Store {
     RedisCluster,
     /// etcd.
     Etcd,
+    /// A directory. It has neither a network nor a server.
+    File,
+}
+
+impl Store {
+    /// The stores of a run that names none.
+    pub const DEFAULT: [Self; 4] = [Self::Postgres, Self::Redis, Self::RedisCluster, Self::Etcd];
 }
 
 /// A fault.
@@ -102,6 +109,8 @@ impl Fault {
 
     fn is_for(self, store: Store) -> bool {
         match self {
+            Self::FrozenAndCut if store == Store::File => false,
+            _ if store == Store::File => matches!(self, Self::None | Self::Everything) || self.lane() == Lane::Workers,
             Self::SlotHalfMoved => store == Store::RedisCluster,
             Self::FrozenAndCut if store == Store::RedisCluster => false,
             _ if store == Store::RedisCluster && self.lane() == Lane::Network => false,

@@ -43,7 +43,7 @@ enum Command {
 
 #[derive(Debug, Parser)]
 struct Run {
-    /// The stores; by default all.
+    /// The stores; by default PostgreSQL, Redis, a Redis Cluster and etcd.
     #[arg(long)]
     store: Vec<Store>,
     /// The faults, one case each; by default all that apply to the store.
@@ -101,7 +101,7 @@ impl Run {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let stores = if self.store.is_empty() { Store::value_variants() } else { &self.store };
+        let stores = if self.store.is_empty() { &Store::DEFAULT[..] } else { &self.store };
         let case = |store, fault, sabotage: Option<Sabotage>| {
             let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
             // A defect needs an occasion to have an effect.

@@ -1,12 +1,14 @@
 //! The servers under test.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, time::Duration};
 
 use anyhow::{Result, bail};
+use async_trait::async_trait;
 use integration_tests::{
-    Etcd, EtcdCluster, Postgres, PostgresPair, Proxy, Redis, RedisCluster, RedisSentinel, Reply, WallClock,
+    Etcd, EtcdCluster, Kind, Postgres, PostgresPair, Proxy, Redis, RedisCluster, RedisSentinel, Reply, WallClock,
 };
 use lease_core::{Clock, SystemClock};
+use tempfile::TempDir;
 
 use crate::{
     case::LEASES,
@@ -25,6 +27,49 @@ pub(crate) enum Server {
     RedisCluster(RedisCluster),
     Etcd(Etcd),
     EtcdCluster(EtcdCluster),
+    Directory(TempDir),
+}
+
+/// A server that is alone, of any kind.
+#[async_trait]
+trait Single: Debug + Send + Sync {
+    fn address(&self) -> Result<SocketAddr>;
+    fn url(&self) -> &str;
+    fn url_through(&self, proxy: &Proxy) -> String;
+    async fn harm(&self, fault: Fault) -> Result<()>;
+    async fn heal(&self, fault: Fault) -> Result<()>;
+}
+
+#[async_trait]
+impl<K: Kind> Single for integration_tests::Server<K> {
+    fn address(&self) -> Result<SocketAddr> {
+        Ok(self.address()?)
+    }
+
+    fn url(&self) -> &str {
+        self.url()
+    }
+
+    fn url_through(&self, proxy: &Proxy) -> String {
+        self.url_through(proxy)
+    }
+
+    async fn harm(&self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::ServerFrozen => self.freeze().await?,
+            Fault::ServerKilled | Fault::ServerEmptied => self.kill().await?,
+            _ => bail!("{fault} does not apply to {self:?}"),
+        }
+        Ok(())
+    }
+
+    async fn heal(&self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::ServerFrozen => self.thaw().await?,
+            _ => self.start_again().await?,
+        }
+        Ok(())
+    }
 }
 
 impl Server {
@@ -47,39 +92,49 @@ impl Server {
             }
             Store::Etcd if fault.needs_cluster(store) => Self::EtcdCluster(EtcdCluster::try_start().await?),
             Store::Etcd => Self::Etcd(Etcd::start_local(&[]).await?),
+            Store::File => Self::Directory(match std::env::var_os("LEASE_TEST_DATA") {
+                Some(data) => tempfile::tempdir_in(data)?,
+                None => tempfile::tempdir()?,
+            }),
         })
+    }
+
+    fn single(&self) -> Option<&dyn Single> {
+        match self {
+            Self::Postgres(server) => Some(server),
+            Self::Redis(server) => Some(server),
+            Self::Etcd(server) => Some(server),
+            _ => None,
+        }
     }
 
     /// Returns the addresses in front of which a proxy can be put.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>> {
+        if let Some(server) = self.single() {
+            return Ok(vec![server.address()?]);
+        }
         Ok(match self {
-            Self::Postgres(server) => vec![server.address()?],
             Self::PostgresPair(servers) => vec![servers.address()],
-            Self::Redis(server) => vec![server.address()?],
-            // It has proxies of its own.
-            Self::RedisSentinel(_) => Vec::new(),
-            // Its servers announce their addresses.
-            Self::RedisCluster(_) => Vec::new(),
-            Self::Etcd(server) => vec![server.address()?],
             Self::EtcdCluster(members) => members.addresses()?,
+            // Sentinel has proxies of its own, the servers of a cluster announce their addresses, and a directory has none.
+            _ => Vec::new(),
         })
     }
 
     /// Returns the URL of the store through the proxies of a worker, one for each address.
     pub(crate) fn url_through(&self, proxies: &[Proxy], worker: usize, fault: Fault) -> String {
         match (self, proxies) {
-            (Self::Postgres(server), [proxy]) => server.url_through(proxy),
             (Self::PostgresPair(_), [proxy]) => format!("postgres://postgres@{}/postgres", proxy.address()),
-            (Self::Redis(server), [proxy]) => server.url_through(proxy),
             // Every second worker is on the primary's side of the cut.
             (Self::RedisSentinel(servers), _) if fault == Fault::LossyFailOver && worker % 2 == 1 => {
                 servers.primary().url().to_owned()
             }
-            (Self::Etcd(_) | Self::EtcdCluster(_), proxies) => {
+            (Self::EtcdCluster(_), proxies) => {
                 let mut addresses: Vec<_> = proxies.iter().map(|proxy| proxy.address().to_string()).collect();
                 addresses.rotate_left(worker % proxies.len().max(1));
                 format!("etcd://{}", addresses.join(","))
             }
+            (_, [proxy]) => self.single().map_or_else(|| self.url(), |server| self.as_store(&server.url_through(proxy))),
             _ => self.url(),
         }
     }
@@ -87,13 +142,20 @@ impl Server {
     /// Returns the URL of the store, without proxies.
     pub(crate) fn url(&self) -> String {
         match self {
-            Self::Postgres(server) => server.url().to_owned(),
             Self::PostgresPair(servers) => servers.url(),
-            Self::Redis(server) => server.url().to_owned(),
             Self::RedisSentinel(servers) => servers.url(),
             Self::RedisCluster(servers) => servers.url(),
-            Self::Etcd(server) => server.url().replacen("http:", "etcd:", 1),
             Self::EtcdCluster(members) => format!("etcd://{}", members.urls().join(",").replace("http://", "")),
+            Self::Directory(directory) => format!("file://{}", directory.path().display()),
+            _ => self.single().map_or_else(String::new, |server| self.as_store(server.url())),
+        }
+    }
+
+    /// Returns the URL of the store on the server with this URL.
+    fn as_store(&self, server: &str) -> String {
+        match self {
+            Self::Etcd(_) => server.replacen("http:", "etcd:", 1),
+            _ => server.to_owned(),
         }
     }
 
@@ -116,6 +178,10 @@ impl Server {
 
     /// Begins a fault; in a cluster, of the leader or of the server that has a lease.
     pub(crate) async fn harm(&self, fault: Fault, severity: f64) -> Result<Harmed> {
+        if let Some(server) = self.single() {
+            server.harm(fault).await?;
+            return Ok(Harmed { member: 0, slot: 0 });
+        }
         match (fault, self) {
             (_, Self::RedisCluster(servers)) => {
                 let name = LEASES[(severity * LEASES.len() as f64) as usize % LEASES.len()];
@@ -129,12 +195,6 @@ impl Server {
                 }
                 return Ok(Harmed { member, slot });
             }
-            (Fault::ServerFrozen, Self::Postgres(server)) => server.freeze().await?,
-            (Fault::ServerFrozen, Self::Redis(server)) => server.freeze().await?,
-            (Fault::ServerFrozen, Self::Etcd(server)) => server.freeze().await?,
-            (Fault::ServerKilled, Self::Postgres(server)) => server.kill().await?,
-            (Fault::ServerKilled | Fault::ServerEmptied, Self::Redis(server)) => server.kill().await?,
-            (Fault::ServerKilled, Self::Etcd(server)) => server.kill().await?,
             (Fault::FailOver, Self::PostgresPair(servers)) => servers.fail_over().await?,
             (Fault::LossyFailOver, Self::PostgresPair(servers)) => servers.lose_primary().await?,
             (Fault::FailOver, Self::RedisSentinel(servers)) => servers.fail_over().await?,
@@ -156,24 +216,22 @@ impl Server {
 
     /// Ends a fault.
     pub(crate) async fn heal(&self, fault: Fault, Harmed { member, slot }: Harmed) -> Result<()> {
+        if let Some(server) = self.single() {
+            return server.heal(fault).await;
+        }
         match (fault, self) {
             (Fault::ServerFrozen, Self::RedisCluster(servers)) => servers.nodes()[member].thaw().await?,
             (Fault::SlotHalfMoved, Self::RedisCluster(servers)) => {
                 servers.move_slot(slot, member, (member + 1) % 3).await?;
             }
             (_, Self::RedisCluster(servers)) => servers.nodes()[member].start_again().await?,
-            (Fault::ServerFrozen, Self::Postgres(server)) => server.thaw().await?,
-            (Fault::ServerFrozen, Self::Redis(server)) => server.thaw().await?,
-            (Fault::ServerFrozen, Self::Etcd(server)) => server.thaw().await?,
-            (_, Self::Postgres(server)) => server.start_again().await?,
-            (_, Self::Redis(server)) => server.start_again().await?,
-            (_, Self::Etcd(server)) => server.start_again().await?,
             (Fault::LeaderKilled, Self::EtcdCluster(members)) => members.member(member).start_again().await?,
             (Fault::LeaderFrozen, Self::EtcdCluster(members)) => members.member(member).thaw().await?,
             (_, Self::EtcdCluster(members)) => members.heal(),
             (_, Self::RedisSentinel(servers)) => servers.heal(),
             // The old primary does not come back.
             (_, Self::PostgresPair(_)) => {}
+            _ => bail!("{fault} does not apply to {self:?}"),
         }
         Ok(())
     }
