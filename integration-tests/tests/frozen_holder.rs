@@ -40,7 +40,7 @@ impl Drop for Holder {
 
 /// S4, S18: the first call after the freeze says lost, and no renewal that comes late flips it back.
 #[test]
-fn s04_a_frozen_holder_knows_of_its_loss_at_its_first_call() {
+fn s04_a_frozen_holder_sees_its_loss_at_its_first_call() {
     let mut holder = Holder::start();
     assert_eq!(holder.line(), "held");
     // It is renewed for a while, then frozen for longer than its ttl.

@@ -44,7 +44,7 @@ pub async fn s06_a_definite_no_is_a_loss_at_once(bench: &Bench) {
 }
 
 /// Where the store has push, a break is a loss at once and not only at the next renewal.
-pub async fn s06_a_holder_is_told_by_push_where_the_store_does(bench: &Bench) {
+pub async fn s06_a_holder_is_notified_by_push_where_the_store_does(bench: &Bench) {
     let (store, operator) = (bench.store().await, bench.client().await);
     let interval = if store.capabilities().push_to_holders { bench.ttl * 100 } else { bench.ttl / 3 };
     let options = LeaseOptions::new(interval * 3).with_renewal_interval(interval);
@@ -67,7 +67,7 @@ pub async fn s06_a_holder_is_told_by_push_where_the_store_does(bench: &Bench) {
 }
 
 /// A loss by take-over is reported with the new holder, where the store has it.
-pub async fn l06_a_take_over_is_told(bench: &Bench) {
+pub async fn l06_a_take_over_is_reported(bench: &Bench) {
     let (client, rival) = (bench.client().await, bench.client().await);
     let ttl = bench.ttl * 20;
     let lease = held(&client, &name("job"), LeaseOptions::new(ttl).with_renewal_interval(bench.ttl)).await;

@@ -97,7 +97,7 @@ pub async fn s19_clients_get_on_after_a_restart(bench: &Bench) {
 }
 
 /// A break after expiry keeps exclusion: a successor is granted only after the former holder has observed the loss.
-pub async fn s22_a_break_after_expiry_excludes_until_the_holder_knows(bench: &Bench) {
+pub async fn s22_a_break_after_expiry_excludes_until_the_holder_has_seen_it(bench: &Bench) {
     let (holder, operator, waiter) = (bench.client().await, bench.client().await, bench.client().await);
     let ttl = bench.ttl * 2;
     let lease = held(&holder, &name("job"), ttl).await;

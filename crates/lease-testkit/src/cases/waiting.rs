@@ -222,7 +222,7 @@ pub async fn l02_a_try_never_queues(bench: &Bench) {
 }
 
 /// A waiter ends at once when its client is closed.
-pub async fn l04_a_waiter_of_a_closed_client_is_told(bench: &Bench) {
+pub async fn l04_a_waiter_ends_when_its_client_is_closed(bench: &Bench) {
     let recorded = RecordingStore::new(bench.store().await);
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
     let _lease = held(&holder, &name("job"), bench.ttl * 30).await;
