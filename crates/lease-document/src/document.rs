@@ -2,7 +2,7 @@
 
 use lease_core::LeaseName;
 
-use crate::Sample;
+use crate::{Foreign, Sample};
 
 /// What a conditional write compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +35,26 @@ impl Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Document {
-    /// What was written, byte for byte.
+    /// The record that was written last. Empty if there was none, and the document is [foreign](Self::foreign).
     pub value: Vec<u8>,
     /// The version of this content.
     pub version: Version,
+    /// Set if another program has written the document since: the lease is that program's, and of the record only the token
+    /// still counts (S9).
+    pub foreign: Option<Foreign>,
 }
 
 impl Document {
     /// Creates a document.
     #[must_use]
     pub fn new(value: Vec<u8>, version: Version) -> Self {
-        Self { value, version }
+        Self { value, version, foreign: None }
+    }
+
+    /// Sets whose lease it is, because another program has written the document since the record.
+    #[must_use]
+    pub fn with_foreign(self, foreign: impl Into<Option<Foreign>>) -> Self {
+        Self { foreign: foreign.into(), ..self }
     }
 }
 
