@@ -66,10 +66,10 @@ impl<P: Provider> ServerHarness<P> {
     ///
     /// Panics if there is no server. The message says what to set or to install.
     pub async fn start() -> Self {
-        let server = match pool::take(P::SETTINGS, 1).and_then(|mut servers| servers.pop()) {
-            Some(server) => server,
+        let server = match pool::take_or_turn(P::SETTINGS).await {
+            Ok(server) => server,
             // A local server, which can be faulted, even if the environment names another one.
-            None => match Server::start_with_own_clock(P::SETTINGS).await {
+            Err(_turn) => match Server::start_with_own_clock(P::SETTINGS).await {
                 Ok(server) => server,
                 Err(_) => Server::try_start(P::SETTINGS).await.unwrap_or_else(|error| panic!("{error}")),
             },

@@ -47,6 +47,8 @@ pub(crate) fn options(namespace: &str) -> KubernetesStoreOptions {
     KubernetesStoreOptions::new()
         .with_namespace(namespace)
         .with_expiry_judge(ExpiryJudge::ServersWallClocks { slack: Duration::ZERO })
+        // The machine may be busy.
+        .with_connect_timeout(Duration::from_secs(30))
 }
 
 /// The configuration for a server at this URL, as the user of this token.

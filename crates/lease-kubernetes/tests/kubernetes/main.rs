@@ -2,8 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "a test may sleep")]
 
-#[path = "kubernetes/common.rs"]
 mod common;
+
+mod client_go;
+mod faults;
+mod kubectl;
+mod peer;
+mod requests;
+mod rights;
 
 mod conformance {
     lease_testkit::conformance!(real, crate::common::KubernetesHarness::start);
