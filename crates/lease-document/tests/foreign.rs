@@ -10,11 +10,13 @@ use std::{
 
 use common::{Bed, Variant, request, store};
 use lease_core::{
-    Acquired, Break, ErrorKind, ExpiryJudge, FencingToken, LeaseClient, LeaseStore, LossReason, Released, Renewed, TokioClock,
+    Acquired, Break, ErrorKind, ExpiryJudge, FencingToken, LeaseClient, LeaseStore, LossReason, Released, Renewed,
+    TokioClock,
 };
 use lease_document::{Change, Document, Foreign, Shown, Version};
 use lease_testkit::calls::{
-    acquire, acquired, claim, extended, granted, holder, inspected, is_held, name, only, plain_release, release, renewal,
+    acquire, acquired, claim, extended, granted, holder, inspected, is_held, name, only, plain_release, release,
+    renewal,
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -84,7 +86,8 @@ async fn s02_the_record_does_not_count_after_a_foreign_take_over() {
         let bed = bed();
         let (own, rival) = (store(&bed, &variant), store(&bed, &variant));
         let mine = request("job", "a", TTL);
-        let first = claim(&mine, granted(&own, &mine).await);
+        let grant = granted(&own, &mine).await;
+        let first = claim(&mine, grant);
         assert!(is_held(&rival, &request("job", "b", TTL)).await);
         bed.sleep(TTL * 2).await;
         foreign_write(&bed, held_by_other());
@@ -99,7 +102,7 @@ async fn s02_the_record_does_not_count_after_a_foreign_take_over() {
             let answer = only(process.renew(&[renewal(&first, TTL)]).await).unwrap();
             assert_eq!(answer, Renewed::Lost(LossReason::taken_over(holder("other"), None)));
             assert_eq!(only(process.release(&[plain_release(&first)]).await).unwrap(), Released::NotHeld);
-            let error = process.break_lease(&name("job"), first.token, Break::Now).await.unwrap_err();
+            let error = process.break_lease(&name("job"), grant.token, Break::Now).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.to_string().contains("lease job is held by another program"), "{error}");
         }
@@ -131,18 +134,20 @@ async fn s09_tokens_rise_over_a_foreign_lease() {
         let bed = bed();
         let own = store(&bed, &Variant::default());
         let mine = request("job", "a", TTL);
-        let first = claim(&mine, granted(&own, &mine).await);
+        let grant = granted(&own, &mine).await;
+        let first = claim(&mine, grant);
         if renews {
             extended(&own, &first, TTL).await;
         }
         foreign_write(&bed, held_by_other());
         let shown = inspected(&own, &name("job")).await.unwrap().token;
-        assert!(shown > first.token);
+        assert!(shown > grant.token);
         foreign_write(&bed, Foreign::Free);
         assert_eq!(inspected(&own, &name("job")).await, None);
         let next = request("job", "b", TTL);
-        let second = claim(&next, granted(&own, &next).await);
-        assert!(second.token > first.token);
+        let next_grant = granted(&own, &next).await;
+        let second = claim(&next, next_grant);
+        assert!(next_grant.token > grant.token);
         release(&own, &second).await;
     }
     // The data go back to where numbers are small; the record knows better.
@@ -150,12 +155,13 @@ async fn s09_tokens_rise_over_a_foreign_lease() {
     let own = store(&bed, &Variant::default());
     bed.state().number = 900_000;
     let mine = request("job", "a", TTL);
-    let first = claim(&mine, granted(&own, &mine).await);
+    let grant = granted(&own, &mine).await;
+    let first = claim(&mine, grant);
     extended(&own, &first, TTL).await;
     bed.state().number = 1_200;
     foreign_write(&bed, Foreign::Free);
     let restored = store(&bed, &Variant::default());
-    assert!(granted(&restored, &request("job", "b", TTL)).await.token > first.token);
+    assert!(granted(&restored, &request("job", "b", TTL)).await.token > grant.token);
 }
 
 /// A purge leaves what another program may still use, and a document without any record is a lease as well.
@@ -182,13 +188,14 @@ async fn a_record_shows_what_other_programs_must_see() {
     let own = store(&bed, &Variant::default());
     let shown = |bed: &Bed| Shown::read(&bed.state().documents[&name("job")].value).unwrap();
     let mine = request("job", "a", TTL);
-    let held = claim(&mine, granted(&own, &mine).await);
+    let grant = granted(&own, &mine).await;
+    let held = claim(&mine, grant);
     let first = shown(&bed);
-    assert_eq!((&first.holder, first.lasts, first.has_ended, first.token), (&holder("a"), TTL, false, None));
+    assert_eq!((&first.holder, first.lasts, first.has_ended, grant.token), (&holder("a"), TTL, false, None));
     assert!(first.acquired_at > SystemTime::UNIX_EPOCH);
     extended(&own, &held, TTL * 2).await;
     let second = shown(&bed);
-    assert_eq!((second.lasts, second.has_ended, second.token), (TTL * 2, false, Some(held.token.get())));
+    assert_eq!((second.lasts, second.has_ended, second.token), (TTL * 2, false, Some(grant.token.get())));
     assert_eq!(second.acquired_at, first.acquired_at);
     let hold = plain_release(&held).with_hold_for(TTL).with_reserved_for(holder("b"));
     assert_eq!(only(own.release(&[hold]).await).unwrap(), Released::Freed);

@@ -8,11 +8,11 @@ use kube::{
 };
 use lease_core::{Error, ErrorKind, Result};
 
+use crate::error::Context;
 use crate::{
     STORE,
     error::{Verb, in_full, invalid, unanswered},
 };
-use crate::error::Context;
 
 const CONNECT: &str = "connect";
 
@@ -44,7 +44,9 @@ pub(crate) async fn client_of(mut config: Config, connect_timeout: Duration) -> 
     config.read_timeout = None;
     // A plugin of the kubeconfig is run at once, and may take its time.
     let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
-    let made = made.map_err(|error| Error::new(ErrorKind::Internal, CONNECT, "the client could not be made").in_store(STORE).with_source(error))?;
+    let made = made.map_err(|error| {
+        Error::new(ErrorKind::Internal, CONNECT, "the client could not be made").in_store(STORE).with_source(error)
+    })?;
     made.map_err(|error| match error {
         kube::Error::Auth(_) => unanswered(Context { operation: CONNECT, verb: Verb::Get, namespace: "" }, error),
         error => invalid(CONNECT, format!("the configuration of the API server cannot be used: {}", in_full(&error))),

@@ -139,9 +139,11 @@ pub(crate) fn unanswered(context: Context<'_>, error: kube::Error) -> Error {
         }
         kube::Error::Service(cause) => {
             let text = in_full(cause.as_ref());
-            let is_unsent = cause.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|cause| cause.is_connect());
+            let is_unsent =
+                cause.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|cause| cause.is_connect());
             let (kind, message) = if is_unsent && is_about_certificates(&text) {
-                let message = format!("no certificate that both sides accept: check the certificate authority ({text})");
+                let message =
+                    format!("no certificate that both sides accept: check the certificate authority ({text})");
                 (ErrorKind::Invalid, message)
             } else if is_unsent {
                 (ErrorKind::Unavailable, format!("the API server cannot be reached: {text}"))
@@ -261,7 +263,10 @@ mod tests {
         assert!(!status("leases", "other").is_missing_lease("job"));
         assert!(!status("namespaces", "job").is_missing_lease("job"));
         assert!(!Status::parse(b"<html>404 Not Found</html>").is_missing_lease("job"));
-        assert!(!Status::parse(br#"{"reason":"NotFound","details":{"kind":"leases","name":"job"}}"#).is_missing_lease("job"));
+        assert!(
+            !Status::parse(br#"{"reason":"NotFound","details":{"kind":"leases","name":"job"}}"#)
+                .is_missing_lease("job")
+        );
         let text = answered(context(Verb::Create), 404, None, &status("namespaces", "team")).to_string();
         assert!(text.contains("there is no namespace team: create it"), "{text}");
     }

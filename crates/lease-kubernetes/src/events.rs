@@ -90,12 +90,16 @@ mod tests {
 
     #[test]
     fn events_are_told_apart() {
-        let event = |kind: &str, object: &str| Event::parse(format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes());
+        let event =
+            |kind: &str, object: &str| Event::parse(format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes());
         let object = r#"{"metadata":{"name":"job","resourceVersion":"5"},"spec":{}}"#;
         assert!(matches!(event("ADDED", object), Ok(Event::Written(_))));
         assert!(matches!(event("MODIFIED", object), Ok(Event::Written(_))));
         assert!(matches!(event("DELETED", object), Ok(Event::Deleted(_))));
-        let bookmark = event("BOOKMARK", r#"{"kind":"Lease","metadata":{"resourceVersion":"6","creationTimestamp":null},"spec":{}}"#);
+        let bookmark = event(
+            "BOOKMARK",
+            r#"{"kind":"Lease","metadata":{"resourceVersion":"6","creationTimestamp":null},"spec":{}}"#,
+        );
         assert_eq!(bookmark.unwrap().position(), "6");
         let gone = event("ERROR", r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old"}"#).unwrap();
         assert!(matches!(gone, Event::Error(status) if status.code == 410));

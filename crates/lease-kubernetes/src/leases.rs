@@ -115,7 +115,8 @@ impl Leases {
     /// Sends a request, and returns when the head of the answer has come.
     pub(crate) async fn send(&self, call: &Call) -> Result<http::Response<Body>> {
         let context = self.context(call.operation, call.verb);
-        let request = call.request(&self.namespace).map_err(|error| unanswered(context, kube::Error::HttpError(error)))?;
+        let request =
+            call.request(&self.namespace).map_err(|error| unanswered(context, kube::Error::HttpError(error)))?;
         self.client.send(request).await.map_err(|error| unanswered(context, error))
     }
 

@@ -65,7 +65,8 @@ impl Objects {
     fn written(&self, call: &Call, answer: &Answer) -> Result<Put> {
         // The write was done: without its version the outcome is unknown.
         let object: Object = self.leases.read(call, answer)?;
-        let version = object.version().map_err(|error| unreadable(self.leases.context(call.operation, call.verb), &error))?;
+        let version =
+            object.version().map_err(|error| unreadable(self.leases.context(call.operation, call.verb), &error))?;
         Ok(Put::written(version).with_clock(answer.clock))
     }
 
@@ -102,7 +103,8 @@ impl Documents for Objects {
     async fn put_if(&self, name: &LeaseName, value: Vec<u8>, expected: Option<&Version>) -> Result<Put> {
         let verb = if expected.is_some() { Verb::Patch } else { Verb::Create };
         let body = with_record(&self.names, name, &value, expected, wall_clock());
-        let body = body.ok_or_else(|| invalid("write", format!("the record of lease {name} is not one of this version")))?;
+        let body =
+            body.ok_or_else(|| invalid("write", format!("the record of lease {name} is not one of this version")))?;
         let mut call = Call::new("write", verb).body(body);
         if verb == Verb::Patch {
             call = call.object(self.names.object(name));
@@ -172,7 +174,10 @@ impl Documents for Objects {
 
 impl fmt::Debug for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Objects").field("namespace", &self.leases.namespace).field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Objects")
+            .field("namespace", &self.leases.namespace)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 

@@ -188,7 +188,10 @@ fn check_namespace(namespace: &str) -> Result<()> {
     if is_name {
         return Ok(());
     }
-    Err(invalid(CONNECT, "the namespace must be 1 to 63 lower-case letters, digits and `-`, with a letter or digit at both ends"))
+    Err(invalid(
+        CONNECT,
+        "the namespace must be 1 to 63 lower-case letters, digits and `-`, with a letter or digit at both ends",
+    ))
 }
 
 #[cfg(test)]

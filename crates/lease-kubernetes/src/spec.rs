@@ -106,7 +106,9 @@ mod tests {
         assert_eq!(spec.lease_transitions, Some(3));
         assert_eq!(spec.acquire_time.as_deref(), Some("2026-11-29T16:13:54.000001Z"));
         assert_eq!(spec.renew_time.as_deref(), Some("1970-01-01T00:00:00.001000Z"));
-        let grant = Shown::read(br#"{"name":"job","holder":"a","grant":"1","acquired_us":0,"ttl_us":1,"lasts_us":1,"phase":"held"}"#);
+        let grant = Shown::read(
+            br#"{"name":"job","holder":"a","grant":"1","acquired_us":0,"ttl_us":1,"lasts_us":1,"phase":"held"}"#,
+        );
         let grant = grant.unwrap();
         assert_eq!(Spec::of(&grant, 3, UNIX_EPOCH).lease_transitions, Some(4));
         assert_eq!(Spec::of(&grant, i32::MAX, UNIX_EPOCH).lease_transitions, Some(i32::MAX));

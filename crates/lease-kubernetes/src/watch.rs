@@ -126,7 +126,12 @@ impl Watching {
     }
 
     /// Passes on the events of one stream.
-    async fn stream(&self, position: &mut Option<String>, backoff: &mut Duration, is_connected: &mut bool) -> Result<End> {
+    async fn stream(
+        &self,
+        position: &mut Option<String>,
+        backoff: &mut Duration,
+        is_connected: &mut bool,
+    ) -> Result<End> {
         let soon = self.clock.now() + PATIENCE;
         let from = match position.take() {
             Some(position) => position,

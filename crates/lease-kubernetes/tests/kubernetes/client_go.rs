@@ -82,7 +82,9 @@ async fn a_peer_takes_our_lease_over_after_its_duration_and_we_have_lost_it() {
         let began = Instant::now();
         while began.elapsed() < TTL * 2 {
             assert!(peer.try_acquire_or_renew().await);
-            let Acquired::Held { by: Some(by), retry_after: Some(_) } = acquired(&others, &request(name("job"), holder("other"), TTL)).await else {
+            let Acquired::Held { by: Some(by), retry_after: Some(_) } =
+                acquired(&others, &request(name("job"), holder("other"), TTL)).await
+            else {
                 panic!("{judges_by:?}: the peer's Lease was taken");
             };
             assert_eq!((by.holder, by.ttl), (holder("peer"), Duration::from_secs(2)));
@@ -109,7 +111,8 @@ async fn s04_a_take_over_by_put_ends_our_grant_though_our_record_is_kept() {
     let (admin, namespace) = namespace().await;
     let (ours, others) = (admin.store(&options(&namespace)).await, admin.store(&options(&namespace)).await);
     let mine = request(name("job"), holder("pod-1"), TTL);
-    let held = claim(&mine, granted(&ours, &mine).await);
+    let grant = granted(&ours, &mine).await;
+    let held = claim(&mine, grant);
     let mut lease = admin.get(&namespace, "job").await;
     let record = lease["metadata"]["annotations"].clone();
     lease["spec"]["holderIdentity"] = "peer".into();
@@ -122,7 +125,7 @@ async fn s04_a_take_over_by_put_ends_our_grant_though_our_record_is_kept() {
         assert_eq!(answer, Renewed::Lost(LossReason::taken_over(holder("peer"), None)));
         assert_eq!(release(store, &held).await, Released::NotHeld);
         assert_eq!(inspected(store, &name("job")).await.unwrap().holder, holder("peer"));
-        let error = store.break_lease(&name("job"), held.token, Break::Now).await.unwrap_err();
+        let error = store.break_lease(&name("job"), grant.token, Break::Now).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
     sleep(TTL * 2).await;
@@ -138,7 +141,9 @@ async fn a_lease_that_a_peer_made_is_contended_for_and_its_release_frees_it() {
     let mut peer = Peer::new(&admin, &namespace, "job", "peer", TTL);
     assert!(peer.try_acquire_or_renew().await);
     let mine = request(name("job"), holder("pod-1"), TTL);
-    assert!(matches!(acquired(&store, &mine).await, Acquired::Held { by: Some(by), .. } if by.holder == holder("peer")));
+    assert!(
+        matches!(acquired(&store, &mine).await, Acquired::Held { by: Some(by), .. } if by.holder == holder("peer"))
+    );
     peer.release().await;
     let held = claim(&mine, granted(&store, &mine).await);
     assert!(!peer.try_acquire_or_renew().await);
@@ -167,7 +172,7 @@ async fn l01_a_peers_release_is_pushed_to_our_waiters() {
     assert!(!waiting.is_finished());
     peer.release().await;
     let released = Instant::now();
-    waiting.await.unwrap().unwrap();
+    drop(waiting.await.unwrap().unwrap());
     assert!(released.elapsed() < Duration::from_millis(700), "{:?}", released.elapsed());
 }
 

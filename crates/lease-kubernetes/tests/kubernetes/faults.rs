@@ -65,13 +65,15 @@ async fn a_watch_that_ends_or_breaks_comes_back() {
 
 #[tokio::test]
 async fn a_watch_whose_history_is_gone_begins_anew() {
-    let server = KubeApiserver::shared().await;
-    let namespace = Admin::of(server).await.new_namespace().await;
+    // Its etcd keeps a history of one or two seconds.
+    let server = KubeApiserver::start_local(&[("watch-cache", "false"), ("etcd-compaction-interval", "1s")]).await.unwrap();
+    let namespace = Admin::of(&server).await.new_namespace().await;
     let own = options(&namespace).connect_with(config(server.url(), ADMIN).await).await.unwrap();
     let recorder = Recorder::default();
     let client = recorder.client(config(server.url(), ADMIN).await);
     let waiter = LeaseClient::new(options(&namespace).with_client(client).await.unwrap());
     recorder.take();
+    sleep(Duration::from_secs(4)).await;
     let is_first = AtomicBool::new(true);
     recorder.change(move |request| {
         let uri = request.uri().to_string();
@@ -151,23 +153,28 @@ async fn s09_tokens_rise_after_a_restore_into_a_younger_cluster() {
         let namespace = admin.new_namespace().await;
         let store = admin.store(&options(&namespace)).await;
         let mine = request(name("job"), holder("pod-1"), TTL);
-        let held = claim(&mine, granted(&store, &mine).await);
+        let grant = granted(&store, &mine).await;
+        let held = claim(&mine, grant);
         extended(&store, &held, TTL).await;
         release(&store, &held).await;
         let mut lease = admin.get(&namespace, "job").await;
         let annotation = &mut lease["metadata"]["annotations"]["app-runtime-leases/record"];
-        let (old, new) = (format!(r#""token":{}"#, held.token), format!(r#""token":{LAST}"#));
+        let (old, new) = (format!(r#""token":{}"#, grant.token), format!(r#""token":{LAST}"#));
         *annotation = annotation.as_str().unwrap().replace(&old, &new).into();
         if is_foreign {
             lease["spec"]["renewTime"] = "2020-01-01T00:00:00.000000Z".into();
         }
         admin.delete(&namespace, "job").await;
-        lease["metadata"].as_object_mut().unwrap().retain(|key, _| ["name", "annotations", "labels"].contains(&key.as_str()));
+        lease["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .retain(|key, _| ["name", "annotations", "labels"].contains(&key.as_str()));
         assert_eq!(admin.post(&namespace, &lease).await.0, 201);
         let restored = admin.store(&options(&namespace)).await;
         let next = request(name("job"), holder("pod-2"), TTL);
-        let held = claim(&next, granted(&restored, &next).await);
-        assert_eq!(held.token.get(), LAST + 1);
+        let grant = granted(&restored, &next).await;
+        let held = claim(&next, grant);
+        assert_eq!(grant.token.get(), LAST + 1);
         extended(&restored, &held, TTL).await;
         release(&restored, &held).await;
         let last = request(name("job"), holder("pod-3"), TTL);

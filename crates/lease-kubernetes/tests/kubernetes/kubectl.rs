@@ -60,12 +60,19 @@ async fn the_manifest_gives_the_rights_that_are_needed() {
     fs::remove_file(&file).unwrap();
     applied.unwrap();
     let bind = [
-        "create", "rolebinding", "user", "--namespace", &namespace, "--role=billing-leases", &format!("--user={}", user.name),
+        "create",
+        "rolebinding",
+        "user",
+        "--namespace",
+        &namespace,
+        "--role=billing-leases",
+        &format!("--user={}", user.name),
     ];
     server.kubectl(server.token(), &bind).await.unwrap();
     let store = options(&namespace).connect_with(config(server.url(), &user.token).await).await.unwrap();
     let mine = request(name("job"), holder("pod-1"), Duration::from_secs(30));
-    let held = claim(&mine, granted(&store, &mine).await);
+    let grant = granted(&store, &mine).await;
+    let held = claim(&mine, grant);
     extended(&store, &held, Duration::from_secs(30)).await;
     release(&store, &held).await;
     assert_eq!(store.list("", None, 10).await.unwrap().len(), 0);
@@ -85,5 +92,5 @@ async fn the_manifest_gives_the_rights_that_are_needed() {
     .await;
     assert_eq!(deleted, 1);
     // Its tokens go on all the same.
-    assert!(granted(&store, &mine).await.token > held.token);
+    assert!(granted(&store, &mine).await.token > grant.token);
 }

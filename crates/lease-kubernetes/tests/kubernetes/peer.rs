@@ -61,7 +61,8 @@ impl Peer {
         let (code, mut lease) = self.admin.request("GET", &at, Value::Null).await;
         if code == 404 {
             let metadata = json!({ "name": self.object, "namespace": self.namespace });
-            let lease = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec });
+            let lease =
+                json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec });
             let (code, _) = self.admin.post(&self.namespace, &lease).await;
             return self.has(code == 201, spec, began);
         }

@@ -61,7 +61,10 @@ async fn a_wrong_token_is_denied_once_and_not_printed() {
 
     // The token ends while the store is in use.
     let recorder = Recorder::default();
-    let store = options(&namespace).with_client(recorder.client(config(server.url(), ADMIN).await)).await.unwrap();
+    let mut without_token = config(server.url(), ADMIN).await;
+    without_token.auth_info.token = None;
+    recorder.replace_token(ADMIN);
+    let store = options(&namespace).with_client(recorder.client(without_token)).await.unwrap();
     let client = LeaseClient::new(store);
     recorder.replace_token("hunter2");
     recorder.take();
@@ -147,7 +150,8 @@ async fn an_object_of_others_under_our_name_is_an_error_that_says_so() {
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.to_string().contains("lease other is that of lease \"job\""), "{error}");
     // A Lease that says nothing is free.
-    let empty = serde_json::json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "empty" } });
+    let empty =
+        serde_json::json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "empty" } });
     assert_eq!(admin.post(&namespace, &empty).await.0, 201);
     let free = request(name("empty"), holder("pod-1"), TTL);
     assert!(matches!(acquire(&store, &free).await.unwrap(), Acquired::Granted(_)));
