@@ -23,6 +23,9 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// See [`Harness::ttl`].
     const TTL: Duration;
 
+    /// See [`Harness::tolerance`].
+    const TOLERANCE: Duration = Duration::from_secs(5);
+
     /// See [`Harness::commits_slowly`].
     const COMMITS_SLOWLY: bool = false;
 
@@ -108,6 +111,10 @@ impl<P: Provider> Harness for ServerHarness<P> {
 
     fn ttl(&self) -> Duration {
         P::TTL
+    }
+
+    fn tolerance(&self) -> Duration {
+        P::TOLERANCE
     }
 
     fn commits_slowly(&self) -> bool {

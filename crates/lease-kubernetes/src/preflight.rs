@@ -1,6 +1,5 @@
 //! Checks at the start that the store has what it needs, so that nothing is missing for the first time at night.
 
-use futures::future::join_all;
 use http::StatusCode;
 use lease_core::{Error, ErrorKind, Result};
 
@@ -26,13 +25,14 @@ pub(crate) async fn preflight(leases: &Leases, names: &Names) -> Result<()> {
     let calls = [
         Call::new(CONNECT, Verb::Get).object(PROBE),
         Call::new(CONNECT, Verb::List).query("limit=1"),
-        Call::new(CONNECT, Verb::Watch).query("watch=1&limit=1&timeoutSeconds=1"),
         Call::new(CONNECT, Verb::Create).query("dryRun=All").body(new),
         Call::new(CONNECT, Verb::Patch).object(PROBE).query("dryRun=All").body(change),
+        // The last, because it takes its connection with it.
+        Call::new(CONNECT, Verb::Watch).query("watch=1&timeoutSeconds=1"),
     ];
     let mut denied = Vec::new();
-    for (call, outcome) in calls.iter().zip(join_all(calls.iter().map(|call| probe(leases, call))).await) {
-        match outcome {
+    for call in &calls {
+        match probe(leases, call).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Denied => denied.push((call.verb, error)),
             Err(error) => return Err(error),

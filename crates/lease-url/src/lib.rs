@@ -6,8 +6,9 @@
 //! | `postgres://user:password@host:port/database` | [PostgreSQL](https://docs.rs/lease-postgres), also `postgresql:` | `postgres` |
 //! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
+//! | `k8s://namespace` | [Kubernetes](https://docs.rs/lease-kubernetes), as the pod's service account or `KUBECONFIG` says; also `kubernetes:` | `kubernetes` |
 //!
-//! These schemes are reserved for further stores: `k8s://namespace`, `s3://bucket/prefix`, `az://container/prefix`,
+//! These schemes are reserved for further stores: `s3://bucket/prefix`, `az://container/prefix`,
 //! `gs://bucket/prefix`, `file:///path`.
 //!
 //! No feature is on by default, so that a program builds only the drivers that it may need. Settings beyond the URL, such as a

@@ -66,7 +66,8 @@ async fn a_watch_that_ends_or_breaks_comes_back() {
 #[tokio::test]
 async fn a_watch_whose_history_is_gone_begins_anew() {
     // Its etcd keeps a history of one or two seconds.
-    let server = KubeApiserver::start_local(&[("watch-cache", "false"), ("etcd-compaction-interval", "1s")]).await.unwrap();
+    let server =
+        KubeApiserver::start_local(&[("watch-cache", "false"), ("etcd-compaction-interval", "1s")]).await.unwrap();
     let namespace = Admin::of(&server).await.new_namespace().await;
     let own = options(&namespace).connect_with(config(server.url(), ADMIN).await).await.unwrap();
     let recorder = Recorder::default();

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test may sleep")]
 
 mod common;
+mod credentials;
 
 mod client_go;
 mod faults;

@@ -26,7 +26,7 @@ async fn a_role_that_lacks_a_verb_is_denied_at_the_start_with_its_name() {
     let user = KubernetesUser::number(8);
     let nothing = connect(options(&namespace), server.url(), &user.token).await.unwrap_err();
     assert_eq!(nothing.kind(), ErrorKind::Denied);
-    assert!(nothing.to_string().contains("the verbs get, list, watch, create, patch are denied"), "{nothing}");
+    assert!(nothing.to_string().contains("the verbs get, list, create, patch, watch are denied"), "{nothing}");
     let verbs = "--verb=get,list,watch,create";
     let role = ["create", "role", "reader", "--namespace", &namespace, verbs, "--resource=leases.coordination.k8s.io"];
     server.kubectl(ADMIN, &role).await.unwrap();
