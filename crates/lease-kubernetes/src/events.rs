@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{error::Status, object::Object};
+use crate::{object::Object, status::Status};
 
 /// The longest line: an object is at most 1.5 MiB.
 const LONGEST: usize = 8 * 1024 * 1024;

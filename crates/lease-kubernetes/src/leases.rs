@@ -7,7 +7,10 @@ use kube::{Client, client::Body};
 use lease_core::Result;
 use lease_document::Sample;
 
-use crate::error::{Context, Status, Verb, answered, unanswered, unreadable};
+use crate::{
+    error::{Context, Verb, answered, unanswered, unreadable},
+    status::Status,
+};
 
 /// The most bytes of an answer: those of a page of the largest Leases.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;

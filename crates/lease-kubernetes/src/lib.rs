@@ -13,6 +13,7 @@ mod options;
 mod preflight;
 mod rbac;
 mod spec;
+mod status;
 mod store;
 mod watch;
 

@@ -121,4 +121,8 @@ impl LeaseStore for KubernetesStore {
     fn revocations(&self) -> Revocations {
         self.store.revocations()
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.store.part_of(name)
+    }
 }

@@ -16,11 +16,12 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     STORE,
-    error::{Status, Verb, answered, no_number, unreadable},
+    error::{Verb, answered, no_number, unreadable},
     events::{Event, Lines},
     leases::{Call, Leases},
     names::Names,
     object::{number, selector},
+    status::Status,
 };
 
 const WATCH: &str = "watch";
