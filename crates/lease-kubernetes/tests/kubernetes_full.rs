@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use common::{ADMIN, Admin, config, options};
 use futures::future::join_all;
-use integration_tests::{KubeApiserver, KubernetesKind, Provider, ServerHarness};
+use integration_tests::{KubeApiserver, KubernetesKind, Provider};
 use lease_core::{Acquired, ExpiryJudge, FencingToken, LeaseClient, LeaseName, LeaseStore};
 use lease_kubernetes::{KubernetesStore, KubernetesStoreOptions};
 use lease_testkit::calls::{acquired, claim, holder, name, release, request};
