@@ -23,6 +23,9 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// See [`Harness::ttl`].
     const TTL: Duration;
 
+    /// See [`Harness::tolerance`].
+    const TOLERANCE: Duration = Duration::from_secs(5);
+
     /// See [`Harness::commits_slowly`].
     const COMMITS_SLOWLY: bool = false;
 
@@ -66,10 +69,10 @@ impl<P: Provider> ServerHarness<P> {
     ///
     /// Panics if there is no server. The message says what to set or to install.
     pub async fn start() -> Self {
-        let server = match pool::take(P::SETTINGS, 1).and_then(|mut servers| servers.pop()) {
-            Some(server) => server,
+        let server = match pool::take_or_turn(P::SETTINGS).await {
+            Ok(server) => server,
             // A local server, which can be faulted, even if the environment names another one.
-            None => match Server::start_with_own_clock(P::SETTINGS).await {
+            Err(_turn) => match Server::start_with_own_clock(P::SETTINGS).await {
                 Ok(server) => server,
                 Err(_) => Server::try_start(P::SETTINGS).await.unwrap_or_else(|error| panic!("{error}")),
             },
@@ -110,6 +113,10 @@ impl<P: Provider> Harness for ServerHarness<P> {
         P::TTL
     }
 
+    fn tolerance(&self) -> Duration {
+        P::TOLERANCE
+    }
+
     fn commits_slowly(&self) -> bool {
         P::COMMITS_SLOWLY
     }
@@ -136,6 +143,11 @@ impl<P: Provider> Harness for ServerHarness<P> {
 
     async fn delay_answers(&self, delay: Duration) -> Injection {
         self.network.delay(Direction::Answers, delay);
+        Injection::Done
+    }
+
+    async fn delay_requests(&self, delay: Duration) -> Injection {
+        self.network.delay(Direction::Requests, delay);
         Injection::Done
     }
 

@@ -33,6 +33,8 @@ impl Kind for KubernetesKind {
     const INSTALL: &'static str = "./integration-tests/run --with kubernetes --install";
     const PORT: u16 = 443;
     const ASKS_THE_C_LIBRARY: bool = false;
+    /// Five seconds of both processors, and more than its patience if twelve of them start together.
+    const STARTS_ALONE: bool = true;
     /// HTTP/2 numbers its calls.
     const FRAMING: Option<Framing> = None;
 

@@ -9,6 +9,7 @@ use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
 };
 
 use lease_core::GrantId;
@@ -18,6 +19,7 @@ use crate::{
     keeper::Keeper,
     local_server::Record,
     server::{Kind, Server},
+    waiting::pass,
 };
 
 static RUN: LazyLock<Option<PathBuf>> =
@@ -44,6 +46,36 @@ pub(crate) fn take<K: Kind>(settings: &[(&str, &str)], count: usize) -> Option<V
         fs::remove_file(&file).ok()?;
         take_all(&records).ok()
     })
+}
+
+/// The right to start a server: it ends with this value.
+#[derive(Debug)]
+pub(crate) struct Turn(Option<File>);
+
+/// Takes a server that waits for the next test, or the turn to start one. A kind that [starts
+/// alone](Kind::STARTS_ALONE) has one turn in a run: whoever waits for it takes what other tests give back meanwhile.
+pub(crate) async fn take_or_turn<K: Kind>(settings: &[(&str, &str)]) -> Result<Server<K>, Turn> {
+    loop {
+        if let Some(server) = take(settings, 1).and_then(|mut servers| servers.pop()) {
+            return Ok(server);
+        }
+        let Some(run) = RUN.as_deref().filter(|_| K::STARTS_ALONE) else { return Err(Turn(None)) };
+        let path = run.join(name_of("turn", K::NAME, 1, &[]));
+        let Ok(file) = OpenOptions::new().create(true).append(true).open(path) else { return Err(Turn(None)) };
+        if file.try_lock().is_ok() {
+            return Err(Turn(Some(file)));
+        }
+        pass(Duration::from_millis(50)).await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            // It would be unlocked anyway, once no child process has it.
+            let _ = file.unlock();
+        }
+    }
 }
 
 fn take_all<K: Kind>(records: &str) -> Result<Vec<Server<K>>, ServerError> {

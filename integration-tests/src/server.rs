@@ -46,6 +46,8 @@ pub trait Kind: Debug + Send + Sync + Sized + 'static {
     const PORT: u16;
     /// Whether it asks the C library what time it is, so that a [`WallClock`] can be put under it.
     const ASKS_THE_C_LIBRARY: bool;
+    /// Whether starting one takes so much of the machine that a run starts them one after the other.
+    const STARTS_ALONE: bool = false;
     /// How the answers that it sends are told from each other; nothing where they have numbers.
     const FRAMING: Option<Framing>;
 

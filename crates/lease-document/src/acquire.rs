@@ -7,7 +7,7 @@ use lease_core::{AcquireRequest, Acquired, ErrorKind, ExpiryJudge, Grant, Result
 use crate::{
     Documents,
     attempt::{Attempt, Look, Until},
-    record::{NewGrant, Phase, Record, micros},
+    record::{NewGrant, Record, micros},
     seen::Seen,
     shared::Shared,
 };
@@ -43,7 +43,7 @@ pub(crate) async fn acquire<D: Documents>(shared: &Shared<D>, request: &AcquireR
                 }
                 continue;
             }
-            if seen.is_in_force() && !is_reserved_for(seen, request) {
+            if seen.is_in_force() && !seen.is_reserved_for(request) {
                 return Ok(Acquired::Held {
                     by: seen.inspect(&request.name),
                     retry_after: Some(retry_after(shared, seen)),
@@ -66,12 +66,9 @@ fn granted(seen: &Seen) -> Acquired {
 fn retry_after<D: Documents>(shared: &Shared<D>, seen: &Seen) -> Duration {
     match shared.capabilities.expiry_judge {
         ExpiryJudge::Contenders => seen.left.at_most,
+        _ if seen.foreign.is_some() => seen.left.at_most,
         _ => seen.left.at_most.min(seen.record.lasts()),
     }
-}
-
-fn is_reserved_for(seen: &Seen, request: &AcquireRequest) -> bool {
-    seen.record.phase == Phase::Released && seen.record.reserved_for.as_ref() == Some(&request.holder)
 }
 
 fn new_grant<D: Documents>(

@@ -81,7 +81,8 @@ impl<'a, D: Documents> Attempt<'a, D> {
                 return Ok(Look::Absent);
             };
             let seen = self.shared.see(self.context, document, Duration::ZERO).map_err(|error| self.conclude(error))?;
-            let written = self.writes.iter().find(|(_, record)| record.write == seen.record.write);
+            let is_written = |record: &Record| seen.foreign.is_none() && record.write == seen.record.write;
+            let written = self.writes.iter().find(|(_, record)| is_written(record));
             return Ok(match written {
                 Some((began, record)) => Look::Written(self.wrote(*began, record.clone(), seen.version)),
                 None => Look::Found(seen),
@@ -156,7 +157,8 @@ impl<'a, D: Documents> Attempt<'a, D> {
         let own = Own { began, answered: self.shared.now(), record: record.clone(), version: version.clone() };
         self.shared.known().wrote(self.context.name, own);
         let lasts = record.lasts();
-        Seen { record, version, left: Left { at_least: lasts, at_most: lasts, is_spent: false } }
+        let left = Left { at_least: lasts, at_most: lasts, is_spent: false };
+        Seen { record, version, left, foreign: None }
     }
 
     pub(crate) fn context(&self) -> Context<'a> {

@@ -25,6 +25,9 @@ pub(crate) async fn break_lease<D: Documents>(
             Look::Absent => return attempt.nothing_pending(Released::NotHeld),
             Look::Found(seen) => seen,
         };
+        if seen.foreign.is_some() && seen.is_in_force() {
+            return Err(attempt.conclude(attempt.context().foreign_holder()));
+        }
         let can_end = match how {
             Break::AfterExpiry => seen.is_held(),
             Break::Now => seen.is_in_force(),

@@ -7,6 +7,8 @@ use std::{
 
 use lease_core::LeaseName;
 
+use crate::Foreign;
+
 /// The feed of documents that were changed. A backend owns one, returns clones of it from
 /// [`Documents::changes`](crate::Documents::changes), and calls [`notify`](Self::notify).
 ///
@@ -26,8 +28,10 @@ struct Feed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change<'a> {
-    /// This was written.
+    /// This record was written.
     Written(&'a [u8]),
+    /// Another program wrote it.
+    Foreign(&'a Foreign),
     /// It was deleted.
     Deleted,
     /// It was written or deleted. Waiters look; the holder learns of it at its next renewal.

@@ -2,7 +2,7 @@
 
 use lease_core::LeaseName;
 
-use crate::Sample;
+use crate::{Foreign, Sample};
 
 /// What a conditional write compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,25 +35,34 @@ impl Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Document {
-    /// What was written, byte for byte.
+    /// The record that was written last. Empty if there was none, and the document is [foreign](Self::foreign).
     pub value: Vec<u8>,
     /// The version of this content.
     pub version: Version,
     /// Whether the process that wrote it is dead for certain, so that the grant is over before its end.
     pub has_dead_holder: bool,
+    /// Set if another program has written the document since: the lease is that program's, and of the record only the token
+    /// still counts (S9).
+    pub foreign: Option<Foreign>,
 }
 
 impl Document {
     /// Creates a document.
     #[must_use]
     pub fn new(value: Vec<u8>, version: Version) -> Self {
-        Self { value, version, has_dead_holder: false }
+        Self { value, version, has_dead_holder: false, foreign: None }
     }
 
     /// Sets whether the process that wrote it is dead for certain.
     #[must_use]
     pub fn with_dead_holder(self, has_dead_holder: bool) -> Self {
         Self { has_dead_holder, ..self }
+    }
+
+    /// Sets whose lease it is, because another program has written the document since the record.
+    #[must_use]
+    pub fn with_foreign(self, foreign: impl Into<Option<Foreign>>) -> Self {
+        Self { foreign: foreign.into(), ..self }
     }
 }
 

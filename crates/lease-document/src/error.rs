@@ -49,6 +49,15 @@ impl Context<'_> {
         self.error(ErrorKind::Invalid, message)
     }
 
+    /// The lease is that of another program.
+    pub(crate) fn foreign_holder(&self) -> Error {
+        let name = self.name;
+        let message = format!(
+            "lease {name} is held by another program, which would not notice that it was broken: end it by the means of that program"
+        );
+        self.error(ErrorKind::Unsupported, message)
+    }
+
     pub(crate) fn not_serialized(&self, cause: serde_json::Error) -> Error {
         let name = self.name;
         self.error(ErrorKind::Invalid, format!("the record of lease {name} cannot be written as JSON: {cause}"))

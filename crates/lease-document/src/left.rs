@@ -24,6 +24,15 @@ pub(crate) struct Left {
 impl Left {
     pub(crate) const NOTHING: Self = Self { at_least: Duration::ZERO, at_most: Duration::ZERO, is_spent: false };
 
+    /// Judges by watching, for how long is left of what lasts so long from a moment on (S2).
+    pub(crate) fn watched(lasts: Duration, since: Moment, now: Moment) -> Self {
+        if lasts.is_zero() {
+            return Self::NOTHING;
+        }
+        let at_most = watched_for(lasts).saturating_sub(now.saturating_since(since));
+        Self { at_least: Duration::ZERO, at_most, is_spent: false }
+    }
+
     /// Judges a record that has been observed since a moment, by the store's clock, or else by watching (S2, S3).
     pub(crate) fn of(
         record: &Record,
@@ -42,11 +51,7 @@ impl Left {
                 at_most: until.saturating_sub(time.earliest),
                 is_spent: false,
             },
-            _ => Self {
-                at_least: Duration::ZERO,
-                at_most: watched_for(lasts).saturating_sub(now.saturating_since(since)),
-                is_spent: false,
-            },
+            _ => Self::watched(lasts, since, now),
         };
         if let Some(own) = own {
             left.at_least = left.at_least.max(left_by_heart(own, now));

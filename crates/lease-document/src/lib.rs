@@ -82,6 +82,14 @@
 //! itself observed unchanged for long enough (S2). A process that tries only once then never takes over from a holder that has
 //! crashed.
 //!
+//! # Documents that other programs know
+//!
+//! Some stores have leases of their own, which other programs take and renew, and people look at. A backend can keep the record
+//! beside such a lease. It writes there what the record [shows](Shown), and remembers in the document what that was. A read
+//! that finds another lease there than the one that belongs to the record says so
+//! ([`Document::with_foreign`](Document::with_foreign)): another program has taken it since. Such a [`Foreign`] lease is judged by
+//! watching (S2), the holder of the record has lost, and tokens go on from the record.
+//!
 //! # What it costs, and what it does not promise
 //!
 //! | operation | requests |
@@ -107,6 +115,7 @@ mod document;
 mod documents;
 mod error;
 mod escape;
+mod foreign;
 mod known;
 mod left;
 mod listing;
@@ -116,6 +125,7 @@ mod release;
 mod renew;
 mod seen;
 mod shared;
+mod shown;
 mod store;
 mod store_clock;
 
@@ -124,6 +134,8 @@ pub use changes::{Change, Changes};
 pub use document::{Document, Looked, Page, Put, Version};
 pub use documents::Documents;
 pub use escape::{escape, escape_prefix, unescape};
+pub use foreign::Foreign;
 pub use purge::Purged;
+pub use shown::Shown;
 pub use store::{DocumentStore, DocumentStoreBuilder};
 pub use store_clock::Sample;

@@ -57,6 +57,10 @@ fn ended<D: Documents>(
     older_than: Duration,
 ) -> Result<Option<Seen>> {
     let seen = shared.see(shared.context("purge", name), document, older_than)?;
+    if seen.foreign.is_some() {
+        // Another program may still use it.
+        return Ok(None);
+    }
     let is_old = match (shared.store_time(), seen.record.until()) {
         (Some(time), Some(until)) => time.earliest >= until.saturating_add(older_than),
         // It must have been observed unchanged for as long (S2).

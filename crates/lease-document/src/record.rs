@@ -93,6 +93,27 @@ impl Record {
         }
     }
 
+    /// Creates the record that stands for none: nobody was granted this name yet.
+    pub(crate) fn none(name: &LeaseName) -> Self {
+        Self {
+            name: name.as_str().to_owned(),
+            holder: HolderId::from_store(""),
+            grant: String::new(),
+            token: Some(0),
+            token_floor: None,
+            acquired_us: 0,
+            ttl_us: 0,
+            lasts_us: 0,
+            until_us: None,
+            phase: Phase::Released,
+            reserved_for: None,
+            announce: false,
+            metadata_revision: 0,
+            metadata: BTreeMap::new(),
+            write: String::new(),
+        }
+    }
+
     /// Returns this record for the next write of the same grant, with its token written out.
     pub(crate) fn next(&self, token: u64) -> Self {
         Self { token: Some(token), announce: false, ..self.clone() }

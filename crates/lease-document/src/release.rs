@@ -28,7 +28,10 @@ pub(crate) async fn release<D: Documents>(shared: &Shared<D>, request: &ReleaseR
                 Look::Found(seen) => seen,
             },
         };
-        if seen.record.phase != Phase::Held || !seen.record.belongs_to(&claim.holder, claim.grant) {
+        if seen.foreign.is_some()
+            || seen.record.phase != Phase::Held
+            || !seen.record.belongs_to(&claim.holder, claim.grant)
+        {
             return attempt.nothing_pending(Released::NotHeld);
         }
         // A grant that has expired is written down as ended all the same: contenders need not watch it (S2).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lease_core::{LossReason, RenewRequest, Renewed, Result};
 
 use crate::{
-    Documents,
+    Documents, Foreign,
     attempt::{Attempt, Look, Until},
     record::Phase,
     seen::Seen,
@@ -30,6 +30,11 @@ pub(crate) async fn renew<D: Documents>(shared: &Shared<D>, request: &RenewReque
             },
         };
         let record = &seen.record;
+        match &seen.foreign {
+            Some(Foreign::Held { by, .. }) => return Ok(Renewed::Lost(LossReason::taken_over(by.clone(), None))),
+            Some(Foreign::Free) => return Ok(Renewed::Lost(LossReason::Gone)),
+            None => {}
+        }
         if !record.belongs_to(&claim.holder, claim.grant) {
             return Ok(Renewed::Lost(LossReason::taken_over(record.holder.clone(), seen.fencing_token())));
         }

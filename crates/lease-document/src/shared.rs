@@ -8,7 +8,7 @@ use std::{
 use lease_core::{Capabilities, Claim, Clock, ExpiryJudge, LeaseName, Moment, Result, Revocations, WakeupRegistry};
 
 use crate::{
-    About, Change, Document, Documents, Sample, Version,
+    About, Change, Document, Documents, Foreign, Sample, Version,
     changes::Listener,
     error::Context,
     known::{Known, Own},
@@ -120,20 +120,26 @@ impl<D: Documents> Shared<D> {
 
     /// Returns the record of a document that a read has just returned. It is kept in mind for `keep` longer than it lasts.
     pub(crate) fn see(&self, context: Context<'_>, document: Document, keep: Duration) -> Result<Seen> {
-        let Document { value, version, has_dead_holder } = document;
-        let record = Record::parse(&value).map_err(|error| context.not_a_record(error))?;
+        let Document { value, version, has_dead_holder, foreign } = document;
+        let record = if foreign.is_some() && value.is_empty() {
+            Record::none(context.name)
+        } else {
+            Record::parse(&value).map_err(|error| context.not_a_record(error))?
+        };
         if record.name != context.name.as_str() {
             return Err(context.foreign_name(&record.name));
         }
         self.note_lease(&record);
         let (now, store_time) = (self.now(), self.store_time());
-        let keep = record.lasts().saturating_add(keep);
+        let lasts = foreign.as_ref().map_or(record.lasts(), Foreign::lasts);
+        let keep = lasts.saturating_add(keep);
         let (since, own) = self.known().observe(context.name, &version, keep, now);
-        let left = match has_dead_holder {
-            true => Left::NOTHING,
-            false => Left::of(&record, since, own.as_ref(), store_time, now),
+        let left = match foreign {
+            Some(_) => Left::watched(lasts, since, now),
+            None if has_dead_holder => Left::NOTHING,
+            None => Left::of(&record, since, own.as_ref(), store_time, now),
         };
-        Ok(Seen { record, version, left })
+        Ok(Seen { record, version, left, foreign })
     }
 
     /// Returns for how long this process has observed this version of a name.
@@ -152,7 +158,7 @@ impl<D: Documents> Shared<D> {
         let is_in_force = !at_least.is_zero() && !left.at_most.is_zero();
         let is_own = own.record.belongs_to(&claim.holder, claim.grant);
         (is_own && is_in_force).then(|| {
-            let seen = Seen { record: own.record.clone(), version: own.version.clone(), left };
+            let seen = Seen { record: own.record.clone(), version: own.version.clone(), left, foreign: None };
             (own, seen)
         })
     }
@@ -166,7 +172,7 @@ impl<D: Documents> Listener for Shared<D> {
     fn changed(&self, name: &LeaseName, change: Change<'_>) {
         let record = match change {
             Change::Written(value) => Record::parse(value).ok(),
-            Change::Deleted | Change::Unknown => None,
+            Change::Foreign(_) | Change::Deleted | Change::Unknown => None,
         };
         let own = self.known().own(name);
         let is_unchanged = |own: &Own| {
@@ -175,11 +181,14 @@ impl<D: Documents> Listener for Shared<D> {
         // A grant of this process may have ended early, unless nothing shows it.
         if let Some(own) = own.filter(|own| change != Change::Unknown && !is_unchanged(own)) {
             let left = Left::NOTHING;
-            let seen = Seen { record: own.record, version: own.version, left };
+            let seen = Seen { record: own.record, version: own.version, left, foreign: None };
             self.revocations.notify(name, seen.fencing_token());
         }
-        // A renewal is no news for waiters, and neither is a grant that was not to be announced.
-        let is_news = record.is_none_or(|record| record.phase != Phase::Held || record.announce);
+        // A renewal is no news for waiters, whoever renews, and neither is a grant that was not to be announced.
+        let is_news = match change {
+            Change::Foreign(foreign) => *foreign == Foreign::Free,
+            _ => record.is_none_or(|record| record.phase != Phase::Held || record.announce),
+        };
         if is_news {
             self.wakeups.wake(name);
         }

@@ -7,9 +7,9 @@
 //! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
 //! | `file:///path` | [a directory](https://docs.rs/lease-file), for the processes of one host | `file` |
+//! | `k8s://namespace` | [Kubernetes](https://docs.rs/lease-kubernetes), as the pod's service account or `KUBECONFIG` says; also `kubernetes:` | `kubernetes` |
 //!
-//! These schemes are reserved for further stores: `k8s://namespace`, `s3://bucket/prefix`, `az://container/prefix`,
-//! `gs://bucket/prefix`.
+//! These schemes are reserved for further stores: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`.
 //!
 //! No feature is on by default, so that a program builds only the drivers that it may need. Settings beyond the URL, such as a
 //! table or a certificate, are options of each store: a program that needs them depends on the crate of its store instead.

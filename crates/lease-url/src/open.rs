@@ -3,8 +3,6 @@
 use lease_core::{Error, ErrorKind, Result};
 
 use crate::Opened;
-#[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd", feature = "file"))]
-use crate::stores;
 
 /// The name of the operation in errors.
 const OPEN: &str = "open";
@@ -29,24 +27,27 @@ pub async fn open(url: &str) -> Result<Opened> {
         "postgres" | "postgresql" => "postgres",
         "etcd" => "etcd",
         "file" => "file",
+        "k8s" | "kubernetes" => "kubernetes",
         _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
-            let message =
-                "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://… or file:///…";
+            let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://…, file:///…, \
+                           or another one of the documentation of lease-url";
             return Err(Error::new(ErrorKind::Invalid, OPEN, message));
         }
     };
     match feature {
         #[cfg(feature = "memory")]
-        "memory" => stores::memory::open(url),
+        "memory" => crate::stores::memory::open(url),
         #[cfg(feature = "postgres")]
-        "postgres" => stores::postgres::open(url).await,
+        "postgres" => crate::stores::postgres::open(url).await,
         #[cfg(feature = "redis")]
-        "redis" => stores::redis::open(url).await,
+        "redis" => crate::stores::redis::open(url).await,
         #[cfg(feature = "etcd")]
-        "etcd" => stores::etcd::open(url).await,
+        "etcd" => crate::stores::etcd::open(url).await,
         #[cfg(feature = "file")]
-        "file" => stores::file::open(url).await,
+        "file" => crate::stores::file::open(url).await,
+        #[cfg(feature = "kubernetes")]
+        "kubernetes" => crate::stores::kubernetes::open(url).await,
         _ => {
             let message =
                 format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");

@@ -17,7 +17,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd", feature = "file"))]
+    #[allow(dead_code, reason = "each store uses it, and there may be none")]
     pub(crate) fn new(store: impl LeaseStore + Admin) -> Self {
         let store = Arc::new(store);
         Self { store: store.clone(), admin: store }

@@ -6,6 +6,8 @@ mod document;
 pub(crate) mod etcd;
 #[cfg(feature = "file")]
 pub(crate) mod file;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod kubernetes;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "postgres")]

@@ -1,0 +1,139 @@
+//! The other judges of expiry, and many names at once.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "a test may sleep")]
+
+#[path = "kubernetes/common.rs"]
+mod common;
+
+use std::{
+    collections::HashMap,
+    env,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use common::{ADMIN, Admin, config, options};
+use futures::future::join_all;
+use integration_tests::{KubeApiserver, KubernetesKind, Provider};
+use lease_core::{Acquired, ExpiryJudge, FencingToken, LeaseClient, LeaseName, LeaseStore};
+use lease_kubernetes::{KubernetesStore, KubernetesStoreOptions};
+use lease_testkit::calls::{acquired, claim, holder, name, release, request};
+
+/// A number from the environment.
+fn number(variable: &str, default: usize) -> usize {
+    env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+/// The options of a user who sets nothing.
+struct Defaults(KubernetesStoreOptions);
+
+/// Contenders that believe no clock.
+struct Watching(KubernetesStoreOptions);
+
+macro_rules! provider {
+    ($provider:ident, $judge:expr, $tolerance:expr) => {
+        #[async_trait]
+        impl Provider for $provider {
+            type Kind = KubernetesKind;
+
+            const TTL: Duration = Duration::from_secs(4);
+            const TOLERANCE: Duration = Duration::from_secs($tolerance);
+
+            async fn prepare(server: &KubeApiserver) -> Self {
+                let namespace = Admin::of(server).await.new_namespace().await;
+                Self(options(&namespace).with_expiry_judge($judge))
+            }
+
+            async fn open(&self, url: &str) -> Arc<dyn LeaseStore> {
+                Arc::new(self.0.connect_with(config(url, ADMIN).await).await.unwrap())
+            }
+
+            async fn remove_record(&self, server: &KubeApiserver, name: &LeaseName) {
+                let admin = Admin::of(server).await;
+                let object = admin.store(&self.0).await.object_name(name);
+                admin.delete(self.0.namespace.as_deref().unwrap(), &object).await;
+            }
+        }
+    };
+}
+
+// Four times the slack later.
+provider!(Defaults, KubernetesStoreOptions::new().expiry_judge, 13);
+provider!(Watching, ExpiryJudge::Contenders, 5);
+
+mod default_slack {
+    lease_testkit::conformance!(real, integration_tests::ServerHarness::<crate::Defaults>::start);
+
+    mod elections {
+        lease_testkit::elections!(real, integration_tests::ServerHarness::<crate::Defaults>::start);
+    }
+}
+
+mod contenders {
+    lease_testkit::conformance!(real, integration_tests::ServerHarness::<crate::Watching>::start);
+
+    mod elections {
+        lease_testkit::elections!(real, integration_tests::ServerHarness::<crate::Watching>::start);
+    }
+}
+
+async fn stores(count: usize) -> Vec<KubernetesStore> {
+    let server = KubeApiserver::shared().await;
+    let options = options(&Admin::of(server).await.new_namespace().await);
+    join_all((0..count).map(async |_| options.connect_with(config(server.url(), ADMIN).await).await.unwrap())).await
+}
+
+/// Stores without anything in common race for names, again and again: one winner each time, and tokens rise. `LEASE_TEST_NAMES`,
+/// `LEASE_TEST_TASKS` and `LEASE_TEST_PROCESSES` make it larger.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_races_have_one_winner_and_tokens_rise() {
+    let (names, tasks) = (number("LEASE_TEST_NAMES", 10), number("LEASE_TEST_TASKS", 12));
+    let stores = stores(number("LEASE_TEST_PROCESSES", 3)).await;
+    let mut last: HashMap<LeaseName, FencingToken> = HashMap::new();
+    for round in 0..2 {
+        for job in (0..names).map(|number| name(&format!("job/{number}"))) {
+            let racers = stores.iter().flat_map(|store| (0..tasks).map(move |task| (store.clone(), task)));
+            let racers: Vec<_> = racers
+                .map(|(store, task)| {
+                    let request = request(job.clone(), holder(&format!("task-{task}")), Duration::from_secs(600));
+                    tokio::spawn(async move {
+                        let answer = acquired(&store, &request).await;
+                        (store, request, answer)
+                    })
+                })
+                .collect();
+            let mut winners = Vec::new();
+            for racer in racers {
+                match racer.await.unwrap() {
+                    (store, request, Acquired::Granted(grant)) => winners.push((store, request, grant)),
+                    (_, _, Acquired::Held { .. }) => {}
+                    (_, _, other) => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(winners.len(), 1, "{job} in round {round}");
+            let (store, request, grant) = winners.remove(0);
+            assert!(last.insert(job, grant.token).is_none_or(|last| grant.token > last));
+            release(&store, &claim(&request, grant)).await;
+        }
+    }
+}
+
+/// One process holds many leases. `LEASE_TEST_HELD` and `LEASE_TEST_SECONDS` make it more, and longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_held_leases_are_kept() {
+    let (count, seconds) = (number("LEASE_TEST_HELD", 200), number("LEASE_TEST_SECONDS", 40));
+    let client = LeaseClient::new(stores(1).await.remove(0));
+    let began = Instant::now();
+    let mut leases = Vec::new();
+    for first in (0..count).step_by(50) {
+        let names = (first..count.min(first + 50)).map(|number| format!("job/{number}"));
+        let some =
+            join_all(names.map(async |job| client.acquire(job.as_str(), Duration::from_secs(30)).await.unwrap())).await;
+        leases.extend(some);
+    }
+    println!("{count} leases after {:?}", began.elapsed());
+    tokio::time::sleep(Duration::from_secs(u64::try_from(seconds).unwrap())).await;
+    assert!(leases.iter().all(|lease| lease.is_held()));
+    client.close().await.unwrap();
+}
