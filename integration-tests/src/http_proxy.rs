@@ -1,8 +1,7 @@
 //! An HTTP proxy that writes down what it sees, and changes answers.
 
 use std::{
-    fmt,
-    io,
+    fmt, io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -12,7 +11,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    client, header,
+    client,
+    header::{self, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -42,8 +42,43 @@ pub struct SeenRequest {
     pub body: Vec<u8>,
 }
 
+/// An answer in place of the server's.
+#[derive(Debug, Clone)]
+pub struct StubAnswer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl StubAnswer {
+    /// An answer with this status and this body.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such status.
+    #[must_use]
+    pub fn new(status: u16, body: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or_else(|_| panic!("no status: {status}"));
+        Self { status, headers: HeaderMap::new(), body: body.into() }
+    }
+
+    /// The same answer with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    fn response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
 /// Makes the answer to a request, or leaves it to the server.
-type Answer = dyn Fn(&SeenRequest) -> Option<Response<Full<Bytes>>> + Send + Sync;
+type Answer = dyn Fn(&SeenRequest) -> Option<StubAnswer> + Send + Sync;
 
 #[derive(Default)]
 struct State {
@@ -101,14 +136,8 @@ impl HttpProxy {
         lock(&self.state).date_shift = seconds;
     }
 
-    /// Answers requests in place of the server, where this returns a status and a body.
-    pub fn answer(&self, answer: impl Fn(&SeenRequest) -> Option<(u16, String)> + Send + Sync + 'static) {
-        let answer = move |seen: &SeenRequest| {
-            let (status, body) = answer(seen)?;
-            let mut response = Response::new(Full::from(body));
-            *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-            Some(response)
-        };
+    /// Answers requests in place of the server, where this returns an answer.
+    pub fn answer(&self, answer: impl Fn(&SeenRequest) -> Option<StubAnswer> + Send + Sync + 'static) {
         lock(&self.state).answer = Some(Arc::new(answer));
     }
 
@@ -136,7 +165,7 @@ async fn pass_on(
     let answer = lock(&state).answer.clone();
     let answer = answer.and_then(|answer| answer(&seen));
     let response = match answer {
-        Some(response) => response,
+        Some(answer) => answer.response(),
         None => ask(upstream, Request::from_parts(parts, Full::from(body))).await?,
     };
     let mut state = lock(&state);
@@ -161,11 +190,12 @@ async fn ask(upstream: SocketAddr, request: Request<Full<Bytes>>) -> io::Result<
 }
 
 fn shifted(mut response: Response<Full<Bytes>>, seconds: i64) -> Response<Full<Bytes>> {
-    let date = response.headers().get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let date =
+        response.headers().get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     if let Some(date) = date.filter(|_| seconds != 0) {
         let by = Duration::from_secs(seconds.unsigned_abs());
         let date = if seconds > 0 { date + by } else { date - by };
-        let date = httpdate::fmt_http_date(date).parse().unwrap_or(header::HeaderValue::from_static(""));
+        let date = httpdate::fmt_http_date(date).parse().unwrap_or(HeaderValue::from_static(""));
         response.headers_mut().insert(header::DATE, date);
     }
     // The body is whole: its length is set anew.

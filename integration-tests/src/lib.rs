@@ -77,7 +77,7 @@ pub use error::ServerError;
 pub use etcd::{Etcd, EtcdCluster, EtcdKind};
 pub use harness::{Provider, ServerHarness};
 pub use http::http_request;
-pub use http_proxy::{HttpProxy, SeenRequest};
+pub use http_proxy::{HttpProxy, SeenRequest, StubAnswer};
 pub use kubernetes::{KubeApiserver, KubernetesKind, KubernetesUser};
 pub use object_storage::{ObjectStorage, ObjectStorageKind, serve_object_storage};
 pub use postgres::{Postgres, PostgresKind, PostgresPair};

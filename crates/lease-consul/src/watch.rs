@@ -19,6 +19,8 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(15);
 /// How long an answer is waited for, before the agent counts as silent.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The pause after an answer without news: Consul also answers when something outside of an empty prefix has changed.
+const NO_NEWS: Duration = Duration::from_millis(250);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Every change brings all documents. A pause behind each answer keeps a store below this many bytes per second.
@@ -66,12 +68,13 @@ async fn follow(kv: Arc<Kv>, changes: Changes) {
                 let is_first = since.is_none();
                 // An index that has gone back is that of other data.
                 since = Some(index.max(1)).filter(|index| since.is_none_or(|since| *index >= since));
-                tell(&kv, &changes, &mut indexes, pairs);
+                let has_news = tell(&kv, &changes, &mut indexes, pairs);
                 if is_first {
                     changes.connected();
                 }
                 is_failing = false;
-                pass(Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / BYTES_PER_SECOND).await;
+                let reading = Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / BYTES_PER_SECOND;
+                pass(if has_news { reading } else { reading.max(NO_NEWS) }).await;
             }
             Err(error) => {
                 changes.disconnected();
@@ -85,19 +88,22 @@ async fn follow(kv: Arc<Kv>, changes: Changes) {
     }
 }
 
-/// Tells of each key that has another index than before, and of each that is gone.
-fn tell(kv: &Kv, changes: &Changes, indexes: &mut HashMap<LeaseName, u64>, pairs: Vec<Pair>) {
+/// Tells of each key that has another index than before, and of each that is gone. Returns whether there is any.
+fn tell(kv: &Kv, changes: &Changes, indexes: &mut HashMap<LeaseName, u64>, pairs: Vec<Pair>) -> bool {
     let mut before = std::mem::take(indexes);
+    let mut has_news = false;
     for pair in pairs {
         // A key of other software is no lease.
         let Some(name) = kv.keys.name(&pair.key) else { continue };
         if before.remove(&name) != Some(pair.modify_index) {
             let value = pair.value();
+            has_news = true;
             changes.notify(&name, value.as_deref().map_or(Change::Unknown, Change::Written));
         }
         indexes.insert(name, pair.modify_index);
     }
     before.keys().for_each(|name| changes.notify(name, Change::Deleted));
+    has_news || !before.is_empty()
 }
 
 fn warn(error: &Error) {
