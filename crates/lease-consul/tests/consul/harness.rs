@@ -1,4 +1,5 @@
 //! The harness of Consul.
+#![allow(dead_code, clippy::unwrap_used, reason = "each binary uses a part of it; a test that cannot go on fails")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +8,26 @@ use integration_tests::{Consul, ConsulKind, Provider, ServerHarness, http_reques
 use lease_consul::{ConsulStore, ConsulStoreOptions};
 use lease_core::{GrantId, LeaseName, LeaseStore};
 
-pub(crate) type ConsulHarness = ServerHarness<Prefix>;
+/// Contenders judge expiry.
+pub(crate) type ConsulHarness = ServerHarness<Prefix<false>>;
+
+/// The clock of the server judges expiry.
+pub(crate) type ClockHarness = ServerHarness<Prefix<true>>;
 
 /// Keeps leases under a key prefix of its own.
-pub(crate) struct Prefix(ConsulStoreOptions);
+pub(crate) struct Prefix<const CLOCK: bool>(ConsulStoreOptions);
 
 #[async_trait]
-impl Provider for Prefix {
+impl<const CLOCK: bool> Provider for Prefix<CLOCK> {
     type Kind = ConsulKind;
 
-    const TTL: Duration = Duration::from_secs(2);
+    /// What is known of a clock of seconds is as wide as a second, at first.
+    const TTL: Duration = Duration::from_secs(if CLOCK { 4 } else { 2 });
 
     async fn prepare(_: &Consul) -> Self {
-        Self(ConsulStoreOptions::new().with_key_prefix(format!("leases-{}/", GrantId::random())))
+        let options = ConsulStoreOptions::new().with_key_prefix(format!("leases-{}/", GrantId::random()));
+        // One server answers.
+        Self(if CLOCK { options.with_trusted_clocks(Duration::from_millis(100)) } else { options })
     }
 
     async fn open(&self, url: &str) -> Arc<dyn LeaseStore> {
