@@ -85,6 +85,8 @@ struct State {
     seen: Vec<SeenRequest>,
     date_shift: i64,
     answer: Option<Arc<Answer>>,
+    changed: HeaderMap,
+    added: HeaderMap,
 }
 
 impl HttpProxy {
@@ -136,6 +138,16 @@ impl HttpProxy {
         lock(&self.state).date_shift = seconds;
     }
 
+    /// Changes this header of requests that have it, from now on.
+    pub fn change_header(&self, name: &'static str, value: &'static str) {
+        lock(&self.state).changed.insert(name, HeaderValue::from_static(value));
+    }
+
+    /// Sets this header of all answers from now on.
+    pub fn add_header(&self, name: &'static str, value: &'static str) {
+        lock(&self.state).added.insert(name, HeaderValue::from_static(value));
+    }
+
     /// Answers requests in place of the server, where this returns an answer.
     pub fn answer(&self, answer: impl Fn(&SeenRequest) -> Option<StubAnswer> + Send + Sync + 'static) {
         lock(&self.state).answer = Some(Arc::new(answer));
@@ -158,18 +170,24 @@ async fn pass_on(
     upstream: SocketAddr,
     request: Request<Incoming>,
 ) -> io::Result<Response<Full<Bytes>>> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    for (name, value) in &lock(&state).changed {
+        if let Some(old) = parts.headers.get_mut(name) {
+            old.clone_from(value);
+        }
+    }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let line = format!("{} {}", parts.method, parts.uri);
     let seen = SeenRequest { line, headers: parts.headers.clone(), body: body.to_vec() };
     let answer = lock(&state).answer.clone();
     let answer = answer.and_then(|answer| answer(&seen));
-    let response = match answer {
+    let mut response = match answer {
         Some(answer) => answer.response(),
         None => ask(upstream, Request::from_parts(parts, Full::from(body))).await?,
     };
     let mut state = lock(&state);
     state.seen.push(seen);
+    response.headers_mut().extend(state.added.clone());
     Ok(shifted(response, state.date_shift))
 }
 
