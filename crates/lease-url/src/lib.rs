@@ -6,6 +6,8 @@
 //! | `postgres://user:password@host:port/database` | [PostgreSQL](https://docs.rs/lease-postgres), also `postgresql:` | `postgres` |
 //! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
+//! | `consul://host:port/prefix` | [Consul](https://docs.rs/lease-consul), also `consuls:` for TLS; the token is in `CONSUL_HTTP_TOKEN` | `consul` |
+//! | `cosmos://account.documents.azure.com/database/container` | [Cosmos DB](https://docs.rs/lease-cosmos), also `cosmos+http:` for an emulator; the key is in `COSMOS_KEY`, or percent-encoded before the host (`:KEY@`) | `cosmos` |
 //!
 //! These schemes are reserved for further stores: `k8s://namespace`, `s3://bucket/prefix`, `az://container/prefix`,
 //! `gs://bucket/prefix`, `file:///path`.

@@ -1,5 +1,9 @@
 //! The stores, each behind its feature.
 
+#[cfg(feature = "consul")]
+pub(crate) mod consul;
+#[cfg(feature = "cosmos")]
+pub(crate) mod cosmos;
 #[cfg(feature = "etcd")]
 pub(crate) mod etcd;
 #[cfg(feature = "memory")]
