@@ -8,6 +8,8 @@
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
 //! | `file:///path` | [a directory](https://docs.rs/lease-file), for the processes of one host | `file` |
 //! | `k8s://namespace` | [Kubernetes](https://docs.rs/lease-kubernetes), as the pod's service account or `KUBECONFIG` says; also `kubernetes:` | `kubernetes` |
+//! | `consul://host:port/prefix` | [Consul](https://docs.rs/lease-consul), also `consuls:` for TLS; the token is in `CONSUL_HTTP_TOKEN` | `consul` |
+//! | `cosmos://account.documents.azure.com/database/container` | [Cosmos DB](https://docs.rs/lease-cosmos), also `cosmos+http:` for an emulator; the key is in `COSMOS_KEY`, or percent-encoded before the host (`:KEY@`) | `cosmos` |
 //!
 //! These schemes are reserved for further stores: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`.
 //!

@@ -28,6 +28,8 @@ pub async fn open(url: &str) -> Result<Opened> {
         "etcd" => "etcd",
         "file" => "file",
         "k8s" | "kubernetes" => "kubernetes",
+        "consul" | "consuls" => "consul",
+        "cosmos" | "cosmos+http" => "cosmos",
         _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
             let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://…, file:///…, \
@@ -48,6 +50,10 @@ pub async fn open(url: &str) -> Result<Opened> {
         "file" => crate::stores::file::open(url).await,
         #[cfg(feature = "kubernetes")]
         "kubernetes" => crate::stores::kubernetes::open(url).await,
+        #[cfg(feature = "consul")]
+        "consul" => crate::stores::consul::open(url).await,
+        #[cfg(feature = "cosmos")]
+        "cosmos" => crate::stores::cosmos::open(url).await,
         _ => {
             let message =
                 format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "document")]
 mod document;
+#[cfg(feature = "consul")]
+pub(crate) mod consul;
+#[cfg(feature = "cosmos")]
+pub(crate) mod cosmos;
 #[cfg(feature = "etcd")]
 pub(crate) mod etcd;
 #[cfg(feature = "file")]

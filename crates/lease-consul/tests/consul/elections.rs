@@ -1,0 +1,3 @@
+//! Elections over Consul.
+
+lease_testkit::elections!(real, crate::harness::ConsulHarness::start);
