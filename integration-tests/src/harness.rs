@@ -23,6 +23,9 @@ pub trait Provider: Send + Sync + Sized + 'static {
     /// See [`Harness::ttl`].
     const TTL: Duration;
 
+    /// See [`Harness::tolerance`].
+    const TOLERANCE: Duration = Duration::from_secs(5);
+
     /// See [`Harness::commits_slowly`].
     const COMMITS_SLOWLY: bool = false;
 
@@ -110,6 +113,10 @@ impl<P: Provider> Harness for ServerHarness<P> {
         P::TTL
     }
 
+    fn tolerance(&self) -> Duration {
+        P::TOLERANCE
+    }
+
     fn commits_slowly(&self) -> bool {
         P::COMMITS_SLOWLY
     }
@@ -136,6 +143,11 @@ impl<P: Provider> Harness for ServerHarness<P> {
 
     async fn delay_answers(&self, delay: Duration) -> Injection {
         self.network.delay(Direction::Answers, delay);
+        Injection::Done
+    }
+
+    async fn delay_requests(&self, delay: Duration) -> Injection {
+        self.network.delay(Direction::Requests, delay);
         Injection::Done
     }
 
