@@ -65,6 +65,9 @@ impl Listing {
         };
         match self {
             Self::Pages(store) => {
+                // The driver leaves out the object of Azure whose key is the prefix itself: it may be a folder. So the prefix that
+                // it is asked for is a letter shorter. A key is ASCII.
+                let asked = if prefix.is_empty() { &begins } else { &begins[..begins.len() - 1] };
                 let call = Call::default();
                 let options = PaginatedListOptions {
                     offset: after.clone().filter(|_| token.is_none()),
@@ -73,7 +76,7 @@ impl Listing {
                     extensions: call.extensions(),
                     ..PaginatedListOptions::default()
                 };
-                let page = store.list_paginated(Some(&begins), options).await;
+                let page = store.list_paginated(Some(asked), options).await;
                 let page = page.map_err(|error| (error, call.observed()))?;
                 let names = page.result.objects.iter().filter_map(name).collect();
                 Ok(Keyed { names, has_more: page.page_token.is_some(), token: page.page_token })

@@ -18,8 +18,7 @@ pub struct Fake<S> {
 impl<S: Service> Provider for Fake<S> {
     type Kind = ObjectStorageKind;
 
-    /// The clock has whole seconds, and Google's smallest ttl is 5 s.
-    const TTL: Duration = Duration::from_secs(5);
+    const TTL: Duration = S::TTL;
 
     async fn prepare(server: &ObjectStorage) -> Self {
         let bucket = format!("bucket-{}", GrantId::random());

@@ -1,5 +1,7 @@
 //! The services that the fake plays.
 
+use std::time::Duration;
+
 use integration_tests::{ObjectStorage, http_request};
 use lease_object_store::{ObjectLeaseStore, ObjectLeaseStoreOptions};
 
@@ -9,6 +11,9 @@ pub const SECRET: &str = "aHVudGVyMi1odW50ZXIy";
 /// How a service is connected to.
 pub trait Service: Send + Sync + 'static {
     const SCHEME: &'static str;
+
+    /// The ttl of the suites. The clock has whole seconds.
+    const TTL: Duration = Duration::from_secs(4);
 
     /// The path of a bucket in requests.
     fn path(bucket: &str) -> String {
@@ -67,6 +72,8 @@ impl Service for Azure {
 
 impl Service for Google {
     const SCHEME: &'static str = "gs";
+    /// Above Google's smallest.
+    const TTL: Duration = Duration::from_secs(6);
 
     fn options(url: &str) -> ObjectLeaseStoreOptions {
         ObjectLeaseStoreOptions::new()

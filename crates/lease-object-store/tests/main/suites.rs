@@ -1,13 +1,23 @@
 //! The suites, on a server that is frozen, cut off, killed and restarted.
 
-mod amazon {
-    use crate::common::{Amazon, Fake};
+macro_rules! suites {
+    ($($module:ident: $service:ident),*) => {
+        $(
+            mod $module {
+                use integration_tests::ServerHarness;
 
-    lease_testkit::conformance!(real, integration_tests::ServerHarness::<Fake<Amazon>>::start);
+                use crate::common::{Fake, $service};
 
-    mod elections {
-        use super::{Amazon, Fake};
+                lease_testkit::conformance!(real, ServerHarness::<Fake<$service>>::start);
 
-        lease_testkit::elections!(real, integration_tests::ServerHarness::<Fake<Amazon>>::start);
-    }
+                mod elections {
+                    use super::{Fake, ServerHarness, $service};
+
+                    lease_testkit::elections!(real, ServerHarness::<Fake<$service>>::start);
+                }
+            }
+        )*
+    };
 }
+
+suites!(amazon: Amazon, google: Google, azure: Azure);
