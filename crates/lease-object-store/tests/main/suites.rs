@@ -1,23 +1,13 @@
-//! The suites, on a server that is frozen, cut off, killed and restarted.
+//! The suites on Amazon S3: a server that is frozen, cut off, killed and restarted.
 
-macro_rules! suites {
-    ($($module:ident: $service:ident),*) => {
-        $(
-            mod $module {
-                use integration_tests::ServerHarness;
+use integration_tests::ServerHarness;
 
-                use crate::common::{Fake, $service};
+use crate::common::{Amazon, Fake};
 
-                lease_testkit::conformance!(real, ServerHarness::<Fake<$service>>::start);
+lease_testkit::conformance!(real, ServerHarness::<Fake<Amazon>>::start);
 
-                mod elections {
-                    use super::{Fake, ServerHarness, $service};
+mod elections {
+    use super::{Amazon, Fake, ServerHarness};
 
-                    lease_testkit::elections!(real, ServerHarness::<Fake<$service>>::start);
-                }
-            }
-        )*
-    };
+    lease_testkit::elections!(real, ServerHarness::<Fake<Amazon>>::start);
 }
-
-suites!(amazon: Amazon, google: Google, azure: Azure);
