@@ -108,7 +108,91 @@ fn code(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use object_store::client::HttpErrorKind;
+
     use super::*;
+
+    /// Answers with these headers and this body, and notes the headers of requests.
+    #[derive(Debug, Default)]
+    struct Service {
+        status: u16,
+        headers: Vec<(&'static str, &'static str)>,
+        body: &'static str,
+        asked: Mutex<Vec<Option<HeaderValue>>>,
+    }
+
+    #[async_trait]
+    impl HttpService for Service {
+        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+            self.asked.lock().unwrap().push(request.headers().get("cache-control").cloned());
+            if self.status == 0 {
+                return Err(HttpError::new(HttpErrorKind::Connect, std::io::Error::other("nobody listens")));
+            }
+            let mut answer = HttpResponse::new(self.body.to_owned().into());
+            *answer.status_mut() = self.status.try_into().unwrap();
+            for (name, value) in &self.headers {
+                answer.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            Ok(answer)
+        }
+    }
+
+    #[async_trait]
+    impl HttpService for std::sync::Arc<Service> {
+        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+            Service::call(self, request).await
+        }
+    }
+
+    /// Returns what was observed of a request, and what the service was asked.
+    fn observed(service: Service, method: &str, is_ours: bool) -> (crate::call::Observed, Option<HeaderValue>) {
+        let service = std::sync::Arc::new(service);
+        let observer = Observer(HttpClient::new(std::sync::Arc::clone(&service)));
+        let (call, mut request) = (Call::default(), HttpRequest::new(Vec::new().into()));
+        *request.method_mut() = method.parse().unwrap();
+        if is_ours {
+            *request.extensions_mut() = call.extensions();
+        }
+        if let Ok(answer) = futures::executor::block_on(observer.call(request)) {
+            let body = futures::executor::block_on(answer.into_body().bytes()).unwrap();
+            assert_eq!(body, service.body, "the driver reads the body, too");
+        }
+        let asked = service.asked.lock().unwrap().remove(0);
+        (call.observed(), asked)
+    }
+
+    const DATE: (&str, &str) = ("date", "Sun, 29 Nov 2026 16:13:54 GMT");
+
+    #[test]
+    fn s03_an_answer_shows_the_clock_and_one_of_a_cache_does_not() {
+        let answer = |headers| Service { status: 200, headers, ..Service::default() };
+        let (seen, asked) = observed(answer(vec![DATE]), "GET", true);
+        assert!(seen.was_sent && seen.status == Some(200) && seen.clock.is_some(), "{seen:?}");
+        assert_eq!(asked.unwrap(), "no-cache");
+        let (seen, _) = observed(answer(vec![DATE, ("age", "1")]), "GET", true);
+        assert_eq!(seen.clock, None);
+        // The header would become a property of the object.
+        let (seen, asked) = observed(answer(vec![DATE]), "PUT", true);
+        assert!(seen.clock.is_some() && asked.is_none());
+    }
+
+    #[test]
+    fn an_error_shows_the_clock_and_its_word() {
+        let body = "<Error><Code>NoSuchKey</Code></Error>";
+        let (seen, _) = observed(Service { status: 404, headers: vec![DATE], body, ..Service::default() }, "GET", true);
+        assert_eq!((seen.status, seen.code.as_deref(), seen.clock.is_some()), (Some(404), Some("NoSuchKey"), true));
+        let (seen, _) = observed(Service::default(), "PUT", true);
+        assert_eq!((seen.was_sent, seen.status, seen.failure), (true, None, Some(HttpErrorKind::Connect)));
+    }
+
+    /// The clock of the issuer of credentials is another one.
+    #[test]
+    fn a_request_for_credentials_shows_nothing() {
+        let (seen, asked) = observed(Service { status: 200, headers: vec![DATE], ..Service::default() }, "GET", false);
+        assert!(!seen.was_sent && seen.clock.is_none() && asked.is_none());
+    }
 
     #[test]
     fn a_code_is_one_word_of_the_body() {

@@ -50,8 +50,6 @@ pub(crate) fn connect_error(kind: ErrorKind, store: &'static str, message: impl 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Classifier {
     pub(crate) service: Service,
-    /// Whether calls are observed by our connector: a call that was not seen was then never sent.
-    pub(crate) observes: bool,
 }
 
 impl Classifier {
@@ -69,13 +67,19 @@ impl Classifier {
                 Err(failed) => failed,
             },
             None if observed.was_sent => of_transport(access, observed.failure, error),
-            None if self.observes => self.of_preparation(error),
+            None if self.observes_all() => self.of_preparation(error),
             None => match self.of_driver(access, error) {
                 Ok(failure) => return failure,
                 Err(failed) => failed,
             },
         };
         Failure::Failed(Error::new(kind, operation, message).in_store(self.service.store()))
+    }
+
+    /// Returns whether our connector sees every request, so that one that it has not seen was never sent. What is between us and the
+    /// connector of a store that the application has built is unknown.
+    fn observes_all(self) -> bool {
+        self.service != Service::Given
     }
 
     /// What the service answered.
@@ -196,8 +200,8 @@ mod tests {
 
     use ErrorKind::{Denied, Indeterminate, Invalid, Unavailable, Unsupported};
 
-    fn classifier(observes: bool) -> Classifier {
-        Classifier { service: Service::Amazon, observes }
+    fn classifier(service: Service) -> Classifier {
+        Classifier { service }
     }
 
     fn driver(secret: &str) -> object_store::Error {
@@ -249,7 +253,7 @@ mod tests {
             let code = Some(code.to_owned()).filter(|code| !code.is_empty());
             let observed = Observed { was_sent: true, status: Some(status), code, ..Observed::default() };
             for (access, expected) in [(Access::Write, write), (Access::Read, read)] {
-                let failure = classifier(true).classify("write", access, &driver("hunter2"), &observed);
+                let failure = classifier(Service::Amazon).classify("write", access, &driver("hunter2"), &observed);
                 assert_eq!(kind(failure), expected, "{status} {access:?}");
             }
         }
@@ -265,7 +269,8 @@ mod tests {
             (None, Indeterminate),
         ] {
             let observed = Observed { was_sent: true, failure, ..Observed::default() };
-            let classify = |access| kind(classifier(true).classify("write", access, &driver("hunter2"), &observed));
+            let classify =
+                |access| kind(classifier(Service::Amazon).classify("write", access, &driver("hunter2"), &observed));
             assert_eq!(
                 (classify(Access::Write), classify(Access::Read)),
                 (Some(write), Some(Unavailable)),
@@ -278,19 +283,20 @@ mod tests {
     #[test]
     fn a_call_that_was_not_sent() {
         let refused = driver("Server returned non-2xx status code: 401 Unauthorized: hunter2");
-        let classify = |observes, error: &object_store::Error| {
-            kind(classifier(observes).classify("write", Access::Write, error, &Observed::default()))
+        let classify = |service, error: &object_store::Error| {
+            kind(classifier(service).classify("write", Access::Write, error, &Observed::default()))
         };
-        assert_eq!(classify(true, &driver("hunter2")), Some(Unavailable));
-        assert_eq!(classify(true, &refused), Some(Denied));
-        assert_eq!(classify(false, &driver("hunter2")), Some(Indeterminate));
+        assert_eq!(classify(Service::Azure, &driver("hunter2")), Some(Unavailable));
+        assert_eq!(classify(Service::Azure, &refused), Some(Denied));
+        assert_eq!(classify(Service::Given, &driver("hunter2")), Some(Indeterminate));
     }
 
     #[test]
     fn a_store_that_is_not_observed() {
         use object_store::Error as Driver;
-        let of =
-            |error: Driver, access| kind(classifier(false).classify("write", access, &error, &Observed::default()));
+        let of = |error: Driver, access| {
+            kind(classifier(Service::Given).classify("write", access, &error, &Observed::default()))
+        };
         let [path, source] = ["leases/job".to_owned(), "hunter2".to_owned()];
         let gone = || Driver::NotFound { path: path.clone(), source: source.clone().into() };
         assert_eq!((of(gone(), Access::Read), of(gone(), Access::Write)), (None, None));

@@ -122,7 +122,7 @@ impl ObjectLeaseStoreOptions {
             store,
             listing,
             keys: Keys::new(prefix, service.store())?,
-            classifier: Classifier { service, observes: service != Service::Given },
+            classifier: Classifier { service },
             compared: Compared::ETag,
             about: About::new(capabilities),
         };

@@ -33,7 +33,7 @@ pub struct ObjectLeaseStoreOptions {
     pub prefix: String,
     /// Who judges expiry. `None`, the default, is [`ServersWallClocks`](ExpiryJudge::ServersWallClocks) with a slack of 2 s, where
     /// answers show the service's clock, and otherwise [`Contenders`](ExpiryJudge::Contenders).
-    /// [`ServerWallClock`](ExpiryJudge::ServerWallClock) is for a service that is one server.
+    /// [`ServerWallClock`](ExpiryJudge::ServerWallClock) is for a service that is one server. All processes need the same.
     pub expiry_judge: Option<ExpiryJudge>,
     /// How often a waiter looks whether a name is free: from this to twice this; 5 s by default, and at least 100 ms. Each look is a
     /// request. A waiter wins that much later after a release.

@@ -20,7 +20,6 @@ pub(crate) async fn probe(objects: &mut Objects) -> Result<bool> {
     // Whether the object is there does not matter, and other errors come again.
     let found = objects.store.get_opts(&objects.keys.probe(), options).await;
     let observed = call.observed();
-    objects.classifier.observes |= observed.was_sent;
     create(objects).await?;
     objects.compared = compared(objects).await?;
     let version = found.ok().and_then(|found| found.meta.version);

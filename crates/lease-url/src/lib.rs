@@ -6,9 +6,9 @@
 //! | `postgres://user:password@host:port/database` | [PostgreSQL](https://docs.rs/lease-postgres), also `postgresql:` | `postgres` |
 //! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
+//! | `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix` | [Amazon S3, Azure Blob Storage, Google Cloud Storage](https://docs.rs/lease-object-store); credentials from the environment | `object-store` |
 //!
-//! These schemes are reserved for further stores: `k8s://namespace`, `s3://bucket/prefix`, `az://container/prefix`,
-//! `gs://bucket/prefix`, `file:///path`.
+//! These schemes are reserved for further stores: `k8s://namespace`, `file:///path`.
 //!
 //! No feature is on by default, so that a program builds only the drivers that it may need. Settings beyond the URL, such as a
 //! table or a certificate, are options of each store: a program that needs them depends on the crate of its store instead.

@@ -3,7 +3,13 @@
 use lease_core::{Error, ErrorKind, Result};
 
 use crate::Opened;
-#[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd"))]
+#[cfg(any(
+    feature = "memory",
+    feature = "postgres",
+    feature = "redis",
+    feature = "etcd",
+    feature = "object-store"
+))]
 use crate::stores;
 
 /// The name of the operation in errors.
@@ -28,9 +34,11 @@ pub async fn open(url: &str) -> Result<Opened> {
         "memory" => "memory",
         "postgres" | "postgresql" => "postgres",
         "etcd" => "etcd",
+        "s3" | "az" | "gs" => "object-store",
         _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
-            let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://… or etcd://…";
+            let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://…, s3://…, az://… \
+                           or gs://…";
             return Err(Error::new(ErrorKind::Invalid, OPEN, message));
         }
     };
@@ -43,6 +51,8 @@ pub async fn open(url: &str) -> Result<Opened> {
         "redis" => stores::redis::open(url).await,
         #[cfg(feature = "etcd")]
         "etcd" => stores::etcd::open(url).await,
+        #[cfg(feature = "object-store")]
+        "object-store" => stores::object_store::open(url).await,
         _ => {
             let message =
                 format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");

@@ -17,7 +17,13 @@ pub struct Opened {
 }
 
 impl Opened {
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd"))]
+    #[cfg(any(
+        feature = "memory",
+        feature = "postgres",
+        feature = "redis",
+        feature = "etcd",
+        feature = "object-store"
+    ))]
     pub(crate) fn new(store: impl LeaseStore + Admin) -> Self {
         let store = Arc::new(store);
         Self { store: store.clone(), admin: store }

@@ -4,6 +4,8 @@
 pub(crate) mod etcd;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
+#[cfg(feature = "object-store")]
+pub(crate) mod object_store;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]
