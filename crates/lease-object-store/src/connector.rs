@@ -108,19 +108,19 @@ fn code(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use object_store::client::HttpErrorKind;
 
     use super::*;
 
     /// Answers with these headers and this body, and notes the headers of requests.
-    #[derive(Debug, Default)]
+    #[derive(Debug, Clone, Default)]
     struct Service {
         status: u16,
         headers: Vec<(&'static str, &'static str)>,
         body: &'static str,
-        asked: Mutex<Vec<Option<HeaderValue>>>,
+        asked: Arc<Mutex<Vec<Option<HeaderValue>>>>,
     }
 
     #[async_trait]
@@ -139,17 +139,9 @@ mod tests {
         }
     }
 
-    #[async_trait]
-    impl HttpService for std::sync::Arc<Service> {
-        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-            Service::call(self, request).await
-        }
-    }
-
     /// Returns what was observed of a request, and what the service was asked.
     fn observed(service: Service, method: &str, is_ours: bool) -> (crate::call::Observed, Option<HeaderValue>) {
-        let service = std::sync::Arc::new(service);
-        let observer = Observer(HttpClient::new(std::sync::Arc::clone(&service)));
+        let observer = Observer(HttpClient::new(service.clone()));
         let (call, mut request) = (Call::default(), HttpRequest::new(Vec::new().into()));
         *request.method_mut() = method.parse().unwrap();
         if is_ours {

@@ -63,7 +63,8 @@ impl Container {
 impl Provider for Container {
     type Kind = AzuriteKind;
 
-    const TTL: Duration = Duration::from_secs(4);
+    /// It takes some hundred writes a second, and a case makes as many at once.
+    const TTL: Duration = Duration::from_secs(10);
 
     async fn prepare(server: &Azurite) -> Self {
         Self::create(server).await
