@@ -29,7 +29,7 @@ impl Kind for ObjectStorageKind {
     const EXAMPLE: &'static str = "http://host:9000";
     const INSTALL: &'static str = "cargo build --package integration-tests --bin object-storage";
     const PORT: u16 = 80;
-    const ASKS_THE_C_LIBRARY: bool = false;
+    const ASKS_THE_C_LIBRARY: bool = true;
     const FRAMING: Option<Framing> = None;
 
     fn shared() -> &'static OnceCell<ObjectStorage> {

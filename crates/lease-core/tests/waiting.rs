@@ -49,6 +49,37 @@ async fn l02_waits_that_are_shorter_than_the_poll_win_a_name_whose_holder_has_cr
     }
 }
 
+/// A store that charges for requests is asked as rarely as it declares, and no store is asked all the time.
+#[tokio::test(start_paused = true)]
+async fn l02_a_store_is_polled_as_rarely_as_it_declares() {
+    for (declared, interval) in [(SECOND * 20, SECOND * 20), (SECOND, SECOND), (Duration::ZERO, SECOND / 100)] {
+        let store = TroubledStore::new().without_push().with_poll_interval(declared);
+        held_by_a_crashed_client(&store, interval * 1000).await;
+        let client = support::client(&store);
+        let before = store.calls("acquire").len();
+        let waits = wait(&client);
+        let clock = TokioClock::new();
+        clock.sleep_until(clock.now() + interval * 200).await;
+        let tried = store.calls("acquire").len() - before;
+        assert!((100..=201).contains(&tried), "polled {tried} times in 200 intervals of {interval:?}");
+        waits.abort();
+    }
+}
+
+/// A watch reads every two intervals.
+#[tokio::test(start_paused = true)]
+async fn l05_a_watch_reads_as_rarely_as_the_store_declares() {
+    let interval = SECOND * 20;
+    let store = TroubledStore::new().without_push().with_poll_interval(interval);
+    let client = support::client(&store);
+    let mut watch = client.watch("job").unwrap();
+    assert!(watch.next().await.unwrap().unwrap().is_none());
+    let lease = support::client(&store).try_acquire("job", interval * 10).await.unwrap().acquired().unwrap();
+    assert!(within(interval, watch.next()).await.is_none(), "it was read before two intervals were over");
+    let seen = within(interval * 2, watch.next()).await;
+    assert_eq!(seen.unwrap().unwrap().unwrap().token, lease.token());
+}
+
 /// In real time: which of the tasks moves first is what matters.
 #[test]
 fn l02_a_wait_beside_a_tick_wins_a_name_whose_holder_has_crashed() {

@@ -200,6 +200,11 @@ impl Bench {
         self.store().await.capabilities()
     }
 
+    /// Returns the longest time between two polls of a waiter, or of a watch.
+    pub(crate) fn longest_poll(&self, capabilities: &Capabilities) -> Duration {
+        capabilities.poll_interval * 2
+    }
+
     pub(crate) fn tolerance(&self) -> Duration {
         self.harness.tolerance()
     }

@@ -10,8 +10,7 @@
 //! | `k8s://namespace` | [Kubernetes](https://docs.rs/lease-kubernetes), as the pod's service account or `KUBECONFIG` says; also `kubernetes:` | `kubernetes` |
 //! | `consul://host:port/prefix` | [Consul](https://docs.rs/lease-consul), also `consuls:` for TLS; the token is in `CONSUL_HTTP_TOKEN` | `consul` |
 //! | `cosmos://account.documents.azure.com/database/container` | [Cosmos DB](https://docs.rs/lease-cosmos), also `cosmos+http:` for an emulator; the key is in `COSMOS_KEY`, or percent-encoded before the host (`:KEY@`) | `cosmos` |
-//!
-//! These schemes are reserved for further stores: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`.
+//! | `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix` | [Amazon S3, Azure Blob Storage, Google Cloud Storage](https://docs.rs/lease-object-store); credentials from the environment | `object-store` |
 //!
 //! No feature is on by default, so that a program builds only the drivers that it may need. Settings beyond the URL, such as a
 //! table or a certificate, are options of each store: a program that needs them depends on the crate of its store instead.

@@ -30,6 +30,7 @@ pub async fn open(url: &str) -> Result<Opened> {
         "k8s" | "kubernetes" => "kubernetes",
         "consul" | "consuls" => "consul",
         "cosmos" | "cosmos+http" => "cosmos",
+        "s3" | "az" | "gs" => "object-store",
         _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
             let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://…, file:///…, \
@@ -54,6 +55,8 @@ pub async fn open(url: &str) -> Result<Opened> {
         "consul" => crate::stores::consul::open(url).await,
         #[cfg(feature = "cosmos")]
         "cosmos" => crate::stores::cosmos::open(url).await,
+        #[cfg(feature = "object-store")]
+        "object-store" => crate::stores::object_store::open(url).await,
         _ => {
             let message =
                 format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");

@@ -14,6 +14,8 @@ pub(crate) mod file;
 pub(crate) mod kubernetes;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
+#[cfg(feature = "object-store")]
+pub(crate) mod object_store;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]

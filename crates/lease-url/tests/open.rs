@@ -97,3 +97,26 @@ async fn file() {
         assert!(kind == ErrorKind::Invalid && message.contains("file:///path"), "{message}");
     }
 }
+
+/// The environment has what the URL has not. It is set for a process of its own: this test is run again by itself.
+#[cfg(feature = "object-store")]
+#[tokio::test]
+async fn object_store() {
+    for url in ["s3://", "az://user:secret@container", "gs://bucket?secret"] {
+        let (kind, message) = kind_and_message(url).await;
+        assert!(kind == ErrorKind::Invalid && !message.contains("secret"), "{message}");
+    }
+    if std::env::var_os("AWS_ENDPOINT_URL").is_some() {
+        excludes("s3://bucket/leases").await;
+        let admin = open("s3://bucket/leases").await.unwrap().admin;
+        assert_eq!((admin.ddl(), admin.purge(Duration::from_secs(3600)).await.unwrap()), (None, 0));
+        return;
+    }
+    let server = integration_tests::ObjectStorage::start_local(&[]).await.unwrap();
+    integration_tests::http_request(server.url(), "PUT", "/bucket", &[], "").await.unwrap();
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "object_store"]).env("AWS_ENDPOINT_URL", server.url()).env("AWS_ALLOW_HTTP", "true");
+    again.env("AWS_ACCESS_KEY_ID", integration_tests::ObjectStorage::ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", "secret");
+    let output = tokio::task::spawn_blocking(move || again.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

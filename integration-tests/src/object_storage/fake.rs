@@ -16,7 +16,7 @@ use std::{
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Incoming},
     header::HeaderMap,
     server::conn::http1,
     service::service_fn,
@@ -107,6 +107,8 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Res
         return Err(io::Error::other("an answer that is to be lost"));
     }
     if parts.method == Method::HEAD {
+        let length = response.body().size_hint().exact().unwrap_or_default();
+        response.headers_mut().insert("content-length", length.into());
         *response.body_mut() = Full::default();
     }
     Ok(response)

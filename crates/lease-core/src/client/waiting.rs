@@ -26,8 +26,8 @@ use crate::{
     random::Jitter,
 };
 
-/// The interval of the poll that backs up the push: from this to twice this.
-const POLL: Duration = Duration::from_secs(1);
+/// The shortest interval of the poll, whatever the store declares.
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
 /// Contenders try up to this much after the lease expires, so that not all of them try at once.
 const EXPIRY_JITTER: Duration = Duration::from_millis(25);
 
@@ -387,7 +387,8 @@ impl Contender {
 
     /// Returns when to try again.
     fn after(&mut self, pause: &Pause) -> Moment {
-        let poll = POLL.mul_f64(1.0 + self.jitter.share());
+        let interval = self.line.shared.capabilities.poll_interval.max(SHORTEST_POLL);
+        let poll = interval.mul_f64(1.0 + self.jitter.share());
         let pause = match pause {
             Pause::Exactly(pause) => *pause,
             Pause::UpTo(None) => poll,

@@ -18,9 +18,6 @@ use super::{
 };
 use crate::{Error, ErrorKind, LeaseName, LeaseRecord, Result};
 
-/// The longest time between two reads of the record; hints come in between.
-const POLL: Duration = Duration::from_secs(2);
-
 /// The shortest time between two reads, whatever the store reports as remaining.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -29,7 +26,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// never the last one. A failure of the store is an item, not the end of the stream (S19).
 ///
 /// Releases are noticed by push, where the store has push. Grants are noticed by push if they were made with
-/// [`announce`](crate::LeaseOptions::announce). All other changes are noticed within 2 seconds, or when the lease expires.
+/// [`announce`](crate::LeaseOptions::announce). All other changes are noticed within two
+/// [poll intervals](crate::Capabilities::poll_interval) of the store, 2 seconds by default, or when the lease expires.
 pub struct LeaseWatch {
     states: Latest<State>,
     /// Whether the error that ends the stream was returned.
@@ -57,6 +55,8 @@ impl LeaseWatch {
 
 async fn look(shared: Arc<Shared>, name: LeaseName, states: watch::Sender<State>) {
     let mut wakeups = shared.subscribe(&name);
+    // The longest time between two reads of the record; hints come in between.
+    let poll = shared.capabilities.poll_interval.max(SHORTEST_PAUSE) * 2;
     let mut last = None;
     loop {
         let state = tokio::select! {
@@ -69,7 +69,7 @@ async fn look(shared: Arc<Shared>, name: LeaseName, states: watch::Sender<State>
             state = shared.inspect(name.clone()) => state,
         };
         let remaining = state.as_ref().ok().and_then(Option::as_ref).map(|record| record.remaining);
-        let wake_at = shared.clock.now() + remaining.map_or(POLL, |remaining| remaining.clamp(SHORTEST_PAUSE, POLL));
+        let wake_at = shared.clock.now() + remaining.map_or(poll, |remaining| remaining.clamp(SHORTEST_PAUSE, poll));
         // The remaining time changes with every read; that is no news.
         let news = state
             .as_ref()

@@ -46,12 +46,17 @@ pub struct Capabilities {
     /// server processes one call while the client prepares another. One suits a store where concurrent calls slow each other
     /// down, and larger batches are faster. 0 counts as 1.
     pub calls_at_once: usize,
+    /// The interval at which a waiter looks whether a name is free, where no hint tells it: from this to twice this, with jitter,
+    /// and earlier when the holder's lease expires. A [watch](crate::LeaseClient::watch) reads the record every two intervals.
+    /// Longer ones suit a store that charges for each request; without push, a waiter then wins that much later after a release.
+    /// Less than 10 ms counts as 10 ms.
+    pub poll_interval: Duration,
 }
 
 impl Capabilities {
     /// Creates the capabilities of a minimal store with this name, in lower case: ttls from one second to one year, in steps of
     /// a millisecond; expiry by the server's wall clock; tokens that rise over release and expiry only; grants that a crash may
-    /// lose; no push; no record of the last grant; and one call at a time.
+    /// lose; no push; no record of the last grant; one call at a time; and a poll every second.
     #[must_use]
     pub const fn new(store: &'static str) -> Self {
         Self {
@@ -69,6 +74,7 @@ impl Capabilities {
             extends_late_renewals: false,
             displaces_after_data_loss: false,
             calls_at_once: 1,
+            poll_interval: Duration::from_secs(1),
         }
     }
 
@@ -136,6 +142,12 @@ impl Capabilities {
     #[must_use]
     pub const fn with_calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
+    }
+
+    /// Sets the interval at which waiters poll.
+    #[must_use]
+    pub const fn with_poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct TroubledStore {
     pub revocations: Revocations,
     asked_for_endings: Arc<AtomicUsize>,
     calls_at_once: usize,
+    poll_interval: Duration,
     has_push: bool,
     has_parts: bool,
     says_never: Arc<AtomicBool>,
@@ -54,6 +55,7 @@ impl TroubledStore {
             revocations: Revocations::default(),
             asked_for_endings: Arc::default(),
             calls_at_once: 1,
+            poll_interval: Duration::from_secs(1),
             has_push: true,
             has_parts: false,
             says_never: Arc::default(),
@@ -113,6 +115,10 @@ impl TroubledStore {
         Self { calls_at_once, ..self }
     }
 
+    pub fn with_poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
+    }
+
     /// Names that begin with `stuck` are in a part of their own.
     pub fn with_parts(self) -> Self {
         Self { has_parts: true, ..self }
@@ -159,7 +165,8 @@ impl TroubledStore {
 #[async_trait]
 impl LeaseStore for TroubledStore {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities().with_calls_at_once(self.calls_at_once).with_push(self.has_push)
+        let capabilities = self.inner.capabilities().with_calls_at_once(self.calls_at_once).with_push(self.has_push);
+        capabilities.with_poll_interval(self.poll_interval)
     }
 
     async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {

@@ -18,9 +18,6 @@ use crate::{
     recorded_events::RecordedEvents,
 };
 
-/// The longest interval between two polls of a waiter.
-const POLL: Duration = Duration::from_secs(2);
-
 /// A waiter survives a cut of the store, and wins afterwards.
 pub async fn s19_a_waiter_outlives_a_cut(bench: &Bench) {
     let chaos = bench.chaos_store().await;
@@ -36,7 +33,11 @@ pub async fn s19_a_waiter_outlives_a_cut(bench: &Bench) {
     assert!(!waits.is_finished(), "the waiter ended during the cut");
     bench.heal().await;
     let won = bench
-        .expect_within("the waiter wins", POLL + bench.ttl * 2 + bench.tolerance(), waits)
+        .expect_within(
+            "the waiter wins",
+            bench.longest_poll(holder.capabilities()) + bench.ttl * 2 + bench.tolerance(),
+            waits,
+        )
         .await
         .expect("no panic");
     assert!(won.expect("acquired").token() > token);
@@ -67,11 +68,15 @@ pub async fn a_wait_limit_is_kept(bench: &Bench) {
 pub async fn l01_a_waiter_wins_as_soon_as_the_lease_is_released(bench: &Bench) {
     let recorded = RecordingStore::new(bench.store().await);
     let (holder, waiter) = (bench.client().await, bench.client_of(recorded.clone()));
-    let limit = if waiter.capabilities().push { Duration::from_millis(800) } else { POLL + bench.tolerance() };
+    let limit = if waiter.capabilities().push {
+        Duration::from_millis(800)
+    } else {
+        bench.longest_poll(waiter.capabilities()) + bench.tolerance()
+    };
     for _ in 0..2 {
         let lease = held(&holder, &name("job"), bench.ttl * 30).await;
         let waits = wait_in_line(bench, &waiter, &recorded, bench.ttl).await;
-        // The next poll is at least a second away.
+        // The next poll is at least an interval away.
         lease.release().await.expect("release answers");
         let won = bench.expect_within("the waiter wins", limit, waits).await.expect("no panic").expect("acquired");
         won.release().await.expect("release answers");
@@ -100,8 +105,14 @@ pub async fn s20_lost_hints_cost_only_time(bench: &Bench) {
     let lease = held(&holder, &name("job"), bench.ttl * 30).await;
     let waits = wait_in_line(bench, &waiter, &recorded, bench.ttl).await;
     lease.release().await.expect("release answers");
-    let won =
-        bench.expect_within("the waiter wins by its poll", POLL + bench.tolerance(), waits).await.expect("no panic");
+    let won = bench
+        .expect_within(
+            "the waiter wins by its poll",
+            bench.longest_poll(holder.capabilities()) + bench.tolerance(),
+            waits,
+        )
+        .await
+        .expect("no panic");
     assert!(won.expect("acquired").is_held());
 }
 
@@ -122,7 +133,10 @@ pub async fn s20_forged_hints_grant_nothing(bench: &Bench) {
     lease.release().await.expect("release answers");
     bench.sleep(Duration::from_millis(10)).await;
     chaos.forge_hint(&name("job"));
-    let won = bench.expect_within("the waiter wins", POLL + bench.tolerance(), waits).await.expect("no panic");
+    let won = bench
+        .expect_within("the waiter wins", bench.longest_poll(holder.capabilities()) + bench.tolerance(), waits)
+        .await
+        .expect("no panic");
     assert!(won.expect("acquired").is_held());
 }
 
@@ -166,7 +180,13 @@ pub async fn l02_waiters_of_one_process_are_served_in_order(bench: &Bench) {
         bench.sleep(Duration::from_millis(20)).await;
     }
     lease.release().await.expect("release answers");
-    bench.expect_within("all waiters are served", POLL * 6 + bench.tolerance(), waits.join_all()).await;
+    bench
+        .expect_within(
+            "all waiters are served",
+            bench.longest_poll(holder.capabilities()) * 6 + bench.tolerance(),
+            waits.join_all(),
+        )
+        .await;
     assert_eq!(*order.lock().unwrap_or_else(PoisonError::into_inner), [0, 1, 2, 3, 4, 5]);
 }
 
@@ -197,13 +217,20 @@ pub async fn l02_a_waiter_that_has_gone_holds_up_nobody(bench: &Bench) {
     lease.release().await.expect("release answers");
     // The second waiter is granted the lease. It is not polled, so it has not returned, and the client renews the lease for
     // it. When that task is dropped too, the lease is released.
-    let hint_delay = if holder.capabilities().push { Duration::ZERO } else { POLL };
+    let hint_delay =
+        if holder.capabilities().push { Duration::ZERO } else { bench.longest_poll(holder.capabilities()) };
     bench.sleep(hint_delay + bench.ttl / 2).await;
     let mut unpolled = Some(unpolled);
     if !third.is_finished() {
         drop(poll_fn(|context| Poll::Ready(unpolled.as_mut().map(|it| it.as_mut().poll(context)))).await);
     }
-    let won = bench.expect_within("the third waiter wins", POLL * 2 + bench.ttl + bench.tolerance(), third).await;
+    let won = bench
+        .expect_within(
+            "the third waiter wins",
+            bench.longest_poll(holder.capabilities()) * 2 + bench.ttl + bench.tolerance(),
+            third,
+        )
+        .await;
     assert!(won.expect("no panic").expect("acquired").is_held());
 }
 
@@ -235,7 +262,7 @@ pub async fn l04_a_waiter_ends_when_its_client_is_closed(bench: &Bench) {
 type Waits = tokio::task::JoinHandle<lease_core::Result<lease_core::Lease>>;
 
 /// Spawns a task of this client that waits for `job`. Returns after its first attempts have failed; its next poll is at
-/// least a second away.
+/// least an interval away.
 async fn wait_in_line(
     bench: &Bench,
     client: &lease_core::LeaseClient,
@@ -249,7 +276,7 @@ async fn wait_in_line(
     });
     // With push, the first hint causes a second attempt.
     let attempts = if client.capabilities().push { 2 } else { 1 };
-    let limit = POLL + bench.tolerance();
+    let limit = bench.longest_poll(client.capabilities()) + bench.tolerance();
     bench
         .poll("the waiter has tried", limit, async || {
             let lost = recorded.outcomes(Operation::Acquire, |outcome| matches!(outcome, Outcome::Held));
