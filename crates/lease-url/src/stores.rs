@@ -1,11 +1,11 @@
 //! The stores, each behind its feature.
 
-#[cfg(feature = "document")]
-mod document;
 #[cfg(feature = "consul")]
 pub(crate) mod consul;
 #[cfg(feature = "cosmos")]
 pub(crate) mod cosmos;
+#[cfg(feature = "document")]
+mod document;
 #[cfg(feature = "etcd")]
 pub(crate) mod etcd;
 #[cfg(feature = "file")]

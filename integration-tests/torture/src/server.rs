@@ -134,7 +134,9 @@ impl Server {
                 addresses.rotate_left(worker % proxies.len().max(1));
                 format!("etcd://{}", addresses.join(","))
             }
-            (_, [proxy]) => self.single().map_or_else(|| self.url(), |server| self.as_store(&server.url_through(proxy))),
+            (_, [proxy]) => {
+                self.single().map_or_else(|| self.url(), |server| self.as_store(&server.url_through(proxy)))
+            }
             _ => self.url(),
         }
     }
