@@ -65,6 +65,9 @@ impl Kind for KubernetesKind {
 }
 
 impl KubeApiserver {
+    /// The token of the user who may do everything, on a server of this machine.
+    pub const ADMIN_TOKEN: &'static str = credentials::ADMIN_TOKEN;
+
     /// The token of the user who may do everything.
     #[must_use]
     pub fn token(&self) -> &str {

@@ -2,10 +2,13 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{env, fs, process::Command, time::Duration};
+mod common;
 
+use std::{env, fs, process::Command};
+
+use common::excludes;
 use integration_tests::KubeApiserver;
-use lease_core::{ErrorKind, LeaseClient};
+use lease_core::ErrorKind;
 use lease_url::open;
 
 /// Set in the process that has a kubeconfig.
@@ -33,15 +36,7 @@ async fn kubernetes() {
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
         return;
     }
-    let (one, other) = (open("k8s://default").await.unwrap(), open("kubernetes://").await.unwrap());
-    one.admin.migrate().await.unwrap();
-    let (admin, ttl) = (one.admin, Duration::from_secs(10));
-    let (one, other) = (LeaseClient::new(one.store), LeaseClient::new(other.store));
-    let lease = one.try_acquire("open", ttl).await.unwrap().acquired().unwrap();
-    assert!(other.try_acquire("open", ttl).await.unwrap().acquired().is_none());
-    lease.release().await.unwrap();
-    assert!(other.try_acquire("open", ttl).await.unwrap().is_acquired());
-    assert_eq!(admin.purge(Duration::from_secs(3600)).await.unwrap(), 0);
+    excludes("k8s://default", "kubernetes://").await;
     for url in ["k8s:default", "k8s://default/prefix", "k8s://user:secret@default", "k8s://Default"] {
         let error = open(url).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");

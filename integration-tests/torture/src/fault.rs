@@ -21,11 +21,22 @@ pub enum Store {
     Etcd,
     /// A directory. It has neither a network nor a server.
     File,
+    /// The API server of Kubernetes.
+    Kubernetes,
+    /// The fake of Amazon S3.
+    ObjectStorage,
+    /// Consul.
+    Consul,
 }
 
 impl Store {
     /// The stores of a run that names none.
     pub const DEFAULT: [Self; 4] = [Self::Postgres, Self::Redis, Self::RedisCluster, Self::Etcd];
+
+    /// Returns whether its leases are documents, written on condition of their version.
+    pub(crate) fn is_document(self) -> bool {
+        matches!(self, Self::File | Self::Kubernetes | Self::ObjectStorage | Self::Consul)
+    }
 }
 
 /// A fault.
@@ -115,9 +126,8 @@ impl Fault {
             Self::FrozenAndCut if store == Store::RedisCluster => false,
             _ if store == Store::RedisCluster && self.lane() == Lane::Network => false,
             Self::ServerEmptied => store == Store::Redis,
-            Self::ServerClockJump | Self::FailOver | Self::LossyFailOver => {
-                matches!(store, Store::Postgres | Store::Redis)
-            }
+            Self::ServerClockJump => matches!(store, Store::Postgres | Store::Redis | Store::ObjectStorage),
+            Self::FailOver | Self::LossyFailOver => matches!(store, Store::Postgres | Store::Redis),
             Self::LeaderKilled | Self::LeaderFrozen | Self::LeaderIsolated => store == Store::Etcd,
             _ => true,
         }

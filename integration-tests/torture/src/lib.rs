@@ -13,6 +13,7 @@ mod count;
 mod fault;
 mod log;
 mod nemesis;
+mod open;
 pub mod picture;
 mod process;
 pub mod record;

@@ -81,7 +81,7 @@ impl Nemesis<'_> {
                 Fault::ServerClockJump => {
                     server_shift += jump(strike.severity, self.ttl);
                     self.began(strike, "server");
-                    self.server_clock.map_or(Ok(()), |clock| clock.shift(server_shift))?;
+                    self.server.shift_clock(self.server_clock, server_shift).await?;
                     self.ended(strike, "server");
                     SystemClock.sleep_until(end).await;
                 }

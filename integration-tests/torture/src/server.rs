@@ -5,7 +5,8 @@ use std::{fmt::Debug, net::SocketAddr, time::Duration};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use integration_tests::{
-    Etcd, EtcdCluster, Kind, Postgres, PostgresPair, Proxy, Redis, RedisCluster, RedisSentinel, Reply, WallClock,
+    Consul, Etcd, EtcdCluster, Kind, KubeApiserver, ObjectStorage, Postgres, PostgresPair, Proxy, Redis, RedisCluster,
+    RedisSentinel, Reply, WallClock, http_request,
 };
 use lease_core::{Clock, SystemClock};
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use crate::{
     case::LEASES,
     fault::{Fault, Store},
+    open::{BUCKET, KUBERNETES, STORAGE},
     pause,
 };
 
@@ -28,6 +30,9 @@ pub(crate) enum Server {
     Etcd(Etcd),
     EtcdCluster(EtcdCluster),
     Directory(TempDir),
+    Kubernetes(KubeApiserver),
+    ObjectStorage(ObjectStorage),
+    Consul(Consul),
 }
 
 /// A server that is alone, of any kind.
@@ -96,7 +101,32 @@ impl Server {
                 Some(data) => tempfile::tempdir_in(data)?,
                 None => tempfile::tempdir()?,
             }),
+            Store::Kubernetes => Self::Kubernetes(KubeApiserver::start_local(&[]).await?),
+            Store::ObjectStorage => Self::ObjectStorage(ObjectStorage::start_local(&[]).await?),
+            Store::Consul => Self::Consul(Consul::start_local(&[]).await?),
         })
+    }
+
+    /// Makes what the store needs.
+    pub(crate) async fn prepare(&self) -> Result<()> {
+        match self {
+            Self::Kubernetes(_) => {}
+            Self::ObjectStorage(server) => {
+                http_request(server.url(), "PUT", &format!("/{BUCKET}"), &[], "").await?;
+            }
+            _ => lease_url::open(&self.url()).await?.admin.migrate().await?,
+        }
+        Ok(())
+    }
+
+    /// Sets the clock of the server to the right time plus this many nanoseconds.
+    pub(crate) async fn shift_clock(&self, clock: Option<&WallClock>, nanoseconds: i64) -> Result<()> {
+        match (self, clock) {
+            (Self::ObjectStorage(server), _) => server.shift_clock(nanoseconds / 1_000).await?,
+            (_, Some(clock)) => clock.shift(nanoseconds)?,
+            (_, None) => {}
+        }
+        Ok(())
     }
 
     fn single(&self) -> Option<&dyn Single> {
@@ -104,6 +134,9 @@ impl Server {
             Self::Postgres(server) => Some(server),
             Self::Redis(server) => Some(server),
             Self::Etcd(server) => Some(server),
+            Self::Kubernetes(server) => Some(server),
+            Self::ObjectStorage(server) => Some(server),
+            Self::Consul(server) => Some(server),
             _ => None,
         }
     }
@@ -157,6 +190,9 @@ impl Server {
     fn as_store(&self, server: &str) -> String {
         match self {
             Self::Etcd(_) => server.replacen("http:", "etcd:", 1),
+            Self::Consul(_) => server.replacen("http:", "consul:", 1),
+            Self::Kubernetes(_) => format!("{KUBERNETES}{server}"),
+            Self::ObjectStorage(_) => format!("{STORAGE}{server}"),
             _ => server.to_owned(),
         }
     }

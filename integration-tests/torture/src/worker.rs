@@ -25,6 +25,7 @@ use crate::{
     child,
     count::OwnCounts,
     log::Log,
+    open::open,
     pause,
     record::{Event, Sabotage},
     tenure::Tenures,
@@ -88,8 +89,8 @@ async fn contend(
 ) -> Result<()> {
     // The worker may start in the middle of an outage, as under a supervisor of processes.
     let opened = loop {
-        match lease_url::open(&settings.store).await {
-            Ok(opened) => break opened.store,
+        match open(&settings.store).await {
+            Ok(opened) => break opened,
             Err(error) => tokio::select! {
                 () = pause(settings.ttl / 10) => eprintln!("{}: {error}", settings.name),
                 _ = end.recv() => return Ok(()),

@@ -1,0 +1,50 @@
+//! Opens the store of a worker, or of the controller.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use integration_tests::{KubeApiserver, ObjectStorage};
+use kube::Config;
+use lease_core::{ExpiryJudge, LeaseStore};
+use lease_kubernetes::KubernetesStoreOptions;
+use lease_object_store::ObjectLeaseStoreOptions;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+/// One server answers, so that its clock is one.
+const ONE_CLOCK: ExpiryJudge = ExpiryJudge::ServersWallClocks { slack: Duration::ZERO };
+
+/// The bucket of the object storage, which the controller makes.
+pub(crate) const BUCKET: &str = "torture";
+
+/// The form of a URL that says where the object storage is, in place of the environment.
+pub(crate) const STORAGE: &str = "s3+";
+/// The same for the API server of Kubernetes.
+pub(crate) const KUBERNETES: &str = "kubernetes+";
+
+/// Opens a store by its URL: one of `lease-url`, or one that says where a server of this machine is.
+pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
+    if let Some(endpoint) = url.strip_prefix(STORAGE) {
+        let options = ObjectLeaseStoreOptions::new()
+            .with_expiry_judge(ONE_CLOCK)
+            .with_poll_interval(Duration::from_secs(1))
+            .with_option("endpoint", endpoint.trim_end_matches('/'))
+            .with_option("allow_http", "true")
+            .with_option("access_key_id", ObjectStorage::ACCESS_KEY)
+            .with_option("secret_access_key", "any");
+        return Ok(Arc::new(options.connect(&format!("s3://{BUCKET}/leases")).await?));
+    }
+    if let Some(address) = url.strip_prefix(KUBERNETES) {
+        let options = KubernetesStoreOptions::new().with_namespace("default").with_expiry_judge(ONE_CLOCK);
+        return Ok(Arc::new(options.connect_with(config(address).await?).await?));
+    }
+    Ok(lease_url::open(url).await?.store)
+}
+
+async fn config(address: &str) -> Result<Config> {
+    let authority = fs::read(KubeApiserver::authority().await?)?;
+    let mut config = Config::new(address.parse().context("the address of the API server")?);
+    config.root_cert = Some(vec![CertificateDer::from_pem_slice(&authority)?.to_vec()]);
+    config.auth_info.token = Some(KubeApiserver::ADMIN_TOKEN.to_owned().into());
+    config.default_retry = false;
+    Ok(config)
+}
