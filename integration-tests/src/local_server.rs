@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::{ServerError, deadline::poll_until, keeper::Keeper, processes::Process};
 
 /// How long a server may take to start or to stop, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server in a scratch directory, of any kind. It ends when this value is dropped, or with this process. All methods
 /// block.

@@ -8,13 +8,11 @@ use kube::{
 };
 use lease_core::{Error, ErrorKind, Result};
 
-use crate::error::Context;
 use crate::{
     STORE,
-    error::{Verb, in_full, invalid, unanswered},
+    error::{Context, Verb, in_full, invalid, unanswered},
+    options::CONNECT,
 };
-
-const CONNECT: &str = "connect";
 
 /// Returns the configuration of the pod, or else that of the user.
 pub(crate) async fn discovered() -> Result<Config> {

@@ -9,6 +9,7 @@ mod limit;
 mod names;
 mod object;
 mod objects;
+mod open;
 mod options;
 mod preflight;
 mod rbac;

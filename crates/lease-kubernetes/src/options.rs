@@ -2,26 +2,14 @@
 
 use std::time::Duration;
 
-use kube::{Client, Config};
-use lease_core::{Error, ErrorKind, ExpiryJudge, Result};
-use lease_document::DocumentStore;
+use lease_core::{ExpiryJudge, Result};
 
-use crate::{
-    STORE,
-    config::{client_of, discovered},
-    error::invalid,
-    leases::Leases,
-    limit::within,
-    names::Names,
-    objects::Objects,
-    preflight::preflight,
-    store::KubernetesStore,
-};
+use crate::{error::invalid, names::Names};
 
 /// The name of the operation in errors.
-const CONNECT: &str = "connect";
+pub(crate) const CONNECT: &str = "connect";
 
-/// The options of a [`KubernetesStore`].
+/// The options of a [`KubernetesStore`](crate::KubernetesStore).
 ///
 /// ```no_run
 /// # async fn example() -> lease_core::Result<()> {
@@ -90,72 +78,8 @@ impl KubernetesStoreOptions {
         Self { connect_timeout, ..self }
     }
 
-    /// Connects as the pod's service account, or else as `KUBECONFIG` or `~/.kube/config` says.
-    ///
-    /// # Errors
-    ///
-    /// * `Invalid`: the options are invalid, there is neither a service account nor a kubeconfig, or the namespace is missing.
-    /// * `Denied`: the credentials are not accepted, or the role lacks verbs, which the message lists.
-    /// * `Unavailable`: the API server cannot be reached, or does not answer in time.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: nothing is written.
-    pub async fn connect(&self) -> Result<KubernetesStore> {
-        self.check()?;
-        let client = async {
-            let config = discovered().await?;
-            client_of(config, self.connect_timeout).await
-        };
-        self.open(client).await
-    }
-
-    /// Connects as this configuration says.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: nothing is written.
-    pub async fn connect_with(&self, config: Config) -> Result<KubernetesStore> {
-        self.check()?;
-        self.open(client_of(config, self.connect_timeout)).await
-    }
-
-    /// Uses a client that the application has already. It stays bound to the runtime on which it was created. Its own retries should
-    /// be off (`Config::default_retry`): this library has them, within the time that a lease allows.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: nothing is written.
-    pub async fn with_client(&self, client: Client) -> Result<KubernetesStore> {
-        self.check()?;
-        self.open(async { Ok(client) }).await
-    }
-
-    async fn open(&self, client: impl Future<Output = Result<Client>>) -> Result<KubernetesStore> {
-        let opening = async {
-            let client = client.await?;
-            let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-            check_namespace(&namespace)?;
-            let (leases, names) = (Leases::new(client, namespace), self.names()?);
-            preflight(&leases, &names).await?;
-            let objects = Objects::new(leases, names, self.expiry_judge);
-            Ok(KubernetesStore::new(DocumentStore::new(objects)))
-        };
-        within(self.connect_timeout, opening).await.unwrap_or_else(|| {
-            let message = format!("the API server has not answered within {:?}", self.connect_timeout);
-            Err(Error::new(ErrorKind::Unavailable, CONNECT, message).in_store(STORE))
-        })
-    }
-
-    fn check(&self) -> Result<()> {
+    /// Checks the options.
+    pub(crate) fn check(&self) -> Result<()> {
         self.names()?;
         if let Some(namespace) = &self.namespace {
             check_namespace(namespace)?;
@@ -169,7 +93,7 @@ impl KubernetesStoreOptions {
         }
     }
 
-    fn names(&self) -> Result<Names> {
+    pub(crate) fn names(&self) -> Result<Names> {
         Names::new(self.object_prefix.clone()).ok_or_else(|| {
             let message = "the object prefix must be at most 63 lower-case letters, digits, `-` and `.`, and begin with a letter or digit";
             invalid(CONNECT, message)
@@ -178,7 +102,7 @@ impl KubernetesStoreOptions {
 }
 
 /// A namespace is a part of the path of each request.
-fn check_namespace(namespace: &str) -> Result<()> {
+pub(crate) fn check_namespace(namespace: &str) -> Result<()> {
     let is_end = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = namespace.as_bytes();
     let is_name = (1..=63).contains(&bytes.len())
@@ -196,6 +120,8 @@ fn check_namespace(namespace: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use lease_core::ErrorKind;
+
     use super::*;
 
     #[test]

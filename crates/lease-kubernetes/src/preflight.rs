@@ -9,10 +9,9 @@ use crate::{
     leases::{Call, Leases},
     names::Names,
     object::new_object,
+    options::CONNECT,
     watch::current_version,
 };
-
-const CONNECT: &str = "connect";
 
 /// The object that is asked for, and not made. No lease has one of this name, since it looks like one with a hash.
 const PROBE: &str = "probe-00000000000000000000000000000000";

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kube::Client;
 use lease_core::{
     AcquireRequest, Acquired, Break, Capabilities, FencingToken, LeaseName, LeaseRecord, LeaseStore, ReleaseRequest,
     Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
 };
 use lease_document::{DocumentStore, Purged};
 
-use crate::{objects::Objects, options::KubernetesStoreOptions};
+use crate::objects::Objects;
 
 /// Keeps leases in the Lease objects of a namespace. Clones share what they know of the objects, and one watch.
 #[derive(Debug, Clone)]
@@ -21,32 +20,6 @@ pub struct KubernetesStore {
 impl KubernetesStore {
     pub(crate) fn new(store: DocumentStore<Objects>) -> Self {
         Self { store }
-    }
-
-    /// Connects with the default options; see [`KubernetesStoreOptions::connect`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`KubernetesStoreOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: nothing is written.
-    pub async fn connect() -> Result<Self> {
-        KubernetesStoreOptions::new().connect().await
-    }
-
-    /// Uses a client that the application has already; see [`KubernetesStoreOptions::with_client`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`KubernetesStoreOptions::connect`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: nothing is written.
-    pub async fn with_client(client: Client) -> Result<Self> {
-        KubernetesStoreOptions::new().with_client(client).await
     }
 
     /// Returns the namespace of the Leases.
