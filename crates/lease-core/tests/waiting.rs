@@ -77,7 +77,7 @@ async fn l05_a_watch_reads_as_rarely_as_the_store_declares() {
     let lease = support::client(&store).try_acquire("job", interval * 10).await.unwrap().acquired().unwrap();
     assert!(within(interval, watch.next()).await.is_none(), "it was read before two intervals were over");
     let seen = within(interval * 2, watch.next()).await;
-    assert_eq!(seen.unwrap().unwrap().unwrap().token, lease.token());
+    assert_eq!(seen.unwrap().unwrap().unwrap().unwrap().token, lease.token());
 }
 
 /// In real time: which of the tasks moves first is what matters.

@@ -16,8 +16,8 @@ use crate::{
     version::Compared,
 };
 
-/// The largest object that is read. A record has some kilobytes: a larger object is none.
-const LARGEST: u64 = 256 * 1024;
+/// The largest object that is read. A record has some kilobytes, and never 32 KiB: a larger object is none.
+const LARGEST: u64 = 64 * 1024;
 
 /// Lease records as objects.
 pub(crate) struct Objects {

@@ -70,7 +70,7 @@ impl ObjectLeaseStoreOptions {
     /// * `Invalid`: the URL, an option or the prefix is not right, or the bucket does not exist.
     /// * `Denied`: the service refuses the credentials, or they lack a right.
     /// * `Unsupported`: the service ignores the conditions of writes, or has none.
-    /// * `Unavailable`: the service does not answer, or there are no credentials.
+    /// * `Unavailable`: the service does not answer within 15 s, or there are no credentials.
     ///
     /// No error contains the URL or the value of an option.
     ///

@@ -57,12 +57,11 @@ async fn wrong_credentials_are_denied() {
     assert_error(&refusal(options, &Place::<Amazon>::url()).await, ErrorKind::Denied, "s3:ListBucket");
 }
 
-/// The condition of a replacement counts as well.
+/// The probe is there, and a service that ignores conditions writes it once more.
 #[tokio::test]
-async fn a_service_that_replaces_what_it_should_not_is_refused() {
+async fn a_service_that_ignores_conditions_is_refused_where_the_probe_is_there() {
     let place = Place::<Amazon>::new().await;
     let store = place.store().await;
-    // The probe is there, and a service that ignores conditions writes it again.
     place.server.ignore_conditions(true).await.unwrap();
     let error = refusal(place.options(), &Place::<Amazon>::url()).await;
     assert_error(&error, ErrorKind::Unsupported, "every contender would hold every lease");

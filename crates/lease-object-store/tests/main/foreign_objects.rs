@@ -8,7 +8,7 @@ use crate::common::{Amazon, Azure, Google, LONG, Place, Service, assert_error, r
 async fn an_object_of_another_program_is_no_free_name<S: Service>() {
     let place = Place::<S>::new().await;
     let store = place.store().await;
-    let large = "x".repeat(300 * 1024);
+    let large = "x".repeat(65 * 1024);
     for (number, content) in ["", "hello", "{}", "null", large.as_str()].into_iter().enumerate() {
         let job = name(&format!("job/{number}"));
         place.put(&store.key(&job), content).await;
