@@ -79,4 +79,8 @@ impl LeaseStore for CosmosStore {
     fn revocations(&self) -> Revocations {
         self.0.revocations()
     }
+
+    fn part_of(&self, name: &LeaseName) -> u16 {
+        self.0.part_of(name)
+    }
 }
