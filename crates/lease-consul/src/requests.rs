@@ -74,7 +74,7 @@ impl Kv {
     /// Lists the keys that begin with this, without their values.
     pub(crate) async fn keys(&self, begin_with: &str) -> Result<Vec<String>> {
         let (keys, _) = self.get("list", Access::Read, begin_with, &[("keys", "")], None).await?;
-        self.is_it_all("list", &keys).await?;
+        self.is_it_all("list", &keys, None).await?;
         Ok(keys)
     }
 
@@ -116,15 +116,15 @@ impl Kv {
             query.extend([("index", index.as_str()), ("wait", wait.as_str())]);
         }
         let (pairs, answer) = self.get(operation, access, self.keys.prefix(), &query, Some(limit)).await?;
-        self.is_it_all(operation, &pairs).await?;
+        self.is_it_all(operation, &pairs, Some(limit)).await?;
         let index = answer.index().ok_or_else(|| wrong_answer(operation, access))?;
         Ok(All { pairs, index, bytes: answer.body.len() })
     }
 
     /// A list leaves out what the token may not read, and is then like one of nothing. A read of a key tells them apart (S19).
-    async fn is_it_all<T>(&self, operation: &'static str, listed: &[T]) -> Result<()> {
+    async fn is_it_all<T>(&self, operation: &'static str, listed: &[T], limit: Option<Duration>) -> Result<()> {
         if listed.is_empty() {
-            self.get::<Pair>(operation, Access::Read, &self.keys.probe(), &[], None).await?;
+            self.get::<Pair>(operation, Access::Read, &self.keys.probe(), &[], limit).await?;
         }
         Ok(())
     }
