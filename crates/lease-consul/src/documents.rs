@@ -45,7 +45,8 @@ impl Documents for ConsulDocuments {
             .with_push(true)
             .with_push_to_holders(true)
             .with_calls_at_once(4);
-        About::new(capabilities).with_tokens_from_versions(true)
+        // An agent takes 200 connections from one host by default, and other processes there want some.
+        About::new(capabilities).with_tokens_from_versions(true).with_concurrency(8)
     }
 
     async fn get(&self, name: &LeaseName) -> Result<Looked> {

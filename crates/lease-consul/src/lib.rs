@@ -80,6 +80,9 @@
 //! A store reads at most 1 MiB per second in this way; above it, hints come later. An answer of more than 32 MiB ends the watch, and
 //! waiters poll. Give each application a prefix of its own, and purge it.
 //!
+//! Requests in flight have a connection each: a few dozen at most in a process under load, and one for the watch. An agent takes 200
+//! from one host (`limits.http_max_conns_per_client`): raise it if many processes of a host share the agent.
+//!
 //! # Rights
 //!
 //! ```hcl
@@ -107,6 +110,7 @@ mod keys;
 mod kv;
 mod open;
 mod options;
+mod requests;
 mod store;
 mod transaction;
 mod watch;

@@ -10,10 +10,7 @@ use lease_core::{Clock, Error, LeaseName, SystemClock};
 use lease_document::{Change, Changes};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::{
-    kv::{All, Kv},
-    wire::Pair,
-};
+use crate::{kv::Kv, requests::All, wire::Pair};
 
 /// How long a query without changes waits. The agent adds a sixteenth at most.
 const WAIT: Duration = Duration::from_secs(15);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error as StdError};
 
 use lease_core::{Error, ErrorKind};
 
-use crate::{STORE, http::Answer};
+use crate::{STORE, answer::Answer};
 
 /// What a request may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

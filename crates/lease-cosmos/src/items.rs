@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
+    answer::Answer,
     error::{Access, of_answer, store_error, wrong_answer},
-    http::{Answer, Call, Http},
+    http::{Call, Http},
 };
 
 const PARTITION: &str = "x-ms-documentdb-partitionkey";

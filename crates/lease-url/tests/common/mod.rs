@@ -7,7 +7,7 @@ use lease_url::open;
 
 /// Acquires by one opened store and contends by another one.
 #[allow(dead_code, reason = "each feature uses it")]
-pub async fn excludes(one: &str, other: &str) {
+pub(crate) async fn excludes(one: &str, other: &str) {
     let (one, other) = (open(one).await.unwrap(), open(other).await.unwrap());
     one.admin.migrate().await.unwrap();
     assert_eq!(one.admin.purge(Duration::from_secs(3600)).await.unwrap(), 0);
