@@ -139,6 +139,11 @@ impl<P: Provider> Harness for ServerHarness<P> {
         Injection::Done
     }
 
+    async fn delay_requests(&self, delay: Duration) -> Injection {
+        self.network.delay(Direction::Requests, delay);
+        Injection::Done
+    }
+
     async fn heal(&self) {
         self.network.heal();
     }
