@@ -24,7 +24,7 @@ pub(crate) async fn open(
 ) -> Result<ZooKeeperStore> {
     let paths = Paths::new(chroot.to_owned());
     create(&client, paths.chroot(), &acls).await?;
-    create(&client, &paths.clock(), &acls).await?;
+    write(&client, &paths.clock(), &acls).await?;
     let has_watches = has_watches(&client, paths.chroot()).await?;
     let session = Session::new(client, origin);
     Ok(DocumentStore::new(Znodes::new(session, paths, acls, expiry_judge, has_watches)))
@@ -50,11 +50,19 @@ async fn create(client: &Client, path: &str, acls: &[Acl]) -> Result<()> {
             );
             Err(store_error(ErrorKind::Invalid, CONNECT, message).with_source(zk::Error::NoNode))
         }
+        Err(cause @ zk::Error::NoAuth) => Err(failure(cause, CONNECT, Access::Write, path)),
         // Nothing is lost if it was created all the same.
-        Err(cause @ (zk::Error::ConnectionLoss | zk::Error::SessionExpired | zk::Error::Custom(_))) => {
-            Err(failure(cause, CONNECT, Access::Read, path))
-        }
-        Err(cause) => Err(failure(cause, CONNECT, Access::Write, path)),
+        Err(cause) => Err(failure(cause, CONNECT, Access::Read, path)),
+    }
+}
+
+/// Writes the node of the clock, which shows that the credentials suffice.
+async fn write(client: &Client, path: &str, acls: &[Acl]) -> Result<()> {
+    match client.set_data(path, b"", None).await {
+        Ok(_) => Ok(()),
+        Err(zk::Error::NoNode) => create(client, path, acls).await,
+        Err(cause @ zk::Error::NoAuth) => Err(failure(cause, CONNECT, Access::Write, path)),
+        Err(cause) => Err(failure(cause, CONNECT, Access::Read, path)),
     }
 }
 

@@ -47,9 +47,11 @@ impl Znodes {
         let id = content::new_id();
         let options = persistent(&self.acls);
         let mut writer = client.new_multi_writer();
+        // Servers before 3.7.2 and 3.8.2 do not say what a transaction has created (ZOOKEEPER-4026), but what it has set.
         let added = writer
-            .add_create(path, &content::encode(&id, value), &options)
-            .and_then(|()| writer.add_create(&format!("{path}/{id}"), b"", &options));
+            .add_create(path, b"", &options)
+            .and_then(|()| writer.add_create(&format!("{path}/{id}"), b"", &options))
+            .and_then(|()| writer.add_set_data(path, &content::encode(&id, value), Some(0)));
         added.map_err(|cause| self.not_written(client, cause, path))?;
         match writer.commit().await {
             Ok(results) => self.written(results, &id, path),
@@ -78,7 +80,7 @@ impl Znodes {
     /// Returns the answer to a transaction that has written this node.
     fn written(&self, results: Vec<MultiWriteResult>, id: &str, path: &str) -> Result<Put> {
         let stat = results.into_iter().find_map(|result| match result {
-            MultiWriteResult::Create { stat, .. } | MultiWriteResult::SetData { stat } => Some(stat),
+            MultiWriteResult::SetData { stat } => Some(stat),
             _ => None,
         });
         let stat = stat.ok_or_else(|| {
