@@ -30,7 +30,7 @@ pub enum Change<'a> {
     Written(&'a [u8]),
     /// It was deleted.
     Deleted,
-    /// It was written or deleted. Waiters look; the holder learns of it at its next renewal.
+    /// It was written or deleted. Waiters look, also after a renewal; the holder learns of it at its next renewal.
     Unknown,
 }
 
@@ -38,6 +38,7 @@ pub enum Change<'a> {
 pub(crate) trait Listener: Send + Sync {
     fn changed(&self, name: &LeaseName, change: Change<'_>);
     fn connected(&self);
+    fn wrote(&self, name: &LeaseName) -> bool;
 }
 
 impl Changes {
@@ -76,6 +77,16 @@ impl Changes {
         let listeners = feed.listeners.clone();
         drop(feed);
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.changed(name, change));
+    }
+
+    /// Returns whether a store of this process wrote the document last, as far as it knows. A backend whose subscription does not
+    /// bring what was written reads it then, and says [`Change::Unknown`] of all other documents.
+    #[must_use]
+    pub fn is_own(&self, name: &LeaseName) -> bool {
+        let Some(feed) = self.lock() else { return false };
+        let listeners = feed.listeners.clone();
+        drop(feed);
+        listeners.iter().filter_map(Weak::upgrade).any(|listener| listener.wrote(name))
     }
 
     /// Adds a listener, once, for as long as it lives. Returns whether the feed is connected.

@@ -122,8 +122,9 @@ impl Bench {
 
     /// Delays requests, if there is a network on which the harness can.
     pub(crate) async fn delay_requests(&self, delay: Duration) -> Injection {
-        let injection = self.harness.delay_requests(delay).await;
+        // Before the delay: it opens a store.
         let extends = self.capabilities().await.extends_late_renewals;
+        let injection = self.harness.delay_requests(delay).await;
         assert!(
             injection == Injection::Done || !extends,
             "the store declares that late renewals extend: its harness must implement `delay_requests`"

@@ -85,14 +85,18 @@
 //!
 //! | operation | requests |
 //! |---|---|
-//! | acquire | 3 in 2 round trips: `sync` and `getData` together, then one transaction; 2 in 1 if the name is held |
+//! | acquire | `sync` and `getData`, then one transaction; without that if the name is held |
 //! | renew, release | 1 transaction |
-//! | inspect | 2 in 1 round trip |
-//! | list | 2 and 1 for each lease, in 2 round trips for a page |
+//! | inspect | `sync` and `getData` |
+//! | list | `sync` and `getChildren`, and `getData` for each lease |
 //! | clock | 1 write, if this process has written nothing for 10 s |
 //!
-//! A process that waits or holds has one persistent recursive watch. It reads each lease below the chroot that somebody has changed,
-//! once for any number of changes while that is in flight: give leases that have nothing to do with each other chroots of their own.
+//! Requests that do not depend on each other are sent together. The driver leaves Nagle's algorithm on, so the second of two may wait
+//! for the answer to the first: a read takes up to two round trips.
+//!
+//! A process that waits or holds has one persistent recursive watch on the chroot, and is told of every change below it: give leases
+//! that have nothing to do with each other chroots of their own. It reads a node whose record it wrote itself once more after each
+//! change, and makes an attempt for each change of a name that it waits for, also for a renewal.
 //!
 //! A call that is dropped may still be executed: all calls share one connection, which is not closed for one of them.
 //!

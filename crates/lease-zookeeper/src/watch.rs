@@ -82,8 +82,8 @@ impl Watching {
         }
     }
 
-    /// Follows a watch until its session ends. Events are taken at once, since the driver queues them without a limit; the nodes
-    /// that they name are read side by side, each once for any number of events.
+    /// Follows a watch until its session ends. Events are taken at once, since the driver queues them without a limit. Those of nodes
+    /// that this process wrote are read side by side, each once for any number of events: its grant may have ended.
     async fn follow(&self, client: &Client, mut watcher: PersistentWatcher) {
         self.changes.connected();
         let mut changed = BTreeSet::new();
@@ -116,12 +116,16 @@ impl Watching {
                     self.changes.notify(&name, Change::Deleted);
                 }
             }
-            _ => changed.extend(self.paths.name(&event.path)),
+            _ => match self.paths.name(&event.path) {
+                Some(name) if self.changes.is_own(&name) => drop(changed.insert(name)),
+                Some(name) => self.changes.notify(&name, Change::Unknown),
+                None => {}
+            },
         }
         ControlFlow::Continue(())
     }
 
-    /// Reads a changed node and tells of it. The answer is at least as new as the event, because both come from one server.
+    /// Reads a node of this process that was changed, and tells of it. The answer is at least as new as the event, because both come from one server.
     async fn read(&self, client: &Client, name: LeaseName) {
         match client.get_data(&self.paths.of(&name)).await {
             Ok((data, stat)) => self.changes.notify(&name, Change::Written(&content::value(data, &stat))),
