@@ -6,6 +6,7 @@
 //! | `postgres://user:password@host:port/database` | [PostgreSQL](https://docs.rs/lease-postgres), also `postgresql:` | `postgres` |
 //! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
+//! | `zookeeper://host:port,host:port/chroot` | [ZooKeeper](https://docs.rs/lease-zookeeper); the chroot may be left out | `zookeeper` |
 //! | `file:///path` | [a directory](https://docs.rs/lease-file), for the processes of one host | `file` |
 //!
 //! These schemes are reserved for further stores: `k8s://namespace`, `s3://bucket/prefix`, `az://container/prefix`,

@@ -3,7 +3,14 @@
 use lease_core::{Error, ErrorKind, Result};
 
 use crate::Opened;
-#[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd", feature = "file"))]
+#[cfg(any(
+    feature = "memory",
+    feature = "postgres",
+    feature = "redis",
+    feature = "etcd",
+    feature = "file",
+    feature = "zookeeper"
+))]
 use crate::stores;
 
 /// The name of the operation in errors.
@@ -29,10 +36,10 @@ pub async fn open(url: &str) -> Result<Opened> {
         "postgres" | "postgresql" => "postgres",
         "etcd" => "etcd",
         "file" => "file",
+        "zookeeper" => "zookeeper",
         _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
-            let message =
-                "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://… or file:///…";
+            let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://…, zookeeper://… or file:///…";
             return Err(Error::new(ErrorKind::Invalid, OPEN, message));
         }
     };
@@ -47,6 +54,8 @@ pub async fn open(url: &str) -> Result<Opened> {
         "etcd" => stores::etcd::open(url).await,
         #[cfg(feature = "file")]
         "file" => stores::file::open(url).await,
+        #[cfg(feature = "zookeeper")]
+        "zookeeper" => stores::zookeeper::open(url).await,
         _ => {
             let message =
                 format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");

@@ -17,7 +17,14 @@ pub struct Opened {
 }
 
 impl Opened {
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "redis", feature = "etcd", feature = "file"))]
+    #[cfg(any(
+        feature = "memory",
+        feature = "postgres",
+        feature = "redis",
+        feature = "etcd",
+        feature = "file",
+        feature = "zookeeper"
+    ))]
     pub(crate) fn new(store: impl LeaseStore + Admin) -> Self {
         let store = Arc::new(store);
         Self { store: store.clone(), admin: store }

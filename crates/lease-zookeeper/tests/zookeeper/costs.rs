@@ -52,10 +52,10 @@ async fn requests_are_as_few_as_the_page_says() {
     count("list: one lease each", 4).await;
 }
 
-/// From the call of the release to the grant of the waiter, in round trips, with 30 ms a round trip.
+/// From the call of the release to the grant of the waiter, in round trips, with 60 ms a round trip.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l01_a_hand_over_by_push_takes_few_round_trips() {
-    const ROUND_TRIP: Duration = Duration::from_millis(30);
+    const ROUND_TRIP: Duration = Duration::from_millis(60);
     let server = ZooKeeper::shared().await;
     let options = options();
     let (one_network, one) = proxy(server).await;
@@ -86,6 +86,6 @@ async fn l01_a_hand_over_by_push_takes_few_round_trips() {
     took.sort();
     let in_round_trips = |took: Duration| took.as_secs_f64() / ROUND_TRIP.as_secs_f64();
     let (p50, longest) = (in_round_trips(took[took.len() / 2]), in_round_trips(took[took.len() - 1]));
-    println!("hand-over: p50 {p50:.1} round trips, longest {longest:.1}");
+    println!("hand-over: {took:?}, p50 {p50:.1} round trips, longest {longest:.1}");
     assert!(p50 <= 5.0, "{took:?}");
 }
