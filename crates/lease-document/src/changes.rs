@@ -34,7 +34,7 @@ pub enum Change<'a> {
     Foreign(&'a Foreign),
     /// It was deleted.
     Deleted,
-    /// It was written or deleted. Waiters look; the holder learns of it at its next renewal.
+    /// It was written or deleted. Waiters look, also after a renewal; the holder learns of it at its next renewal.
     Unknown,
 }
 
@@ -42,6 +42,7 @@ pub enum Change<'a> {
 pub(crate) trait Listener: Send + Sync {
     fn changed(&self, name: &LeaseName, change: Change<'_>);
     fn connected(&self);
+    fn wrote(&self, name: &LeaseName) -> bool;
 }
 
 impl Changes {
@@ -80,6 +81,16 @@ impl Changes {
         let listeners = feed.listeners.clone();
         drop(feed);
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.changed(name, change));
+    }
+
+    /// Returns whether a store of this process wrote the document last, as far as it knows. A backend whose subscription does not
+    /// bring what was written reads it then, and says [`Change::Unknown`] of all other documents.
+    #[must_use]
+    pub fn is_own(&self, name: &LeaseName) -> bool {
+        let Some(feed) = self.lock() else { return false };
+        let listeners = feed.listeners.clone();
+        drop(feed);
+        listeners.iter().filter_map(Weak::upgrade).any(|listener| listener.wrote(name))
     }
 
     /// Adds a listener, once, for as long as it lives. Returns whether the feed is connected.

@@ -197,4 +197,8 @@ impl<D: Documents> Listener for Shared<D> {
     fn connected(&self) {
         self.wakeups.wake_all();
     }
+
+    fn wrote(&self, name: &LeaseName) -> bool {
+        self.known().own(name).is_some()
+    }
 }

@@ -151,7 +151,8 @@ async fn many_held_leases_are_kept() {
     println!("{count} leases after {:?}", began.elapsed());
     for second in 0..seconds {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let lost: Vec<_> = leases.iter().filter_map(|lease| Some((lease.name(), lease.lost().now_or_never()?))).collect();
+        let lost: Vec<_> =
+            leases.iter().filter_map(|lease| Some((lease.name(), lease.lost().now_or_never()?))).collect();
         assert!(lost.is_empty(), "{} of {count} lost after {second} s: {:?}", lost.len(), &lost[..lost.len().min(3)]);
     }
     client.close().await.unwrap();

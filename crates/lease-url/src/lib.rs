@@ -6,6 +6,7 @@
 //! | `postgres://user:password@host:port/database` | [PostgreSQL](https://docs.rs/lease-postgres), also `postgresql:` | `postgres` |
 //! | `redis://user:password@host:port/database` | [Redis or Valkey](https://docs.rs/lease-redis), also `rediss:`, `valkey:`, `redis-sentinel:`, `redis-cluster:` | `redis` |
 //! | `etcd://host:port,host:port` | [etcd](https://docs.rs/lease-etcd) | `etcd` |
+//! | `zookeeper://host:port,host:port/chroot` | [ZooKeeper](https://docs.rs/lease-zookeeper); the chroot may be left out | `zookeeper` |
 //! | `file:///path` | [a directory](https://docs.rs/lease-file), for the processes of one host | `file` |
 //! | `k8s://namespace` | [Kubernetes](https://docs.rs/lease-kubernetes), as the pod's service account or `KUBECONFIG` says; also `kubernetes:` | `kubernetes` |
 //! | `consul://host:port/prefix` | [Consul](https://docs.rs/lease-consul), also `consuls:` for TLS; the token is in `CONSUL_HTTP_TOKEN` | `consul` |

@@ -31,6 +31,7 @@ pub async fn open(url: &str) -> Result<Opened> {
         "consul" | "consuls" => "consul",
         "cosmos" | "cosmos+http" => "cosmos",
         "s3" | "az" | "gs" => "object-store",
+        "zookeeper" => "zookeeper",
         _ if scheme.starts_with("redis") || scheme.starts_with("valkey") => "redis",
         _ => {
             let message = "the URL of the store has no known scheme: use memory:, postgres://…, redis://…, etcd://…, file:///…, \
@@ -57,6 +58,8 @@ pub async fn open(url: &str) -> Result<Opened> {
         "cosmos" => crate::stores::cosmos::open(url).await,
         #[cfg(feature = "object-store")]
         "object-store" => crate::stores::object_store::open(url).await,
+        #[cfg(feature = "zookeeper")]
+        "zookeeper" => crate::stores::zookeeper::open(url).await,
         _ => {
             let message =
                 format!("the store of {scheme}: is not built in: build lease-url with its feature `{feature}`");

@@ -27,6 +27,8 @@ pub enum Store {
     ObjectStorage,
     /// Consul.
     Consul,
+    /// ZooKeeper.
+    ZooKeeper,
 }
 
 impl Store {
@@ -35,7 +37,7 @@ impl Store {
 
     /// Returns whether its leases are documents, written on condition of their version.
     pub(crate) fn is_document(self) -> bool {
-        matches!(self, Self::File | Self::Kubernetes | Self::ObjectStorage | Self::Consul)
+        matches!(self, Self::File | Self::Kubernetes | Self::ObjectStorage | Self::Consul | Self::ZooKeeper)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use integration_tests::{
     Consul, Etcd, EtcdCluster, Kind, KubeApiserver, ObjectStorage, Postgres, PostgresPair, Proxy, Redis, RedisCluster,
-    RedisSentinel, Reply, WallClock, http_request,
+    RedisSentinel, Reply, WallClock, ZooKeeper, http_request,
 };
 use lease_core::{Clock, SystemClock};
 use tempfile::TempDir;
@@ -33,6 +33,7 @@ pub(crate) enum Server {
     Kubernetes(KubeApiserver),
     ObjectStorage(ObjectStorage),
     Consul(Consul),
+    ZooKeeper(ZooKeeper),
 }
 
 /// A server that is alone, of any kind.
@@ -104,6 +105,7 @@ impl Server {
             Store::Kubernetes => Self::Kubernetes(KubeApiserver::start_local(&[]).await?),
             Store::ObjectStorage => Self::ObjectStorage(ObjectStorage::start_local(&[]).await?),
             Store::Consul => Self::Consul(Consul::start_local(&[]).await?),
+            Store::ZooKeeper => Self::ZooKeeper(ZooKeeper::start_local(&[]).await?),
         })
     }
 
@@ -137,6 +139,7 @@ impl Server {
             Self::Kubernetes(server) => Some(server),
             Self::ObjectStorage(server) => Some(server),
             Self::Consul(server) => Some(server),
+            Self::ZooKeeper(server) => Some(server),
             _ => None,
         }
     }
