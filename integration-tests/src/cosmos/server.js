@@ -3,44 +3,40 @@
 //
 // usage: node server.js MODULES PORT
 
-const { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } = require("fs");
+const { appendFileSync, existsSync, readFileSync } = require("fs");
 const { join } = require("path");
 const { ServerResponse } = require("http");
 const [modules, port] = process.argv.slice(2);
 const emulator = join(modules, "@vercel/cosmosdb-server/lib");
-// A file for each database: what a request changes is written whole, and a server may have those of many tests.
-const DIRECTORY = "databases";
-const fileOf = database => join(DIRECTORY, encodeURIComponent(database));
 
-// What is in each item of a list, from accounts down.
-const INSIDE = ["databases", "collections", "documents"];
+// A line for each write that was done.
+const JOURNAL = "journal";
 
-const dump = (item, depth) => {
-    const inside = item[INSIDE[depth + 1]];
-    const below = inside && [...inside._data.values()].map(item => dump(item, depth + 1));
-    return { data: item.read(), inside: inside && { count: inside._ridCount, items: below } };
-};
-
-const restore = (items, { data, inside }, depth) => {
+// Does what a line says once more: with the data of the answer, which has what the emulator chose.
+const redo = (account, { method, path, partition, data }) => {
+    const [database, collection, item] = path.split("/").filter((_, at) => at > 1 && at % 2 === 0).map(decodeURIComponent);
+    const kind = path.split("/").filter((_, at) => at % 2 === 1).pop();
+    const items = {
+        dbs: () => account.databases,
+        colls: () => account.database(database).collections,
+        docs: () => account.database(database).collection(collection).documents,
+    }[kind]();
+    if (method === "DELETE") {
+        items.delete({ dbs: database, colls: collection, docs: item }[kind], partition && JSON.parse(partition)[0]);
+        return;
+    }
+    items._ridCount += method === "POST" ? 1 : 0;
     items._set(data);
-    if (!inside) return;
-    const below = items._data.get(data._rid)[INSIDE[depth + 1]];
-    below._ridCount = inside.count;
-    for (const item of inside.items) restore(below, item, depth + 1);
 };
 
-let account;
 const accounts = require(join(emulator, "account"));
 const Account = accounts.default;
 accounts.default = class extends Account {
     constructor(...words) {
         super(...words);
-        account = this;
-        for (const file of readdirSync(DIRECTORY).filter(file => !file.endsWith(".new"))) {
-            const { count, database } = JSON.parse(readFileSync(join(DIRECTORY, file)));
-            this.databases._ridCount = Math.max(this.databases._ridCount, count);
-            restore(this.databases, database, 0);
-        }
+        if (!existsSync(JOURNAL)) return;
+        // The last line may be half a line: what it was about had no answer.
+        readFileSync(JOURNAL, "utf8").split("\n").slice(0, -1).forEach(line => redo(this, JSON.parse(line)));
     }
 };
 
@@ -52,24 +48,15 @@ reading.default = (account, request, ...more) => {
     return read(account, request, ...more);
 };
 
-const write = database => {
-    const file = fileOf(database.read().id);
-    writeFileSync(`${file}.new`, JSON.stringify({ count: account.databases._ridCount, database: dump(database, 0) }));
-    renameSync(`${file}.new`, file);
-};
-
 const end = ServerResponse.prototype.end;
 ServerResponse.prototype.end = function (...words) {
     const { method, url, headers } = this.req;
-    if (method !== "GET" && !headers["x-ms-documentdb-isquery"]) {
-        const [, name] = url.match(/^\/dbs\/([^/]+)/) || [];
-        const all = [...account.databases._data.values()];
-        const changed = all.filter(database => !name || database.read().id === decodeURIComponent(name));
-        changed.forEach(write);
-        if (name && changed.length === 0) rmSync(fileOf(decodeURIComponent(name)), { force: true });
+    if (method !== "GET" && this.statusCode < 300 && !headers["x-ms-documentdb-isquery"]) {
+        const data = method === "DELETE" ? undefined : JSON.parse(words[0]);
+        const line = { method, path: url.split("?")[0], partition: headers["x-ms-documentdb-partitionkey"], data };
+        appendFileSync(JOURNAL, `${JSON.stringify(line)}\n`);
     }
     return end.apply(this, words);
 };
 
-mkdirSync(DIRECTORY, { recursive: true });
 require(join(emulator, "index.js")).createHttpServer({ keepAlive: true }).listen(Number(port), "127.0.0.1");
