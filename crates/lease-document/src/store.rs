@@ -54,7 +54,9 @@ impl<D: Documents> DocumentStoreBuilder<D> {
             .with_expiry_judge(self.expiry_judge.unwrap_or(about.capabilities.expiry_judge))
             .with_remembers_last_grant(true)
             .with_agrees_on_expiry(false)
-            .with_extends_late_renewals(true);
+            .with_extends_late_renewals(true)
+            // Each is a request of its own: what is not in flight at once would wait for the others of its call.
+            .with_largest_call(about.concurrency.max(1));
         // Two writes can have the same number, if the data has gone back in between.
         capabilities.displaces_after_data_loss |= about.tokens_from_versions;
         // Without a clock that is believed, only the numbers of versions tell that there were grants before.

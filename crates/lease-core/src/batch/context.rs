@@ -15,6 +15,8 @@ pub(crate) struct Context {
     pub(crate) contact: Arc<Contact>,
     /// [`Capabilities::calls_at_once`](crate::Capabilities::calls_at_once).
     pub(crate) calls_at_once: usize,
+    /// [`Capabilities::largest_call`](crate::Capabilities::largest_call).
+    pub(crate) largest_call: usize,
     /// Present where the store takes one call at a time. Shared with the other operation of the same callers.
     pub(crate) pacing: Option<Arc<Pacing>>,
 }

@@ -258,10 +258,11 @@ impl<O: Operation> State<O> {
         (give_up_at, self.arrivals)
     }
 
-    /// Takes the next batch: the most urgent requests, each name once, within the batch limit of each of them.
-    fn take_batch(&mut self, pacing: Option<&Pacing>) -> Vec<(Place, Item<O>)> {
+    /// Takes the next batch: the most urgent requests, each name once, within the limit of the store and of each of them.
+    fn take_batch(&mut self, context: &Context) -> Vec<(Place, Item<O>)> {
         let queued = self.items.len();
-        let mut limit = pacing.map_or(queued, |pacing| pacing.share(queued)).min(LARGEST_BATCH);
+        let largest = context.largest_call.clamp(1, LARGEST_BATCH);
+        let mut limit = context.pacing.as_ref().map_or(queued, |pacing| pacing.share(queued)).min(largest);
         let mut batch = Vec::with_capacity(queued.min(limit));
         if queued == 1 {
             batch.extend(self.items.pop_first());

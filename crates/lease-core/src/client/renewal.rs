@@ -17,8 +17,8 @@ use tracing::field::Empty;
 use self::timer_queue::{Step, TimerQueue, first_of};
 use super::spans;
 use crate::{
-    Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
-    batch::{Answered, Batcher, Contact, Context, Renew, Request, catch_panic},
+    Capabilities, Clock, Error, ErrorKind, FencingToken, LeaseName, LeaseStore, LossReason, Moment, Renewed, Result,
+    batch::{Answered, Batcher, Contact, Context, LARGEST_BATCH, Renew, Request, catch_panic},
     grant::{FailedRenewal, Plan, Tenure},
     runtime::Runtime,
     store::Subscriber,
@@ -80,13 +80,16 @@ impl Renewals {
         runtime: Runtime,
         contact: Arc<Contact>,
     ) -> Self {
-        // Renewals are not urgent: the fewer calls the better.
+        let Capabilities { calls_at_once, largest_call, .. } = store.capabilities();
+        // Renewals are not urgent: the fewer calls the better, unless calls are small.
+        let calls_at_once = if largest_call < LARGEST_BATCH { calls_at_once } else { 1 };
         let batcher = Batcher::new(Context {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             runtime: runtime.clone(),
             contact,
-            calls_at_once: 1,
+            calls_at_once,
+            largest_call,
             pacing: None,
         });
         Self(Arc::new(Shared { store, clock, runtime, batcher, state: Mutex::default(), changed: Notify::new() }))

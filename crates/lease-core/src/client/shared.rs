@@ -88,6 +88,7 @@ impl Shared {
             runtime: runtime.clone(),
             contact: Arc::clone(&contact),
             calls_at_once,
+            largest_call: capabilities.largest_call,
             pacing,
         };
         Self {

@@ -46,6 +46,10 @@ pub struct Capabilities {
     /// server processes one call while the client prepares another. One suits a store where concurrent calls slow each other
     /// down, and larger batches are faster. 0 counts as 1.
     pub calls_at_once: usize,
+    /// How many requests a call may have; a client never sends more than 256, the default. Fewer suit a store that sends a request of
+    /// its own for each: a large call would then be several rounds long, and one that is cut off at its timeout loses the answers
+    /// that had come (L7). Renewals then use [`calls_at_once`](Self::calls_at_once) calls, too. 0 counts as 1.
+    pub largest_call: usize,
     /// The interval at which a waiter looks whether a name is free, where no hint tells it: from this to twice this, with jitter,
     /// and earlier when the holder's lease expires. A [watch](crate::LeaseClient::watch) reads the record every two intervals.
     /// Longer ones suit a store that charges for each request; without push, a waiter then wins that much later after a release.
@@ -74,6 +78,7 @@ impl Capabilities {
             extends_late_renewals: false,
             displaces_after_data_loss: false,
             calls_at_once: 1,
+            largest_call: 256,
             poll_interval: Duration::from_secs(1),
         }
     }
@@ -142,6 +147,12 @@ impl Capabilities {
     #[must_use]
     pub const fn with_calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
+    }
+
+    /// Sets how many requests a call may have.
+    #[must_use]
+    pub const fn with_largest_call(self, largest_call: usize) -> Self {
+        Self { largest_call, ..self }
     }
 
     /// Sets the interval at which waiters poll.

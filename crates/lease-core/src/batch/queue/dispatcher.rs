@@ -49,7 +49,7 @@ impl<O: Operation> Dispatcher<O> {
                     self.is_counted = false;
                     return None;
                 }
-                state.take_batch(self.queue.context.pacing.as_deref())
+                state.take_batch(&self.queue.context)
             };
             let now = self.queue.context.clock.now();
             let is_too_late = |(give_up_at, _): &Place, item: &Item<O>| {
