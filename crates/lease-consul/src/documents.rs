@@ -44,9 +44,10 @@ impl Documents for ConsulDocuments {
             .with_grants_survive_crash(true)
             .with_push(true)
             .with_push_to_holders(true)
-            .with_calls_at_once(4);
-        // An agent takes 200 connections from one host by default, and other processes there want some.
-        About::new(capabilities).with_tokens_from_versions(true).with_concurrency(8)
+            .with_calls_at_once(2);
+        // A call of 256 elements must end within a fraction of a ttl, and an agent takes 200 connections from one host by default: so
+        // there are many requests in a call, and few calls.
+        About::new(capabilities).with_tokens_from_versions(true).with_concurrency(32)
     }
 
     async fn get(&self, name: &LeaseName) -> Result<Looked> {

@@ -80,8 +80,9 @@
 //! A store reads at most 1 MiB per second in this way; above it, hints come later. An answer of more than 32 MiB ends the watch, and
 //! waiters poll. Give each application a prefix of its own, and purge it.
 //!
-//! Requests in flight have a connection each: a few dozen at most in a process under load, and one for the watch. An agent takes 200
-//! from one host (`limits.http_max_conns_per_client`): raise it if many processes of a host share the agent.
+//! Requests in flight have a connection each: a process that is alone with its agent opens
+//! few, and one under load some dozens, up to 64 for each of acquiring and releasing. An agent takes 200 from one host
+//! (`limits.http_max_conns_per_client`): raise it if several processes of a host lease hundreds of names at once.
 //!
 //! # Rights
 //!
