@@ -119,6 +119,7 @@ mod foreign;
 mod known;
 mod left;
 mod listing;
+mod named;
 mod purge;
 mod record;
 mod release;
@@ -139,3 +140,13 @@ pub use purge::Purged;
 pub use shown::Shown;
 pub use store::{DocumentStore, DocumentStoreBuilder};
 pub use store_clock::Sample;
+
+/// What [`lease_store`] needs where it is used.
+#[doc(hidden)]
+pub mod __private {
+    pub use async_trait::async_trait;
+    pub use lease_core::{
+        AcquireRequest, Acquired, Break, Capabilities, FencingToken, LeaseName, LeaseRecord, LeaseStore,
+        ReleaseRequest, Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
+    };
+}

@@ -2,11 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use async_trait::async_trait;
-use lease_core::{
-    AcquireRequest, Acquired, Break, Capabilities, FencingToken, LeaseName, LeaseRecord, LeaseStore, ReleaseRequest,
-    Released, RenewRequest, Renewed, Result, Revocations, Wakeups,
-};
+use lease_core::{LeaseName, Result};
 use lease_document::{DocumentStore, Purged};
 
 use crate::objects::Objects;
@@ -59,46 +55,4 @@ impl fmt::Debug for ObjectLeaseStore {
     }
 }
 
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl LeaseStore for ObjectLeaseStore {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn acquire(&self, requests: &[AcquireRequest]) -> Vec<Result<Acquired>> {
-        self.0.acquire(requests).await
-    }
-
-    async fn renew(&self, requests: &[RenewRequest]) -> Vec<Result<Renewed>> {
-        self.0.renew(requests).await
-    }
-
-    async fn release(&self, requests: &[ReleaseRequest]) -> Vec<Result<Released>> {
-        self.0.release(requests).await
-    }
-
-    async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
-        self.0.inspect(name).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&LeaseName>, limit: usize) -> Result<Vec<LeaseRecord>> {
-        self.0.list(prefix, after, limit).await
-    }
-
-    async fn break_lease(&self, name: &LeaseName, token: FencingToken, how: Break) -> Result<Released> {
-        self.0.break_lease(name, token, how).await
-    }
-
-    fn subscribe(&self, name: &LeaseName) -> Wakeups {
-        self.0.subscribe(name)
-    }
-
-    fn revocations(&self) -> Revocations {
-        self.0.revocations()
-    }
-
-    fn part_of(&self, name: &LeaseName) -> u16 {
-        self.0.part_of(name)
-    }
-}
+lease_document::lease_store!(ObjectLeaseStore);
