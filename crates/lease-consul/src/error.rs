@@ -1,14 +1,12 @@
 //! Classifies failures of the network and of Consul. There is no other place where this is done.
 
-use std::{borrow::Cow, error::Error as StdError};
+use std::borrow::Cow;
 
-use lease_core::{Error, ErrorKind};
+use lease_core::{Error, ErrorKind, in_full};
+use lease_document::http::{Answer, Unanswered};
 use reqwest::StatusCode;
 
-use crate::{
-    STORE,
-    http::{Answer, Unanswered},
-};
+use crate::STORE;
 
 /// What a request may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +45,9 @@ pub(crate) fn denied(operation: &'static str, prefix: &str, text: &str) -> Error
 
 /// The error of a request without an answer.
 pub(crate) fn of_network(operation: &'static str, access: Access, unanswered: Unanswered) -> Error {
+    let is_about_certificates = unanswered.is_about_certificates();
     let (kind, message, error) = match unanswered {
-        Unanswered::NotSent(error) if is_about_certificates(&error) => {
+        Unanswered::NotSent(error) if is_about_certificates => {
             let message = "the certificate of the agent, or ours, is refused: set the authority that has signed the agent's, and the \
                            name in it as the host";
             (ErrorKind::Invalid, message, error)
@@ -113,25 +112,6 @@ fn judge(access: Access, status: StatusCode, text: &str) -> (ErrorKind, &'static
         500.. => (access.unanswered(), ""),
         _ => (ErrorKind::Invalid, ": is this the address of a Consul agent's HTTP API?"),
     }
-}
-
-fn is_about_certificates(error: &reqwest::Error) -> bool {
-    let text = in_full(error).to_lowercase();
-    text.contains("certificate") || text.contains("unknownissuer")
-}
-
-/// Returns an error with its sources: the last of them often has the reason.
-fn in_full(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,14 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use lease_document::Sample;
+use lease_document::http::{Answer, Unanswered};
 use reqwest::{
-    Client, Method, StatusCode, Url,
-    header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue},
+    Client, Method, Url,
+    header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue},
 };
-
-/// The most bytes of an answer. Records have less than 10 KiB; values of other software below the prefix may have 512 KiB each.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// An agent, and what every request to it carries.
 pub(crate) struct Http {
@@ -17,25 +14,6 @@ pub(crate) struct Http {
     base: Url,
     headers: HeaderMap,
     parameters: Vec<(&'static str, String)>,
-}
-
-/// An answer, whatever its status.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
-}
-
-/// There is no answer.
-#[derive(Debug)]
-pub(crate) enum Unanswered {
-    /// There was no connection.
-    NotSent(reqwest::Error),
-    /// The connection broke, or the time limit has passed.
-    Broken(reqwest::Error),
-    /// It has more than so many bytes.
-    TooLarge(usize),
 }
 
 impl Http {
@@ -87,48 +65,18 @@ impl Http {
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }
-        let mut response = request.send().await.map_err(unanswered)?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Unanswered::TooLarge(MAX_ANSWER));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body })
+        Answer::to(request).await
     }
 }
 
-fn unanswered(error: reqwest::Error) -> Unanswered {
-    if error.is_connect() { Unanswered::NotSent(error) } else { Unanswered::Broken(error) }
+/// Returns the index at which the answer is valid. Every answer about keys has it, and no answer of other software does.
+pub(crate) fn index(answer: &Answer) -> Option<u64> {
+    answer.header("x-consul-index")?.parse().ok()
 }
 
-impl Answer {
-    /// Returns the time of the server that has made this answer.
-    pub(crate) fn clock(&self) -> Option<Sample> {
-        Sample::from_http(self.header(&DATE), self.header(&AGE))
-    }
-
-    /// Returns the index at which the answer is valid. Every answer about keys has it, and no answer of other software does.
-    pub(crate) fn index(&self) -> Option<u64> {
-        self.header(&HeaderName::from_static("x-consul-index"))?.parse().ok()
-    }
-
-    /// Returns whether something was left out of this answer because the token may not read it. Consul says so since 1.11.
-    pub(crate) fn is_filtered(&self) -> bool {
-        self.header(&HeaderName::from_static("x-consul-results-filtered-by-acls")) == Some("true")
-    }
-
-    /// Returns the beginning of the body, for people.
-    pub(crate) fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]).into_owned();
-        text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect::<String>().trim().to_owned()
-    }
-
-    fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
+/// Returns whether something was left out of this answer because the token may not read it. Consul says so since 1.11.
+pub(crate) fn is_filtered(answer: &Answer) -> bool {
+    answer.header("x-consul-results-filtered-by-acls") == Some("true")
 }
 
 impl fmt::Debug for Http {

@@ -103,7 +103,6 @@
 //! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with
 //! `AfterExpiry`.
 
-mod client;
 mod documents;
 mod error;
 mod http;

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use lease_core::{ErrorKind, ExpiryJudge, Result};
-use lease_document::DocumentStore;
+use lease_document::{
+    DocumentStore,
+    http::{Tls, client},
+};
 use reqwest::{Client, Url, header::HeaderValue};
 
 use crate::{
-    ConsulStore, ConsulStoreOptions, client::client, documents::ConsulDocuments, error::store_error, http::Http,
-    keys::Keys, kv::Kv,
+    ConsulStore, ConsulStoreOptions, STORE, documents::ConsulDocuments, error::store_error, http::Http, keys::Keys,
+    kv::Kv,
 };
 
 /// How long each check while connecting may take, beyond the time for the connection.
@@ -58,7 +61,13 @@ impl ConsulStoreOptions {
         if self.connect_timeout.is_zero() {
             return Err(store_error(ErrorKind::Invalid, "connect", "the connect timeout must be greater than zero"));
         }
-        self.open(client(self, is_secure)?, base).await
+        let certificate = self.client_certificate.as_ref();
+        let tls = Tls {
+            ca_certificate: self.ca_certificate.as_deref(),
+            client_certificate: certificate.map(|(certificates, key)| (certificates.as_slice(), key.as_slice())),
+        };
+        let client = client(self.connect_timeout, is_secure, tls).map_err(|error| error.in_store(STORE))?;
+        self.open(client, base).await
     }
 
     /// Like [`connect`](Self::connect), through the application's HTTP client. Of these options those of TLS and the

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use lease_core::{ErrorKind, Result};
-use lease_document::Sample;
+use lease_document::{Sample, http::Answer};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::{
     error::{Access, denied, of_answer, of_network, store_error, wrong_answer},
-    http::Answer,
+    http::{index, is_filtered},
     kv::{CONSISTENT, Kv},
     transaction::{MAX_OPERATIONS, Transacted},
     wire::{KeyOperation, Pair},
@@ -110,14 +110,14 @@ impl Kv {
     /// or when `wait` has passed.
     pub(crate) async fn all(&self, since: Option<u64>, wait: Duration, limit: Duration) -> Result<All> {
         let (operation, access) = ("watch", Access::Read);
-        let (index, wait) = (since.map(|index| index.to_string()), format!("{}ms", wait.as_millis()));
+        let (since, wait) = (since.map(|index| index.to_string()), format!("{}ms", wait.as_millis()));
         let mut query = vec![("recurse", "")];
-        if let Some(index) = &index {
-            query.extend([("index", index.as_str()), ("wait", wait.as_str())]);
+        if let Some(since) = &since {
+            query.extend([("index", since.as_str()), ("wait", wait.as_str())]);
         }
         let (pairs, answer) = self.get(operation, access, self.keys.prefix(), &query, Some(limit)).await?;
         self.is_it_all(operation, &pairs, Some(limit)).await?;
-        let index = answer.index().ok_or_else(|| wrong_answer(operation, access))?;
+        let index = index(&answer).ok_or_else(|| wrong_answer(operation, access))?;
         Ok(All { pairs, index, bytes: answer.body.len() })
     }
 
@@ -142,10 +142,10 @@ impl Kv {
         let answer = self.http.get(&format!("/v1/kv/{key}"), &query, limit).await;
         let answer = answer.map_err(|error| of_network(operation, access, error))?;
         let prefix = self.keys.prefix();
-        if answer.is_filtered() {
+        if is_filtered(&answer) {
             return Err(denied(operation, prefix, "Permission denied for some of the keys"));
         }
-        match (answer.status, answer.index()) {
+        match (answer.status, index(&answer)) {
             // Without an index it is the answer of a server that does not know the path (S19).
             (StatusCode::NOT_FOUND, Some(_)) => Ok((Vec::new(), answer)),
             (StatusCode::OK, Some(_)) => {

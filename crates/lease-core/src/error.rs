@@ -24,6 +24,22 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// Returns the text of an error with that of its sources, of which the last often has the reason. For providers: a message says what
+/// the driver says.
+#[must_use]
+pub fn in_full(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// The kind of an error, which says what the caller can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -236,6 +252,17 @@ impl From<Infallible> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_in_full_names_each_cause_once() {
+        let cause =
+            Error::new(ErrorKind::Denied, "renew", "no right").with_source(std::io::Error::other("os error 13"));
+        let error = Error::new(ErrorKind::Denied, "renew", "refused").with_source(cause);
+        assert_eq!(in_full(&error), "renew: denied: refused: renew: denied: no right: os error 13");
+        let repeated =
+            Error::new(ErrorKind::Denied, "renew", "os error 13").with_source(std::io::Error::other("os error 13"));
+        assert_eq!(in_full(&repeated), "renew: denied: os error 13");
+    }
 
     #[test]
     fn names_the_operation_the_lease_the_store_and_the_cause() {

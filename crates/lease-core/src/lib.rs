@@ -111,7 +111,7 @@ pub use client::{
     TryAcquired, WorkScope,
 };
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, in_full};
 pub use event::{AttemptOutcome, ElectionChange, LeaseEvent, NotAcquired, WaitOutcome};
 pub use grant::{InvalidOptions, LeaseState};
 pub use observer::Observer;

@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     error::{Access, of_answer, store_error, wrong_answer},
-    http::Call,
+    http::{Call, is_genuine},
     items::Items,
 };
 
@@ -78,7 +78,7 @@ impl Items {
         let (operation, access) = ("connect", Access::Read);
         let call = Call { limit: Some(limit), ..Call::get(kind, link) };
         let answer = self.http.call(operation, access, call).await?;
-        if answer.status != StatusCode::OK || !answer.is_genuine() {
+        if answer.status != StatusCode::OK || !is_genuine(&answer) {
             return Err(of_answer(operation, access, &answer));
         }
         serde_json::from_slice(&answer.body).map_err(|_| wrong_answer(operation, access))

@@ -1,10 +1,14 @@
 //! Classifies failures of the network and of the service. There is no other place where this is done.
 
-use std::{borrow::Cow, error::Error as StdError};
+use std::borrow::Cow;
 
-use lease_core::{Error, ErrorKind};
+use lease_core::{Error, ErrorKind, in_full};
+use lease_document::http::{Answer, Unanswered};
 
-use crate::{STORE, answer::Answer};
+use crate::{
+    STORE,
+    http::{is_genuine, substatus},
+};
 
 /// What a request may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +29,6 @@ impl Access {
     }
 }
 
-/// There is no answer.
-#[derive(Debug)]
-pub(crate) enum Unanswered {
-    /// There was no connection.
-    NotSent(reqwest::Error),
-    /// The connection broke, or the time limit has passed.
-    Broken(reqwest::Error),
-    /// It has more than so many bytes.
-    TooLarge(usize),
-}
-
 /// Returns an error of this store without a source.
 pub(crate) fn store_error(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(kind, operation, message).in_store(STORE)
@@ -43,8 +36,9 @@ pub(crate) fn store_error(kind: ErrorKind, operation: &'static str, message: imp
 
 /// The error of a request without an answer.
 pub(crate) fn of_network(operation: &'static str, access: Access, unanswered: Unanswered) -> Error {
+    let is_about_certificates = unanswered.is_about_certificates();
     let (kind, message, error) = match unanswered {
-        Unanswered::NotSent(error) if is_about_certificates(&error) => {
+        Unanswered::NotSent(error) if is_about_certificates => {
             let message = "the certificate of the endpoint is refused: set the authority that has signed it";
             (ErrorKind::Invalid, message, error)
         }
@@ -62,8 +56,8 @@ pub(crate) fn of_network(operation: &'static str, access: Access, unanswered: Un
 
 /// The error of an answer that is no success.
 pub(crate) fn of_answer(operation: &'static str, access: Access, answer: &Answer) -> Error {
-    let (status, substatus) = (answer.status.as_u16(), answer.substatus());
-    if !answer.is_genuine() && status < 500 && status != 429 {
+    let (status, substatus) = (answer.status.as_u16(), substatus(answer));
+    if !is_genuine(answer) && status < 500 && status != 429 {
         let message = format!("something answers {status} that is no Cosmos DB account: check the endpoint");
         return store_error(ErrorKind::Invalid, operation, message);
     }
@@ -118,25 +112,6 @@ fn judge(access: Access, status: u16, substatus: u32) -> (ErrorKind, &'static st
         (410 | 500.., _) => (access.unanswered(), ""),
         _ => (ErrorKind::Invalid, ""),
     }
-}
-
-fn is_about_certificates(error: &reqwest::Error) -> bool {
-    let text = in_full(error).to_lowercase();
-    text.contains("certificate") || text.contains("unknownissuer")
-}
-
-/// Returns an error with its sources: the last of them often has the reason.
-fn in_full(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,20 +6,18 @@ use std::{
 };
 
 use lease_core::{ErrorKind, Result};
+use lease_document::http::Answer;
 use reqwest::{
     Client, Method, Url,
     header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue},
 };
 
 use crate::{
-    answer::Answer,
     credential::Credential,
-    error::{Access, Unanswered, of_network, store_error},
+    error::{Access, of_network, store_error},
     session::Session,
 };
 
-/// The most bytes of an answer: more than a page of a query may have.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
 const VERSION: &str = "2018-12-31";
 
 /// An account, and what every request to it carries.
@@ -86,7 +84,7 @@ impl Http {
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }
-        let answer = receive(request).await.map_err(|error| of_network(operation, access, error))?;
+        let answer = Answer::to(request).await.map_err(|error| of_network(operation, access, error))?;
         if let Some(token) = answer.header("x-ms-session-token") {
             self.session.learn(token);
         }
@@ -94,20 +92,14 @@ impl Http {
     }
 }
 
-async fn receive(request: reqwest::RequestBuilder) -> Result<Answer, Unanswered> {
-    let unanswered = |error: reqwest::Error| {
-        if error.is_connect() { Unanswered::NotSent(error) } else { Unanswered::Broken(error) }
-    };
-    let mut response = request.send().await.map_err(unanswered)?;
-    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Unanswered::TooLarge(MAX_ANSWER));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer { status, headers, body })
+/// Returns whether the service has made this answer, and not something on the way to it (S19).
+pub(crate) fn is_genuine(answer: &Answer) -> bool {
+    answer.header("x-ms-activity-id").is_some()
+}
+
+/// Returns the reason beyond the status; 0 if there is none.
+pub(crate) fn substatus(answer: &Answer) -> u32 {
+    answer.header("x-ms-substatus").and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 /// Returns the date, which the service wants to be right within fifteen minutes.

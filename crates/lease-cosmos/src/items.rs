@@ -1,7 +1,7 @@
 //! The requests about items. Each write has a condition.
 
 use lease_core::{ErrorKind, Result};
-use lease_document::{Document, Sample, Version};
+use lease_document::{Document, Sample, Version, http::Answer};
 use reqwest::{
     Method, StatusCode,
     header::{CONTENT_TYPE, IF_MATCH},
@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    answer::Answer,
     error::{Access, of_answer, store_error, wrong_answer},
-    http::{Call, Http},
+    http::{Call, Http, is_genuine, substatus},
 };
 
 const PARTITION: &str = "x-ms-documentdb-partitionkey";
@@ -138,7 +137,7 @@ impl Items {
                 }
                 Ok((Some(Version::new(item.etag).with_number(number)), answer.clock()))
             }
-            status if status == conflict && answer.is_genuine() => Ok((None, answer.clock())),
+            status if status == conflict && is_genuine(&answer) => Ok((None, answer.clock())),
             StatusCode::NOT_FOUND if conflict == StatusCode::PRECONDITION_FAILED && is_absence(&answer) => {
                 Ok((None, answer.clock()))
             }
@@ -155,7 +154,7 @@ impl Items {
         let answer = self.http.call(operation, access, call).await?;
         match answer.status {
             StatusCode::NO_CONTENT => Ok(true),
-            StatusCode::PRECONDITION_FAILED if answer.is_genuine() => Ok(false),
+            StatusCode::PRECONDITION_FAILED if is_genuine(&answer) => Ok(false),
             StatusCode::NOT_FOUND if is_absence(&answer) => Ok(false),
             _ => Err(of_answer(operation, access, &answer)),
         }
@@ -193,7 +192,7 @@ impl Items {
 
 /// Returns whether the service says that the item is not there, and not that it cannot know, or that the container is not there.
 fn is_absence(answer: &Answer) -> bool {
-    answer.is_genuine() && answer.substatus() == 0
+    is_genuine(answer) && substatus(answer) == 0
 }
 
 fn partition(id: &str) -> (&'static str, String) {

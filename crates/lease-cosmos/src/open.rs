@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use lease_core::{ErrorKind, Result};
-use lease_document::DocumentStore;
+use lease_document::{
+    DocumentStore,
+    http::{Tls, client},
+};
 use reqwest::{Client, Url};
 
 use crate::{
-    CosmosStore, CosmosStoreOptions, client::client, documents::CosmosDocuments, error::store_error, http::Http,
-    items::Items, session::Session,
+    CosmosStore, CosmosStoreOptions, STORE, documents::CosmosDocuments, error::store_error, http::Http, items::Items,
+    session::Session,
 };
 
 /// How long each check while connecting may take, beyond the time for the connection.
@@ -39,7 +42,9 @@ impl CosmosStoreOptions {
             return Err(store_error(ErrorKind::Invalid, "connect", "the connect timeout must be greater than zero"));
         }
         let is_secure = base(endpoint)?.scheme() == "https";
-        self.connect_with(client(self, is_secure)?, endpoint, database, container).await
+        let tls = Tls { ca_certificate: self.ca_certificate.as_deref(), ..Tls::default() };
+        let client = client(self.connect_timeout, is_secure, tls).map_err(|error| error.in_store(STORE))?;
+        self.connect_with(client, endpoint, database, container).await
     }
 
     /// Like [`connect`](Self::connect), through the application's HTTP client, to which the certificate and the

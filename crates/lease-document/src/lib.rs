@@ -116,6 +116,8 @@ mod documents;
 mod error;
 mod escape;
 mod foreign;
+#[cfg(feature = "http")]
+pub mod http;
 mod known;
 mod left;
 mod listing;

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error as StdError};
 
-use lease_core::{Error, ErrorKind};
+use lease_core::{Error, ErrorKind, in_full};
 use tonic::{Code, ConnectError, Status};
 
 use crate::STORE;
@@ -218,20 +218,6 @@ fn of_server(code: Code, message: &str, access: Access) -> (ErrorKind, Cure) {
 fn is_about_certificates(status: &Status) -> bool {
     let text = in_full(status).to_lowercase();
     text.contains("certificate") || text.contains("unknownissuer")
-}
-
-/// Returns an error with its sources: the last of them often has the reason.
-fn in_full(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, KubeconfigError},
 };
-use lease_core::{Error, ErrorKind, Result};
+use lease_core::{Error, ErrorKind, Result, in_full};
 
 use crate::{
     STORE,
-    error::{Context, Verb, in_full, invalid, unanswered},
+    error::{Context, Verb, invalid, unanswered},
     options::CONNECT,
 };
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use kube::client::AuthError;
-use lease_core::{Error, ErrorKind};
+use lease_core::{Error, ErrorKind, in_full};
 
 use crate::{STORE, status::Status};
 
@@ -152,20 +152,6 @@ fn plugin(error: &AuthError) -> String {
 fn is_about_certificates(text: &str) -> bool {
     let text = text.to_lowercase();
     text.contains("certificate") || text.contains("unknownissuer")
-}
-
-/// Returns an error with its sources: the last of them often has the reason.
-pub(crate) fn in_full(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
