@@ -7,8 +7,9 @@ use reqwest::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
+    answer::is_genuine,
     error::{Access, of_answer, store_error, wrong_answer},
-    http::{Call, is_genuine},
+    http::Call,
     items::Items,
 };
 

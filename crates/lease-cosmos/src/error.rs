@@ -7,7 +7,7 @@ use lease_document::http::{Answer, Unanswered};
 
 use crate::{
     STORE,
-    http::{is_genuine, substatus},
+    answer::{is_genuine, substatus},
 };
 
 /// What a request may have changed.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
+    answer::{is_genuine, substatus},
     error::{Access, of_answer, store_error, wrong_answer},
-    http::{Call, Http, is_genuine, substatus},
+    http::{Call, Http},
 };
 
 const PARTITION: &str = "x-ms-documentdb-partitionkey";

@@ -69,6 +69,7 @@
 //! The client is [`reqwest`], and not the vendor's, whose release is a beta and which brings another provider of TLS: four kinds of
 //! requests are all that leases need.
 
+mod answer;
 mod container;
 mod credential;
 mod documents;

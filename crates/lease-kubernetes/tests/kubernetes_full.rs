@@ -6,7 +6,6 @@
 mod common;
 
 use std::{
-    collections::HashMap,
     env,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,9 +15,9 @@ use async_trait::async_trait;
 use common::{ADMIN, Admin, config, options};
 use futures::{FutureExt, future::join_all};
 use integration_tests::{KubeApiserver, KubernetesKind, Provider};
-use lease_core::{Acquired, ExpiryJudge, FencingToken, LeaseClient, LeaseEvent, LeaseName, LeaseStore, Observer};
+use lease_core::{ExpiryJudge, LeaseClient, LeaseEvent, LeaseName, LeaseStore, Observer};
 use lease_kubernetes::{KubernetesStore, KubernetesStoreOptions};
-use lease_testkit::calls::{acquired, claim, holder, name, release, request};
+use lease_testkit::{calls::name, race};
 
 /// A number from the environment.
 fn number(variable: &str, default: usize) -> usize {
@@ -90,33 +89,9 @@ async fn stores(count: usize) -> Vec<KubernetesStore> {
 async fn s09_races_have_one_winner_and_tokens_rise() {
     let (names, tasks) = (number("LEASE_TEST_NAMES", 10), number("LEASE_TEST_TASKS", 12));
     let stores = stores(number("LEASE_TEST_PROCESSES", 3)).await;
-    let mut last: HashMap<LeaseName, FencingToken> = HashMap::new();
-    for round in 0..2 {
-        for job in (0..names).map(|number| name(&format!("job/{number}"))) {
-            let racers = stores.iter().flat_map(|store| (0..tasks).map(move |task| (store.clone(), task)));
-            let racers: Vec<_> = racers
-                .map(|(store, task)| {
-                    let request = request(job.clone(), holder(&format!("task-{task}")), Duration::from_secs(600));
-                    tokio::spawn(async move {
-                        let answer = acquired(&store, &request).await;
-                        (store, request, answer)
-                    })
-                })
-                .collect();
-            let mut winners = Vec::new();
-            for racer in racers {
-                match racer.await.unwrap() {
-                    (store, request, Acquired::Granted(grant)) => winners.push((store, request, grant)),
-                    (_, _, Acquired::Held { .. }) => {}
-                    (_, _, other) => panic!("{other:?}"),
-                }
-            }
-            assert_eq!(winners.len(), 1, "{job} in round {round}");
-            let (store, request, grant) = winners.remove(0);
-            assert!(last.insert(job, grant.token).is_none_or(|last| grant.token > last));
-            release(&store, &claim(&request, grant)).await;
-        }
-    }
+    let stores: Vec<Arc<dyn LeaseStore>> = stores.into_iter().map(|store| Arc::new(store) as _).collect();
+    let names = (0..2).flat_map(|_| (0..names).map(|number| name(&format!("job/{number}"))));
+    race(&stores, tasks * stores.len(), names).await;
 }
 
 /// Prints the renewals that fail.

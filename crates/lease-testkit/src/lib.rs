@@ -80,6 +80,7 @@
 //! * [`History`] records the tenures that holders observed, and finds two holders at once and tokens that do not rise.
 //! * [`LogCapture`] collects log lines.
 //! * [`calls`] has single calls of a store, each with the outcome that a test expects.
+//! * [`race`] lets many want a name at the same moment, by several stores.
 //! * [`SeededRng`] makes runs reproducible. The simulation in the tests of this crate uses all of these tools together.
 mod bench;
 mod between_neighbours;
@@ -94,6 +95,7 @@ mod harness;
 mod history;
 mod log_capture;
 mod operation;
+mod race;
 mod recorded_events;
 mod recording;
 #[doc(hidden)]
@@ -109,6 +111,7 @@ pub use harness::{AnswerSwap, Harness, Injection, MakeHarness, RecordLock, Retur
 pub use history::{History, OpenTenure, Tenure, Violation};
 pub use log_capture::LogCapture;
 pub use operation::Operation;
+pub use race::race;
 pub use recording::{Call, Outcome, Progress, RecordingStore};
 pub use seeded_rng::SeededRng;
 pub use skewed_clock::SkewedClock;

@@ -1,42 +1,21 @@
 //! Many contenders at once.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use integration_tests::Consul;
-use lease_consul::ConsulStore;
-use lease_core::{Acquired, FencingToken};
-use lease_testkit::calls::{acquired, claim, release};
+use lease_core::LeaseStore;
+use lease_testkit::{calls::name, race};
 
-use crate::common::{LONG, options, request};
+use crate::common::options;
 
-/// Ten names, twelve contenders for each, in three processes: one wins, and tokens rise from winner to winner.
+/// Five names, twice, and twelve contenders for each, in three processes: one wins, and tokens rise over all names.
 #[tokio::test(flavor = "multi_thread")]
 async fn s14_of_many_contenders_in_several_processes_one_wins() {
     let (options, url) = (options(), Consul::shared().await.url());
-    let mut stores: Vec<ConsulStore> = Vec::new();
+    let mut stores: Vec<Arc<dyn LeaseStore>> = Vec::new();
     for _ in 0..3 {
-        stores.push(options.connect(url).await.unwrap());
+        stores.push(Arc::new(options.connect(url).await.unwrap()));
     }
-    let mut tokens: HashSet<FencingToken> = HashSet::new();
-    for round in 0..10 {
-        let job = format!("job/{}", round % 5);
-        let racers: Vec<_> = (0..12)
-            .map(|racer| {
-                let (store, request) = (stores[racer % 3].clone(), request(&job, LONG));
-                tokio::spawn(async move { (acquired(&store, &request).await, store, request) })
-            })
-            .collect();
-        let mut winners = Vec::new();
-        for racer in racers {
-            match racer.await.unwrap() {
-                (Acquired::Granted(grant), store, request) => winners.push((grant, store, request)),
-                (Acquired::Held { .. }, ..) => {}
-                (other, ..) => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
-        let (grant, store, request) = winners.pop().unwrap();
-        assert!(tokens.insert(grant.token) && tokens.iter().all(|token| *token <= grant.token), "{tokens:?}");
-        release(&store, &claim(&request, grant)).await;
-    }
+    let tokens = race(&stores, 12, (0..10).map(|round| name(&format!("job/{}", round % 5)))).await;
+    assert!(tokens.is_sorted_by(|before, after| before < after), "{tokens:?}");
 }
