@@ -24,6 +24,10 @@ torture *arguments:
 soak duration="8h" *arguments:
     cargo run --package torture -- run --soak {{duration}} {{arguments}}
 
+# Let 192 racers in eight processes want a name at the same moment, again and again: `just race --store consul`.
+race *arguments:
+    cargo run --package torture -- race {{arguments}}
+
 # Inject defects that the conformance suite must find, one after the other; an hour or two. `just mutants redis/` for some of them.
 mutants *arguments:
     cargo run --package mutants -- {{arguments}}

@@ -1,15 +1,19 @@
-//! A service whose leases can be observed: replicas of one election, with `/metrics`, `/livez` and `/readyz`.
+//! A service whose leases can be observed: replicas of one election, with `/livez` and `/readyz`, and with metrics that are served
+//! at `/metrics`, or pushed over OTLP.
 //!
 //! HTTP has a runtime of its own, so that a probe is answered even if the application's runtime is blocked: that is what a liveness
 //! probe must find out. Run two replicas on one store, and look:
 //!
 //! ```sh
-//! cargo run --example observed_service --features redis -- --store redis://127.0.0.1/0 --listen 127.0.0.1:9601 &
-//! cargo run --example observed_service --features redis -- --store redis://127.0.0.1/0 --listen 127.0.0.1:9602 &
+//! cargo run --example observed_service --features metrics,redis -- --store redis://127.0.0.1/0 --listen 127.0.0.1:9601 &
+//! cargo run --example observed_service --features metrics,redis -- --store redis://127.0.0.1/0 --listen 127.0.0.1:9602 &
 //! curl -s http://127.0.0.1:9601/metrics | grep lease_election_leads
 //! curl -i http://127.0.0.1:9601/livez
 //! kill %1
 //! ```
+//!
+//! With `--otlp http://127.0.0.1:9090/api/v1/otlp/v1/metrics` a Prometheus receives the metrics (since 2.47, with
+//! `--enable-feature=otlp-write-receiver`); with the `/v1/metrics` of a collector, the collector does.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -21,6 +25,9 @@ use lease_election::{CandidateOptions, Election, ElectionOptions};
 use lease_examples::Arguments;
 use lease_metrics::{Groups, LeaseMetrics, histogram_boundaries};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::{KeyValue, metrics::MeterProvider};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig};
+use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use tokio::{
     net::TcpListener,
     runtime::Builder,
@@ -39,6 +46,9 @@ struct Settings {
     /// The address of HTTP.
     #[arg(long, default_value = "127.0.0.1:9600")]
     listen: SocketAddr,
+    /// Pushes the metrics over OTLP to this URL, in place of serving them.
+    #[arg(long)]
+    otlp: Option<String>,
     /// Blocks the application's runtime for ever after this many seconds, to show what the liveness probe finds.
     #[arg(long)]
     block_after: Option<u64>,
@@ -49,19 +59,22 @@ struct Settings {
 struct Observed {
     client: LeaseClient,
     metrics: LeaseMetrics,
-    page: PrometheusHandle,
+    page: Option<PrometheusHandle>,
 }
 
 fn main() -> Result<()> {
     let settings = Settings::parse();
     let listen = settings.listen;
-    // Before the first measurement.
-    let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
-    for (name, boundaries) in histogram_boundaries() {
-        exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), boundaries)?;
-    }
-    let page = exporter.install_recorder()?;
-    let metrics = LeaseMetrics::facade().with_groups(Groups::up_to('/'));
+    // Both before the first measurement.
+    let (page, provider) = match &settings.otlp {
+        None => (Some(served()?), None),
+        Some(url) => (None, Some(pushed(url, listen)?)),
+    };
+    let metrics = match &provider {
+        None => LeaseMetrics::facade(),
+        Some(provider) => LeaseMetrics::otel(&provider.meter("lease")),
+    };
+    let metrics = metrics.with_groups(Groups::up_to('/'));
 
     let (started, start) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
@@ -73,7 +86,30 @@ fn main() -> Result<()> {
         let Ok((client, metrics)) = start.await else { return anyhow::Ok(()) };
         serve(listen, Observed { client, metrics, page }, stop).await
     })?;
-    application.join().map_err(|_| anyhow::anyhow!("the application has panicked"))?
+    let worked = application.join().map_err(|_| anyhow::anyhow!("the application has panicked"))?;
+    if let Some(provider) = provider {
+        // What was measured since the last push.
+        provider.shutdown()?;
+    }
+    worked
+}
+
+/// Installs what the page of metrics is made from.
+fn served() -> Result<PrometheusHandle> {
+    let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
+    for (name, boundaries) in histogram_boundaries() {
+        exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), boundaries)?;
+    }
+    Ok(exporter.install_recorder()?)
+}
+
+/// Starts to push metrics, every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds; without it, every minute.
+fn pushed(url: &str, replica: SocketAddr) -> Result<SdkMeterProvider> {
+    let exporter = MetricExporter::builder().with_http().with_endpoint(url).build()?;
+    let resource = Resource::builder()
+        .with_service_name("observed_service")
+        .with_attribute(KeyValue::new("service.instance.id", replica.to_string()));
+    Ok(SdkMeterProvider::builder().with_periodic_exporter(exporter).with_resource(resource.build()).build())
 }
 
 /// The application: leads when it is elected, and does small jobs under leases in any case.
@@ -155,10 +191,11 @@ async fn serve(listen: SocketAddr, observed: Observed, stop: oneshot::Sender<()>
     Ok(())
 }
 
-async fn metrics(State(observed): State<Observed>) -> String {
+async fn metrics(State(observed): State<Observed>) -> Result<String, StatusCode> {
+    let page = observed.page.ok_or(StatusCode::NOT_FOUND)?;
     observed.metrics.refresh();
-    observed.page.run_upkeep();
-    observed.page.render()
+    page.run_upkeep();
+    Ok(page.render())
 }
 
 /// Whether a restart would help.

@@ -1,11 +1,13 @@
 //! Consul.
 
+mod cluster;
 mod local;
 
 use std::net::SocketAddr;
 
 use tokio::sync::OnceCell;
 
+pub use self::cluster::ConsulCluster;
 use crate::{
     Framing, ServerError,
     container::Image,

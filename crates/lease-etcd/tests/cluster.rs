@@ -6,11 +6,9 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::*;
-use integration_tests::EtcdCluster;
+use integration_tests::{Contest, EtcdCluster};
 use lease_core::{Clock, Error, LeaseClient, LeaseOptions, LeaseStore, LossReason, Moment, SystemClock, TryAcquired};
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
-use lease_testkit::{History, Tenure};
-use tokio::task::JoinSet;
 
 const TTL: Duration = Duration::from_secs(3);
 
@@ -28,72 +26,19 @@ async fn connect(options: &EtcdStoreOptions, urls: &[String]) -> EtcdStore {
     connect_in_order(options, urls).await
 }
 
-/// Contenders for a few names, each with all endpoints in an order of its own. Each one repeatedly holds a name for a while
-/// and releases it.
-struct Contest {
-    history: History,
-    contenders: JoinSet<usize>,
-    stop: tokio::sync::watch::Sender<bool>,
-}
-
-impl Contest {
-    async fn start(cluster: &EtcdCluster, options: &EtcdStoreOptions) -> Self {
-        let history = History::default();
-        let stop = tokio::sync::watch::Sender::new(false);
-        let mut contenders = JoinSet::new();
-        for number in 0..6 {
-            let store = connect(options, &urls_from(cluster, number % 3)).await;
-            contenders.spawn(contend(store, number % 2, history.clone(), stop.subscribe()));
-        }
-        Self { history, contenders, stop }
+/// Contenders, each with all endpoints in an order of its own.
+async fn contest(cluster: &EtcdCluster) -> Contest {
+    let mut stores: Vec<Arc<dyn LeaseStore>> = Vec::new();
+    for number in 0..6 {
+        stores.push(Arc::new(connect(&options(), &urls_from(cluster, number % 3)).await));
     }
-
-    /// Ends the contention. Asserts that no contender hangs, and that the history keeps the rules. Returns the number of
-    /// grants.
-    async fn finish(self) -> usize {
-        self.stop.send_replace(true);
-        let grants = within("all contenders end", TTL * 2 + LATE, self.contenders.join_all()).await;
-        self.history.assert_sound();
-        grants.iter().sum()
-    }
-
-    /// Waits for some grants of every name from now on.
-    async fn goes_on(&self) {
-        let since = SystemClock.now();
-        for job in ["job/0", "job/1"] {
-            within("grants go on", TTL * 2 + LATE, async {
-                let is_new = |tenure: &Tenure| tenure.name.as_str() == job && tenure.from > since;
-                while self.history.tenures().iter().filter(|tenure| is_new(tenure)).count() < 5 {
-                    pass(Duration::from_millis(50)).await;
-                }
-            })
-            .await;
-        }
-    }
-}
-
-async fn contend(store: EtcdStore, job: usize, history: History, stop: tokio::sync::watch::Receiver<bool>) -> usize {
-    let client = LeaseClient::new(store);
-    let options = LeaseOptions::new(TTL).with_wait_limit(Duration::from_secs(2));
-    let mut grants = 0;
-    while !*stop.borrow() {
-        // Errors and lost races are expected here.
-        let Ok(lease) = client.acquire(format!("job/{job}"), options.clone()).await else { continue };
-        let open = history.began(lease.name(), lease.holder(), lease.token(), SystemClock.now());
-        grants += 1;
-        let work = lease.while_held(pass(Duration::from_millis(150))).await;
-        let end = SystemClock.now();
-        open.ended(if work.is_ok() { end } else { end.min(lease.valid_until()) });
-        drop(lease.release().await);
-    }
-    drop(client.close().await);
-    grants
+    Contest::start(stores, TTL, LATE)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_stops_grants_only_for_a_moment() {
     let cluster = EtcdCluster::start().await;
-    let contest = Contest::start(&cluster, &options()).await;
+    let contest = contest(&cluster).await;
     contest.goes_on().await;
     let leader = cluster.leader().await.unwrap();
     cluster.member(leader).kill().await.unwrap();
@@ -106,7 +51,7 @@ async fn a_killed_leader_stops_grants_only_for_a_moment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_leader_stops_grants_only_for_a_moment() {
     let cluster = EtcdCluster::start().await;
-    let contest = Contest::start(&cluster, &options()).await;
+    let contest = contest(&cluster).await;
     contest.goes_on().await;
     let leader = cluster.leader().await.unwrap();
     cluster.member(leader).freeze().await.unwrap();

@@ -1,14 +1,13 @@
 //! Leases in a cluster of three servers, whose members are killed and frozen.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use integration_tests::{ZooKeeperCluster, eventually, pass, within};
+use integration_tests::{Contest, ZooKeeperCluster, eventually, pass, within};
 use lease_core::{
     AcquireRequest, Acquired, Clock, ExpiryJudge, GrantId, HolderId, LeaseClient, LeaseName, LeaseOptions, LeaseStore,
     SystemClock,
 };
-use lease_testkit::{History, Tenure};
 use lease_zookeeper::{ZooKeeperStore, ZooKeeperStoreOptions};
 use tokio::task::JoinSet;
 
@@ -30,75 +29,19 @@ async fn connect(cluster: &ZooKeeperCluster, first: usize) -> ZooKeeperStore {
     options.connect(&addresses(cluster, first)).await.unwrap()
 }
 
-/// Contenders for two names, each connected to a member of its own.
-struct Contest {
-    history: History,
-    contenders: JoinSet<usize>,
-    stop: tokio::sync::watch::Sender<bool>,
-}
-
-impl Contest {
-    async fn start(cluster: &ZooKeeperCluster) -> Self {
-        let history = History::default();
-        let stop = tokio::sync::watch::Sender::new(false);
-        let mut contenders = JoinSet::new();
-        for number in 0..6 {
-            let store = connect(cluster, number % 3).await;
-            contenders.spawn(contend(store, number % 2, history.clone(), stop.subscribe()));
-        }
-        Self { history, contenders, stop }
+/// Contenders, each connected to a member of its own.
+async fn contest(cluster: &ZooKeeperCluster) -> Contest {
+    let mut stores: Vec<Arc<dyn LeaseStore>> = Vec::new();
+    for number in 0..6 {
+        stores.push(Arc::new(connect(cluster, number % 3).await));
     }
-
-    /// Ends the contention. Returns the number of grants.
-    async fn finish(self) -> usize {
-        self.stop.send_replace(true);
-        let grants = within("all contenders end", TTL * 2 + SLACK + LATE, self.contenders.join_all()).await;
-        self.history.assert_sound();
-        grants.iter().sum()
-    }
-
-    /// Waits for some grants of every name from now on.
-    async fn goes_on(&self) {
-        let since = SystemClock.now();
-        for job in ["job/0", "job/1"] {
-            within("grants go on", TTL * 2 + SLACK + LATE, async {
-                let is_new = |tenure: &Tenure| tenure.name.as_str() == job && tenure.from > since;
-                while self.history.tenures().iter().filter(|tenure| is_new(tenure)).count() < 5 {
-                    pass(Duration::from_millis(50)).await;
-                }
-            })
-            .await;
-        }
-    }
-}
-
-async fn contend(
-    store: ZooKeeperStore,
-    job: usize,
-    history: History,
-    stop: tokio::sync::watch::Receiver<bool>,
-) -> usize {
-    let client = LeaseClient::new(store);
-    let options = LeaseOptions::new(TTL).with_wait_limit(Duration::from_secs(2));
-    let mut grants = 0;
-    while !*stop.borrow() {
-        // Errors and lost races are expected here.
-        let Ok(lease) = client.acquire(format!("job/{job}"), options.clone()).await else { continue };
-        let open = history.began(lease.name(), lease.holder(), lease.token(), SystemClock.now());
-        grants += 1;
-        let work = lease.while_held(pass(Duration::from_millis(150))).await;
-        let end = SystemClock.now();
-        open.ended(if work.is_ok() { end } else { end.min(lease.valid_until()) });
-        drop(lease.release().await);
-    }
-    drop(client.close().await);
-    grants
+    Contest::start(stores, TTL, SLACK + LATE)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_stops_grants_only_for_a_moment() {
     let cluster = ZooKeeperCluster::start().await.unwrap();
-    let contest = Contest::start(&cluster).await;
+    let contest = contest(&cluster).await;
     contest.goes_on().await;
     for _ in 0..2 {
         let leader = cluster.leader().await.unwrap();
@@ -113,7 +56,7 @@ async fn a_killed_leader_stops_grants_only_for_a_moment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_leader_stops_grants_only_for_a_moment() {
     let cluster = ZooKeeperCluster::start().await.unwrap();
-    let contest = Contest::start(&cluster).await;
+    let contest = contest(&cluster).await;
     contest.goes_on().await;
     let leader = cluster.leader().await.unwrap();
     cluster.member(leader).freeze().await.unwrap();

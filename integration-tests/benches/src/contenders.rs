@@ -2,13 +2,17 @@
 
 pub(crate) mod advisory_lock;
 pub(crate) mod ash_lock_client;
+pub(crate) mod consul_lock;
+pub(crate) mod curator_lock;
 pub(crate) mod distkit_lock;
 pub(crate) mod distributed_lock;
 pub(crate) mod lock_service;
 pub(crate) mod ours;
+pub(crate) mod raw_consul;
 pub(crate) mod raw_etcd;
 pub(crate) mod raw_postgres;
 pub(crate) mod raw_redis;
+pub(crate) mod raw_zookeeper;
 pub(crate) mod rslock_lock;
 
 use std::{sync::Arc, time::Duration};
@@ -17,8 +21,9 @@ use anyhow::Result;
 use lease_core::{LeaseClient, LeaseStore};
 
 use self::{
-    advisory_lock::AdvisoryLock, ash_lock_client::AshLock, distkit_lock::Distkit, distributed_lock::Distributed,
-    lock_service::LockService, ours::Ours, raw_etcd::RawEtcd, raw_postgres::RawPostgres, raw_redis::RawRedis,
+    advisory_lock::AdvisoryLock, ash_lock_client::AshLock, consul_lock::ConsulLock, curator_lock::CuratorLock,
+    distkit_lock::Distkit, distributed_lock::Distributed, lock_service::LockService, ours::Ours, raw_consul::RawConsul,
+    raw_etcd::RawEtcd, raw_postgres::RawPostgres, raw_redis::RawRedis, raw_zookeeper::RawZooKeeper,
     rslock_lock::Rslock,
 };
 use crate::{contender::Contender, servers::StoreKind};
@@ -54,25 +59,27 @@ pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseSto
         // Not that of the URL `memory:`, which all measurements would share.
         return Ok(Arc::new(lease_memory::MemoryStore::new()));
     }
-    let opened = lease_url::open(&url.replacen("http:", "etcd:", 1)).await?;
+    let opened = lease_url::open(&kind.as_store(url)).await?;
     opened.admin.migrate().await?;
     Ok(opened.store)
 }
 
-/// Returns a driver alone, or `None` for memory.
+/// Returns a driver alone, or `None` for memory and a directory.
 pub(crate) async fn raw(kind: StoreKind, url: &str) -> Result<Option<Box<dyn Contender>>> {
     Ok(match kind {
-        StoreKind::Memory => None,
+        StoreKind::Memory | StoreKind::File => None,
         StoreKind::Postgres => Some(Box::new(RawPostgres::connect(url).await?)),
         StoreKind::Redis => Some(Box::new(RawRedis::connect(url).await?)),
         StoreKind::Etcd => Some(Box::new(RawEtcd::connect(url).await?)),
+        StoreKind::Consul => Some(Box::new(RawConsul::new(url)?)),
+        StoreKind::ZooKeeper => Some(Box::new(RawZooKeeper::connect(address(url)).await?)),
     })
 }
 
 /// Returns other libraries for this store.
 pub(crate) async fn peers(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
     Ok(match kind {
-        StoreKind::Memory => Vec::new(),
+        StoreKind::Memory | StoreKind::File => Vec::new(),
         StoreKind::Postgres => {
             vec![Box::new(Distributed::connect(url, ttl).await?), Box::new(AdvisoryLock::connect(url).await?)]
         }
@@ -80,5 +87,12 @@ pub(crate) async fn peers(kind: StoreKind, url: &str, ttl: Duration) -> Result<V
         StoreKind::Etcd => {
             vec![Box::new(LockService::connect(url, ttl).await?), Box::new(AshLock::connect(url, ttl).await?)]
         }
+        StoreKind::Consul => vec![Box::new(ConsulLock::new(url)?)],
+        StoreKind::ZooKeeper => vec![Box::new(CuratorLock::connect(address(url)).await?)],
     })
+}
+
+/// Returns what a driver wants that knows no scheme.
+fn address(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, address)| address)
 }

@@ -39,15 +39,16 @@ async fn main() -> Result<()> {
     }
     for &kind in &options.store {
         let server = Server::start(kind).await?;
+        let url = server.url();
         for cell in &options.cell {
             eprintln!("{}: {cell:?}", kind.name());
             match cell {
-                Cell::Acquire => cells::acquire::run(kind, server.url(), &options, &mut summary).await?,
-                Cell::HandOver => cells::hand_over::run(kind, server.url(), &options, &mut summary).await?,
-                Cell::TakeOver => cells::take_over::run(kind, server.url(), &options, &mut summary).await?,
-                Cell::Waiters => cells::waiters::run(kind, server.url(), &mut summary).await?,
-                Cell::Contention => cells::contention::run(kind, server.url(), &options, &mut summary).await?,
-                Cell::Renewal => cells::renewal::run(kind, server.url(), &options, &mut summary).await?,
+                Cell::Acquire => cells::acquire::run(kind, &url, &options, &mut summary).await?,
+                Cell::HandOver => cells::hand_over::run(kind, &url, &options, &mut summary).await?,
+                Cell::TakeOver => cells::take_over::run(kind, &url, &options, &mut summary).await?,
+                Cell::Waiters => cells::waiters::run(kind, &url, &mut summary).await?,
+                Cell::Contention => cells::contention::run(kind, &url, &options, &mut summary).await?,
+                Cell::Renewal => cells::renewal::run(kind, &url, &options, &mut summary).await?,
                 Cell::Local => {}
             }
         }

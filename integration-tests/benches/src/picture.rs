@@ -1,6 +1,7 @@
 //! The throughput as bars: a panel for each store, a group for each number of tasks, on a logarithmic scale.
 
 use anyhow::{Result, anyhow};
+use clap::ValueEnum;
 use plotters::{
     coord::Shift,
     prelude::*,
@@ -13,13 +14,12 @@ use crate::{
 };
 
 const PANEL: (u32, u32) = (900, 320);
-const STORES: [StoreKind; 4] = [StoreKind::Memory, StoreKind::Postgres, StoreKind::Redis, StoreKind::Etcd];
 
 /// Draws the throughput as an SVG, if it was measured.
 pub(crate) fn draw(summary: &Summary, path: &str) -> Result<()> {
-    let panels: Vec<_> = STORES
-        .into_iter()
-        .map(|store| (store, summary.throughput.iter().filter(|row| row.store == store).collect::<Vec<_>>()))
+    let panels: Vec<_> = StoreKind::value_variants()
+        .iter()
+        .map(|&store| (store, summary.throughput.iter().filter(|row| row.store == store).collect::<Vec<_>>()))
         .filter(|(_, rows)| !rows.is_empty())
         .collect();
     if panels.is_empty() {

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use integration_tests::{Etcd, Postgres, Redis};
+use integration_tests::{Consul, Etcd, Postgres, Redis, ZooKeeper};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 /// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -13,6 +14,10 @@ pub(crate) enum StoreKind {
     Postgres,
     Redis,
     Etcd,
+    File,
+    Consul,
+    #[value(name = "zookeeper")]
+    ZooKeeper,
 }
 
 impl StoreKind {
@@ -22,6 +27,23 @@ impl StoreKind {
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
             Self::Etcd => "etcd",
+            Self::File => "directory",
+            Self::Consul => "Consul",
+            Self::ZooKeeper => "ZooKeeper",
+        }
+    }
+
+    /// Returns whether each lease is a document, written on condition of its version: by a request of its own.
+    pub(crate) const fn is_document(self) -> bool {
+        matches!(self, Self::File | Self::Consul | Self::ZooKeeper)
+    }
+
+    /// Returns the URL of the store on the server with this URL.
+    pub(crate) fn as_store(self, url: &str) -> String {
+        match self {
+            Self::Etcd => url.replacen("http:", "etcd:", 1),
+            Self::Consul => url.replacen("http:", "consul:", 1),
+            _ => url.to_owned(),
         }
     }
 }
@@ -32,10 +54,13 @@ pub(crate) enum Server {
     Postgres(Postgres),
     Redis(Redis),
     Etcd(Etcd),
+    Directory(TempDir),
+    Consul(Consul),
+    ZooKeeper(ZooKeeper),
 }
 
 impl Server {
-    /// Starts the server of this kind of store as in production: PostgreSQL with `fsync`.
+    /// Starts the server of this kind of store as in production: PostgreSQL with `fsync`. A directory is in `TMPDIR`.
     pub(crate) async fn start(kind: StoreKind) -> Result<Self> {
         Ok(match kind {
             StoreKind::Memory => Self::None,
@@ -45,15 +70,21 @@ impl Server {
             }
             StoreKind::Redis => Self::Redis(Redis::try_start(&[]).await?),
             StoreKind::Etcd => Self::Etcd(Etcd::try_start(&[]).await?),
+            StoreKind::File => Self::Directory(tempfile::tempdir()?),
+            StoreKind::Consul => Self::Consul(Consul::try_start(&[]).await?),
+            StoreKind::ZooKeeper => Self::ZooKeeper(ZooKeeper::try_start(&[]).await?),
         })
     }
 
-    pub(crate) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> String {
         match self {
-            Self::None => "",
-            Self::Postgres(server) => server.url(),
-            Self::Redis(server) => server.url(),
-            Self::Etcd(server) => server.url(),
+            Self::None => String::new(),
+            Self::Postgres(server) => server.url().to_owned(),
+            Self::Redis(server) => server.url().to_owned(),
+            Self::Etcd(server) => server.url().to_owned(),
+            Self::Directory(directory) => format!("file://{}", directory.path().display()),
+            Self::Consul(server) => server.url().to_owned(),
+            Self::ZooKeeper(server) => server.url().to_owned(),
         }
     }
 }

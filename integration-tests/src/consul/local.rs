@@ -19,34 +19,41 @@ use crate::{
 };
 
 /// What it says when another process has one of its ports.
-const TAKEN: &str = "address already in use";
+pub(super) const TAKEN: &str = "address already in use";
 
 /// Starts a server that needs no other, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when
 /// there is no binary.
 pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
-    let binary = find("LEASE_TEST_CONSUL", Some("consul"), "consul-1.8.7/consul")?;
     on_a_free_port(TAKEN, |port| {
-        let ports = format!(
-            "{{ http = {port}, server = {}, serf_lan = {}, serf_wan = -1, dns = -1, grpc = -1 }}",
-            free_port()?,
-            free_port()?
-        );
-        let mut command = under.to_vec();
-        command.push(binary.to_string_lossy().into_owned());
-        command.extend(
-            ["agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-data-dir=data"].map(str::to_owned),
-        );
-        command.extend(settings_as_arguments(&[
-            ("ports", &ports),
-            // The timeouts of a large cluster make an election take ten seconds.
-            ("performance", "{ raft_multiplier = 1 }"),
-            ("disable_update_check", "true"),
-            // Thousands of requests of one client are a test, not an attack.
-            ("limits", "{ http_max_conns_per_client = 10000 }"),
-        ]));
-        command.extend_from_slice(settings);
-        LocalServer::start(Keeper::new(Account::current(), "TERM")?, program(command, port))
+        let gossip = free_port()?;
+        start_server(port, free_port()?, gossip, under, &[&["-bootstrap-expect=1".to_owned()], settings].concat())
     })
+}
+
+/// Starts a server, which returns when there is a leader: by its ports for clients, for Raft and for gossip.
+pub(super) fn start_server(
+    port: u16,
+    raft: u16,
+    gossip: u16,
+    under: &[String],
+    arguments: &[String],
+) -> Result<LocalServer, ServerError> {
+    let binary = find("LEASE_TEST_CONSUL", Some("consul"), "consul-1.8.7/consul")?;
+    let ports =
+        format!("{{ http = {port}, server = {raft}, serf_lan = {gossip}, serf_wan = -1, dns = -1, grpc = -1 }}");
+    let mut command = under.to_vec();
+    command.push(binary.to_string_lossy().into_owned());
+    command.extend(["agent", "-server", "-bind=127.0.0.1", "-data-dir=data"].map(str::to_owned));
+    command.extend(settings_as_arguments(&[
+        ("ports", &ports),
+        // The timeouts of a large cluster make an election take ten seconds.
+        ("performance", "{ raft_multiplier = 1 }"),
+        ("disable_update_check", "true"),
+        // Thousands of requests of one client are a test, not an attack.
+        ("limits", "{ http_max_conns_per_client = 10000 }"),
+    ]));
+    command.extend_from_slice(arguments);
+    LocalServer::start(Keeper::new(Account::current(), "TERM")?, program(command, port))
 }
 
 pub(super) fn program(command: Vec<String>, port: u16) -> Program {
@@ -56,6 +63,11 @@ pub(super) fn program(command: Vec<String>, port: u16) -> Program {
 /// `-hcl name=value` for each.
 pub(super) fn settings_as_arguments(settings: &[(&str, &str)]) -> Vec<String> {
     settings.iter().flat_map(|(name, value)| ["-hcl".to_owned(), format!("{name} = {value}")]).collect()
+}
+
+/// The address of the leader's Raft, as this server sees it.
+pub(super) fn leader(address: SocketAddr) -> Option<SocketAddr> {
+    http::get(address, "/v1/status/leader")?.rsplit(['\n', '"']).find_map(|text| text.parse().ok())
 }
 
 /// Whether there is a leader, without whom nothing is written or read.

@@ -115,7 +115,7 @@ impl Case {
             &ResourceSettings { directory: directory.clone(), sabotage: self.sabotage },
             None,
         )?;
-        let address = resource.first_line()?;
+        let address = resource.read_line()?;
         let mut workers = Vec::new();
         for number in 0..WORKERS {
             workers.push(RefCell::new(self.worker(number, &server, &directory, &address).await?));

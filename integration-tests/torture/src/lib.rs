@@ -16,6 +16,7 @@ mod nemesis;
 mod open;
 pub mod picture;
 mod process;
+pub mod race;
 pub mod record;
 pub mod report;
 pub mod resource;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use lease_core::{Clock, SystemClock};
-use torture::{Fault, Store, case::Case, check, record::Sabotage, report, resource, worker};
+use torture::{Fault, Store, case::Case, check, race, record::Sabotage, report, resource, worker};
 
 /// Worker processes contend for leases of a real store, while a nemesis injects faults from a printed seed. Each process records
 /// its observations; a checker judges the record.
@@ -33,12 +33,17 @@ enum Command {
         /// The directory of the run, with one directory for each case.
         run: PathBuf,
     },
+    /// Lets many racers want a name at the same moment, and counts the winners.
+    Race(race::Race),
     /// Contends for leases. Started by `run`.
     #[command(hide = true)]
     Worker,
     /// Serves as the fenced resource. Started by `run`.
     #[command(hide = true)]
     Resource,
+    /// Races. Started by `race`.
+    #[command(hide = true)]
+    Racers,
 }
 
 #[derive(Debug, Parser)]
@@ -76,6 +81,8 @@ async fn main() -> Result<ExitCode> {
             verdict.passed()
         }
         Command::Report { run } => write_report(&run)?,
+        Command::Race(race) => race.run().await.map(|()| true)?,
+        Command::Racers => race::run().await.map(|()| true)?,
         Command::Worker => worker::run().await.map(|()| true)?,
         Command::Resource => resource::run().await.map(|()| true)?,
     };

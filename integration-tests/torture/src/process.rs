@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -19,26 +19,27 @@ use crate::pause;
 pub(crate) struct Process {
     child: Child,
     input: ChildStdin,
+    output: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// Starts a part (`worker`, `resource`) with its settings. Call it on the main thread: the process ends with the thread that
+    /// Starts a part (`worker`, `resource`, `racers`) with its settings. Call it on the main thread: the process ends with the thread that
     /// starts it.
     pub(crate) fn start(part: &str, settings: &impl Serialize, clock: Option<&WallClock>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(part).envs(clock.iter().flat_map(|clock| clock.environment()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().context("a process has no input")?;
-        let mut process = Self { child, input };
+        let output = BufReader::new(child.stdout.take().context("a process has no output")?);
+        let mut process = Self { child, input, output };
         process.write_line(&serde_json::to_string(settings)?)?;
         Ok(process)
     }
 
-    /// Returns the first line that the process prints.
-    pub(crate) fn first_line(&mut self) -> Result<String> {
-        let output = self.child.stdout.take().context("a process has no output")?;
+    /// Returns the next line that the process prints.
+    pub(crate) fn read_line(&mut self) -> Result<String> {
         let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
+        self.output.read_line(&mut line)?;
         Ok(line.trim().to_owned())
     }
 
@@ -67,7 +68,7 @@ impl Process {
         }
     }
 
-    fn write_line(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn write_line(&mut self, line: &str) -> Result<()> {
         self.input.write_all(format!("{line}\n").as_bytes()).context("a process does not read its input")
     }
 }

@@ -22,8 +22,13 @@ const TTL: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_nanos(TTL.as_nanos() as u64 / 3);
 
 pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: &mut Summary) -> Result<()> {
-    // The store's own records are in the same process then, and counted.
-    let leases = if kind == StoreKind::Memory { 100_000 } else { 10_000 };
+    let leases = match kind {
+        // The store's own records are in the same process then, and counted.
+        StoreKind::Memory => 100_000,
+        // Each renewal is a request of its own.
+        _ if kind.is_document() => 1_000,
+        _ => 10_000,
+    };
     let job = Job::Renewal { store: kind, url: url.to_owned(), leases, seconds: options.hold_seconds };
     let held: Held = worker::start(&job)?.finish().await?;
     let cell = ("renewal", kind, ours::NAME);
@@ -33,10 +38,10 @@ pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: 
         summary.verdict(kind, format!("{leases} leases: {what}"), value, Target::AtMost(limit));
     };
     target("lost", held.lost as f64, 0.0, summary);
-    if kind == StoreKind::Memory {
+    if kind == StoreKind::Memory || kind.is_document() {
         summary.figure(cell, "calls per renewal interval", held.calls_per_interval, "");
         summary.figure(cell, "CPU", held.cpu_percent, "% of a core");
-        summary.figure(cell, "memory per lease, with the store", held.bytes_per_lease, "bytes");
+        summary.figure(cell, "memory per lease, with a store in memory", held.bytes_per_lease, "bytes");
     } else {
         target("calls per renewal interval", held.calls_per_interval, 60.0, summary);
         target("CPU, % of a core", held.cpu_percent, 10.0, summary);
