@@ -6,7 +6,7 @@ use lease_core::{Clock, LeaseClient, LeaseOptions, LeaseStore, SystemClock};
 use lease_testkit::{History, Tenure};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{pass, within};
+use crate::{Cluster, pass, within};
 
 /// The time for which a contender holds a name.
 const WORK: Duration = Duration::from_millis(150);
@@ -53,6 +53,34 @@ impl Contest {
             })
             .await;
         }
+    }
+
+    /// Kills the leader, and starts it again.
+    ///
+    /// # Panics
+    ///
+    /// When the contention does not go on, or a server cannot be harmed.
+    pub async fn outlives_the_leader(&self, cluster: &impl Cluster) {
+        self.goes_on().await;
+        let leader = cluster.leader().await.expect("somebody leads");
+        cluster.member(leader).kill().await.expect("it can be killed");
+        self.goes_on().await;
+        cluster.member(leader).start_again().await.expect("it starts again");
+        self.goes_on().await;
+    }
+
+    /// Freezes the leader, and thaws it.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::outlives_the_leader`].
+    pub async fn passes_a_frozen_leader(&self, cluster: &impl Cluster) {
+        self.goes_on().await;
+        let leader = cluster.leader().await.expect("somebody leads");
+        cluster.member(leader).freeze().await.expect("it can be frozen");
+        self.goes_on().await;
+        cluster.member(leader).thaw().await.expect("it can be thawed");
+        self.goes_on().await;
     }
 
     /// Ends the contention. Returns the number of grants.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{Etcd, EtcdCluster, ServerError};
+use integration_tests::{Cluster, Etcd, EtcdCluster, ServerError};
 use lease_core::{Clock, SystemClock};
 
 /// What it answers over plain HTTP; nothing when it does not.

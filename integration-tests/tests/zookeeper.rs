@@ -1,7 +1,7 @@
 //! The harness itself: what it says it does to a ZooKeeper server or cluster, it does.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use integration_tests::{Proxy, ServerError, WallClock, ZooKeeper, ZooKeeperCluster, eventually};
+use integration_tests::{Cluster, Proxy, ServerError, WallClock, ZooKeeper, ZooKeeperCluster, eventually};
 
 async fn serves(server: &ZooKeeper) -> bool {
     server.four_letters("srvr").await.unwrap().is_some_and(|answer| answer.contains("Mode: "))

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use etcd_client::{Client, Compare, CompareOp, LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn, TxnOp};
 use futures::{StreamExt, stream};
-use integration_tests::{Etcd, EtcdCluster};
+use integration_tests::{Cluster, Etcd, EtcdCluster};
 use lease_core::{
     AcquireRequest, Acquired, Claim, Clock, GrantId, HolderId, LeaseName, LeaseStore, Moment, RenewRequest, Renewed,
     SystemClock,

@@ -6,7 +6,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::*;
-use integration_tests::{Contest, EtcdCluster};
+use integration_tests::{Cluster, Contest, EtcdCluster};
 use lease_core::{Clock, Error, LeaseClient, LeaseOptions, LeaseStore, LossReason, Moment, SystemClock, TryAcquired};
 use lease_etcd::{EtcdStore, EtcdStoreOptions};
 
@@ -39,12 +39,7 @@ async fn contest(cluster: &EtcdCluster) -> Contest {
 async fn a_killed_leader_stops_grants_only_for_a_moment() {
     let cluster = EtcdCluster::start().await;
     let contest = contest(&cluster).await;
-    contest.goes_on().await;
-    let leader = cluster.leader().await.unwrap();
-    cluster.member(leader).kill().await.unwrap();
-    contest.goes_on().await;
-    cluster.member(leader).start_again().await.unwrap();
-    contest.goes_on().await;
+    contest.outlives_the_leader(&cluster).await;
     println!("{} grants", contest.finish().await);
 }
 
@@ -52,12 +47,7 @@ async fn a_killed_leader_stops_grants_only_for_a_moment() {
 async fn a_frozen_leader_stops_grants_only_for_a_moment() {
     let cluster = EtcdCluster::start().await;
     let contest = contest(&cluster).await;
-    contest.goes_on().await;
-    let leader = cluster.leader().await.unwrap();
-    cluster.member(leader).freeze().await.unwrap();
-    contest.goes_on().await;
-    cluster.member(leader).thaw().await.unwrap();
-    contest.goes_on().await;
+    contest.passes_a_frozen_leader(&cluster).await;
     println!("{} grants", contest.finish().await);
 }
 

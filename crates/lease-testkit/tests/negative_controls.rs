@@ -14,7 +14,7 @@ use lease_core::{
     Wakeups,
 };
 use lease_memory::MemoryStore;
-use lease_testkit::{Harness, Injection, cases, run};
+use lease_testkit::{Harness, Injection, cases, race, run};
 
 /// The defect of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -327,4 +327,16 @@ fn stores_with_a_defect_are_caught() {
         CapabilitiesChange by granting::capabilities_make_sense,
         RefusesTheSmallest by granting::s23_a_ttl_beyond_the_limits_is_an_error,
     }
+}
+
+#[tokio::test]
+async fn races_with_a_defect_are_caught() {
+    let raced = async |stores: Vec<Arc<dyn LeaseStore>>| {
+        let twice = ["job", "job"].map(|job| LeaseName::new(job).unwrap());
+        tokio::spawn(async move { race(&stores, 8, twice).await.len() }).await
+    };
+    assert_eq!(raced(vec![Arc::new(harness(Defect::None).store)]).await.unwrap(), 2);
+    // Two stores that know nothing of each other have a winner each.
+    assert!(raced(vec![Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new())]).await.is_err());
+    assert!(raced(vec![Arc::new(harness(Defect::TokensRepeat).store)]).await.is_err());
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use integration_tests::{Contest, ZooKeeperCluster, eventually, pass, within};
+use integration_tests::{Cluster, Contest, ZooKeeperCluster, eventually, pass, within};
 use lease_core::{
     AcquireRequest, Acquired, Clock, ExpiryJudge, GrantId, HolderId, LeaseClient, LeaseName, LeaseOptions, LeaseStore,
     SystemClock,
@@ -42,13 +42,8 @@ async fn contest(cluster: &ZooKeeperCluster) -> Contest {
 async fn a_killed_leader_stops_grants_only_for_a_moment() {
     let cluster = ZooKeeperCluster::start().await.unwrap();
     let contest = contest(&cluster).await;
-    contest.goes_on().await;
     for _ in 0..2 {
-        let leader = cluster.leader().await.unwrap();
-        cluster.member(leader).kill().await.unwrap();
-        contest.goes_on().await;
-        cluster.member(leader).start_again().await.unwrap();
-        contest.goes_on().await;
+        contest.outlives_the_leader(&cluster).await;
     }
     println!("{} grants", contest.finish().await);
 }
@@ -57,12 +52,7 @@ async fn a_killed_leader_stops_grants_only_for_a_moment() {
 async fn a_frozen_leader_stops_grants_only_for_a_moment() {
     let cluster = ZooKeeperCluster::start().await.unwrap();
     let contest = contest(&cluster).await;
-    contest.goes_on().await;
-    let leader = cluster.leader().await.unwrap();
-    cluster.member(leader).freeze().await.unwrap();
-    contest.goes_on().await;
-    cluster.member(leader).thaw().await.unwrap();
-    contest.goes_on().await;
+    contest.passes_a_frozen_leader(&cluster).await;
     println!("{} grants", contest.finish().await);
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod raw_consul;
 pub(crate) mod raw_etcd;
 pub(crate) mod raw_postgres;
 pub(crate) mod raw_redis;
+pub(crate) mod raw_redis_rs;
 pub(crate) mod raw_zookeeper;
 pub(crate) mod rslock_lock;
 
@@ -23,8 +24,8 @@ use lease_core::{LeaseClient, LeaseStore};
 use self::{
     advisory_lock::AdvisoryLock, ash_lock_client::AshLock, consul_lock::ConsulLock, curator_lock::CuratorLock,
     distkit_lock::Distkit, distributed_lock::Distributed, lock_service::LockService, ours::Ours, raw_consul::RawConsul,
-    raw_etcd::RawEtcd, raw_postgres::RawPostgres, raw_redis::RawRedis, raw_zookeeper::RawZooKeeper,
-    rslock_lock::Rslock,
+    raw_etcd::RawEtcd, raw_postgres::RawPostgres, raw_redis::RawRedis, raw_redis_rs::RawRedisRs,
+    raw_zookeeper::RawZooKeeper, rslock_lock::Rslock,
 };
 use crate::{contender::Contender, servers::StoreKind};
 
@@ -64,22 +65,25 @@ pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseSto
     Ok(opened.store)
 }
 
-/// Returns a driver alone, or `None` for memory and a directory.
-pub(crate) async fn raw(kind: StoreKind, url: &str) -> Result<Option<Box<dyn Contender>>> {
+/// Returns the drivers alone, that of this library first.
+pub(crate) async fn drivers(kind: StoreKind, url: &str) -> Result<Vec<Box<dyn Contender>>> {
     Ok(match kind {
-        StoreKind::Memory | StoreKind::File => None,
-        StoreKind::Postgres => Some(Box::new(RawPostgres::connect(url).await?)),
-        StoreKind::Redis => Some(Box::new(RawRedis::connect(url).await?)),
-        StoreKind::Etcd => Some(Box::new(RawEtcd::connect(url).await?)),
-        StoreKind::Consul => Some(Box::new(RawConsul::new(url)?)),
-        StoreKind::ZooKeeper => Some(Box::new(RawZooKeeper::connect(address(url)).await?)),
+        StoreKind::Memory | StoreKind::File => Vec::new(),
+        StoreKind::Postgres => vec![Box::new(RawPostgres::connect(url).await?)],
+        StoreKind::Redis => vec![Box::new(RawRedis::connect(url).await?), Box::new(RawRedisRs::connect(url).await?)],
+        StoreKind::RedisCluster => {
+            vec![Box::new(RawRedis::connect(url).await?), Box::new(RawRedisRs::connect_to_cluster(url).await?)]
+        }
+        StoreKind::Etcd => vec![Box::new(RawEtcd::connect(url).await?)],
+        StoreKind::Consul => vec![Box::new(RawConsul::new(url)?)],
+        StoreKind::ZooKeeper => vec![Box::new(RawZooKeeper::connect(address(url)).await?)],
     })
 }
 
 /// Returns other libraries for this store.
 pub(crate) async fn peers(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
     Ok(match kind {
-        StoreKind::Memory | StoreKind::File => Vec::new(),
+        StoreKind::Memory | StoreKind::File | StoreKind::RedisCluster => Vec::new(),
         StoreKind::Postgres => {
             vec![Box::new(Distributed::connect(url, ttl).await?), Box::new(AdvisoryLock::connect(url).await?)]
         }

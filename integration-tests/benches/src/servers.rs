@@ -2,17 +2,19 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use integration_tests::{Consul, Etcd, Postgres, Redis, ZooKeeper};
+use integration_tests::{Consul, Etcd, Postgres, Redis, RedisCluster, ZooKeeper};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 /// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum StoreKind {
     Memory,
     Postgres,
     Redis,
+    /// Of three servers.
+    RedisCluster,
     Etcd,
     File,
     Consul,
@@ -26,6 +28,7 @@ impl StoreKind {
             Self::Memory => "memory",
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
+            Self::RedisCluster => "Redis Cluster",
             Self::Etcd => "etcd",
             Self::File => "directory",
             Self::Consul => "Consul",
@@ -53,6 +56,7 @@ pub(crate) enum Server {
     None,
     Postgres(Postgres),
     Redis(Redis),
+    RedisCluster(RedisCluster),
     Etcd(Etcd),
     Directory(TempDir),
     Consul(Consul),
@@ -69,6 +73,8 @@ impl Server {
                 Self::Postgres(Postgres::try_start(&settings).await?)
             }
             StoreKind::Redis => Self::Redis(Redis::try_start(&[]).await?),
+            // Without what its tests want beyond that of a single server: that each write is on the disk.
+            StoreKind::RedisCluster => Self::RedisCluster(RedisCluster::start_with(3, &[("appendonly", "no")]).await?),
             StoreKind::Etcd => Self::Etcd(Etcd::try_start(&[]).await?),
             StoreKind::File => Self::Directory(tempfile::tempdir()?),
             StoreKind::Consul => Self::Consul(Consul::try_start(&[]).await?),
@@ -81,6 +87,7 @@ impl Server {
             Self::None => String::new(),
             Self::Postgres(server) => server.url().to_owned(),
             Self::Redis(server) => server.url().to_owned(),
+            Self::RedisCluster(servers) => servers.url(),
             Self::Etcd(server) => server.url().to_owned(),
             Self::Directory(directory) => format!("file://{}", directory.path().display()),
             Self::Consul(server) => server.url().to_owned(),

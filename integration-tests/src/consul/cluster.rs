@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use super::{
-    Consul,
+    Consul, ConsulKind,
     local::{TAKEN, leader, settings_as_arguments, start_server},
 };
 use crate::{
     ServerError,
+    cluster::{Cluster, all_at_once, on_free_ports},
     ports::free_port,
     server::{Server, blocking},
 };
@@ -31,19 +32,12 @@ impl ConsulCluster {
     ///
     /// When there is no binary, or the servers do not find each other.
     pub async fn start() -> Result<Self, ServerError> {
-        for _ in 0..4 {
-            match Self::start_once().await {
-                Err(error) if error.to_string().contains(TAKEN) => {}
-                outcome => return outcome,
-            }
-        }
-        Self::start_once().await
+        on_free_ports(TAKEN, Self::start_once).await
     }
 
-    /// On ports that another process may take before the servers do.
     async fn start_once() -> Result<Self, ServerError> {
         let gossip = [free_port()?, free_port()?, free_port()?];
-        let mut starting = Vec::new();
+        let mut starts = Vec::new();
         for (number, own) in gossip.into_iter().enumerate() {
             let mut arguments = vec![format!("-node=server-{number}"), "-bootstrap-expect=3".to_owned()];
             arguments.extend(gossip.iter().map(|other| format!("-retry-join=127.0.0.1:{other}")));
@@ -53,35 +47,23 @@ impl ConsulCluster {
                 ("autopilot", "{ cleanup_dead_servers = false }"),
             ]));
             let (port, raft) = (free_port()?, free_port()?);
-            starting.push(tokio::spawn(blocking(move || {
+            starts.push(move || {
                 let server = Server::local(start_server(port, raft, own, &[], &arguments)?)?;
                 Ok(Member { server, raft })
-            })));
+            });
         }
-        // None is ready before most of them are there.
-        let mut members = Vec::new();
-        for member in starting {
-            members.push(member.await.map_err(|error| ServerError::failed("harness", error))??);
-        }
-        Ok(Self { members })
+        Ok(Self { members: all_at_once(starts).await? })
     }
+}
 
-    /// A server, to be harmed.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such server; they count from 0.
-    #[must_use]
-    pub fn member(&self, member: usize) -> &Consul {
+impl Cluster for ConsulCluster {
+    type Kind = ConsulKind;
+
+    fn member(&self, member: usize) -> &Consul {
         &self.members[member].server
     }
 
-    /// Who leads at the moment, as one of those sees it that can be reached.
-    ///
-    /// # Errors
-    ///
-    /// When none of them knows of a leader.
-    pub async fn leader(&self) -> Result<usize, ServerError> {
+    async fn leader(&self) -> Result<usize, ServerError> {
         let addresses: Vec<SocketAddr> =
             self.members.iter().map(|member| member.server.address()).collect::<Result<_, _>>()?;
         let leader = blocking(move || {

@@ -5,12 +5,14 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    Etcd,
+    Etcd, EtcdKind,
     local::{Membership, TAKEN, start_member},
     peers::{CutOff, PeerProxy},
 };
 use crate::{
-    ServerError, http,
+    ServerError,
+    cluster::{Cluster, all_at_once, on_free_ports},
+    http,
     ports::free_port,
     server::{Server, blocking},
 };
@@ -52,16 +54,9 @@ impl EtcdCluster {
     ///
     /// When there is no binary, or the members do not find each other.
     pub async fn try_start() -> Result<Self, ServerError> {
-        for _ in 0..4 {
-            match Self::start_once().await {
-                Err(error) if error.to_string().contains(TAKEN) => {}
-                outcome => return outcome,
-            }
-        }
-        Self::start_once().await
+        on_free_ports(TAKEN, Self::start_once).await
     }
 
-    /// On ports that another process may take before the members do.
     async fn start_once() -> Result<Self, ServerError> {
         let cut_off = Arc::new(watch::Sender::new(CutOff::default()));
         let (mut network, mut memberships) = (Vec::new(), Vec::new());
@@ -74,18 +69,14 @@ impl EtcdCluster {
             network.push(proxy);
         }
         let all: Vec<_> = memberships.iter().map(|each| format!("{}={}", each.name, each.peer_url)).collect();
-        let starting = memberships.into_iter().map(|membership| {
+        let starts = memberships.into_iter().map(|membership| {
             let membership = Membership { cluster: all.join(","), ..membership };
-            tokio::spawn(blocking(move || {
+            move || {
                 let server = Server::local(start_member(&membership, &[], &[PRE_VOTE.to_owned()])?)?;
                 Ok(Member { server, peer_port: membership.peer_port })
-            }))
+            }
         });
-        // None is ready before most of them are there.
-        let mut members = Vec::new();
-        for member in starting.collect::<Vec<_>>() {
-            members.push(member.await.map_err(|error| ServerError::failed("harness", error))??);
-        }
+        let members = all_at_once(starts).await?;
         Ok(Self { members, cut_off, _network: network })
     }
 
@@ -95,16 +86,6 @@ impl EtcdCluster {
         self.members.iter().map(|member| member.server.url().to_owned()).collect()
     }
 
-    /// A member, to be harmed.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such member; they count from 0.
-    #[must_use]
-    pub fn member(&self, member: usize) -> &Etcd {
-        &self.members[member].server
-    }
-
     /// Where the members listen for clients.
     ///
     /// # Errors
@@ -112,23 +93,6 @@ impl EtcdCluster {
     /// See [`Server::address`].
     pub fn addresses(&self) -> Result<Vec<SocketAddr>, ServerError> {
         self.members.iter().map(|member| member.server.address()).collect()
-    }
-
-    /// Who leads at the moment, as one of the members sees it.
-    ///
-    /// # Errors
-    ///
-    /// When none of them knows of a leader.
-    pub async fn leader(&self) -> Result<usize, ServerError> {
-        let addresses = self.addresses()?;
-        blocking(move || {
-            let leads = |address: &SocketAddr| {
-                let metrics = http::get(*address, "/metrics").unwrap_or_default();
-                metrics.lines().any(|line| line.trim() == "etcd_server_is_leader 1")
-            };
-            addresses.iter().position(leads).ok_or_else(|| ServerError::Failed("nobody leads".into()))
-        })
-        .await
     }
 
     /// Cuts a member off from the others; clients still reach it. One at a time.
@@ -151,6 +115,26 @@ impl EtcdCluster {
     /// Ends [`cut_off`](Self::cut_off).
     pub fn heal(&self) {
         self.cut_off.send_replace(CutOff(None));
+    }
+}
+
+impl Cluster for EtcdCluster {
+    type Kind = EtcdKind;
+
+    fn member(&self, member: usize) -> &Etcd {
+        &self.members[member].server
+    }
+
+    async fn leader(&self) -> Result<usize, ServerError> {
+        let addresses = self.addresses()?;
+        blocking(move || {
+            let leads = |address: &SocketAddr| {
+                let metrics = http::get(*address, "/metrics").unwrap_or_default();
+                metrics.lines().any(|line| line.trim() == "etcd_server_is_leader 1")
+            };
+            addresses.iter().position(leads).ok_or_else(|| ServerError::Failed("nobody leads".into()))
+        })
+        .await
     }
 }
 

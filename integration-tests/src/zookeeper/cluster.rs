@@ -1,11 +1,12 @@
 //! A cluster of three.
 
 use super::{
-    ZooKeeper,
+    ZooKeeper, ZooKeeperKind,
     local::{TAKEN, mode, settings_as_arguments, start_member},
 };
 use crate::{
     ServerError,
+    cluster::{Cluster, all_at_once, on_free_ports},
     ports::free_port,
     server::{Server, blocking},
 };
@@ -23,16 +24,9 @@ impl ZooKeeperCluster {
     ///
     /// When Java or the jars are missing, or the members do not find each other.
     pub async fn start() -> Result<Self, ServerError> {
-        for _ in 0..4 {
-            match Self::start_once().await {
-                Err(error) if error.to_string().contains(TAKEN) => {}
-                outcome => return outcome,
-            }
-        }
-        Self::start_once().await
+        on_free_ports(TAKEN, Self::start_once).await
     }
 
-    /// On ports that another process may take before the members do.
     async fn start_once() -> Result<Self, ServerError> {
         let mut settings = settings_as_arguments(&[
             ("standaloneEnabled", "false"),
@@ -42,18 +36,11 @@ impl ZooKeeperCluster {
         for number in 1..=3 {
             settings.push(format!("server.{number}=127.0.0.1:{}:{}", free_port()?, free_port()?));
         }
-        let starting: Vec<_> = (1..=3)
-            .map(|number| {
-                let settings = settings.clone();
-                tokio::spawn(blocking(move || Server::local(start_member(Some(number), free_port()?, &[], &settings)?)))
-            })
-            .collect();
-        // None is ready before most of them are there.
-        let mut members = Vec::new();
-        for member in starting {
-            members.push(member.await.map_err(|error| ServerError::failed("harness", error))??);
-        }
-        Ok(Self { members })
+        let starts = (1..=3).map(|number| {
+            let settings = settings.clone();
+            move || Server::local(start_member(Some(number), free_port()?, &[], &settings)?)
+        });
+        Ok(Self { members: all_at_once(starts).await? })
     }
 
     /// The addresses of all members, as clients want them: separated by commas.
@@ -65,23 +52,16 @@ impl ZooKeeperCluster {
         let addresses = self.members.iter().map(|member| Ok(member.address()?.to_string()));
         Ok(addresses.collect::<Result<Vec<_>, ServerError>>()?.join(","))
     }
+}
 
-    /// A member, to be harmed.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such member; they count from 0.
-    #[must_use]
-    pub fn member(&self, member: usize) -> &ZooKeeper {
+impl Cluster for ZooKeeperCluster {
+    type Kind = ZooKeeperKind;
+
+    fn member(&self, member: usize) -> &ZooKeeper {
         &self.members[member]
     }
 
-    /// Who leads at the moment.
-    ///
-    /// # Errors
-    ///
-    /// When nobody says to do so.
-    pub async fn leader(&self) -> Result<usize, ServerError> {
+    async fn leader(&self) -> Result<usize, ServerError> {
         let addresses = self.members.iter().map(Server::address).collect::<Result<Vec<_>, _>>()?;
         blocking(move || {
             let leads = |&address: &_| mode(address).as_deref() == Some("leader");

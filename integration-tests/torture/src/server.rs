@@ -5,8 +5,8 @@ use std::{fmt::Debug, net::SocketAddr, time::Duration};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use integration_tests::{
-    Consul, Etcd, EtcdCluster, Kind, KubeApiserver, ObjectStorage, Postgres, PostgresPair, Proxy, Redis, RedisCluster,
-    RedisSentinel, Reply, WallClock, ZooKeeper, http_request,
+    Cluster, Consul, Etcd, EtcdCluster, Kind, KubeApiserver, ObjectStorage, Postgres, PostgresPair, Proxy, Redis,
+    RedisCluster, RedisSentinel, Reply, WallClock, ZooKeeper, http_request,
 };
 use lease_core::{Clock, SystemClock};
 use tempfile::TempDir;

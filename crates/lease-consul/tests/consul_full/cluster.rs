@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use integration_tests::{ConsulCluster, Contest, pass, within};
+use integration_tests::{Cluster, ConsulCluster, Contest, pass, within};
 use lease_consul::{ConsulStore, ConsulStoreOptions};
 use lease_core::{Clock, LeaseClient, LeaseOptions, LeaseStore, SystemClock};
 use lease_testkit::{
@@ -31,13 +31,8 @@ async fn contest(cluster: &ConsulCluster) -> Contest {
 async fn a_killed_leader_stops_grants_only_for_a_moment() {
     let cluster = ConsulCluster::start().await.unwrap();
     let contest = contest(&cluster).await;
-    contest.goes_on().await;
     for _ in 0..2 {
-        let leader = cluster.leader().await.unwrap();
-        cluster.member(leader).kill().await.unwrap();
-        contest.goes_on().await;
-        cluster.member(leader).start_again().await.unwrap();
-        contest.goes_on().await;
+        contest.outlives_the_leader(&cluster).await;
     }
     println!("{} grants", contest.finish().await);
 }
@@ -46,12 +41,7 @@ async fn a_killed_leader_stops_grants_only_for_a_moment() {
 async fn a_frozen_leader_stops_grants_only_for_a_moment() {
     let cluster = ConsulCluster::start().await.unwrap();
     let contest = contest(&cluster).await;
-    contest.goes_on().await;
-    let leader = cluster.leader().await.unwrap();
-    cluster.member(leader).freeze().await.unwrap();
-    contest.goes_on().await;
-    cluster.member(leader).thaw().await.unwrap();
-    contest.goes_on().await;
+    contest.passes_a_frozen_leader(&cluster).await;
     println!("{} grants", contest.finish().await);
 }
 

@@ -18,7 +18,7 @@ const TTL: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: &mut Summary) -> Result<()> {
     let mut contenders: Vec<Box<dyn Contender>> = vec![contenders::ours(kind, url, TTL).await?];
-    contenders.extend(contenders::raw(kind, url).await?);
+    contenders.extend(contenders::drivers(kind, url).await?);
     contenders.extend(contenders::peers(kind, url, TTL).await?);
     contenders.retain(|contender| options.wants(contender.name()));
     for &tasks in &options.tasks {

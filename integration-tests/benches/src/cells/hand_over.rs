@@ -21,7 +21,7 @@ const TTL: Duration = Duration::from_secs(30);
 const ROUNDS_PER_ROUND_OF_OTHERS: usize = 5;
 
 pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: &mut Summary) -> Result<()> {
-    let raw = match contenders::raw(kind, url).await? {
+    let raw = match contenders::drivers(kind, url).await?.first() {
         Some(raw) => Some(raw.resource("hand-over").await?),
         None => None,
     };

@@ -13,21 +13,21 @@ use crate::contender::{Contender, Held, Resource};
 pub(crate) const NAME: &str = "raw fred";
 
 /// The value of the key is `token|holder`; the counter stays after the key has expired.
-const ACQUIRE: &str = "
+pub(super) const ACQUIRE: &str = "
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
 local token = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], token .. '|' .. ARGV[1], 'PX', ARGV[2])
 return token";
 
-const RELEASE: &str = "
+pub(super) const RELEASE: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('PUBLISH', ARGV[2], KEYS[1])
 return 1";
 
-const HOLDER: &str = "host-4711-0123456789abcdef";
-const TTL_MS: &str = "30000";
-const CHANNEL: &str = "raw-leases";
+pub(super) const HOLDER: &str = "host-4711-0123456789abcdef";
+pub(super) const TTL_MS: &str = "30000";
+pub(super) const CHANNEL: &str = "raw-leases";
 
 #[derive(Clone)]
 pub(crate) struct RawRedis {
@@ -54,9 +54,13 @@ impl Contender for RawRedis {
     }
 
     async fn resource(&self, name: &str) -> Result<Box<dyn Resource>> {
-        let keys = vec![format!("raw:{name}"), format!("raw:{name}:token")];
-        Ok(Box::new(Name { redis: self.clone(), keys }))
+        Ok(Box::new(Name { redis: self.clone(), keys: keys(name).into() }))
     }
+}
+
+/// Returns the key of a name and that of its counter, which are on one server of a Cluster.
+pub(super) fn keys(name: &str) -> [String; 2] {
+    [format!("raw:{{{name}}}"), format!("raw:{{{name}}}:token")]
 }
 
 struct Name {
