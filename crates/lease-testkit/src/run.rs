@@ -1,6 +1,6 @@
 //! Runs one case in a runtime of its own.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,11 +28,20 @@ pub fn between_neighbours(case: impl AsyncFnOnce(&Bench)) -> impl AsyncFnOnce(&B
 }
 
 fn run<Kind>(runtime: &mut Builder, harness: impl MakeHarness<Kind>, case: impl AsyncFnOnce(&Bench)) {
-    let runtime: Runtime = runtime.build().expect("a runtime");
-    runtime.block_on(async {
+    let whole = async {
         let bench = Bench::new(harness.make().await);
-        bench.expect_within("the case ends", LONGEST, case(&bench)).await;
+        let case: Erased<'_> = Box::pin(case(&bench));
+        bench.expect_within("the case ends", LONGEST, case).await;
         bench.stop().await;
-    });
+    };
+    block_on(runtime, Box::pin(whole));
+}
+
+/// A future without its type, so that what runs it is compiled once, and not for each case of each store.
+type Erased<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+fn block_on(runtime: &mut Builder, whole: Erased<'_>) {
+    let runtime: Runtime = runtime.build().expect("a runtime");
+    runtime.block_on(whole);
     runtime.shutdown_background();
 }
