@@ -28,9 +28,11 @@ async fn connect(options: &EtcdStoreOptions, urls: &[String]) -> EtcdStore {
 
 /// Contenders, each with all endpoints in an order of its own.
 async fn contest(cluster: &EtcdCluster) -> Contest {
+    // They all have the same prefix.
+    let options = options();
     let mut stores: Vec<Arc<dyn LeaseStore>> = Vec::new();
     for number in 0..6 {
-        stores.push(Arc::new(connect(&options(), &urls_from(cluster, number % 3)).await));
+        stores.push(Arc::new(connect(&options, &urls_from(cluster, number % 3)).await));
     }
     Contest::start(stores, TTL, LATE)
 }
