@@ -39,7 +39,7 @@
 //!   on.
 //! * **Fencing tokens** are revisions of the cluster. They rise over releases, expiry, deleted keys and restarts (S9). A
 //!   cluster that is restored from a snapshot goes back to the snapshot's revision, unless it is restored with
-//!   `--bump-revision`.
+//!   `etcdutl snapshot restore --bump-revision … --mark-compacted`. The `etcdctl` of etcd 3.4 does not have this option.
 //! * **Holders are notified** at once when their key is deleted, by the same watch as waiters (S6).
 //! * **Waiters are woken** by a watch of releases, breaks and expiries, over one stream per store. The server filters out
 //!   renewals. When the stream ends, the store opens a new one, on any endpoint, and continues after the last revision that
@@ -60,7 +60,7 @@
 //! * **That the name of a crashed holder is free the moment its ttl ends.** etcd looks for expired leases every half second.
 //!   A **new leader starts the full ttl of every etcd lease again**, because it does not know how much was left. A crash
 //!   together with a change of the leader takes the time until that change, the election, and the whole ttl. Measured with a
-//!   ttl of 3 s: 3.3 to 3.5 s; with the leader killed after 1.5 s, 6.5 to 7 s. A lease never ends early. Before etcd 3.5, set
+//!   ttl of 3 s: 3.3 to 3.6 s; with the leader killed after 1.5 s, 6.5 to 7 s. A lease never ends early. Before etcd 3.5, set
 //!   `--pre-vote=true` on each member: otherwise a member that comes back from an isolation deposes the leader, and all leases
 //!   start again once more.
 //! * **That the nonce of a grant is remembered** after its end (S13): it is deleted with the key. A delayed duplicate of an
@@ -71,9 +71,7 @@
 //! * **That a revoked etcd lease ends one grant only.** The other grants on it are lost as well, and their holders are
 //!   notified.
 //! * **Operation at the quota** (NOSPACE). When the storage quota is used up, nothing can be acquired or renewed, and leases
-//!   are lost when they expire; inspecting, breaking and releasing still work. Each renewal is a revision, about 280 bytes of
-//!   etcd's history, which etcd keeps for ever by default. Set `--auto-compaction-mode` and `--auto-compaction-retention`,
-//!   and monitor `etcd_mvcc_db_total_size_in_bytes`. Connecting logs a warning while the alarm is raised, and errors name it.
+//!   are lost when they expire; inspecting, breaking and releasing still work. See [Growth](#growth).
 //! * **Discovery of new members.** The endpoints are those that the store was created with. If all members may be replaced,
 //!   use the address of a load balancer, or restart the application.
 //! * **That tokens survive the loss of data.** A cluster that has lost its data, or was restored to an older state, starts
@@ -82,7 +80,9 @@
 //!   repeat those of earlier grants. A store that observes this logs a warning.
 //! * **That a handed-over name leaves nothing behind.** The etcd lease that kept the name blocked stays, empty, for the time
 //!   for which the name was to be blocked.
-//! * **That every version of etcd checks rights.** Old versions did not check nested transactions.
+//! * **That every version of etcd checks rights.** Before 3.4.42, 3.5.28 and 3.6.9 (CVE-2026-33343), etcd does not check nested
+//!   transactions. Whoever reaches such a server can read and write all keys with them, even without a user. A call for several
+//!   leases is a nested transaction, so it succeeds there without the rights that a call for one lease needs.
 //!
 //! # How a name is kept blocked
 //!
@@ -106,11 +106,58 @@
 //!
 //! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with
 //! `AfterExpiry`. Do not revoke the etcd lease, because it is shared. Overwriting the value of a key takes the lease from its
-//! holder, which observes the loss at its next renewal.
+//! holder, which observes the loss at its next renewal. After `etcdctl put` without `--lease` the key never expires: the name stays
+//! held until the key is deleted.
+//!
+//! # Fail-over
+//!
+//! No grant is lost. Calls fail while the cluster has no leader, usually for one or two seconds, and are repeated as the same
+//! attempt. A member that is dead, hangs, or has no leader is left for the next endpoint. A lease is lost if the fail-over takes
+//! longer than the rest of its validity, usually at least two thirds of its ttl. Without a majority of the members, nothing is
+//! granted or renewed, and nothing expires.
+//!
+//! The log shows, under the target `lease_etcd` (warn):
+//!
+//! * `etcd endpoint left`, with the endpoint and the reason. Typical reasons are `etcdserver: leader changed`, `etcd cannot be
+//!   reached: …` and, for a member that hangs, `a call was abandoned by its caller`;
+//! * `etcd endpoint left: no connection`, for each failed attempt to connect;
+//! * `the etcd watch is interrupted`. Until it is back, waiters poll, and holders observe a loss at the next renewal.
+//!
+//! Under `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason, usually `no answer within …`;
+//! then `out of jeopardy` (info) or `lost` (warn).
+//!
+//! After a loss of data, `lease_etcd` logs `the revision of etcd has fallen` or `another etcd cluster answers` (warn): reset every
+//! resource that refuses older tokens.
+//!
+//! # Growth
+//!
+//! By default etcd keeps the whole history of its keys. Each acquire, renewal and release adds to it; a renewal adds about 300
+//! bytes, plus the metadata of the lease. A lease that is renewed every 10 s thus adds 2.6 MB a day, and 800 of them use up the
+//! default quota of 2 GiB within a day. So set `--auto-compaction-mode=periodic` and `--auto-compaction-retention=1h`, for example:
+//! the database then stays at about what two hours add. Monitor `etcd_mvcc_db_total_size_in_bytes`.
+//!
+//! No key stays after a lease has ended. A store creates an etcd lease for each ttl at most once in a tenth of that ttl, however
+//! many names it has; about a dozen of them exist at a time.
+//!
+//! When the quota is used up, etcd raises the alarm NOSPACE. Errors then name it, and connecting logs `etcd is in trouble` (warn).
+//! The alarm stays until it is disarmed:
+//!
+//! ```sh
+//! etcdctl compact --physical $(etcdctl endpoint status -w json | grep -o '"revision":[0-9]*' | head -1 | cut -d: -f2)
+//! etcdctl defrag --cluster     # each member in turn does not answer meanwhile
+//! etcdctl alarm disarm
+//! ```
 //!
 //! # Rights
 //!
-//! The store needs `readwrite` on the prefix. Creating etcd leases needs a user, but no right.
+//! The store needs `readwrite` on the prefix. Creating etcd leases needs no right.
+//!
+//! ```sh
+//! etcdctl role add app
+//! etcdctl role grant-permission --prefix app readwrite app-runtime-leases/
+//! etcdctl user add app         # asks for the password
+//! etcdctl user grant-role app app
+//! ```
 
 mod acquire;
 mod admin;

@@ -27,6 +27,24 @@ async fn an_endpoint_that_is_left_is_named_with_the_reason() {
     assert!(left.len() == 1 && left[0].contains(&url) && left[0].contains("cannot be reached"), "{left:?}");
 }
 
+/// When the watch has lost its server, the log says what waiters and holders miss meanwhile.
+#[tokio::test]
+async fn an_interrupted_watch_is_logged() {
+    let warnings = LogCapture::new(Level::WARN);
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let etcd = Etcd::shared().await;
+    let network = Proxy::start(etcd.address().unwrap()).await.unwrap();
+    let store = options().connect([etcd.url_through(&network)]).await.unwrap();
+    let mut hints = store.subscribe(&name("job"));
+    within("the watch stands", PATIENCE, hints.next()).await;
+    assert_eq!(warnings.lines(), Vec::<String>::new());
+    network.refuse_connections();
+    network.reset_connections();
+    for line in ["the etcd watch is interrupted", "etcd endpoint left: no connection"] {
+        eventually(line, async || warnings.lines_containing(line).first().cloned()).await;
+    }
+}
+
 /// S25: revisions never fall, unless the servers' data was lost, or an older state was restored.
 #[tokio::test]
 async fn s25_lost_data_is_logged() {

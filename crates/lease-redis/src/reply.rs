@@ -83,8 +83,8 @@ fn kind_of(reply: &str) -> ErrorKind {
         // The key belongs to other software.
         "WRONGTYPE" | "NOTALEASE" => ErrorKind::Invalid,
         "NOPROTO" => ErrorKind::Unsupported,
-        // A missing right has a different text inside a script.
-        "ERR" if is_script_permission(reply) => ErrorKind::Denied,
+        // A missing right has a different text inside a script, and before Redis 7 no code.
+        "ERR" | "" if is_script_permission(reply) => ErrorKind::Denied,
         "ERR" if is_unknown_command(reply) => ErrorKind::Unsupported,
         "ERR" if reply.contains("max number of clients") => ErrorKind::Unavailable,
         // Only a script that has not written yet can be killed.
@@ -105,7 +105,7 @@ fn describe(reply: &str, server: &str) -> String {
     match code_of(reply) {
         "NOAUTH" => format!("{server} requires a password: put it into the URL ({reply})"),
         "NOPERM" => missing_rights(reply, server),
-        "ERR" if is_script_permission(reply) => missing_rights(reply, server),
+        "ERR" | "" if is_script_permission(reply) => missing_rights(reply, server),
         "NOPROTO" => {
             format!(
                 "{server} does not speak RESP3: Redis {MIN_VERSION} or later is needed, without an older proxy before it"
@@ -141,8 +141,8 @@ fn is_script_permission(reply: &str) -> bool {
 fn missing_rights(reply: &str, server: &str) -> String {
     format!(
         "the user lacks rights at {server}: allow it, on the keys and channels of the prefix, EVAL EVALSHA TIME GET SET SETRANGE \
-         PEXPIRE ZADD ZREM ZRANGEBYLEX SCAN PUBLISH SUBSCRIBE UNSUBSCRIBE PING HELLO, and HGET HSET for fenced writes, WAIT for \
-         wait_replicas, CLUSTER and ASKING for a Cluster ({reply})"
+         PEXPIRE ZADD ZREM ZRANGEBYLEX SCAN PUBLISH SUBSCRIBE UNSUBSCRIBE PING HELLO, and SELECT for a database in the URL, ROLE \
+         for Sentinel, HGET HSET for fenced writes, WAIT for wait_replicas, CLUSTER and ASKING for a Cluster ({reply})"
     )
 }
 
@@ -164,6 +164,7 @@ mod tests {
                 "ERR invalid password",
                 "ERR operation not permitted",
                 "ERR The user executing the script can't run this command or subcommand script: x, on @user_script:1.",
+                "@user_script: 193: The user executing the script can't run this command or subcommand",
                 "ERR AUTH <password> called without any password configured for the default user.",
             ],
         ),

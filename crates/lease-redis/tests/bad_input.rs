@@ -14,7 +14,7 @@ use fred::{
     clients::Client,
     prelude::{Builder, ClientLike, Config, Pool},
 };
-use integration_tests::{Redis, RedisCluster};
+use integration_tests::{Redis, RedisCluster, Reply};
 use lease_core::{Clock, Error, ErrorKind, LeaseStore, Released, SystemClock};
 use lease_redis::{RedisStore, RedisStoreOptions};
 
@@ -156,22 +156,36 @@ async fn s15_a_dropped_connect_leaves_no_connection() {
     common::eventually("all connections are closed", async || connections().await <= before).await;
 }
 
+/// Returns the words of the command in the crate's documentation that allows a user what the store needs, with a prefix of
+/// `app:` and the password `right`.
+fn documented_permissions() -> Vec<String> {
+    let lines = include_str!("../src/lib.rs").lines().map(|line| line.trim_start_matches("//!").trim());
+    let mut command = String::new();
+    for line in lines.skip_while(|line| !line.starts_with("$ redis-cli ACL SETUSER")) {
+        command.push_str(line.trim_end_matches('\\'));
+        if !line.ends_with('\\') {
+            break;
+        }
+    }
+    let command = command.replace("app-runtime-leases:", "app:").replace(">password", ">right").replace('\'', "");
+    command.split_whitespace().skip(2).map(str::to_owned).collect()
+}
+
 /// The permissions in the crate's documentation are enough, and an error names the command that is not permitted.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
-    const RIGHTS: &str = "+eval +evalsha +time +get +set +setrange +pexpire +zadd +zrem +zrangebylex +scan +publish +subscribe +unsubscribe +ping +hello";
     let server = Redis::start_local(&[]).await.unwrap();
-    let page: Vec<&str> = include_str!("../src/lib.rs").split_whitespace().filter(|word| *word != "//!").collect();
-    assert!(page.join(" ").contains(RIGHTS), "the documentation of the crate lists the permissions");
-    let allow = async |rights: &str| {
-        let mut arguments = vec!["ACL", "SETUSER", "app", "reset", "on", ">right", "~app:*", "&app:*"];
-        arguments.extend(rights.split(' '));
-        server.command(&arguments).await.unwrap();
+    let documented = documented_permissions();
+    let allow = async |more: &[&str]| {
+        let words: Vec<&str> = documented.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        assert_eq!(server.command(&words).await.unwrap(), Reply::Text("OK".into()), "{words:?}");
     };
-    allow(RIGHTS).await;
+    allow(&[]).await;
     let url = server.url().replace("redis://", "redis://app:right@");
     let options = RedisStoreOptions::new().with_key_prefix("app:");
     let store = options.connect(&url).await.unwrap();
+    let warnings = store.check().await.unwrap();
+    assert!(warnings.len() == 1 && warnings[0].contains("may not run INFO"), "{warnings:?}");
     let one = request("job", "a");
     let grant = granted(&store, &one).await;
     common::renew(&store, &common::renewal(&claim(&one, grant), common::TTL)).await.unwrap();
@@ -182,11 +196,21 @@ async fn the_documented_permissions_are_enough() {
     assert!(common::is_hinted_within(&mut wakeups, Duration::from_secs(5)).await);
     assert_eq!(store.inspect(&one.name).await.unwrap(), None);
     // Redis reports a missing permission of a script in another way than that of a command.
-    allow(&RIGHTS.replace("+set ", "")).await;
+    allow(&["-set"]).await;
     let error = acquire(&store, &request("job", "b")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("SETRANGE"), "{error}");
-    allow(&format!("{RIGHTS} +hget +hset")).await;
+    allow(&["+set", "+hget", "+hset"]).await;
     store.fenced_write("app:data", "x", grant.token).await.unwrap();
+    // The driver selects each database that a URL names, also the first one.
+    for database in [0, 1] {
+        let url = format!("{url}/{database}");
+        allow(&["-select"]).await;
+        let error = options.connect(&url).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("SELECT"), "{error}");
+        allow(&["+select"]).await;
+        let store = options.connect(&url).await.unwrap();
+        granted(&store, &request("selected", "a")).await;
+    }
 }
 
 #[tokio::test]

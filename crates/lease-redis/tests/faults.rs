@@ -364,6 +364,13 @@ async fn a_temporary_refusal_of_the_server_is_unavailable() {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
             assert!(error.to_string().contains(word), "{error}");
         }
+        if word == "replicas" {
+            // The server refuses every write.
+            let error = renew(&store, &renewal(&claim(&held, grant), TTL)).await.unwrap_err();
+            assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains(word), "{error}");
+            let error = store.release(&[plain_release(&claim(&held, grant))]).await.pop().unwrap().unwrap_err();
+            assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains(word), "{error}");
+        }
         set(setting, good).await;
         for answer in store.acquire(&requests).await {
             assert!(matches!(answer.unwrap(), Acquired::Granted(_)));
