@@ -139,9 +139,11 @@ pub async fn l06_a_loss_is_reported_once_with_its_reason(bench: &Bench) {
 
     let losses = events.losses();
     assert_eq!(losses.len(), 5, "{losses:?}");
-    assert_eq!(losses[0], LossReason::Expired);
-    assert_eq!(losses[1..4], [LossReason::Released, LossReason::Released, LossReason::Released]);
-    assert!(matches!(losses[4], LossReason::Broken | LossReason::Gone), "{losses:?}");
+    // Those of different leases come in any order.
+    let count = |expected: fn(&LossReason) -> bool| losses.iter().filter(|reason| expected(reason)).count();
+    assert_eq!(count(|reason| *reason == LossReason::Expired), 1, "{losses:?}");
+    assert_eq!(count(|reason| *reason == LossReason::Released), 3, "{losses:?}");
+    assert_eq!(count(|reason| matches!(reason, LossReason::Broken | LossReason::Gone)), 1, "{losses:?}");
 }
 
 /// An element that fails every call which it is in does not prevent the renewal of the others.
