@@ -173,7 +173,7 @@ async fn closing_the_application_s_pool_does_not_affect_the_store() {
 #[tokio::test]
 async fn no_connection_in_time_is_unavailable() {
     let store = common::store().await;
-    let options = common::options_of(&store).with_max_connections(1).with_connect_timeout(Duration::from_secs(1));
+    let options = common::options_of(&store).with_max_connections(1).with_connect_timeout(Duration::from_millis(250));
     let narrow = options.with_pool(&common::pool().await).unwrap();
     let held = request("job", "a");
     let renewal = renewal(&claim(&held, granted(&narrow, &held).await), common::TTL);

@@ -210,14 +210,14 @@ async fn writes_under_a_fence_are_in_the_order_of_the_tokens() {
         let (mut committed, mut refused) = (0, 0);
         for round in 0..24 {
             let (attempt, grant) = loop {
-                let attempt = short("job", &format!("worker-{who}"), 20);
+                let attempt = short("job", &format!("worker-{who}"), 80);
                 match acquire(&store, &attempt).await {
                     Ok(Acquired::Granted(grant)) => break (attempt, grant),
                     _ => pass(Duration::from_millis(3)).await,
                 }
             };
             // Sometimes for longer than the ttl.
-            pass(Duration::from_millis(if (round + who).is_multiple_of(3) { 25 } else { 5 })).await;
+            pass(Duration::from_millis(if (round + who).is_multiple_of(3) { 100 } else { 10 })).await;
             let mut transaction = pool.begin().await.unwrap();
             sqlx::query(sqlx::AssertSqlSafe(format!("insert into {writes} (token) values ($1)")))
                 .bind(i64::try_from(grant.token.get()).unwrap())
