@@ -1,6 +1,6 @@
 //! The servers under test.
 
-use std::{fmt::Debug, net::SocketAddr, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;
@@ -30,7 +30,8 @@ pub(crate) enum Server {
     Etcd(Etcd),
     EtcdCluster(EtcdCluster),
     Directory(TempDir),
-    Kubernetes(KubeApiserver),
+    /// With the file of the authority that its clients trust.
+    Kubernetes(KubeApiserver, PathBuf),
     ObjectStorage(ObjectStorage),
     Consul(Consul),
     ZooKeeper(ZooKeeper),
@@ -102,7 +103,9 @@ impl Server {
                 Some(data) => tempfile::tempdir_in(data)?,
                 None => tempfile::tempdir()?,
             }),
-            Store::Kubernetes => Self::Kubernetes(KubeApiserver::start_local(&[]).await?),
+            Store::Kubernetes => {
+                Self::Kubernetes(KubeApiserver::start_local(&[]).await?, KubeApiserver::authority().await?)
+            }
             Store::ObjectStorage => Self::ObjectStorage(ObjectStorage::start_local(&[]).await?),
             Store::Consul => Self::Consul(Consul::start_local(&[]).await?),
             Store::ZooKeeper => Self::ZooKeeper(ZooKeeper::start_local(&[]).await?),
@@ -112,7 +115,7 @@ impl Server {
     /// Makes what the store needs.
     pub(crate) async fn prepare(&self) -> Result<()> {
         match self {
-            Self::Kubernetes(_) => {}
+            Self::Kubernetes(..) => {}
             Self::ObjectStorage(server) => {
                 http_request(server.url(), "PUT", &format!("/{BUCKET}"), &[], "").await?;
             }
@@ -136,7 +139,7 @@ impl Server {
             Self::Postgres(server) => Some(server),
             Self::Redis(server) => Some(server),
             Self::Etcd(server) => Some(server),
-            Self::Kubernetes(server) => Some(server),
+            Self::Kubernetes(server, _) => Some(server),
             Self::ObjectStorage(server) => Some(server),
             Self::Consul(server) => Some(server),
             Self::ZooKeeper(server) => Some(server),
@@ -194,7 +197,7 @@ impl Server {
         match self {
             Self::Etcd(_) => server.replacen("http:", "etcd:", 1),
             Self::Consul(_) => server.replacen("http:", "consul:", 1),
-            Self::Kubernetes(_) => format!("{KUBERNETES}{server}"),
+            Self::Kubernetes(_, authority) => format!("{KUBERNETES}{server}#{}", authority.display()),
             Self::ObjectStorage(_) => format!("{STORAGE}{server}"),
             _ => server.to_owned(),
         }
