@@ -8,6 +8,7 @@ use kube::Config;
 use lease_core::{ExpiryJudge, LeaseStore};
 use lease_kubernetes::KubernetesStoreOptions;
 use lease_object_store::ObjectLeaseStoreOptions;
+use lease_zookeeper::ZooKeeperStoreOptions;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 /// One server answers, so that its clock is one.
@@ -20,6 +21,9 @@ pub(crate) const BUCKET: &str = "torture";
 pub(crate) const STORAGE: &str = "s3+";
 /// The same for the API server of Kubernetes; behind a `#`, the file of the authority that its clients trust.
 pub(crate) const KUBERNETES: &str = "kubernetes+";
+
+/// The scheme of ZooKeeper.
+pub(crate) const ZOOKEEPER: &str = "zookeeper://";
 
 /// Opens a store by its URL: one of `lease-url`, or one that says where a server of this machine is.
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
@@ -36,6 +40,10 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
     if let Some(address) = url.strip_prefix(KUBERNETES) {
         let options = KubernetesStoreOptions::new().with_namespace("default").with_expiry_judge(ONE_CLOCK);
         return Ok(Arc::new(options.connect_with(config(address)?).await?));
+    }
+    if let Some(address) = url.strip_prefix(ZOOKEEPER) {
+        let options = ZooKeeperStoreOptions::new().with_expiry_judge(ONE_CLOCK);
+        return Ok(Arc::new(options.connect(address).await?));
     }
     Ok(lease_url::open(url).await?.store)
 }
