@@ -13,7 +13,7 @@
 //! ```
 //!
 //! With `--otlp http://127.0.0.1:9090/api/v1/otlp/v1/metrics` a Prometheus receives the metrics (since 2.47, with
-//! `--enable-feature=otlp-write-receiver`); with the `/v1/metrics` of a collector, the collector does.
+//! `--enable-feature=otlp-write-receiver`; Debian's has no receiver); with the `/v1/metrics` of a collector, the collector does.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -87,9 +87,9 @@ fn main() -> Result<()> {
         serve(listen, Observed { client, metrics, page }, stop).await
     })?;
     let worked = application.join().map_err(|_| anyhow::anyhow!("the application has panicked"))?;
-    if let Some(provider) = provider {
-        // What was measured since the last push.
-        provider.shutdown()?;
+    // Pushes what was measured since the last time.
+    if let Some(Err(error)) = provider.map(|provider| provider.shutdown()) {
+        eprintln!("the last metrics were not pushed: {error}");
     }
     worked
 }
