@@ -205,7 +205,11 @@ async fn l1_hints_come_from_the_new_primary_after_a_fail_over() {
     println!("before {before:?}, after {after:?}");
     // The first hand-over may overlap the fail-over. A poll takes more than half a second.
     after.remove(0);
-    assert!(after.iter().all(|took| *took < Duration::from_millis(300)), "{after:?}");
+    after.sort();
+    // Where a hint took longer before the fail-over, it may do so after it.
+    let usual = before.iter().max().map_or(Duration::ZERO, |longest| *longest * 2).max(Duration::from_millis(10));
+    assert!(after[after.len() / 2] < usual, "{after:?}");
+    assert!(*after.last().unwrap() < Duration::from_millis(300), "{after:?}");
     let channel = format!("{}job", options.key_prefix);
     let subscribers = async |server: &Redis| match server.command(&["PUBSUB", "NUMSUB", &channel]).await.unwrap() {
         Reply::Many(counts) => counts[1].clone(),

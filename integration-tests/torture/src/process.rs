@@ -23,8 +23,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a part (`worker`, `resource`, `racers`) with its settings. Call it on the main thread: the process ends with the thread that
-    /// starts it.
+    /// Starts a part (`worker`, `resource`, `racers`) with its settings. Call it on the main thread: the process ends with the
+    /// thread that starts it.
     pub(crate) fn start(part: &str, settings: &impl Serialize, clock: Option<&WallClock>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(part).envs(clock.iter().flat_map(|clock| clock.environment()));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use lease_core::{Acquired, Clock, SystemClock};
-use lease_testkit::calls::{claim, holder, name, release, request};
+use lease_testkit::calls::{acquire, claim, holder, name, release, request};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -137,21 +137,18 @@ pub async fn run() -> Result<()> {
             .map(|racer| {
                 let store = Arc::clone(&store);
                 let request = request(name.clone(), holder(&format!("{}-{racer}", settings.process)), TTL);
-                tokio::spawn(async move { (store.acquire(std::slice::from_ref(&request)).await, request) })
+                tokio::spawn(async move { (acquire(&*store, &request).await, request) })
             })
             .collect();
         let (mut won, mut outcome) = (Vec::new(), Outcome { tokens: Vec::new(), errors: Vec::new() });
         for task in tasks {
-            let (answers, request) = task.await?;
-            for answer in answers {
-                match answer {
-                    Ok(Acquired::Granted(grant)) => {
-                        outcome.tokens.push(grant.token.get());
-                        won.push(claim(&request, grant));
-                    }
-                    Ok(_) => {}
-                    Err(error) => outcome.errors.push(error.to_string()),
+            match task.await? {
+                (Ok(Acquired::Granted(grant)), request) => {
+                    outcome.tokens.push(grant.token.get());
+                    won.push(claim(&request, grant));
                 }
+                (Ok(_), _) => {}
+                (Err(error), _) => outcome.errors.push(error.to_string()),
             }
         }
         println!("{}", serde_json::to_string(&outcome)?);
