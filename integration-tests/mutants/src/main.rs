@@ -68,7 +68,7 @@ const GROUPS: [Group; 5] = [
     Group { name: "postgres", suite: &["-p", "lease-postgres", "--test", "conformance"], mutants: postgres::MUTANTS },
     Group {
         name: "postgres-lock-order",
-        suite: &["-p", "lease-postgres", "--test", "lock_order"],
+        suite: &["-p", "lease-postgres", "--test", "main", "lock_order::"],
         mutants: postgres::LOCK_ORDER,
     },
     Group { name: "redis", suite: &["-p", "lease-redis", "--test", "conformance"], mutants: redis::MUTANTS },
