@@ -10,6 +10,8 @@ pub(crate) mod lock_service;
 pub(crate) mod ours;
 pub(crate) mod raw_consul;
 pub(crate) mod raw_etcd;
+pub(crate) mod raw_kubernetes;
+pub(crate) mod raw_object_storage;
 pub(crate) mod raw_postgres;
 pub(crate) mod raw_redis;
 pub(crate) mod raw_redis_rs;
@@ -24,8 +26,8 @@ use lease_core::{LeaseClient, LeaseStore};
 use self::{
     advisory_lock::AdvisoryLock, ash_lock_client::AshLock, consul_lock::ConsulLock, curator_lock::CuratorLock,
     distkit_lock::Distkit, distributed_lock::Distributed, lock_service::LockService, ours::Ours, raw_consul::RawConsul,
-    raw_etcd::RawEtcd, raw_postgres::RawPostgres, raw_redis::RawRedis, raw_redis_rs::RawRedisRs,
-    raw_zookeeper::RawZooKeeper, rslock_lock::Rslock,
+    raw_etcd::RawEtcd, raw_kubernetes::RawKubernetes, raw_object_storage::RawObjectStorage, raw_postgres::RawPostgres,
+    raw_redis::RawRedis, raw_redis_rs::RawRedisRs, raw_zookeeper::RawZooKeeper, rslock_lock::Rslock,
 };
 use crate::{contender::Contender, servers::StoreKind};
 
@@ -60,6 +62,9 @@ pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseSto
         // Not that of the URL `memory:`, which all measurements would share.
         return Ok(Arc::new(lease_memory::MemoryStore::new()));
     }
+    if matches!(kind, StoreKind::Kubernetes | StoreKind::ObjectStorage) {
+        return torture::open::open(url).await;
+    }
     let opened = lease_url::open(&kind.as_store(url)).await?;
     opened.admin.migrate().await?;
     Ok(opened.store)
@@ -77,13 +82,19 @@ pub(crate) async fn drivers(kind: StoreKind, url: &str) -> Result<Vec<Box<dyn Co
         StoreKind::Etcd => vec![Box::new(RawEtcd::connect(url).await?)],
         StoreKind::Consul => vec![Box::new(RawConsul::new(url)?)],
         StoreKind::ZooKeeper => vec![Box::new(RawZooKeeper::connect(address(url)).await?)],
+        StoreKind::Kubernetes => vec![Box::new(RawKubernetes::connect(url)?)],
+        StoreKind::ObjectStorage => vec![Box::new(RawObjectStorage::connect(address(url))?)],
     })
 }
 
 /// Returns other libraries for this store.
 pub(crate) async fn peers(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<Box<dyn Contender>>> {
     Ok(match kind {
-        StoreKind::Memory | StoreKind::File | StoreKind::RedisCluster => Vec::new(),
+        StoreKind::Memory
+        | StoreKind::File
+        | StoreKind::RedisCluster
+        | StoreKind::Kubernetes
+        | StoreKind::ObjectStorage => Vec::new(),
         StoreKind::Postgres => {
             vec![Box::new(Distributed::connect(url, ttl).await?), Box::new(AdvisoryLock::connect(url).await?)]
         }

@@ -1,10 +1,15 @@
 //! The servers on which all contenders are measured.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::ValueEnum;
-use integration_tests::{Consul, Etcd, Postgres, Redis, RedisCluster, ZooKeeper};
+use integration_tests::{
+    Consul, Etcd, KubeApiserver, ObjectStorage, Postgres, Redis, RedisCluster, ZooKeeper, http_request,
+};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+use torture::open::{BUCKET, on_kubernetes, on_object_storage};
 
 /// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -20,6 +25,9 @@ pub(crate) enum StoreKind {
     Consul,
     #[value(name = "zookeeper")]
     ZooKeeper,
+    Kubernetes,
+    /// A fake of Amazon S3.
+    ObjectStorage,
 }
 
 impl StoreKind {
@@ -33,12 +41,19 @@ impl StoreKind {
             Self::File => "directory",
             Self::Consul => "Consul",
             Self::ZooKeeper => "ZooKeeper",
+            Self::Kubernetes => "Kubernetes",
+            Self::ObjectStorage => "object storage",
         }
     }
 
     /// Returns whether each lease is a document, written on condition of its version: by a request of its own.
     pub(crate) const fn is_document(self) -> bool {
-        matches!(self, Self::File | Self::Consul | Self::ZooKeeper)
+        matches!(self, Self::File | Self::Consul | Self::ZooKeeper | Self::Kubernetes | Self::ObjectStorage)
+    }
+
+    /// Returns whether a release wakes the waiters of other clients, which otherwise poll.
+    pub(crate) const fn has_push(self) -> bool {
+        !matches!(self, Self::File | Self::ObjectStorage)
     }
 
     /// Returns the URL of the store on the server with this URL.
@@ -61,6 +76,9 @@ pub(crate) enum Server {
     Directory(TempDir),
     Consul(Consul),
     ZooKeeper(ZooKeeper),
+    /// With the file of its authority.
+    Kubernetes(KubeApiserver, PathBuf),
+    ObjectStorage(ObjectStorage),
 }
 
 impl Server {
@@ -79,6 +97,14 @@ impl Server {
             StoreKind::File => Self::Directory(tempfile::tempdir()?),
             StoreKind::Consul => Self::Consul(Consul::try_start(&[]).await?),
             StoreKind::ZooKeeper => Self::ZooKeeper(ZooKeeper::try_start(&[]).await?),
+            StoreKind::Kubernetes => {
+                Self::Kubernetes(KubeApiserver::try_start(&[]).await?, KubeApiserver::authority().await?)
+            }
+            StoreKind::ObjectStorage => {
+                let server = ObjectStorage::try_start(&[]).await?;
+                http_request(server.url(), "PUT", &format!("/{BUCKET}"), &[], "").await?;
+                Self::ObjectStorage(server)
+            }
         })
     }
 
@@ -92,6 +118,8 @@ impl Server {
             Self::Directory(directory) => format!("file://{}", directory.path().display()),
             Self::Consul(server) => server.url().to_owned(),
             Self::ZooKeeper(server) => server.url().to_owned(),
+            Self::Kubernetes(server, authority) => on_kubernetes(server.url(), authority),
+            Self::ObjectStorage(server) => on_object_storage(server.url()),
         }
     }
 }

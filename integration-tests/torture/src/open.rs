@@ -1,6 +1,6 @@
-//! Opens the store of a worker, or of the controller.
+//! Opens the store of a worker, or of the controller, by a URL: one of `lease-url`, or one that says where a server of this machine is.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use integration_tests::{KubeApiserver, ObjectStorage};
@@ -15,18 +15,32 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 const ONE_CLOCK: ExpiryJudge = ExpiryJudge::ServersWallClocks { slack: Duration::ZERO };
 
 /// The bucket of the object storage, which the controller makes.
-pub(crate) const BUCKET: &str = "torture";
+pub const BUCKET: &str = "torture";
 
-/// The form of a URL that says where the object storage is, in place of the environment.
-pub(crate) const STORAGE: &str = "s3+";
-/// The same for the API server of Kubernetes; behind a `#`, the file of the authority that its clients trust.
-pub(crate) const KUBERNETES: &str = "kubernetes+";
+const STORAGE: &str = "s3+";
+const KUBERNETES: &str = "kubernetes+";
 
 /// The scheme of ZooKeeper.
 pub(crate) const ZOOKEEPER: &str = "zookeeper://";
 
-/// Opens a store by its URL: one of `lease-url`, or one that says where a server of this machine is.
-pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
+/// Returns the URL of the store in the bucket of this object storage, whatever the environment says.
+#[must_use]
+pub fn on_object_storage(server: &str) -> String {
+    format!("{STORAGE}{server}")
+}
+
+/// Returns the URL of the store on this API server of Kubernetes, with the file of the authority that its clients trust.
+#[must_use]
+pub fn on_kubernetes(server: &str, authority: &Path) -> String {
+    format!("{KUBERNETES}{server}#{}", authority.display())
+}
+
+/// Opens a store.
+///
+/// # Errors
+///
+/// Returns an error if the URL is not of a store, or as connecting to it does.
+pub async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
     if let Some(endpoint) = url.strip_prefix(STORAGE) {
         let options = ObjectLeaseStoreOptions::new()
             .with_expiry_judge(ONE_CLOCK)
@@ -37,9 +51,9 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
             .with_option("secret_access_key", "any");
         return Ok(Arc::new(options.connect(&format!("s3://{BUCKET}/leases")).await?));
     }
-    if let Some(address) = url.strip_prefix(KUBERNETES) {
+    if url.starts_with(KUBERNETES) {
         let options = KubernetesStoreOptions::new().with_namespace("default").with_expiry_judge(ONE_CLOCK);
-        return Ok(Arc::new(options.connect_with(config(address)?).await?));
+        return Ok(Arc::new(options.connect_with(kubernetes_config(url)?).await?));
     }
     if let Some(address) = url.strip_prefix(ZOOKEEPER) {
         let options = ZooKeeperStoreOptions::new().with_expiry_judge(ONE_CLOCK);
@@ -48,8 +62,14 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
     Ok(lease_url::open(url).await?.store)
 }
 
-fn config(address: &str) -> Result<Config> {
-    let (address, authority) = address.split_once('#').context("no authority of the API server")?;
+/// Returns the settings of a client of the API server that a URL of [`on_kubernetes`] names.
+///
+/// # Errors
+///
+/// Returns an error if the URL names none, or the file of its authority cannot be read.
+pub fn kubernetes_config(url: &str) -> Result<Config> {
+    let (address, authority) =
+        url.trim_start_matches(KUBERNETES).split_once('#').context("no authority of the API server")?;
     let authority = fs::read(authority)?;
     let mut config = Config::new(address.parse().context("the address of the API server")?);
     config.root_cert = Some(vec![CertificateDer::from_pem_slice(&authority)?.to_vec()]);

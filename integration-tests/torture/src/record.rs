@@ -107,8 +107,9 @@ pub enum Event {
     FaultEnded { fault: String, target: String },
     /// All faults have ended: the time of the recovery counts from here (C5).
     Healed,
-    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`. The
-    /// first count is the baseline, the last one is compared with it. A process that was killed has only the first.
+    /// A count of something that must return to its baseline (C6): `tasks`, `descriptors`, `connections`, `leases`, and
+    /// the gauges of a worker's metrics. The first count is the baseline, the last one is compared with it. A process that was
+    /// killed has only the first.
     Counted { what: String, of: String, count: u64 },
     /// The number of requests that a worker has sent to the store so far.
     Requests { count: u64 },

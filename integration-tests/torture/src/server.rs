@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{
     case::LEASES,
     fault::{Fault, Store},
-    open::{BUCKET, KUBERNETES, STORAGE},
+    open::{BUCKET, on_kubernetes, on_object_storage},
     pause,
 };
 
@@ -197,8 +197,8 @@ impl Server {
         match self {
             Self::Etcd(_) => server.replacen("http:", "etcd:", 1),
             Self::Consul(_) => server.replacen("http:", "consul:", 1),
-            Self::Kubernetes(_, authority) => format!("{KUBERNETES}{server}#{}", authority.display()),
-            Self::ObjectStorage(_) => format!("{STORAGE}{server}"),
+            Self::Kubernetes(_, authority) => on_kubernetes(server, authority),
+            Self::ObjectStorage(_) => on_object_storage(server),
             _ => server.to_owned(),
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     campaigner::Campaigner,
     child,
     count::OwnCounts,
+    gauges::Gauges,
     log::Log,
     open::{ZOOKEEPER, open},
     pause,
@@ -68,13 +69,16 @@ pub async fn run() -> Result<()> {
     }
     let baseline = OwnCounts::now();
     baseline.log(&log, &settings.name);
+    let gauges = Gauges::install()?;
+    gauges.log(&log, &settings.name);
     let requests = Arc::new(AtomicU64::new(0));
     tokio::select! {
-        contended = contend(&settings, &log, &requests, &mut end) => contended?,
+        contended = contend(&settings, &log, &requests, &gauges, &mut end) => contended?,
         () = log_requests(&log, &requests) => {}
     }
     log.write(Event::Requests { count: requests.load(Ordering::Relaxed) });
     baseline.restored().await.log(&log, &settings.name);
+    gauges.log(&log, &settings.name);
     Ok(())
 }
 
@@ -90,6 +94,7 @@ async fn contend(
     settings: &WorkerSettings,
     log: &Log,
     requests: &Arc<AtomicU64>,
+    gauges: &Gauges,
     end: &mut mpsc::UnboundedReceiver<()>,
 ) -> Result<()> {
     // The worker may start in the middle of an outage, as under a supervisor of processes.
@@ -112,6 +117,7 @@ async fn contend(
         .clock(clock)
         .close_grace(settings.ttl)
         .observer(tenures.clone())
+        .observer(gauges.observer())
         .build();
     let (stop, attempts) = (watch::Sender::new(false), Arc::new(AtomicU64::new(0)));
     let mut contenders = JoinSet::new();

@@ -1,4 +1,4 @@
-//! C6: tasks, descriptors, connections and leases return to their baseline (S15, S24).
+//! C6: tasks, descriptors, connections, leases, and the gauges of held leases and waiters return to their baseline (S15, S24).
 
 use std::collections::BTreeMap;
 
