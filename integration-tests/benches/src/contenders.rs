@@ -36,6 +36,11 @@ pub(crate) async fn ours(kind: StoreKind, url: &str, ttl: Duration) -> Result<Bo
     Ok(Box::new(Ours::new(LeaseClient::new(store(kind, url).await?), ttl)))
 }
 
+/// Returns this library, observed by its metrics.
+pub(crate) async fn measured(kind: StoreKind, url: &str, ttl: Duration) -> Result<Box<dyn Contender>> {
+    Ok(Box::new(Ours::measured(store(kind, url).await?, ttl)))
+}
+
 /// Returns this library and others twice each, as in two processes, with connections and waiters of their own.
 pub(crate) async fn pairs(kind: StoreKind, url: &str, ttl: Duration) -> Result<Vec<[Box<dyn Contender>; 2]>> {
     let (one, other) = match kind {

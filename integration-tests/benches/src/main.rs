@@ -11,10 +11,12 @@ mod report;
 mod servers;
 mod worker;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
+use lease_core::{Clock, SystemClock};
+use metrics_exporter_prometheus::PrometheusBuilder;
 
 use self::{
     options::{Cell, Options},
@@ -33,6 +35,7 @@ async fn main() -> Result<()> {
         return serde_json::from_str::<Job>(job)?.perform().await;
     }
     let options = Options::parse();
+    export_metrics()?;
     let mut summary = Summary::default();
     if options.cell.contains(&Cell::Local) {
         cells::local::run(&options, &mut summary).await?;
@@ -58,5 +61,17 @@ async fn main() -> Result<()> {
     fs::write(format!("{DIRECTORY}/summary.json"), serde_json::to_string_pretty(&summary)?)?;
     picture::draw(&summary, &format!("{DIRECTORY}/throughput.svg"))?;
     println!("\n{DIRECTORY}/summary.json, {DIRECTORY}/throughput.svg");
+    Ok(())
+}
+
+/// Exports metrics as an application does, for the contender that is measured with them.
+fn export_metrics() -> Result<()> {
+    let exporter = PrometheusBuilder::new().with_recommended_naming(true).install_recorder()?;
+    tokio::spawn(async move {
+        loop {
+            SystemClock.sleep_until(SystemClock.now() + Duration::from_secs(1)).await;
+            exporter.run_upkeep();
+        }
+    });
     Ok(())
 }

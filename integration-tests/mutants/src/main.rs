@@ -4,6 +4,7 @@
 //! The copy is a git worktree of the last commit in `target/mutants`, with a build directory of its own.
 
 mod core;
+mod document;
 mod etcd;
 mod postgres;
 mod redis;
@@ -63,7 +64,7 @@ struct Group {
     mutants: &'static [Mutant],
 }
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     Group { name: "core", suite: &["-p", "lease-memory", "--test", "conformance"], mutants: core::MUTANTS },
     Group { name: "postgres", suite: &["-p", "lease-postgres", "--test", "conformance"], mutants: postgres::MUTANTS },
     Group {
@@ -73,6 +74,7 @@ const GROUPS: [Group; 5] = [
     },
     Group { name: "redis", suite: &["-p", "lease-redis", "--test", "conformance"], mutants: redis::MUTANTS },
     Group { name: "etcd", suite: &["-p", "lease-etcd", "--test", "conformance"], mutants: etcd::MUTANTS },
+    Group { name: "document", suite: &["-p", "lease-document", "--tests"], mutants: document::MUTANTS },
 ];
 
 fn main() -> Result<ExitCode> {

@@ -1,31 +1,41 @@
 //! This library.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use lease_core::{Lease, LeaseClient, LeaseName, LeaseOptions};
+use lease_core::{Lease, LeaseClient, LeaseName, LeaseOptions, LeaseStore};
+use lease_metrics::LeaseMetrics;
 
 use crate::contender::{Contender, Held, Resource};
 
 pub(crate) const NAME: &str = "ours";
 
+/// With the metrics that an application exports.
+pub(crate) const MEASURED: &str = "ours + metrics";
+
 /// A client with default settings.
 pub(crate) struct Ours {
+    name: &'static str,
     client: LeaseClient,
     ttl: Duration,
 }
 
 impl Ours {
     pub(crate) fn new(client: LeaseClient, ttl: Duration) -> Self {
-        Self { client, ttl }
+        Self { name: NAME, client, ttl }
+    }
+
+    pub(crate) fn measured(store: Arc<dyn LeaseStore>, ttl: Duration) -> Self {
+        let client = LeaseClient::builder(store).observer(LeaseMetrics::facade()).build();
+        Self { name: MEASURED, client, ttl }
     }
 }
 
 #[async_trait]
 impl Contender for Ours {
     fn name(&self) -> &'static str {
-        NAME
+        self.name
     }
 
     async fn resource(&self, name: &str) -> Result<Box<dyn Resource>> {
