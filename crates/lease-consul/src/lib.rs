@@ -73,7 +73,7 @@
 //!
 //! # Growth
 //!
-//! There is one key for each name that was ever leased, of some 700 bytes with its metadata left out, in the memory of every server.
+//! There is one key for each name that was ever leased, of some hundred bytes and its metadata, in the memory of every server.
 //! [`ConsulStore::purge`] deletes old ones. A renewal replaces the value, and adds an entry to the servers' log, which they cut by
 //! themselves.
 //!
