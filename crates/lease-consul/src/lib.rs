@@ -84,7 +84,7 @@
 //! | acquire | 2; 1 if the name is held |
 //! | renew, release | 1 write; 2 requests more after a conflict |
 //! | inspect, break | 1; 2 |
-//! | list | 1 for the keys of the prefix, and 1 for each 64 leases |
+//! | list, purge | for each 256 names, 1 for all keys of the prefix and 4 for the values; a purge deletes by 1 for each |
 //! | watch | 1 after each change below the prefix, 1 in 15 s without changes |
 //!
 //! Each answer to the watch brings all keys below the prefix with their values, some 700 bytes for each name that was ever leased.
@@ -113,7 +113,8 @@
 //! consul kv delete app-runtime-leases/job                # break the lease now: there is no exclusion until its holder is notified
 //! ```
 //!
-//! The key is the escaped name: that of `reports/nightly` ends with `reports!2Fnightly`. [`ConsulStore::key`] returns it.
+//! The key is the escaped name: that of `reports/nightly` ends with `reports!2Fnightly`. [`ConsulStore::key`] returns it. Put it in
+//! single quotes, because shells take the `!` for a command.
 //!
 //! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with
 //! `AfterExpiry`.

@@ -71,7 +71,7 @@
 //! | renew, release | 1; 2 more after a conflict | 10 |
 //! | inspect, break | 1; 2 | 1; 11 |
 //! | waiting for a name, in each client | 1 every second or two | 1 |
-//! | list, purge | a query over all partitions, and all of its pages; a purge writes each item that it reduces | 3 and more; 10 for each item |
+//! | list, purge | for each 256 names, a query over all partitions for these and all later names; a purge writes each item that it reduces | 3 and more for each page; 10 for each item |
 //!
 //! A lease of 30 s that is renewed every 10 s takes one request unit per second, and a client that waits two thirds of one. By list
 //! prices, 400 request units per second, the least that a container can have by itself, cost about $23 a month, and a million request

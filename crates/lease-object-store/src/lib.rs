@@ -153,12 +153,13 @@
 //! # Commands for operators
 //!
 //! ```sh
-//! aws s3 ls s3://my-bucket/leases/                      # all names that were ever leased
-//! aws s3 cp s3://my-bucket/leases/nightly!2Dreport -    # who has it, until when, and its token
+//! aws s3 ls s3://my-bucket/leases/                        # all names that were ever leased
+//! aws s3 cp 's3://my-bucket/leases/nightly!2Dreport' -    # who has it, until when, and its token; quoted, because of the `!`
 //! ```
 //!
+//! [`ObjectLeaseStore::key`] returns the key of a name.
 //! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with `AfterExpiry`.
-//! To delete the object is to break the lease at once.
+//! To delete the object is to break the lease at once: there is no exclusion until its holder's next renewal.
 
 mod answer;
 mod builders;

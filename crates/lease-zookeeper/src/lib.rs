@@ -98,7 +98,7 @@
 //! | acquire | `sync` and `getData`, then one transaction; without that if the name is held |
 //! | renew, release | 1 transaction |
 //! | inspect | `sync` and `getData` |
-//! | list | `sync` and `getChildren`, and `getData` for each lease |
+//! | list, purge | `sync` and `getChildren` for each 256 names, and `getData` for each name; 1 transaction for each that is purged |
 //! | clock | 1 write, if this process has written nothing for 10 s |
 //!
 //! Requests that do not depend on each other are sent together. The driver leaves Nagle's algorithm on, so the second of two may wait
