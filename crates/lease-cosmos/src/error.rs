@@ -72,7 +72,10 @@ pub(crate) fn of_answer(operation: &'static str, access: Access, answer: &Answer
         message += &format!("/{substatus}");
     }
     let text = answer.text();
-    message += &if text.is_empty() { advice.to_owned() } else { format!(": {text}{advice}") };
+    if !text.is_empty() {
+        message += &format!(": {text}");
+    }
+    message += advice;
     if let Some(wait) = answer.header("x-ms-retry-after-ms") {
         message += &format!("; it asks to wait for {wait} ms");
     }
