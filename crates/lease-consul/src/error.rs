@@ -36,6 +36,7 @@ pub(crate) fn store_error(kind: ErrorKind, operation: &'static str, message: imp
 
 /// What the token lacks.
 pub(crate) fn denied(operation: &'static str, prefix: &str, text: &str) -> Error {
+    let text = if text.is_empty() { "Permission denied" } else { text };
     let message = format!(
         "{text}: the token needs a policy with the rule `key_prefix \"{prefix}\" {{ policy = \"write\" }}`; without a token \
          the rules of the anonymous one apply"
@@ -52,7 +53,9 @@ pub(crate) fn of_network(operation: &'static str, access: Access, unanswered: Un
                            name in it as the host";
             (ErrorKind::Invalid, message, error)
         }
-        Unanswered::NotSent(error) => (ErrorKind::Unavailable, "the agent cannot be reached", error),
+        Unanswered::NotSent(error) => {
+            (ErrorKind::Unavailable, "the agent cannot be reached: look whether it runs, and at its address", error)
+        }
         Unanswered::Broken(error) => (access.unanswered(), "the agent has not answered", error),
         Unanswered::TooLarge(limit) => {
             let limit = limit / 1024 / 1024;
@@ -72,7 +75,10 @@ pub(crate) fn of_answer(operation: &'static str, access: Access, prefix: &str, a
     let (kind, advice) = judge(access, status, &text);
     match kind {
         ErrorKind::Denied if !text.contains("ACL not found") => denied(operation, prefix, &text),
-        _ => store_error(kind, operation, format!("Consul answers {}: {text}{advice}", status.as_u16())),
+        _ => {
+            let colon = if text.is_empty() { "" } else { ": " };
+            store_error(kind, operation, format!("Consul answers {}{colon}{text}{advice}", status.as_u16()))
+        }
     }
 }
 
@@ -83,19 +89,23 @@ pub(crate) fn wrong_answer(operation: &'static str, access: Access) -> Error {
     store_error(access.unanswered(), operation, message)
 }
 
+/// What to do when Consul limits the rate of requests.
+const TOO_MANY: &str = ": too many requests for this agent or cluster; use longer ttls, or raise its limits";
+
 fn judge(access: Access, status: StatusCode, text: &str) -> (ErrorKind, &'static str) {
     let says = |part: &str| text.contains(part);
     match status.as_u16() {
-        _ if says("ACL not found") => {
-            (ErrorKind::Denied, ": Consul does not know this token; a new one takes a moment")
-        }
+        _ if says("ACL not found") => (
+            ErrorKind::Denied,
+            ": Consul does not know this token; a new one takes a moment to be known, one that was deleted must be replaced",
+        ),
         401 | 403 => (ErrorKind::Denied, ""),
         _ if says("Permission denied") => (ErrorKind::Denied, ""),
         400 if says("Enterprise") => (ErrorKind::Unsupported, ": leave the namespace and the partition out"),
         413 => (ErrorKind::Invalid, ": shorten the metadata, or raise txn_max_req_len in the agent's limits"),
-        429 => (ErrorKind::Unavailable, ": too many requests for this agent or cluster"),
+        429 => (ErrorKind::Unavailable, TOO_MANY),
         // The transaction was refused as a whole.
-        409 => (ErrorKind::Unavailable, ""),
+        409 => (ErrorKind::Unavailable, ": the transaction was refused, and nothing was written; try again"),
         _ if says("No path to datacenter") => {
             let kind = if access == Access::Connect { ErrorKind::Invalid } else { ErrorKind::Unavailable };
             (
@@ -104,12 +114,13 @@ fn judge(access: Access, status: StatusCode, text: &str) -> (ErrorKind, &'static
             )
         }
         // Nothing was proposed to the cluster.
-        500.. if says("No cluster leader") || says("is not the leader") => {
-            (ErrorKind::Unavailable, ": the servers have no quorum, or elect a leader")
-        }
-        500.. if says("rate limit") => (ErrorKind::Unavailable, ": too many requests for this agent or cluster"),
+        500.. if says("No cluster leader") || says("is not the leader") => (
+            ErrorKind::Unavailable,
+            ": the servers have no quorum, or elect a leader; `consul operator raft list-peers` shows them",
+        ),
+        500.. if says("rate limit") => (ErrorKind::Unavailable, TOO_MANY),
         // Among others: the leader has lost its office while it committed.
-        500.. => (access.unanswered(), ""),
+        500.. => (access.unanswered(), ": the agent or its servers have failed; try again, and look at their logs"),
         _ => (ErrorKind::Invalid, ": is this the address of a Consul agent's HTTP API?"),
     }
 }

@@ -40,7 +40,7 @@
 //! * **Exclusion of effects elsewhere.** Send the token with the write; see the page of [`lease_core`].
 //! * **That a process which tries once takes over from a holder that has crashed.** It has observed nothing yet: `try_acquire`
 //!   answers that the lease is held, and how long to observe it. Wait with `acquire`. A waiter that begins to wait when the holder
-//!   has just crashed takes over after the ttl, 1 % of it, and a margin of 1 % (at least 50 ms). With
+//!   has just crashed takes over after the ttl, 1 % of it, and a margin of 1 % (at least 50 ms, at most a quarter of the ttl). With
 //!   [`with_trusted_clocks`](ConsulStoreOptions::with_trusted_clocks) the time in the answers judges, which compares the clocks of
 //!   whoever answers: usually those of the application's own hosts.
 //! * **That a renewal which arrives late is refused.** One that was sent before the expiry, and that reaches Consul after it and
@@ -61,10 +61,21 @@
 //!
 //! # When servers fail
 //!
-//! While the servers elect a leader, requests fail as `Unavailable`, or as `Indeterminate` if a write was under way. A lease
+//! While the servers elect a leader, requests fail as `Unavailable`, or as `Indeterminate` if a write was in flight. A lease
 //! outlives an election that is shorter than what is left of its ttl. A leader that was cut off answers no consistent read and
 //! commits no write, so an agent beside it fails, and grants nothing. No committed grant is lost as long as a majority of the
-//! servers keeps its disk.
+//! servers keeps its disk. An agent that is restarted has nothing to lose: the keys are with the servers.
+//!
+//! The log shows, under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then
+//! `out of jeopardy` (info) or `lost` (warn). `leases are not watched: waiters poll until they are again` (warn) comes once for each
+//! interruption of the watch. Typical reasons are `the agent cannot be reached`, `no answer within …`, `No cluster leader`, and, for a
+//! token that has lost its rule or was deleted, `Permission denied` and `ACL not found`.
+//!
+//! # Growth
+//!
+//! There is one key for each name that was ever leased, of some hundred bytes and its metadata, in the memory of every server.
+//! [`ConsulStore::purge`] deletes old ones. A renewal replaces the value, and adds an entry to the servers' log, which they cut by
+//! themselves.
 //!
 //! # What it costs
 //!
@@ -73,18 +84,20 @@
 //! | acquire | 2; 1 if the name is held |
 //! | renew, release | 1 write; 2 requests more after a conflict |
 //! | inspect, break | 1; 2 |
-//! | list | 1 for the keys of the prefix, and 1 for each 64 leases |
+//! | list, purge | for each 256 names, 1 for all keys of the prefix and 4 for the values; a purge deletes by 1 for each |
 //! | watch | 1 after each change below the prefix, 1 in 15 s without changes |
 //!
 //! Each answer to the watch brings all keys below the prefix with their values, some 700 bytes for each name that was ever leased.
-//! A store reads at most 1 MiB per second in this way; above it, hints come later. An answer of more than 32 MiB ends the watch, and
-//! waiters poll. Give each application a prefix of its own, and purge it.
+//! A store reads at most 1 MiB per second in this way; above it, hints come later. An answer of more than 32 MiB, about 45 000 names,
+//! is given up: waiters poll, and the watch is tried again every second. Give each application a prefix of its own, and purge it.
 //!
-//! Requests in flight have a connection each: a process that is alone with its agent opens
-//! few, and one under load some dozens, up to 64 for each of acquiring and releasing. An agent takes 200 from one host
-//! (`limits.http_max_conns_per_client`): raise it if several processes of a host lease hundreds of names at once.
+//! Requests in flight have a connection each: a process that is alone with its agent opens few, and one under load some dozens, up to
+//! 64 for each of acquiring, renewing and releasing. An agent takes 200 from one address (`limits.http_max_conns_per_client`): raise it
+//! if several processes of a host lease hundreds of names at once.
 //!
 //! # Rights
+//!
+//! With ACLs, the token needs this rule; without a token, the anonymous token does. It suffices for [`ConsulStore::purge`], too.
 //!
 //! ```hcl
 //! key_prefix "app-runtime-leases/" {
@@ -99,6 +112,9 @@
 //! consul kv get -detailed app-runtime-leases/job         # with its index
 //! consul kv delete app-runtime-leases/job                # break the lease now: there is no exclusion until its holder is notified
 //! ```
+//!
+//! The key is the escaped name: that of `reports/nightly` ends with `reports!2Fnightly`. [`ConsulStore::key`] returns it. Put it in
+//! single quotes, because shells take the `!` for a command.
 //!
 //! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with
 //! `AfterExpiry`.

@@ -94,7 +94,8 @@ impl ConsulStoreOptions {
         if let Some(token) = &self.token {
             // Without the source, which has the token.
             let token = HeaderValue::from_str(token).map_err(|_| {
-                store_error(ErrorKind::Invalid, "connect", "the token has characters that no header can have")
+                let message = "the token has characters that no header can have, such as a line break at its end: set it without them";
+                store_error(ErrorKind::Invalid, "connect", message)
             })?;
             http = http.with_token(token);
         }

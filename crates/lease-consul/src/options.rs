@@ -103,7 +103,8 @@ impl ConsulStoreOptions {
     /// **This compares the clocks of the hosts whose agents answer.** It is sound only while all of them agree within twice this
     /// slack. If they differ by more, a name can have two holders at once. An application usually asks the agent on its own host,
     /// so trust the clocks only if the address is that of the Consul servers, or if every host has a time service. Leases are
-    /// taken over later by four times the slack.
+    /// taken over later by twice the slack if the clocks agree, by up to four times the slack if they do not, and by up to 2 s more,
+    /// because answers show whole seconds.
     ///
     /// All processes that share the leases need the same setting. [`CLOCK_SLACK`](Self::CLOCK_SLACK) is a slack to begin with.
     #[must_use]

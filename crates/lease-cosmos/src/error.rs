@@ -42,10 +42,15 @@ pub(crate) fn of_network(operation: &'static str, access: Access, unanswered: Un
             let message = "the certificate of the endpoint is refused: set the authority that has signed it";
             (ErrorKind::Invalid, message, error)
         }
-        Unanswered::NotSent(error) => (ErrorKind::Unavailable, "the endpoint cannot be reached", error),
+        Unanswered::NotSent(error) => {
+            (ErrorKind::Unavailable, "the endpoint cannot be reached: look at it, and at the network", error)
+        }
         Unanswered::Broken(error) => (access.unanswered(), "the service has not answered", error),
         Unanswered::TooLarge(limit) => {
-            let message = format!("the answer has more than {} MiB: give the leases a container", limit / 1024 / 1024);
+            let message = format!(
+                "the answer has more than {} MiB: give the leases a container of their own",
+                limit / 1024 / 1024
+            );
             let kind = if access == Access::Write { ErrorKind::Indeterminate } else { ErrorKind::Invalid };
             return store_error(kind, operation, message);
         }
@@ -66,7 +71,11 @@ pub(crate) fn of_answer(operation: &'static str, access: Access, answer: &Answer
     if substatus != 0 {
         message += &format!("/{substatus}");
     }
-    message += &format!(": {}{advice}", answer.text());
+    let text = answer.text();
+    if !text.is_empty() {
+        message += &format!(": {text}");
+    }
+    message += advice;
     if let Some(wait) = answer.header("x-ms-retry-after-ms") {
         message += &format!("; it asks to wait for {wait} ms");
     }
@@ -93,24 +102,28 @@ fn judge(access: Access, status: u16, substatus: u32) -> (ErrorKind, &'static st
         (403, 3) => {
             (ErrorKind::Unavailable, ": this region takes no writes; use the endpoint of the account, not of a region")
         }
-        (403, 1014) => (ErrorKind::Invalid, ": a partition key has more data than it may"),
+        (403, 1014) => (
+            ErrorKind::Invalid,
+            ": a partition key has more data than it may; give the leases a container of their own",
+        ),
         (403, _) => (
             ErrorKind::Denied,
-            ": the identity needs the role `Cosmos DB Built-in Data Contributor` on the container, and the firewall must let it in",
+            ": a key must not be a read-only one, an identity needs the role `Cosmos DB Built-in Data Contributor` on the container, and \
+             the firewall must let this host in",
         ),
         // The replica has not got what the session has seen: the item may well be there (S19).
-        (404, 1002) => (ErrorKind::Unavailable, ": the replica is behind"),
+        (404, 1002) => (ErrorKind::Unavailable, ": the replica is behind; try again"),
         (404, _) => {
             (ErrorKind::Invalid, ": there is no such database or container; create it with the partition key /id")
         }
-        (408, _) => (access.unanswered(), ""),
+        (408, _) => (access.unanswered(), ": the service was too slow; try again"),
         (413, _) => (ErrorKind::Invalid, ": shorten the metadata"),
         (429, _) => (ErrorKind::Unavailable, ": the throughput of the container is used up; raise its request units"),
         // Nothing was written: another write of the item was under way.
-        (449, _) => (ErrorKind::Unavailable, ""),
+        (449, _) => (ErrorKind::Unavailable, ": another write of the item was in flight; try again"),
         // A partition has moved, or the service fails.
-        (410 | 500.., _) => (access.unanswered(), ""),
-        _ => (ErrorKind::Invalid, ""),
+        (410 | 500.., _) => (access.unanswered(), ": a partition moves, or the service has failed; try again"),
+        _ => (ErrorKind::Invalid, ": check the endpoint, the database and the container"),
     }
 }
 

@@ -62,7 +62,8 @@ impl Http {
         });
         // Without the source, which has the token.
         let authorization = authorization.map_err(|_| {
-            store_error(ErrorKind::Invalid, operation, "the token has characters that no header can have")
+            let message = "the token has characters that no header can have, such as a line break at its end: set it without them";
+            store_error(ErrorKind::Invalid, operation, message)
         })?;
         let mut request = self
             .client

@@ -22,7 +22,8 @@ impl CosmosStoreOptions {
     /// follows a fail-over, and not that of one region.
     ///
     /// It checks the account, which must write in one region and have the default consistency `Session` or stronger, and the
-    /// container, whose partition key must be `/id`, and whose items must not be deleted by their age. It changes nothing.
+    /// container, whose partition key must be `/id`, and whose items must not be deleted by their age. It changes nothing, and so does
+    /// not find out whether the credential may write: the first acquire does.
     ///
     /// # Errors
     ///

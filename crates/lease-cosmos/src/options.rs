@@ -25,7 +25,8 @@ pub struct CosmosStoreOptions {
     /// The time limit for a connection to the service; 5 s by default. It must be greater than zero.
     pub connect_timeout: Duration,
     /// Who judges expiry: by default the clocks of the service's servers, which are assumed to agree within twice a slack of 2 s.
-    /// Leases are taken over later by four times the slack. All processes that share the leases need the same setting.
+    /// Leases are taken over later by twice the slack if the clocks agree, by up to four times the slack if they do not, and by up to
+    /// 2 s more, because answers show whole seconds. All processes that share the leases need the same setting.
     ///
     /// * [`ServersWallClocks`](ExpiryJudge::ServersWallClocks) sets another slack.
     /// * [`Contenders`](ExpiryJudge::Contenders) believes no clock: a contender takes over what it has itself observed unchanged

@@ -9,7 +9,8 @@ pub struct About {
     /// The capabilities of the store.
     ///
     /// * [`expiry_judge`](Capabilities::expiry_judge) is `ServerWallClock` for a single server, `ServersWallClocks` where one of
-    ///   many answers, `Process` for a store in this process, and `Contenders` where no clock may be believed.
+    ///   many answers, `ServerMonotonicClock` for a clock that all processes share and that does not jump, `Process` for a store in
+    ///   this process, and `Contenders` where no clock may be believed.
     /// * [`tokens_survive`](Capabilities::tokens_survive) may declare a removal if tokens come from versions, or if the store's
     ///   clock is so fine that no two grants of a name fall between two of its ticks.
     /// * [`push`](Capabilities::push) and [`push_to_holders`](Capabilities::push_to_holders) need

@@ -21,11 +21,12 @@ impl Context<'_> {
         .with_source(cause.clone())
     }
 
-    /// Nothing was written, because others always wrote first.
+    /// Nothing was written, because others always wrote first, or reads were too old to decide by.
     pub(crate) fn crowded(&self, rounds: usize) -> Error {
         let name = self.name;
-        let message =
-            format!("the document of lease {name} was changed by others {rounds} times in a row: try again later");
+        let message = format!(
+            "in {rounds} rounds, others changed the document of lease {name}, or it was read as it was before: try again later"
+        );
         self.error(ErrorKind::Unavailable, message)
     }
 
@@ -33,8 +34,8 @@ impl Context<'_> {
     pub(crate) fn not_a_record(&self, cause: serde_json::Error) -> Error {
         let name = self.name;
         let message = format!(
-            "the document of lease {name} is no lease record ({cause}): another program wrote it; give the store a prefix of its \
-             own, or delete the document"
+            "the document of lease {name} is no lease record ({cause}): another program wrote it; give the leases a prefix, container \
+             or directory of their own, or delete the document"
         );
         self.error(ErrorKind::Invalid, message).with_source(cause)
     }

@@ -74,9 +74,15 @@
 //!
 //! By default the store's clock does (S3). Each answer that carries it is a [`Sample`], which together with the moments of sending
 //! and receiving bounds the clock's offset to that of this process; several answers narrow the interval. A holder writes an end that
-//! is late by any reading, and a contender takes over when the end has passed by every reading. Takeovers are late by the width of
-//! the interval, never early. Where many servers answer, their clocks are assumed to agree within twice a declared slack
-//! ([`ExpiryJudge::ServersWallClocks`](lease_core::ExpiryJudge::ServersWallClocks)).
+//! is late by any reading, and a contender takes over when the end has passed by every reading. Takeovers are late by the widths of
+//! both intervals, that of the holder and that of the contender, and never early. Where many servers answer, their clocks are assumed
+//! to agree within twice a declared slack ([`ExpiryJudge::ServersWallClocks`](lease_core::ExpiryJudge::ServersWallClocks)). Takeovers
+//! are then later by twice the slack if the clocks agree, and by up to four times the slack if they do not. If they differ by more
+//! than twice the slack, a name can have two holders.
+//!
+//! When answers contradict each other, the store logs `the store's clock has jumped, or its servers disagree` (warn, target `lease`),
+//! and takes leases over later until the longest lease that it has seen would have ended.
+//! [`clock_uncertainty`](DocumentStore::clock_uncertainty) is for a gauge.
 //!
 //! With [`ExpiryJudge::Contenders`](lease_core::ExpiryJudge::Contenders) no clock is believed: a contender takes over what it has
 //! itself observed unchanged for long enough (S2). A process that tries only once then never takes over from a holder that has
@@ -104,7 +110,8 @@
 //! * After a loss of data, a renewal may displace a rival whose record has the same number, for which the rival learns at its next
 //!   renewal ([`displaces_after_data_loss`](lease_core::Capabilities::displaces_after_data_loss)). A backend with numbers whose
 //!   tokens do not come from them declares it itself.
-//! * A document is kept for every name that was ever leased. [`DocumentStore::purge`] removes old ones.
+//! * A document is kept for every name that was ever leased. [`DocumentStore::purge`] removes old ones. Where the backend cannot
+//!   delete on condition of a version, or tokens would not survive it, it makes them smaller instead.
 
 mod about;
 mod acquire;

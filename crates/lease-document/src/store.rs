@@ -86,8 +86,8 @@ impl<D: Documents> DocumentStore<D> {
         &self.shared.documents
     }
 
-    /// Returns how wide the interval is in which the store's clock lies, or `None` if it is unknown, or not believed. Leases are
-    /// taken over later by this much. For a gauge: it grows when the clock jumps, or when the servers' clocks disagree.
+    /// Returns how wide the interval is in which the store's clock lies, with the slack on both sides, or `None` if it is unknown, or
+    /// not believed. Leases are taken over later by about this much. For a gauge: it grows when the clock jumps, or when the servers' clocks disagree.
     #[must_use]
     pub fn clock_uncertainty(&self) -> Option<Duration> {
         self.shared.store_time().map(crate::store_clock::StoreTime::width)

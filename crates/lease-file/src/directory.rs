@@ -80,7 +80,9 @@ async fn off_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     task::spawn_blocking(work).await.unwrap_or_else(|cause| {
-        let message = format!("the work on the directory was cut off: {cause}");
+        let message = format!(
+            "the work on the directory was cut off, as by the end of its runtime: look what was done ({cause})"
+        );
         Err(Error::new(ErrorKind::Indeterminate, operation, message).in_store(STORE).with_source(cause))
     })
 }

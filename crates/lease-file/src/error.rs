@@ -48,9 +48,12 @@ fn advice(cause: &io::Error) -> (ErrorKind, &'static str) {
             (ErrorKind::Unavailable, "a lease needs a kilobyte and a few inodes: make room")
         }
         Io::ResourceBusy => {
-            (ErrorKind::Unavailable, "try again, and delete the directory of the lease if it stays empty")
+            (ErrorKind::Unavailable, "try again, and delete the directory of the lease if it has no version in it")
         }
-        Io::InvalidData => (ErrorKind::Invalid, "another program wrote it: delete the directory of the lease"),
+        Io::InvalidData => (
+            ErrorKind::Invalid,
+            "another program wrote it: delete the directory of the lease, or, if all leases fail, stop all processes and delete the file .boot-…",
+        ),
         _ => (ErrorKind::Unavailable, "see what the system logs of the disk"),
     }
 }

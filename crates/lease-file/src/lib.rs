@@ -29,8 +29,11 @@
 //! # What it needs
 //!
 //! * Linux.
-//! * A directory that exists, on ext4, XFS, Btrfs, ZFS, F2FS, bcachefs, tmpfs or overlay. Every process needs the rights to read,
-//!   write and search it, and files that the others write: run them as one user, or set a group, `chmod g+rwxs` and a umask of 002.
+//! * A directory that exists, on ext2 to ext4, XFS, Btrfs, ZFS, F2FS, bcachefs, tmpfs or overlay. Every process needs the rights to
+//!   read, write and search it, and files that the others write: run them as one user, or set a group, `chmod g+rwxs` and a umask of
+//!   002.
+//! * In containers, one directory of the host, mounted into each of them. A path in the container's own file system (overlay, or a
+//!   tmpfs of its own) is a directory of its own in every container, and each of them would grant the same lease.
 //! * No time namespace: it shifts the boot clock of a container.
 //!
 //! # How it works
@@ -38,20 +41,54 @@
 //! Each name has a directory, which is the name with `_` and two hexadecimal digits in place of other bytes than lower-case letters,
 //! digits and `-`. It contains the newest two versions of the [record](lease_document), as files that are named by their numbers. A
 //! version is written to `.new`, synced to the disk, and linked to the next number, which fails if that is there. Nothing is locked:
-//! a process that is stopped at any moment holds up nobody. `ls` and `cat` show it all.
+//! a process that is stopped at any moment holds up nobody. The file `.boot-…` has the moment from which all processes of this boot
+//! count the time.
 //!
 //! Expiry is judged by the boot clock of the host ([`ServerMonotonicClock`](lease_core::ExpiryJudge::ServerMonotonicClock)), which
 //! does not jump, and includes suspend. When the host has started anew, all names are free at once: their holders are dead.
 //!
-//! Waiters are woken, and holders notified, by a thread that looks at the directory every tenth of a second while somebody waits or
-//! holds a lease.
+//! Waiters are woken, and holders notified, by a thread that looks at the directory every tenth of a second, or ten times as long as
+//! a look takes. It starts when the process first waits, or has held a lease for a second, and ends with the store.
+//!
+//! # Growth
+//!
+//! A name that was ever leased keeps its directory with two files, of less than a kilobyte without its metadata.
+//! [`purge`](DocumentStore::purge) makes the files of old names smaller and removes none. Each look and each list goes through all of
+//! these directories. A process that was killed may leave a file in `.new`, which may be deleted while no process uses the store.
+//!
+//! # Commands for operators
+//!
+//! ```sh
+//! ls /var/lib/leases                              # all names that were ever leased
+//! tail -n +2 /var/lib/leases/nightly-report/*     # who has it, until when, and its token; the larger number is the newer version
+//!
+//! # Break a lease now. There is no exclusion until its holder is notified. A name that begins with a dot is no lease.
+//! cd /var/lib/leases && mv nightly-report .broken && rm -r .broken
+//! ```
+//!
+//! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with
+//! `AfterExpiry`. Move the directory of a lease away before its files are deleted: for a moment, an older version would be the newest.
+//!
+//! # When the host or the disk fails
+//!
+//! * **The host starts anew**: all names are free at once, and tokens rise.
+//! * **The disk is full**, or has no inodes left: nothing is acquired or renewed (`Unavailable`, `make room`), and holders stop at
+//!   their deadlines. A release fails as well.
+//! * **A disk that hangs** holds up calls, of which at most 16 are at work at once. Leases are lost at their deadlines.
+//! * **The directory is emptied, moved or unmounted**: every call fails as `Unavailable` (`emptied, moved or unmounted while in
+//!   use`) until it is back, or until all processes have started anew. Do not start some of them anew: they would begin with an empty
+//!   directory, beside holders that have not stopped yet.
+//! * **The log** has under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then
+//!   `out of jeopardy` (info) or `lost` (warn). `no thread to watch the directory: waiters poll` (warn): the process may not start
+//!   another thread.
 //!
 //! # What it does not promise
 //!
 //! * Exclusion between machines.
-//! * That a holder survives the removal of its directory: if the directory of the store is emptied or unmounted, calls fail as
-//!   `Unavailable` until it is back, or until the processes have started anew.
-//! * Low latency on a disk: each write is an `fsync(2)`. On tmpfs there is none, and leases need not survive the host.
+//! * That a holder survives the removal of its directory.
+//! * That a renewal which arrives late is refused: one that is held up by the disk until after the expiry, and is done before any
+//!   rival's write, extends the grant (the form of S7 of this store).
+//! * Low latency on a disk: each write is two calls of `fsync(2)`. On tmpfs they cost nothing, and leases need not survive the host.
 
 mod directory;
 mod epoch;

@@ -79,15 +79,24 @@ pub(crate) fn answered(context: Context<'_>, code: u16, retry_after: Option<&str
              `rbac_manifest` ({said})"
         ),
         404 if status.is_missing_namespace() => format!("there is no namespace {namespace}: create it ({said})"),
-        404 => format!("the address serves no Leases of coordination.k8s.io/v1 in namespace {namespace} ({said})"),
-        410 => format!("the history that was asked for is gone ({said})"),
-        413 | 422 => format!("the API server refuses the Lease ({said})"),
+        404 => format!(
+            "the address serves no Leases of coordination.k8s.io/v1 in namespace {namespace}: correct the address of the API server \
+             ({said})"
+        ),
+        410 => format!("the history that was asked for is gone: ask anew ({said})"),
+        413 | 422 => {
+            format!("the API server refuses the Lease: correct what it names, or shorten the metadata ({said})")
+        }
         429 => {
             let after = retry_after.map(|after| format!(" after {after} s")).unwrap_or_default();
-            format!("the API server has too many requests: it wants the next{after} ({said})")
+            format!(
+                "the API server has too many requests, and wants the next{after}: use longer ttls, or fewer leases ({said})"
+            )
         }
-        500.. => format!("the API server or its etcd has failed ({said})"),
-        _ => format!("the API server did not {verb_name} the Lease ({said})"),
+        500.. => format!("the API server or its etcd has failed: look at the control plane ({said})"),
+        _ => format!(
+            "the API server did not {verb_name} the Lease: look whether a proxy or an admission webhook refuses it ({said})"
+        ),
     };
     Error::new(kind_of(code, verb), operation, message).in_store(STORE)
 }
@@ -131,7 +140,7 @@ pub(crate) fn unreadable(context: Context<'_>, why: &dyn StdError) -> Error {
 
 /// Makes an error of a resourceVersion that is no number.
 pub(crate) fn no_number(operation: &'static str, error: &dyn StdError) -> Error {
-    let message = format!("{error}: tokens of this cluster might not rise (S9)");
+    let message = format!("{error}: tokens of this cluster might not rise (S9); use another store");
     Error::new(ErrorKind::Unsupported, operation, message).in_store(STORE)
 }
 

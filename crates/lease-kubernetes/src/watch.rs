@@ -227,5 +227,6 @@ pub(crate) async fn current_version(leases: &Leases, names: &Names) -> Result<St
 }
 
 fn silent() -> Error {
-    Error::new(ErrorKind::Unavailable, WATCH, "the API server gives no sign of life").in_store(STORE)
+    Error::new(ErrorKind::Unavailable, WATCH, "the API server has sent nothing in time, or a line without an end")
+        .in_store(STORE)
 }

@@ -178,7 +178,10 @@ fn of_transport(access: Access, kind: Option<HttpErrorKind>, error: &object_stor
     let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     match kind {
         // There was no connection to send it on.
-        Some(HttpErrorKind::Connect) => (ErrorKind::Unavailable, format!("the service cannot be reached{reason}")),
+        Some(HttpErrorKind::Connect) => (
+            ErrorKind::Unavailable,
+            format!("the service cannot be reached: check the endpoint and the network{reason}"),
+        ),
         _ => (access.unanswered(), format!("the service did not answer{reason}")),
     }
 }

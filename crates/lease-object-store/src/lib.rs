@@ -52,7 +52,8 @@
 //! | the same with a ttl of 5 min | 1 write each | 864 writes | 0.0043 |
 //! | a client that waits for a name, by default every 5 to 10 s | 1 read each | 11 520 reads | 0.0046 |
 //! | a release | 1 write | | |
-//! | a list | 1 list for 1 000 names, and 1 read each | | |
+//! | a list, a purge | 1 list for 256 names, charged as a write, and 1 read each; a purge writes each record that it reduces | | |
+//! | connecting | 1 read and 2 writes, which are refused; 1 write more for the first store with a prefix | | |
 //!
 //! All waiters of one client for one name are one. [`ObjectLeaseStoreOptions::poll_interval`] sets how often it looks: there is no
 //! push, so a waiter wins up to twice this interval after a release, and when the lease expires after a crash.
@@ -67,8 +68,9 @@
 //!   promise it, and some emulators do not keep it.
 //! * **The service's clock judges expiry** (S3), by the header `Date` of its answers. It has whole seconds, which several answers
 //!   narrow; an answer of a cache shows nothing. Many servers answer, and their clocks are assumed to agree within twice a slack of
-//!   2 s, by which every lease is longer for others than for its holder. A takeover after a crash comes up to about 5 s after the
-//!   ttl, never early. The slack is set with [`ServersWallClocks`](lease_core::ExpiryJudge::ServersWallClocks).
+//!   2 s, by which every lease is longer for others than for its holder. A takeover after a crash comes 4 to 6 s after the ttl where
+//!   the clocks agree, up to 10 s where they do not, and never early. The slack is set with
+//!   [`ServersWallClocks`](lease_core::ExpiryJudge::ServersWallClocks).
 //! * **Or contenders judge it** (S2), who believe no clock: [`Contenders`](lease_core::ExpiryJudge::Contenders). Then a process that
 //!   tries only once never takes over from a holder that has crashed.
 //! * **Tokens** are counted in the record, and raised to the service's clock in µs where it judges (S10). They rise over releases,
@@ -91,14 +93,43 @@
 //! * **That tokens rise after an object was deleted** and the name is leased again within the same second, or with `Contenders`.
 //! * **Directory buckets** of S3, which list in no order. **Replicated buckets** in two regions that are both written: each side
 //!   grants.
+//! * **That a renewal which arrives late is refused.** One that was sent before the expiry, and that is done after it and before any
+//!   rival's write, extends the grant (the form of S7 of this store).
+//!
+//! # When the service fails
+//!
+//! While the service does not answer, nothing is acquired or renewed, and holders stop at their deadlines. A write that has an answer
+//! is kept: within a region, no grant is lost.
+//!
+//! On Azure and S3, replication to another region comes after the answer. A fail-over to it, such as the unplanned one of a
+//! geo-redundant account of Azure, loses the last grants and renewals: a lease may then have two holders until the old one's next
+//! renewal, and tokens go on by the clock. Use an account or bucket in one region for leases, or stop the holders before the fail-over.
+//! A bucket of Google in two or more regions never shows an older record; what is not yet in the other region is not available until
+//! its region is.
+//!
+//! The log shows, under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then
+//! `out of jeopardy` (info) or `lost` (warn). Typical reasons, with the status and the word of the service behind them:
+//!
+//! | reason | what to do |
+//! |---|---|
+//! | `no answer within …`, `the service cannot be reached`, `the service did not answer` | look at the network of the process, and at the status page of the service |
+//! | `the service has failed` | the same; calls are repeated |
+//! | `too many requests` | longer ttls and poll intervals, fewer leases below a prefix; on Google, a second at least between two renewals of a lease |
+//! | `the request is refused` | rights or credentials were changed: the message names what is needed |
+//! | `the credentials have expired, or this machine's clock is wrong` | renew them, or set the clock |
+//! | `no credentials could be obtained` | the identity service of the machine or pod does not answer |
+//! | `the store has no record of it`, as the reason of a loss | the object was deleted, by an operator or a lifecycle rule |
+//!
+//! `the store's clock has jumped, or its servers disagree` (warn): leases are taken over later for a while. If it comes again and again,
+//! a proxy sets `Date`: let `Contenders` judge. `the bucket keeps old versions` (warn): see [What stays behind](#what-stays-behind).
 //!
 //! # What it needs
 //!
-//! A bucket or container, and these rights below the prefix. Deleting is not needed.
+//! A bucket or container, and these rights below the prefix. Deleting is not needed, except on Google Cloud Storage.
 //!
 //! | | rights | credentials from the environment |
 //! |---|---|---|
-//! | S3 | `s3:GetObject`, `s3:PutObject` on the objects; `s3:ListBucket` on the bucket, without which S3 answers a missing object like a forbidden one | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; a web identity (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`), as on EKS; a pod identity or task role (`AWS_CONTAINER_CREDENTIALS_…`); else the instance profile. `AWS_REGION`; `AWS_ENDPOINT_URL` for other services. Profiles in `~/.aws` are not read |
+//! | S3 | `s3:GetObject`, `s3:PutObject` on the objects; `s3:ListBucket` on the bucket, without which S3 answers a missing object like a forbidden one; `kms:GenerateDataKey` and `kms:Decrypt` on the key of a bucket that is encrypted with one of KMS | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; a web identity (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`), as on EKS; a pod identity or task role (`AWS_CONTAINER_CREDENTIALS_…`); else the instance profile. `AWS_REGION`; `AWS_ENDPOINT_URL` for other services. Profiles in `~/.aws` are not read |
 //! | Azure | the role *Storage Blob Data Contributor* on the container, or a SAS with read, create, write and list | `AZURE_STORAGE_ACCOUNT_NAME`, and one of: `AZURE_STORAGE_ACCOUNT_KEY`; `AZURE_STORAGE_SAS_TOKEN`; a service principal (`AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_CLIENT_SECRET`); a workload identity (`AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`), as on AKS; else the managed identity, with `AZURE_CLIENT_ID` for one that is assigned by the user |
 //! | Google | `storage.objects.get`, `.create`, `.delete` (which overwriting needs), `.list`: the role *Storage Object User* | `GOOGLE_SERVICE_ACCOUNT` (a path), `GOOGLE_SERVICE_ACCOUNT_KEY` (JSON), `GOOGLE_APPLICATION_CREDENTIALS`; else those of `gcloud`, and then of the machine or the workload identity |
 //!
@@ -111,18 +142,24 @@
 //! delete objects below the prefix that were not written for 30 days, or for ten times the longest ttl if that is longer. Not with
 //! `Contenders`: without the record, tokens begin anew.
 //!
-//! In a bucket with versioning every renewal adds a version, 8 640 a day and lease. Let a lifecycle rule delete noncurrent versions
-//! after a day. Connecting logs a warning where the service shows it.
+//! In a bucket with **versioning** every renewal adds a version, 8 640 a day and lease. Let a lifecycle rule delete noncurrent versions
+//! after a day. Connecting logs a warning where the service shows it, on S3 and Azure.
+//!
+//! With **soft delete**, what a renewal overwrites is kept and charged, too, and nothing warns of it: 7 days by default on Google Cloud
+//! Storage, where it is on for every new bucket, and in Azure accounts where it is on. At 8 640 renewals a day that is 60 000 copies of
+//! each lease. Switch it off for the bucket of the leases, or keep them in a bucket or account without it; lifecycle rules do not
+//! shorten it.
 //!
 //! # Commands for operators
 //!
 //! ```sh
-//! aws s3 ls s3://my-bucket/leases/                      # all names that were ever leased
-//! aws s3 cp s3://my-bucket/leases/nightly!2Dreport -    # who has it, until when, and its token
+//! aws s3 ls s3://my-bucket/leases/                        # all names that were ever leased
+//! aws s3 cp 's3://my-bucket/leases/nightly!2Dreport' -    # who has it, until when, and its token; quoted, because of the `!`
 //! ```
 //!
+//! [`ObjectLeaseStore::key`] returns the key of a name.
 //! To end a grant without losing exclusion, use [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with `AfterExpiry`.
-//! To delete the object is to break the lease at once.
+//! To delete the object is to break the lease at once: there is no exclusion until its holder's next renewal.
 
 mod answer;
 mod builders;

@@ -87,7 +87,7 @@ impl Objects {
 
     fn no_version(&self, operation: &'static str, kind: ErrorKind) -> Error {
         let message = "the answer has no ETag or no version, without which nothing can be written on condition: a proxy may \
-                       have removed it";
+                       have removed it; connect without that proxy";
         self.error(operation, kind, message.to_owned())
     }
 

@@ -59,8 +59,8 @@ impl ObjectLeaseStoreOptions {
     /// region and endpoint are those of [`with_option`](Self::with_option), or of the environment.
     ///
     /// It takes three requests, by which the store finds out whether the service keeps the conditions of writes. The first store
-    /// with a prefix writes the object `.conditional-write-probe` there. A warning in the log says when the bucket keeps old
-    /// versions.
+    /// with a prefix writes the object `.conditional-write-probe` there, by a fourth one. A warning in the log says when a bucket of
+    /// S3 or an account of Azure keeps old versions.
     ///
     /// If the process has no provider of cryptography for rustls, ring becomes it. An application that installs another one does so
     /// first.

@@ -41,9 +41,13 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         }
         sqlx::Error::Io(error) => (failure.kind_if_broken(), format!("the connection to {place} failed: {error}")),
         sqlx::Error::PoolTimedOut => {
-            (ErrorKind::Unavailable, format!("no connection in time to {place}: the request was not sent"))
+            let message = format!(
+                "no connection in time to {place}, and the request was not sent: look for locks that keep sessions busy, or raise \
+                 max_connections"
+            );
+            (ErrorKind::Unavailable, message)
         }
-        sqlx::Error::PoolClosed => (ErrorKind::Closed, "the connection pool was closed".to_owned()),
+        sqlx::Error::PoolClosed => (ErrorKind::Closed, "the connection pool was closed: open another store".to_owned()),
         sqlx::Error::WorkerCrashed => (failure.kind_if_broken(), format!("the connection to {place} is broken")),
         sqlx::Error::Tls(error) => (ErrorKind::Invalid, tls_failed(place, error)),
         sqlx::Error::Protocol(error) => (

@@ -113,9 +113,9 @@
 //! # Growth
 //!
 //! There is one row for each name that was ever leased: about 400 bytes with its index, plus its metadata.
-//! [`PostgresStore::purge`] removes the rows of names that are not used any more. A renewal leaves an old version of its row on
-//! the same page (a HOT update, which changes no index). The server removes old versions by itself; do not switch autovacuum off
-//! for this table.
+//! [`PostgresStore::purge`] removes the rows of names that are not used any more; it refuses an age of less than an hour. A renewal
+//! leaves an old version of its row on the same page (a HOT update, which changes no index). The server removes old versions by
+//! itself; do not switch autovacuum off for this table.
 //!
 //! It cannot remove them while there is an **old snapshot**: a dump that takes hours, a session idle in transaction, a replication
 //! slot without a reader. Each acquire, renewal and release then adds a version that the next operations on this name read: an

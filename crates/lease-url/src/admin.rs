@@ -26,12 +26,19 @@ pub trait Admin: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Removes the records of names whose lease ended this long ago, and returns their number. A store that removes them by itself
-    /// removes none.
+    /// Removes the records of names whose lease ended this long ago, or makes them smaller where the store must keep them, and returns
+    /// their number. `older_than` must be longer than any request can be in flight, and at least an hour with PostgreSQL.
+    ///
+    /// | store | what it does |
+    /// |---|---|
+    /// | memory, PostgreSQL, Kubernetes, ZooKeeper | deletes the records |
+    /// | Consul | deletes those that this process has observed unchanged for that long: call it again and again |
+    /// | files, object storage, Cosmos DB | makes the records smaller, once each |
+    /// | Redis, etcd | nothing: records end by themselves |
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `Invalid` if `older_than` is too short for the store, `Denied` if the user lacks the right to delete, and those of the store.
     ///
     /// # Cancel safety
     ///

@@ -68,7 +68,7 @@ fn explain(cause: &zk::Error, access: Access, path: &str) -> (ErrorKind, String)
             (ErrorKind::Unavailable, format!("the quota above {path} is used up: raise it, or purge old leases"))
         }
         zk::Error::Throttled => {
-            (ErrorKind::Unavailable, "the server refused the request because of its load".to_owned())
+            (ErrorKind::Unavailable, "the server refused the request because of its load: use longer ttls".to_owned())
         }
         zk::Error::NotReadOnly => (
             ErrorKind::Unavailable,
@@ -80,12 +80,15 @@ fn explain(cause: &zk::Error, access: Access, path: &str) -> (ErrorKind, String)
         zk::Error::NoHosts | zk::Error::Timeout => {
             (unanswered, "no server answered in time: check the addresses and the network".to_owned())
         }
-        zk::Error::ConnectionLoss => (unanswered, "the connection broke before the answer came".to_owned()),
+        zk::Error::ConnectionLoss => {
+            (unanswered, "the connection broke before the answer came: the driver connects again".to_owned())
+        }
         zk::Error::SessionExpired | zk::Error::SessionMoved | zk::Error::ClientClosed => {
             (unanswered, format!("the session ended before the answer came ({cause}): the next call begins a new one"))
         }
         zk::Error::AuthFailed => {
-            (unanswered, "ZooKeeper ended the session, because it does not accept the credentials".to_owned())
+            let message = "ZooKeeper ended the session, because it does not accept the credentials: check the user and the password";
+            (unanswered, message.to_owned())
         }
         _ => (unanswered, format!("the request for {path} has failed: {cause}")),
     }
@@ -97,8 +100,7 @@ fn missing_right(access: Access) -> &'static str {
             "does not let this session read: it needs the permission r on the chroot and below, or other credentials"
         }
         Access::Write => {
-            "does not let this session write: it needs the permissions cdrw on the chroot, and crw on the nodes below, or other \
-             credentials"
+            "does not let this session write: it needs the permissions cdrw on the chroot and on the nodes below, or other credentials"
         }
     }
 }

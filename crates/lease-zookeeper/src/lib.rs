@@ -49,15 +49,18 @@
 //!
 //! # What an operator does
 //!
-//! * See who holds a lease: `get /app-runtime-leases/job` in `zkCli.sh`.
+//! * See all names that were ever leased: `ls /app-runtime-leases` in `zkCli.sh`; who holds a lease: `get /app-runtime-leases/job`.
 //! * End a lease: [`LeaseClient::break_lease`](lease_core::LeaseClient::break_lease) with `AfterExpiry` keeps exclusion.
-//!   `deleteall /app-runtime-leases/job` ends it at once, and the holder is notified.
-//! * Free memory: ZooKeeper keeps all nodes in memory, two for each name that was ever leased. Call
-//!   [`purge`](DocumentStore::purge) from time to time if names are many.
+//!   `deleteall /app-runtime-leases/job` ends it at once: there is no exclusion until the holder is notified.
+//! * Free memory: ZooKeeper keeps all nodes in memory, two for each name that was ever leased, of some hundred bytes and the metadata.
+//!   Call [`purge`](DocumentStore::purge) from time to time if names are many: it deletes the nodes of old names.
+//! * Keep the disks of the servers free: each renewal adds to the transaction log, of which ZooKeeper removes old files only with
+//!   `autopurge.purgeInterval`, which is off by default.
 //!
 //! # Rights and credentials
 //!
-//! The store needs the rights `cdrw` on the chroot and on the nodes below it. With
+//! The store needs the rights `cdrw` on the chroot and on the nodes below it, and `c` on the node above the chroot if it is to create
+//! the chroot. With
 //! [credentials](ZooKeeperStoreOptions::with_digest), the nodes that it creates are for the same credentials only; other ACLs are an
 //! [option](ZooKeeperStoreOptions::acls). Feature `sasl` adds DIGEST-MD5 over SASL. For Kerberos, enable the feature `sasl-gssapi`
 //! of the driver as well.
@@ -71,7 +74,7 @@
 //!
 //! Expiry is judged by the wall clock of the leader, which every write brings with it. Another leader has another clock: by default
 //! the clocks of the servers are assumed to agree within 4 s (a slack of 2 s on both sides), and a name whose holder has crashed is
-//! taken over that much later. If they differ by more, a name can have two holders. Set
+//! taken over 4 s later, or up to 8 s if a leader with another clock has come. If they differ by more, a name can have two holders. Set
 //! [`expiry_judge`](ZooKeeperStoreOptions::expiry_judge) to `ServerWallClock` for a single server, and to
 //! [`Contenders`](lease_core::ExpiryJudge::Contenders) to believe no clock at all.
 //!
@@ -81,6 +84,13 @@
 //! server by itself. Grants and tokens are kept: a write is answered after most servers have it. A lease is lost if no renewal
 //! succeeds within its ttl, so choose a ttl well above the time of an election, which is a few seconds with usual settings.
 //!
+//! The log shows, under the target `lease`: `in jeopardy` (warn), once for each lease whose renewal failed, with the reason; then
+//! `out of jeopardy` (info) or `lost` (warn). Typical reasons are `no answer within …`, `the connection is broken, and the driver
+//! connects again`, `the connection broke before the answer came`, and `no server answered in time`. After the end of a session:
+//! `the session has ended, and there is no new one yet` (warn), for each attempt that fails, and `a new session has begun after the end
+//! of the last one` (info). `the servers are older than ZooKeeper 3.6 and have no recursive watches: waiters poll` (warn) comes once,
+//! when the store connects. `the store's clock has jumped, or its servers disagree` (warn): look at the time service of the servers.
+//!
 //! # What it costs
 //!
 //! | operation | requests |
@@ -88,7 +98,7 @@
 //! | acquire | `sync` and `getData`, then one transaction; without that if the name is held |
 //! | renew, release | 1 transaction |
 //! | inspect | `sync` and `getData` |
-//! | list | `sync` and `getChildren`, and `getData` for each lease |
+//! | list, purge | `sync` and `getChildren` for each 256 names, and `getData` for each name; 1 transaction for each that is purged |
 //! | clock | 1 write, if this process has written nothing for 10 s |
 //!
 //! Requests that do not depend on each other are sent together. The driver leaves Nagle's algorithm on, so the second of two may wait

@@ -35,7 +35,7 @@ pub struct ZooKeeperStoreOptions {
     /// Who judges expiry; `ServersWallClocks` with a slack of 2 s by default. All processes need the same.
     ///
     /// * [`ExpiryJudge::ServersWallClocks`]: the wall clock of the leader. Another leader may have another clock: the clocks of all
-    ///   servers are assumed to agree within twice the slack, and leases are taken over later by it.
+    ///   servers are assumed to agree within twice the slack, and leases are taken over later by twice the slack.
     /// * [`ExpiryJudge::ServerWallClock`]: the same without slack, for a single server.
     /// * [`ExpiryJudge::Contenders`]: no clock of a server is believed.
     pub expiry_judge: ExpiryJudge,

@@ -19,7 +19,8 @@ pub(crate) async fn open(url: &str) -> Result<Opened> {
         _ => "",
     };
     if http.is_empty() || host.is_empty() || host.contains('@') || rest.contains(['?', '#']) {
-        let message = "write consul://host:port/prefix, or consuls: for TLS, with the token in CONSUL_HTTP_TOKEN";
+        let message = "this is no URL of Consul: write consul://host:port/prefix, or consuls: for TLS, with the \
+                       token in CONSUL_HTTP_TOKEN";
         return Err(Error::new(ErrorKind::Invalid, "open", message));
     }
     let mut options = ConsulStoreOptions::new();

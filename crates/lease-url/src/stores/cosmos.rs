@@ -11,8 +11,8 @@ use crate::{Admin, Opened};
 /// The variable with the key of the account, unless it is in the URL, where its `/`, `+` and `=` are percent-encoded.
 const KEY: &str = "COSMOS_KEY";
 
-const FORM: &str = "write cosmos://ACCOUNT.documents.azure.com/database/container with the key in COSMOS_KEY, or \
-                    cosmos://:KEY@ACCOUNT.documents.azure.com/database/container with the key percent-encoded";
+const FORM: &str = "this is no URL of Cosmos DB: write cosmos://ACCOUNT.documents.azure.com/database/container with the key in \
+                    COSMOS_KEY, or cosmos://:KEY@ACCOUNT.documents.azure.com/database/container with the key percent-encoded";
 
 pub(crate) async fn open(url: &str) -> Result<Opened> {
     let invalid = |message: &'static str| Error::new(ErrorKind::Invalid, "open", message);
@@ -32,7 +32,9 @@ pub(crate) async fn open(url: &str) -> Result<Opened> {
         return Err(invalid(FORM));
     }
     let key = match key {
-        "" => env::var(KEY).map_err(|_| invalid("set COSMOS_KEY to the primary or secondary key of the account"))?,
+        "" => env::var(KEY).map_err(|_| {
+            invalid("the URL has no key: set COSMOS_KEY to the primary or secondary key of the account")
+        })?,
         key => percent_decode_str(key).decode_utf8_lossy().into_owned(),
     };
     let options = CosmosStoreOptions::new().with_key(key);

@@ -10,7 +10,8 @@ use crate::{Admin, Opened};
 pub(crate) async fn open(url: &str) -> Result<Opened> {
     let namespace = url.split_once("://").map(|(_, namespace)| namespace.trim_end_matches('/'));
     let Some(namespace) = namespace.filter(|namespace| !namespace.contains(['/', '@', ':', '?'])) else {
-        let message = "write k8s://namespace: the address and the credentials are those of the pod or of KUBECONFIG";
+        let message = "this is no URL of Kubernetes: write k8s://namespace; the address and the credentials are \
+                       those of the pod or of KUBECONFIG";
         return Err(Error::new(ErrorKind::Invalid, "open", message));
     };
     let options = KubernetesStoreOptions::new();

@@ -11,7 +11,11 @@ static STORE: LazyLock<MemoryStore> = LazyLock::new(MemoryStore::new);
 
 pub(crate) fn open(url: &str) -> Result<Opened> {
     if url != "memory:" {
-        return Err(Error::new(ErrorKind::Invalid, "open", "write memory: and nothing behind it"));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "open",
+            "the URL of the memory store is memory: and nothing behind it",
+        ));
     }
     Ok(Opened::new(STORE.clone()))
 }

@@ -7,8 +7,8 @@ pub(crate) async fn open(url: &str) -> Result<Opened> {
     let rest = url.strip_prefix("zookeeper://").unwrap_or_default();
     let (addresses, chroot) = rest.split_once('/').unwrap_or((rest, ""));
     if addresses.is_empty() || rest.contains(['@', '?', '#']) {
-        let message =
-            "write zookeeper://host:port,host:port/chroot, and use ZooKeeperStoreOptions for credentials and ACLs";
+        let message = "this is no URL of ZooKeeper: write zookeeper://host:port,host:port/chroot, and use \
+                       ZooKeeperStoreOptions for credentials and ACLs";
         return Err(Error::new(ErrorKind::Invalid, "open", message));
     }
     let options = ZooKeeperStoreOptions::new();

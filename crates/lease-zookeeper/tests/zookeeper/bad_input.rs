@@ -88,7 +88,10 @@ async fn a_node_of_another_program_is_no_lease() {
             leases.inspect("job").await.map(drop).unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-            assert!(error.to_string().contains("job") && error.to_string().contains("prefix of its own"), "{error}");
+            assert!(
+                error.to_string().contains("job") && error.to_string().contains("directory of their own"),
+                "{error}"
+            );
         }
         client.delete(&path, None).await.unwrap();
     }
