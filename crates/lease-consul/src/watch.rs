@@ -18,8 +18,9 @@ const WAIT: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause after an answer without news: Consul also answers when something outside of an empty prefix has changed.
 const NO_NEWS: Duration = Duration::from_millis(250);
-/// The pause after a failure.
+/// The pause after a failure, and the longest one after several: an answer that is too large costs its bytes each time.
 const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Every change brings all documents. A pause behind each answer keeps a store below this many bytes per second.
 const BYTES_PER_SECOND: u32 = 1024 * 1024;
 
@@ -58,7 +59,7 @@ impl Drop for Watch {
 
 async fn follow(kv: Arc<Kv>, changes: Changes) {
     let (mut since, mut indexes) = (None, HashMap::new());
-    let mut is_failing = false;
+    let (mut is_failing, mut pause) = (false, PAUSE);
     loop {
         match kv.all(since, WAIT, PATIENCE).await {
             Ok(All { pairs, index, bytes }) => {
@@ -69,7 +70,7 @@ async fn follow(kv: Arc<Kv>, changes: Changes) {
                 if is_first {
                     changes.connected();
                 }
-                is_failing = false;
+                (is_failing, pause) = (false, PAUSE);
                 let reading = Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / BYTES_PER_SECOND;
                 pass(if has_news { reading } else { reading.max(NO_NEWS) }).await;
             }
@@ -79,7 +80,8 @@ async fn follow(kv: Arc<Kv>, changes: Changes) {
                 if !std::mem::replace(&mut is_failing, true) {
                     warn(&error);
                 }
-                pass(PAUSE).await;
+                pass(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

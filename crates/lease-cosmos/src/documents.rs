@@ -17,13 +17,14 @@ use crate::{STORE, items::Items};
 pub(crate) struct CosmosDocuments {
     items: Items,
     slack: Duration,
+    poll_interval: Duration,
     /// The newest time of the service that an answer has had, in µs.
     newest: AtomicU64,
 }
 
 impl CosmosDocuments {
-    pub(crate) fn new(items: Items, slack: Duration) -> Self {
-        Self { items, slack, newest: AtomicU64::new(1) }
+    pub(crate) fn new(items: Items, slack: Duration, poll_interval: Duration) -> Self {
+        Self { items, slack, poll_interval, newest: AtomicU64::new(1) }
     }
 
     fn heard(&self, clock: Option<Sample>) -> Option<Sample> {
@@ -42,7 +43,8 @@ impl Documents for CosmosDocuments {
             // Tokens are counted. A record that is gone leaves the clock, whose ticks are too long for two grants in one.
             .with_tokens_survive(TokensSurvive::new().restart())
             .with_grants_survive_crash(true)
-            .with_calls_at_once(4);
+            .with_calls_at_once(4)
+            .with_poll_interval(self.poll_interval);
         About::new(capabilities)
     }
 

@@ -41,7 +41,8 @@
 //! * **That a renewal which arrives late is refused.** One that was sent before the expiry, and that reaches the service after it and
 //!   before any rival, extends the grant: the item has not changed (the form of S7 of this store).
 //! * **That tokens survive the deletion of an item by hand**, if a grant follows within the same second.
-//! * **Push.** Waiters poll every second or two.
+//! * **Push.** Waiters poll, by default every 5 to 10 s ([`CosmosStoreOptions::poll_interval`]): each wins that much later after a
+//!   release.
 //! * **Exclusion if the servers' clocks differ by more than twice the slack.** A name can then have two holders; tokens order them.
 //!
 //! # What it needs
@@ -70,12 +71,12 @@
 //! | acquire | 2; 1 if the name is held | 7 for a new name, then 11; 1 |
 //! | renew, release | 1; 2 more after a conflict | 10 |
 //! | inspect, break | 1; 2 | 1; 11 |
-//! | waiting for a name, in each client | 1 every second or two | 1 |
+//! | waiting for a name, in each client | by default 1 every 5 to 10 s | 1 |
 //! | list, purge | for each 256 names, a query over all partitions for these and all later names; a purge writes each item that it reduces | 3 and more for each page; 10 for each item |
 //!
-//! A lease of 30 s that is renewed every 10 s takes one request unit per second, and a client that waits two thirds of one. By list
+//! A lease of 30 s that is renewed every 10 s takes one request unit per second, and a client that waits a seventh of one. By list
 //! prices, 400 request units per second, the least that a container can have by itself, cost about $23 a month, and a million request
-//! units without provisioned throughput (serverless) about $0.25: $0.02 a day for each of the two.
+//! units without provisioned throughput (serverless) about $0.25: $0.02 a day for the lease, and $0.003 for the client that waits.
 //!
 //! When the throughput is used up, requests fail as `Unavailable`, with the time to wait that the service asks for; renewals are tried
 //! again before the lease ends.

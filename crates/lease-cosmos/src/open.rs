@@ -16,6 +16,7 @@ use crate::{
 
 /// How long each check while connecting may take, beyond the time for the connection.
 const CHECK: Duration = Duration::from_secs(5);
+const SHORTEST_POLL: Duration = Duration::from_millis(100);
 
 impl CosmosStoreOptions {
     /// Connects to a container of an account at `https://ACCOUNT.documents.azure.com`. Use the endpoint of the account, which
@@ -74,11 +75,14 @@ impl CosmosStoreOptions {
                 "the database and the container must be ids: printable ASCII characters without / \\ ? # and %";
             return Err(store_error(ErrorKind::Invalid, "connect", message));
         }
+        if self.poll_interval < SHORTEST_POLL {
+            return Err(store_error(ErrorKind::Invalid, "connect", "the poll interval must be at least 100 ms"));
+        }
         let http = Http { client, base, credential, session: Session::default() };
         let items = Items { http, container: format!("dbs/{database}/colls/{container}") };
         items.check(self.connect_timeout.saturating_add(CHECK)).await?;
-        let store = DocumentStore::builder(CosmosDocuments::new(items, slack)).expiry_judge(self.expiry_judge);
-        Ok(CosmosStore(store.build()))
+        let documents = CosmosDocuments::new(items, slack, self.poll_interval);
+        Ok(CosmosStore(DocumentStore::builder(documents).expiry_judge(self.expiry_judge).build()))
     }
 }
 

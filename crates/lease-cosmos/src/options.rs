@@ -32,6 +32,9 @@ pub struct CosmosStoreOptions {
     /// * [`Contenders`](ExpiryJudge::Contenders) believes no clock: a contender takes over what it has itself observed unchanged
     ///   (S2), and one that tries once never does.
     pub expiry_judge: ExpiryJudge,
+    /// How often a waiter looks whether a name is free: from this to twice this; 5 s by default, and at least 100 ms. Each look is a
+    /// request, which is charged. A waiter wins that much later after a release.
+    pub poll_interval: Duration,
     credential: Option<Secret>,
     pub(crate) ca_certificate: Option<Vec<u8>>,
 }
@@ -47,6 +50,7 @@ impl Default for CosmosStoreOptions {
         Self {
             connect_timeout: Duration::from_secs(5),
             expiry_judge: ExpiryJudge::ServersWallClocks { slack: Duration::from_secs(2) },
+            poll_interval: Duration::from_secs(5),
             credential: None,
             ca_certificate: None,
         }
@@ -70,6 +74,12 @@ impl CosmosStoreOptions {
     #[must_use]
     pub fn with_expiry_judge(self, expiry_judge: ExpiryJudge) -> Self {
         Self { expiry_judge, ..self }
+    }
+
+    /// Sets [`CosmosStoreOptions::poll_interval`].
+    #[must_use]
+    pub fn with_poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
     }
 
     /// Sets the primary or secondary key of the account. It replaces a token provider.
@@ -130,6 +140,7 @@ impl fmt::Debug for CosmosStoreOptions {
         f.debug_struct("CosmosStoreOptions")
             .field("connect_timeout", &self.connect_timeout)
             .field("expiry_judge", &self.expiry_judge)
+            .field("poll_interval", &self.poll_interval)
             .field("has_credential", &self.credential.is_some())
             .field("has_ca_certificate", &self.ca_certificate.is_some())
             .finish()

@@ -11,6 +11,8 @@ use crate::{
 
 /// How often an operation reads before it gives up.
 const ROUNDS: usize = 16;
+/// The pause behind a stale read, and that much more behind each further one: what answered is behind, and needs a moment.
+const BEHIND: Duration = Duration::from_millis(4);
 
 /// An operation. After every conflict and every unknown outcome it reads before it concludes anything: a conflict may be its own
 /// write, repeated by a driver. It never ends with `Unavailable` while a write of its own may still be done (S15, S19).
@@ -72,6 +74,8 @@ impl<'a, D: Documents> Attempt<'a, D> {
             if version
                 .is_some_and(|version| self.shared.known().is_stale(self.context.name, version, self.shared.now()))
             {
+                let behind = BEHIND * u32::try_from(self.rounds).unwrap_or(u32::MAX);
+                self.shared.clock.sleep_until(self.shared.now() + behind).await;
                 continue;
             }
             // A write that was conditional on another version can no longer be done.

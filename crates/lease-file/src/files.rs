@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use lease_core::{GrantId, LeaseName};
@@ -17,6 +18,9 @@ use crate::{
 
 /// Where files are written before they get their names.
 const SCRATCH: &str = ".new";
+
+/// A file that has waited for its name for so long is that of a process that was killed.
+const ABANDONED: Duration = Duration::from_secs(86_400);
 
 /// The documents in a directory, each as the files of a directory of its own.
 #[derive(Debug)]
@@ -43,7 +47,25 @@ impl Files {
             _ => {}
         }
         epoch::begin(&files.root, &files.boot, files.scratch())?;
+        // What cannot be removed is harmless.
+        let _ = files.remove_abandoned();
         Ok(files)
+    }
+
+    /// Removes what processes that were killed have left. It is renamed first: should its process go on after all, the name that it
+    /// knows is gone, and it never puts a half-removed directory into its place.
+    fn remove_abandoned(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join(SCRATCH))? {
+            let entry = entry?;
+            if entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > ABANDONED) {
+                let removed = self.scratch();
+                fs::rename(entry.path(), &removed)?;
+                if fs::remove_file(&removed).is_err() {
+                    fs::remove_dir_all(&removed)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns what the store's clock shows. Fails if the directory is not what it was when it was opened.

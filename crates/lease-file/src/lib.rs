@@ -54,7 +54,8 @@
 //!
 //! A name that was ever leased keeps its directory with two files, of less than a kilobyte without its metadata.
 //! [`purge`](DocumentStore::purge) makes the files of old names smaller and removes none. Each look and each list goes through all of
-//! these directories. A process that was killed may leave a file in `.new`, which may be deleted while no process uses the store.
+//! these directories. A process that was killed may leave a file in `.new`: a process that opens the
+//! directory a day later removes it.
 //!
 //! # Commands for operators
 //!

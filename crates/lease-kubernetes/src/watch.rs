@@ -98,7 +98,7 @@ impl Watching {
     /// Watches for ever. Opens a new stream whenever one ends.
     async fn run(self) {
         let (mut position, mut backoff) = (None, FIRST_BACKOFF);
-        let mut is_connected = false;
+        let (mut is_connected, mut is_failing) = (false, false);
         loop {
             let began = self.clock.now();
             match self.stream(&mut position, &mut backoff, &mut is_connected).await {
@@ -106,16 +106,21 @@ impl Watching {
                 Ok(End::Orderly) if self.clock.now().saturating_since(began) > FIRST_BACKOFF => continue,
                 Ok(End::Orderly) => {}
                 Ok(End::Gone) => {
-                    tracing::debug!("the watch of Leases begins anew: its history is gone");
+                    tracing::debug!(target: "lease", "the watch of Leases begins anew: its history is gone");
                     self.changes.disconnected();
                     (position, is_connected) = (None, false);
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        %error,
-                        "the watch of Leases is interrupted: until it is back, waiters poll, and holders observe a loss at the next \
-                         renewal"
-                    );
+                    is_failing &= !is_connected;
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(
+                            target: "lease",
+                            store = crate::STORE,
+                            %error,
+                            "the watch of Leases is interrupted: until it is back, waiters poll, and holders observe a loss at the \
+                             next renewal"
+                        );
+                    }
                     self.changes.disconnected();
                     is_connected = false;
                 }

@@ -41,6 +41,7 @@ async fn what_cannot_be_is_an_error_that_helps_and_tells_no_secret() {
             "PEM",
         ),
         ("no time", plain.clone().with_connect_timeout(Duration::ZERO).connect(url, &right, "leases").await, "zero"),
+        ("no pause", plain.clone().with_poll_interval(Duration::ZERO).connect(url, &right, "leases").await, "100 ms"),
         (
             "another judge",
             plain.clone().with_expiry_judge(ExpiryJudge::Process).connect(url, &right, "leases").await,

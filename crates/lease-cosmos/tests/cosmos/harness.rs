@@ -47,7 +47,9 @@ impl<const CLOCK: bool> Provider for Container<CLOCK> {
         // One server answers.
         let slack = Duration::from_millis(100);
         let judge = if CLOCK { ExpiryJudge::ServersWallClocks { slack } } else { ExpiryJudge::Contenders };
-        let options = CosmosStoreOptions::new().with_key(KEY).with_expiry_judge(judge);
+        let poll_interval = Duration::from_secs(1);
+        let options =
+            CosmosStoreOptions::new().with_key(KEY).with_expiry_judge(judge).with_poll_interval(poll_interval);
         Self { database: database(server.url(), LEASES).await, options }
     }
 

@@ -1,6 +1,10 @@
 //! What happens to a directory and its host while leases are held.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    time::Duration,
+};
 
 use lease_core::{ErrorKind, LeaseClient, LeaseName, Metadata};
 use tempfile::TempDir;
@@ -76,6 +80,24 @@ async fn little_is_left_of_many_renewals_and_nothing_of_a_write_that_was_cut_off
     let directory = find(root.path(), &name).unwrap();
     assert_eq!(fs::read_dir(directory).unwrap().count(), 2);
     assert_eq!(fs::read_dir(root.path().join(".new")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_killed_processes_left_is_removed_after_a_day() {
+    let root = directory();
+    drop(lease_file::open(root.path()).await.unwrap());
+    let new = root.path().join(".new");
+    fs::write(new.join("young"), "").unwrap();
+    fs::write(new.join("old"), "").unwrap();
+    fs::create_dir(new.join("old-first")).unwrap();
+    fs::write(new.join("old-first/1"), "").unwrap();
+    let two_days_ago = fs::metadata(new.join("young")).unwrap().modified().unwrap() - Duration::from_secs(2 * 86_400);
+    for old in ["old", "old-first"] {
+        File::open(new.join(old)).unwrap().set_modified(two_days_ago).unwrap();
+    }
+    drop(lease_file::open(root.path()).await.unwrap());
+    let left: Vec<_> = fs::read_dir(new).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["young"]);
 }
 
 #[tokio::test]
