@@ -32,6 +32,8 @@
 //! * A directory that exists, on ext4, XFS, Btrfs, ZFS, F2FS, bcachefs, tmpfs or overlay. Every process needs the rights to read,
 //!   write and search it, and files that the others write: run them as one user, or set a group, `chmod g+rwxs` and a umask of 002.
 //! * No time namespace: it shifts the boot clock of a container.
+//! * The kernel's boot id in `/proc`. systemd-nspawn, LXC and Incus mount another one over it in their containers, in which the store
+//!   is refused until `/proc/sys/kernel/random/boot_id` is unmounted there. Docker, Podman and Kubernetes do not.
 //!
 //! # How it works
 //!
@@ -80,7 +82,8 @@ pub type FileStore = DocumentStore<Directory>;
 ///
 /// * `Invalid`: the directory does not exist, or is none.
 /// * `Denied`: this process may not write there.
-/// * `Unsupported`: the file system may be shared with other hosts, the process is in a time namespace, or the system is not Linux.
+/// * `Unsupported`: the file system may be shared with other hosts, the process is in a time namespace or has a boot id of its
+///   container, or the system is not Linux.
 /// * `Unavailable`: the disk is full or fails.
 ///
 /// # Cancel safety
