@@ -88,7 +88,14 @@ impl Classifier {
         let (kind, what) = match answer.meaning() {
             Meaning::Conflict if access == Access::Write => return Ok(Failure::Conflict),
             Meaning::NoObject if access == Access::Write => return Ok(Failure::Conflict),
-            Meaning::NoObject => return Ok(Failure::Missing),
+            Meaning::NoObject if answer.has_code() => return Ok(Failure::Missing),
+            // A proxy that has lost its way to the service says so, too: the object may well be there (S19).
+            Meaning::NoObject => (
+                ErrorKind::Unavailable,
+                "something answers that is not the service, which names what it does not find: check the endpoint and the \
+                 proxies before it, or try again"
+                    .to_owned(),
+            ),
             Meaning::Conflict | Meaning::Busy => {
                 (ErrorKind::Unavailable, format!("the {container} is being changed: try again later"))
             }
@@ -230,7 +237,8 @@ mod tests {
             (409, "ContainerBeingDeleted", Some(Unavailable), Some(Unavailable)),
             (409, "BlobImmutableDueToPolicy", Some(Invalid), Some(Invalid)),
             (404, "NoSuchKey", None, None),
-            (404, "", None, None),
+            // A proxy's: a write is looked for, and no read shows that an object is missing.
+            (404, "", None, Some(Unavailable)),
             (404, "NoSuchBucket", Some(Invalid), Some(Invalid)),
             (404, "ContainerNotFound", Some(Invalid), Some(Invalid)),
             (401, "", Some(Denied), Some(Denied)),
