@@ -141,6 +141,13 @@ pub(crate) fn unreadable(context: Context<'_>, why: &dyn StdError) -> Error {
     Error::new(context.verb.unanswered(), context.operation, message).in_store(STORE)
 }
 
+/// Makes an error of an answer that is not about the object of the request, which is not believed (S25).
+pub(crate) fn another_object(context: Context<'_>) -> Error {
+    let message = "the answer has another Lease than the request, or another record: something between this process and the API \
+                   server mixes up answers, or an admission webhook changes Leases: exempt them from it";
+    Error::new(context.verb.unanswered(), context.operation, message).in_store(STORE)
+}
+
 /// Makes an error of a resourceVersion that is no number.
 pub(crate) fn no_number(operation: &'static str, error: &dyn StdError) -> Error {
     let message = format!("{error}: tokens of this cluster might not rise (S9)");
