@@ -125,7 +125,8 @@ impl<'a, D: Documents> Attempt<'a, D> {
                     // Whatever else was conditional on the version before can no longer be done.
                     self.unresolved = None;
                     let seen = self.wrote(began, record, version);
-                    if self.is_too_short(&seen.record, began) {
+                    // An end that was written before is nobody's promise from now on.
+                    if !matches!(until, Until::AsBefore) && self.is_too_short(&seen.record, began) {
                         return Box::pin(self.write(seen.record, Some(&seen.version), Until::NotShorter)).await;
                     }
                     return Ok(Some(seen));

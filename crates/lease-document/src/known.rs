@@ -50,7 +50,7 @@ impl Known {
         keep: Duration,
         now: Moment,
     ) -> (Moment, Option<Own>) {
-        let forget_at = now + keep.max(SHORTEST) * 2;
+        let forget_at = now + keep.max(SHORTEST).saturating_mul(2);
         match self.names.get_mut(name) {
             Some(entry) if entry.version.tag == version.tag => {
                 entry.forget_at = entry.forget_at.max(forget_at);
@@ -66,7 +66,7 @@ impl Known {
     /// Notes a write of this process.
     pub(crate) fn wrote(&mut self, name: &LeaseName, own: Own) {
         let now = own.answered;
-        let forget_at = now + own.record.lasts().max(SHORTEST) * 2;
+        let forget_at = now + own.record.lasts().max(SHORTEST).saturating_mul(2);
         let entry = Entry { version: own.version.clone(), since: now, own: Some(own), forget_at };
         self.insert(name, entry, now);
     }

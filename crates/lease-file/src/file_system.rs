@@ -25,7 +25,7 @@ pub(crate) fn refuse_shared(directory: &Path) -> Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-fn magic(directory: &Path) -> std::io::Result<u64> {
+pub(crate) fn magic(directory: &Path) -> std::io::Result<u64> {
     // Some architectures have a signed type, others a narrower one.
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between architectures")]
     Ok(rustix::fs::statfs(directory)?.f_type as u64 & 0xFFFF_FFFF)

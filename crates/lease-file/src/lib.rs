@@ -35,6 +35,8 @@
 //! * In containers, one directory of the host, mounted into each of them. A path in the container's own file system (overlay, or a
 //!   tmpfs of its own) is a directory of its own in every container, and each of them would grant the same lease.
 //! * No time namespace: it shifts the boot clock of a container.
+//! * The kernel's boot id in `/proc`. systemd-nspawn, LXC and Incus mount another one over it in their containers, in which the store
+//!   is refused until `/proc/sys/kernel/random/boot_id` is unmounted there. Docker, Podman and Kubernetes do not.
 //!
 //! # How it works
 //!
@@ -118,7 +120,8 @@ pub type FileStore = DocumentStore<Directory>;
 ///
 /// * `Invalid`: the directory does not exist, or is none.
 /// * `Denied`: this process may not write there.
-/// * `Unsupported`: the file system may be shared with other hosts, the process is in a time namespace, or the system is not Linux.
+/// * `Unsupported`: the file system may be shared with other hosts, the process is in a time namespace or has a boot id of its
+///   container, or the system is not Linux.
 /// * `Unavailable`: the disk is full or fails.
 ///
 /// # Cancel safety

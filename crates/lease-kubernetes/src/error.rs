@@ -104,12 +104,12 @@ pub(crate) fn answered(context: Context<'_>, code: u16, retry_after: Option<&str
 /// Makes an error of a request that has no answer.
 pub(crate) fn unanswered(context: Context<'_>, error: kube::Error) -> Error {
     let Context { operation, verb, .. } = context;
+    // What a plugin of the kubeconfig prints may be a secret, so the error is no source. Nothing was sent.
+    if let Some(auth) = of_credentials(&error) {
+        let message = format!("there are no credentials for the API server: {}", plugin(auth));
+        return Error::new(ErrorKind::Denied, operation, message).in_store(STORE);
+    }
     match &error {
-        // What a plugin of the kubeconfig prints may be a secret.
-        kube::Error::Auth(auth) => {
-            let message = format!("there are no credentials for the API server: {}", plugin(auth));
-            Error::new(ErrorKind::Denied, operation, message).in_store(STORE)
-        }
         kube::Error::Service(cause) => {
             let text = in_full(cause.as_ref());
             let is_unsent =
@@ -132,9 +132,28 @@ pub(crate) fn unanswered(context: Context<'_>, error: kube::Error) -> Error {
     }
 }
 
+/// Returns why there are no credentials, if that is the cause: when the client is made, or later, when it renews them.
+fn of_credentials(error: &kube::Error) -> Option<&AuthError> {
+    match error {
+        kube::Error::Auth(auth) => Some(auth),
+        kube::Error::Service(cause) => {
+            let cause: &(dyn StdError + 'static) = cause.as_ref();
+            std::iter::successors(Some(cause), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
+        }
+        _ => None,
+    }
+}
+
 /// Makes an error of an answer that broke off, or that cannot be read.
 pub(crate) fn unreadable(context: Context<'_>, why: &dyn StdError) -> Error {
     let message = format!("the answer of the API server cannot be read: {}", in_full(why));
+    Error::new(context.verb.unanswered(), context.operation, message).in_store(STORE)
+}
+
+/// Makes an error of an answer that is not about the object of the request, which is not believed (S25).
+pub(crate) fn another_object(context: Context<'_>) -> Error {
+    let message = "the answer has another Lease than the request, or another record: something between this process and the API \
+                   server mixes up answers, or an admission webhook changes Leases: exempt them from it";
     Error::new(context.verb.unanswered(), context.operation, message).in_store(STORE)
 }
 
@@ -220,11 +239,18 @@ mod tests {
     /// What is secret in an error of the client stays there.
     #[test]
     fn what_a_plugin_prints_is_not_repeated() {
-        let out = std::process::Output { status: Default::default(), stdout: b"hunter2".to_vec(), stderr: Vec::new() };
-        let printed = AuthError::AuthExecRun { cmd: "login".to_owned(), out: Box::new(out) };
+        let printed = || {
+            let (stdout, stderr) = (b"hunter2".to_vec(), Vec::new());
+            let out = std::process::Output { status: Default::default(), stdout, stderr };
+            AuthError::AuthExecRun { cmd: "login".to_owned(), out: Box::new(out) }
+        };
+        assert!(printed().to_string().contains("hunter2"), "the client's own text has it");
         let not_json = AuthError::ParseTokenKey(serde_json::from_str::<u8>("\"hunter2\"").unwrap_err());
-        for auth in [printed, not_json] {
-            let error = unanswered(context(Verb::Patch), kube::Error::Auth(auth));
+        // When the client is made, and when a request finds that the credentials have to be renewed.
+        for error in
+            [kube::Error::Auth(printed()), kube::Error::Auth(not_json), kube::Error::Service(Box::new(printed()))]
+        {
+            let error = unanswered(context(Verb::Patch), error);
             assert_eq!(error.kind(), Denied);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }

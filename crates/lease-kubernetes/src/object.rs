@@ -83,6 +83,16 @@ impl Object {
         Ok(Version::new(format!("{text} {transitions}")).with_number(number(text)?))
     }
 
+    /// Returns whether it has this name.
+    pub(crate) fn is_named(&self, object: &str) -> bool {
+        self.metadata.name == object
+    }
+
+    /// Returns whether it is the object of this name with this record.
+    pub(crate) fn has(&self, object: &str, value: &[u8]) -> bool {
+        self.is_named(object) && self.document().is_ok_and(|document| document.value == value)
+    }
+
     /// Returns the record, and whose lease it is if the record does not count.
     pub(crate) fn document(&self) -> Result<Document, NotANumber> {
         let version = self.version()?;
@@ -185,6 +195,16 @@ mod tests {
             assert_eq!(document.value, RECORD_JSON, "its token still counts");
             assert!(matches!(document.foreign, Some(Foreign::Held { .. })), "{field}");
         }
+    }
+
+    #[test]
+    fn s25_another_object_or_another_record_is_not_what_was_written() {
+        let object = read(written(None));
+        assert!(object.is_named("job") && object.has("job", RECORD_JSON));
+        assert!(!object.is_named("other") && !object.has("other", RECORD_JSON) && !object.has("job", b"{}"));
+        let mut without = written(None);
+        without["metadata"]["annotations"] = json!({});
+        assert!(!read(without).has("job", RECORD_JSON));
     }
 
     #[test]

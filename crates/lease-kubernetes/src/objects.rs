@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     STORE,
-    error::{Verb, invalid, no_number, unreadable},
+    error::{Verb, another_object, invalid, no_number, unreadable},
     leases::{Answer, Call, Leases},
     names::Names,
     object::{Object, selector, with_record},
@@ -61,10 +61,13 @@ impl Objects {
         self.names.object(name)
     }
 
-    /// Returns the version that a write has made.
-    fn written(&self, call: &Call, answer: &Answer) -> Result<Put> {
+    /// Returns the version that a write of this record has made.
+    fn written(&self, call: &Call, answer: &Answer, object_name: &str, value: &[u8]) -> Result<Put> {
         // The write was done: without its version the outcome is unknown.
         let object: Object = self.leases.read(call, answer)?;
+        if !object.has(object_name, value) {
+            return Err(another_object(self.leases.context(call.operation, call.verb)));
+        }
         let version =
             object.version().map_err(|error| unreadable(self.leases.context(call.operation, call.verb), &error))?;
         Ok(Put::written(version).with_clock(answer.clock))
@@ -93,7 +96,13 @@ impl Documents for Objects {
         let call = Call::new("read", Verb::Get).object(self.names.object(name));
         let answer = self.leases.call(&call).await?;
         let document = match answer.code {
-            StatusCode::OK => Some(self.document(call.operation, &self.leases.read(&call, &answer)?)?),
+            StatusCode::OK => {
+                let object: Object = self.leases.read(&call, &answer)?;
+                if !object.is_named(&call.object) {
+                    return Err(another_object(self.leases.context(call.operation, call.verb)));
+                }
+                Some(self.document(call.operation, &object)?)
+            }
             StatusCode::NOT_FOUND if answer.status().is_missing_lease(&call.object) => None,
             _ => return Err(self.leases.failed(&call, &answer)),
         };
@@ -102,16 +111,17 @@ impl Documents for Objects {
 
     async fn put_if(&self, name: &LeaseName, value: Vec<u8>, expected: Option<&Version>) -> Result<Put> {
         let verb = if expected.is_some() { Verb::Patch } else { Verb::Create };
+        let object = self.names.object(name);
         let body = with_record(&self.names, name, &value, expected, wall_clock());
         let body =
             body.ok_or_else(|| invalid("write", format!("the record of lease {name} is not one of this version")))?;
         let mut call = Call::new("write", verb).body(body);
         if verb == Verb::Patch {
-            call = call.object(self.names.object(name));
+            call = call.object(object.as_str());
         }
         let answer = self.leases.call(&call).await?;
         match answer.code {
-            StatusCode::OK | StatusCode::CREATED => self.written(&call, &answer),
+            StatusCode::OK | StatusCode::CREATED => self.written(&call, &answer, &object, &value),
             StatusCode::CONFLICT => Ok(Put::conflict().with_clock(answer.clock)),
             // It was deleted.
             StatusCode::NOT_FOUND if answer.status().is_missing_lease(&call.object) => {

@@ -19,6 +19,8 @@ pub(crate) type Key = (Option<&'static str>, LeaseName, FencingToken);
 pub(crate) struct HeldLeases(Mutex<HashMap<Key, Held>>);
 
 struct Held {
+    /// How many leases have this key: the clients of one observer may have stores in which the same name has the same token.
+    count: usize,
     group: Group,
     ttl: Duration,
     valid_until: Moment,
@@ -39,8 +41,17 @@ pub(crate) struct Validity {
 impl HeldLeases {
     pub(crate) fn granted(&self, key: Key, group: &Group, ttl: Duration, valid_for: Duration) {
         let valid_until = SystemClock.now() + valid_for;
-        let held = Held { group: group.clone(), ttl, valid_until, is_in_jeopardy: false, leads: false };
-        self.lock().insert(key, held);
+        let mut leases = self.lock();
+        let held = leases.entry(key).or_insert_with(|| Held {
+            count: 0,
+            group: group.clone(),
+            ttl,
+            valid_until,
+            is_in_jeopardy: false,
+            leads: false,
+        });
+        held.count += 1;
+        (held.ttl, held.valid_until) = (ttl, valid_until);
     }
 
     /// Notes a renewal. Returns whether a candidate leads under the lease.
@@ -68,9 +79,15 @@ impl HeldLeases {
             .is_some_and(|held| std::mem::replace(&mut held.is_in_jeopardy, is_in_jeopardy) != is_in_jeopardy)
     }
 
-    /// Removes a lease. Returns whether it was in jeopardy, or `None` if it is not known.
+    /// Removes a lease. Returns whether one that counts as in jeopardy goes with it, or `None` if it is not known.
     pub(crate) fn lost(&self, key: &Key) -> Option<bool> {
-        self.lock().remove(key).map(|held| held.is_in_jeopardy)
+        let mut leases = self.lock();
+        let held = leases.get_mut(key)?;
+        held.count -= 1;
+        if held.count > 0 {
+            return Some(false);
+        }
+        leases.remove(key).map(|held| held.is_in_jeopardy)
     }
 
     /// Returns the least validity for each store and group with a lease.

@@ -299,3 +299,24 @@ async fn clones_with_stores_of_their_own_share_the_instruments() {
     assert_eq!(series["lease_held{lease_store=\"redis\"}"], 1.0);
     drop(second);
 }
+
+/// A lease of one client does not replace that of another one, whose store has the same label, name and token.
+#[tokio::test(start_paused = true)]
+async fn clones_of_one_label_count_each_lease() {
+    let otel = Otel::new();
+    let metrics = self::otel(&otel).with_groups(Groups::none());
+    let (one, _) = World::new([metrics.clone()]);
+    let (other, _) = World::new([metrics]);
+    let first = one.client.acquire("orders/1", TTL).await.unwrap();
+    let second = other.client.acquire("orders/1", TTL).await.unwrap();
+    assert_eq!(first.token(), second.token());
+    let of = |name: &str| otel.series()[&format!("{name}{{lease_store=\"memory\"}}")];
+    assert_eq!(of("lease_held"), 2.0);
+    one.chaos.freeze();
+    sleep(TTL * 2 / 3).await;
+    assert_eq!(of("lease_in_jeopardy"), 1.0);
+    drop(second);
+    assert_eq!((of("lease_held"), of("lease_in_jeopardy")), (1.0, 1.0));
+    drop(first);
+    assert_eq!((of("lease_held"), of("lease_in_jeopardy")), (0.0, 0.0));
+}

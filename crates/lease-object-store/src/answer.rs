@@ -38,6 +38,11 @@ impl<'a> Answer<'a> {
         Self { status, code: code.unwrap_or_default() }
     }
 
+    /// Returns whether the answer has a word, without which something else than the service may have made it.
+    pub(crate) fn has_code(self) -> bool {
+        !self.code.is_empty()
+    }
+
     pub(crate) fn meaning(self) -> Meaning {
         match (self.status, self.code) {
             (404, "NoSuchBucket" | "ContainerNotFound") => Meaning::NoContainer,

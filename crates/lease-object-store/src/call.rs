@@ -13,8 +13,8 @@ pub(crate) struct Call(Arc<Mutex<Observed>>);
 /// What was observed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observed {
-    /// The request was handed to the HTTP client.
-    pub(crate) was_sent: bool,
+    /// How often the request was handed to the HTTP client: more than once if the driver repeats it. The rest is about the last time.
+    pub(crate) sent: u32,
     /// The status of the answer.
     pub(crate) status: Option<u16>,
     /// The service's word for an error: `NoSuchBucket`.
@@ -31,6 +31,12 @@ impl Call {
         let mut extensions = Extensions::new();
         extensions.insert(self.clone());
         extensions
+    }
+
+    /// Notes that the request is sent.
+    pub(crate) fn begin(&self) {
+        let mut observed = self.lock();
+        *observed = Observed { sent: observed.sent.saturating_add(1), ..Observed::default() };
     }
 
     pub(crate) fn observed(&self) -> Observed {

@@ -66,13 +66,15 @@ impl Classifier {
                 Ok(failure) => return failure,
                 Err(failed) => failed,
             },
-            None if observed.was_sent => of_transport(access, observed.failure, error),
+            None if observed.sent > 0 => of_transport(access, observed.failure, error),
             None if self.observes_all() => self.of_preparation(error),
             None => match self.of_driver(access, error) {
                 Ok(failure) => return failure,
                 Err(failed) => failed,
             },
         };
+        // The driver has repeated the write, and only its last answer is known: an earlier one may have been executed.
+        let kind = if observed.sent > 1 && access == Access::Write { ErrorKind::Indeterminate } else { kind };
         Failure::Failed(Error::new(kind, operation, message).in_store(self.service.store()))
     }
 
@@ -88,7 +90,14 @@ impl Classifier {
         let (kind, what) = match answer.meaning() {
             Meaning::Conflict if access == Access::Write => return Ok(Failure::Conflict),
             Meaning::NoObject if access == Access::Write => return Ok(Failure::Conflict),
-            Meaning::NoObject => return Ok(Failure::Missing),
+            Meaning::NoObject if answer.has_code() => return Ok(Failure::Missing),
+            // A proxy that has lost its way to the service says so, too: the object may well be there (S19).
+            Meaning::NoObject => (
+                ErrorKind::Unavailable,
+                "something answers that is not the service, which names what it does not find: check the endpoint and the \
+                 proxies before it, or try again"
+                    .to_owned(),
+            ),
             Meaning::Conflict | Meaning::Busy => {
                 (ErrorKind::Unavailable, format!("the {container} is being changed: try again later"))
             }
@@ -233,7 +242,8 @@ mod tests {
             (409, "ContainerBeingDeleted", Some(Unavailable), Some(Unavailable)),
             (409, "BlobImmutableDueToPolicy", Some(Invalid), Some(Invalid)),
             (404, "NoSuchKey", None, None),
-            (404, "", None, None),
+            // A proxy's: a write is looked for, and no read shows that an object is missing.
+            (404, "", None, Some(Unavailable)),
             (404, "NoSuchBucket", Some(Invalid), Some(Invalid)),
             (404, "ContainerNotFound", Some(Invalid), Some(Invalid)),
             (401, "", Some(Denied), Some(Denied)),
@@ -254,7 +264,7 @@ mod tests {
         ];
         for (status, code, write, read) in rows {
             let code = Some(code.to_owned()).filter(|code| !code.is_empty());
-            let observed = Observed { was_sent: true, status: Some(status), code, ..Observed::default() };
+            let observed = Observed { sent: 1, status: Some(status), code, ..Observed::default() };
             for (access, expected) in [(Access::Write, write), (Access::Read, read)] {
                 let failure = classifier(Service::Amazon).classify("write", access, &driver("hunter2"), &observed);
                 assert_eq!(kind(failure), expected, "{status} {access:?}");
@@ -271,7 +281,7 @@ mod tests {
             (Some(HttpErrorKind::Interrupted), Indeterminate),
             (None, Indeterminate),
         ] {
-            let observed = Observed { was_sent: true, failure, ..Observed::default() };
+            let observed = Observed { sent: 1, failure, ..Observed::default() };
             let classify =
                 |access| kind(classifier(Service::Amazon).classify("write", access, &driver("hunter2"), &observed));
             assert_eq!(
@@ -279,6 +289,22 @@ mod tests {
                 (Some(write), Some(Unavailable)),
                 "{failure:?}"
             );
+        }
+    }
+
+    /// The application's store repeats requests: the last refusal says nothing of those before it.
+    #[test]
+    fn s15_a_write_that_was_repeated_may_have_been_executed() {
+        for (status, failure) in [(Some(429), None), (Some(403), None), (None, Some(HttpErrorKind::Connect))] {
+            for (sent, access, expected) in [
+                (1, Access::Write, [Some(Unavailable), Some(Denied)]),
+                (2, Access::Write, [Some(Indeterminate), Some(Indeterminate)]),
+                (2, Access::Read, [Some(Unavailable), Some(Denied)]),
+            ] {
+                let observed = Observed { sent, status, failure, ..Observed::default() };
+                let found = kind(classifier(Service::Given).classify("write", access, &driver("hunter2"), &observed));
+                assert_eq!(found, expected[usize::from(status == Some(403))], "{sent} {access:?} {status:?}");
+            }
         }
     }
 

@@ -49,7 +49,7 @@ async fn create(objects: &Objects) -> Result<()> {
 /// Checks that a stale version is not replaced. Returns what is compared: some stores need a version beside the `ETag`.
 async fn compared(objects: &Objects) -> Result<Compared> {
     let mut failed = None;
-    for compared in [Compared::ETag, Compared::Version] {
+    for &compared in objects.classifier.service.may_compare() {
         let version = (compared == Compared::Version).then(|| NO_VERSION.to_owned());
         let stale = UpdateVersion { e_tag: Some(NO_E_TAG.to_owned()), version };
         match objects.write(&objects.keys.probe(), contents(), PutMode::Update(stale)).await {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::version::Compared;
+
 /// Who stores the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -50,6 +52,15 @@ impl Service {
                  grant storage.objects.get, .create, .delete (which overwriting needs) and .list on the bucket"
             }
             Self::Given => "check its credentials and its rights to get, put and list objects",
+        }
+    }
+
+    /// What it may compare in a conditional write. The one that it does is found out when the store connects.
+    pub(crate) const fn may_compare(self) -> &'static [Compared] {
+        match self {
+            Self::Amazon | Self::Azure => &[Compared::ETag],
+            Self::Google => &[Compared::Version],
+            Self::Given => &[Compared::ETag, Compared::Version],
         }
     }
 

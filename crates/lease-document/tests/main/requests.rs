@@ -56,6 +56,26 @@ async fn each_operation_costs_as_few_requests_as_it_can() {
     }
 }
 
+/// A break that leaves the name blocked writes once, and does not move the end, however little is known of the clock.
+#[tokio::test(start_paused = true)]
+async fn s22_a_break_writes_once_and_keeps_the_end() {
+    let bed = Bed::new(TokioClock::new());
+    let variant = Variant { resolution: Some(Duration::from_secs(1)), ..Variant::default() };
+    let (own, admin) = (store(&bed, &variant), store(&bed, &variant));
+    let first = request("job", "a", TTL);
+    let grant = granted(&own, &first).await;
+    let until = |bed: &Bed| {
+        let record = bed.state().documents[&name("job")].value.clone();
+        serde_json::from_slice::<serde_json::Value>(&record).unwrap()["until_us"].as_u64().unwrap()
+    };
+    let before = until(&bed);
+    bed.sleep(TTL / 2).await;
+    bed.take_requests();
+    let broken = admin.break_lease(&name("job"), grant.token, Break::AfterExpiry).await.unwrap();
+    assert_eq!((broken, bed.take_requests()), (Released::Freed, vec![Get, Put]));
+    assert_eq!(until(&bed), before);
+}
+
 /// A clock that answers do not carry is asked for once in a while, and not for each request.
 #[tokio::test(start_paused = true)]
 async fn the_clock_is_asked_for_seldom() {

@@ -104,6 +104,20 @@ async fn s11_a_purge_that_is_overtaken_deletes_nothing() {
     }
 }
 
+/// No age is too long.
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_what_ended_longer_ago_than_time_lasts_removes_nothing() {
+    for variant in [Variant::default(), watched()] {
+        let bed = bed();
+        let own = store(&bed, &variant);
+        let old = request("job", "a", TTL);
+        let grant = granted(&own, &old).await;
+        release(&own, &claim(&old, grant)).await;
+        bed.sleep(TTL * 1000).await;
+        assert_eq!(own.purge("", Duration::MAX).await.unwrap(), lease_document::Purged::default());
+    }
+}
+
 /// A purge removes what is over for long enough, and tokens keep rising. Where they could not, or where the store ignores the
 /// condition of a deletion, records are reduced, once.
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,20 @@
 //! Connecting: what is refused, in words that help, and what is found out.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
 
-use integration_tests::{Direction, ObjectStorage, Proxy, within};
+use integration_tests::{Direction, HttpProxy, ObjectStorage, Proxy, StubAnswer, within};
 use lease_core::{ErrorKind, ExpiryJudge, LeaseStore};
 use lease_object_store::{ObjectLeaseStore, ObjectLeaseStoreOptions};
-use lease_testkit::{LogCapture, calls::name};
+use lease_testkit::{
+    LogCapture,
+    calls::{granted, name},
+};
 use tracing::Level;
 
-use crate::common::{Amazon, Azure, Google, Place, SECRET, Service, assert_error};
+use crate::common::{Amazon, Azure, Google, LONG, Place, SECRET, Service, assert_error, request};
 
 async fn refusal(options: ObjectLeaseStoreOptions, url: &str) -> lease_core::Error {
     options.connect(url).await.expect_err(url)
@@ -48,6 +54,31 @@ async fn what_cannot_be_is_refused_by_all_services() {
     what_cannot_be_is_refused::<Amazon>().await;
     what_cannot_be_is_refused::<Azure>().await;
     what_cannot_be_is_refused::<Google>().await;
+}
+
+/// The check of stale versions fails once. What the service compares is known, and not found out by that.
+async fn a_check_that_fails_refuses_the_store<S: Service>() {
+    let place = Place::<S>::new().await;
+    let proxy = HttpProxy::start(place.server.address().unwrap()).await.unwrap();
+    let failures = AtomicU32::new(1);
+    proxy.answer(move |seen| {
+        let is_check = ["if-match", "x-goog-if-generation-match"]
+            .iter()
+            .any(|name| seen.headers.get(*name).is_some_and(|value| value != "0"));
+        let fails = is_check && failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        fails.then(|| StubAnswer::new(503, ""))
+    });
+    let options = S::options(&proxy.url());
+    assert!(refusal(options.clone(), &Place::<S>::url()).await.is_transient());
+    let store = options.connect(&Place::<S>::url()).await.unwrap();
+    granted(&store, &request(&name("job"), "a", LONG)).await;
+}
+
+#[tokio::test]
+async fn a_check_that_fails_refuses_the_store_on_all_services() {
+    a_check_that_fails_refuses_the_store::<Amazon>().await;
+    a_check_that_fails_refuses_the_store::<Azure>().await;
+    a_check_that_fails_refuses_the_store::<Google>().await;
 }
 
 #[tokio::test]

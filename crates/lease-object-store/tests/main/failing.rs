@@ -1,6 +1,7 @@
 //! Services that fail, throttle, or lose answers.
 
-use lease_core::{Acquired, ErrorKind};
+use integration_tests::{HttpProxy, StubAnswer};
+use lease_core::{Acquired, ErrorKind, LeaseStore};
 use lease_testkit::calls::{acquire, claim, extended, granted, inspected, name, release, renew, renewal};
 
 use crate::common::{Amazon, Azure, Google, LONG, Place, Service, assert_error, request};
@@ -45,6 +46,30 @@ async fn errors_say_whether_a_write_was_done_on_all_services() {
     errors_say_whether_a_write_was_done::<Amazon>().await;
     errors_say_whether_a_write_was_done::<Azure>().await;
     errors_say_whether_a_write_was_done::<Google>().await;
+}
+
+/// A proxy that has lost its way to the service answers 404: no name is free because of it, and no lease is lost (S6, S19).
+async fn a_404_of_a_proxy_frees_nothing<S: Service>() {
+    let place = Place::<S>::new().await;
+    let proxy = HttpProxy::start(place.server.address().unwrap()).await.unwrap();
+    let store = S::options(&proxy.url()).connect(&Place::<S>::url()).await.unwrap();
+    let mine = request(&name("job"), "a", LONG);
+    let claim = claim(&mine, granted(&store, &mine).await);
+    proxy.answer(|_| Some(StubAnswer::new(404, "<html>default backend - 404</html>")));
+    let says = "something answers that is not the service";
+    assert_error(&store.inspect(&mine.name).await.unwrap_err(), ErrorKind::Unavailable, says);
+    assert_error(&renew(&store, &renewal(&claim, LONG)).await.unwrap_err(), ErrorKind::Unavailable, says);
+    assert_error(&acquire(&store, &request(&name("job"), "b", LONG)).await.unwrap_err(), ErrorKind::Unavailable, says);
+    proxy.answer_nothing();
+    extended(&store, &claim, LONG).await;
+    assert_eq!(inspected(&store, &name("none")).await, None, "what the service itself does not find is free");
+}
+
+#[tokio::test]
+async fn s19_a_404_of_a_proxy_frees_nothing_on_all_services() {
+    a_404_of_a_proxy_frees_nothing::<Amazon>().await;
+    a_404_of_a_proxy_frees_nothing::<Azure>().await;
+    a_404_of_a_proxy_frees_nothing::<Google>().await;
 }
 
 /// S13: the grant of a write whose answer was lost is found, by the same call or by the next one.
