@@ -88,8 +88,9 @@
 //! | watch | 1 after each change below the prefix, 1 in 15 s without changes |
 //!
 //! Each answer to the watch brings all keys below the prefix with their values, some 700 bytes for each name that was ever leased.
-//! A store reads at most 1 MiB per second in this way; above it, hints come later. An answer of more than 32 MiB, about 45 000 names,
-//! is given up: waiters poll, and the watch is tried again every second. Give each application a prefix of its own, and purge it.
+//! A store reads at most 1 MiB per second in this way, and 8 MiB at once after quiet times; above it, hints come later. An answer of
+//! more than 32 MiB, about 45 000 names, is given up: waiters poll, and the watch is tried again after pauses of up to half a minute.
+//! Give each application a prefix of its own, and purge it.
 //!
 //! Requests in flight have a connection each: a process that is alone with its agent opens few, and one under load some dozens, up to
 //! 64 for each of acquiring, renewing and releasing. An agent takes 200 from one address (`limits.http_max_conns_per_client`): raise it

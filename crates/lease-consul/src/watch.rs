@@ -21,8 +21,10 @@ const NO_NEWS: Duration = Duration::from_millis(250);
 /// The pause after a failure, and the longest one after several: an answer that is too large costs its bytes each time.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Every change brings all documents. A pause behind each answer keeps a store below this many bytes per second.
+/// Every change brings all documents. Pauses behind the answers keep a store below this many bytes per second …
 const BYTES_PER_SECOND: u32 = 1024 * 1024;
+/// … but for what comes in a burst after quiet times, as much as this time allows: a change here and there is heard of at once.
+const BURST: Duration = Duration::from_secs(8);
 
 /// The feed of changes, and the task that fills it once somebody listens.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ impl Drop for Watch {
 async fn follow(kv: Arc<Kv>, changes: Changes) {
     let (mut since, mut indexes) = (None, HashMap::new());
     let (mut is_failing, mut pause) = (false, PAUSE);
+    // When all that was read would have come at the allowed speed.
+    let mut paid_at = SystemClock.now();
     loop {
         match kv.all(since, WAIT, PATIENCE).await {
             Ok(All { pairs, index, bytes }) => {
@@ -71,8 +75,10 @@ async fn follow(kv: Arc<Kv>, changes: Changes) {
                     changes.connected();
                 }
                 (is_failing, pause) = (false, PAUSE);
-                let reading = Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / BYTES_PER_SECOND;
-                pass(if has_news { reading } else { reading.max(NO_NEWS) }).await;
+                let (now, bytes) = (SystemClock.now(), u32::try_from(bytes).unwrap_or(u32::MAX));
+                paid_at = paid_at.max(now) + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
+                let owed = paid_at.saturating_since(now).saturating_sub(BURST);
+                pass(if has_news { owed } else { owed.max(NO_NEWS) }).await;
             }
             Err(error) => {
                 changes.disconnected();

@@ -161,6 +161,10 @@ impl<'a, D: Documents> Attempt<'a, D> {
     fn wrote(&self, began: Moment, record: Record, version: Version) -> Seen {
         let own = Own { began, answered: self.shared.now(), record: record.clone(), version: version.clone() };
         self.shared.known().wrote(self.context.name, own);
+        // The backend may tell of it later. Without push, clients hint to their own waiters.
+        if self.shared.capabilities.push && record.is_news() {
+            self.shared.wakeups.wake(self.context.name);
+        }
         let lasts = record.lasts();
         let left = Left { at_least: lasts, at_most: lasts, is_spent: false };
         Seen { record, version, left, foreign: None }

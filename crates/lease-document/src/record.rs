@@ -142,6 +142,12 @@ impl Record {
         self.holder == *holder && self.grant == grant.to_string()
     }
 
+    /// Returns whether waiters and watches want to know of this write. A renewal is no news for them, whoever renews, and neither is
+    /// a grant that was not to be announced.
+    pub(crate) fn is_news(&self) -> bool {
+        self.phase != Phase::Held || self.announce
+    }
+
     pub(crate) fn is_same_grant(&self, other: &Self) -> bool {
         self.holder == other.holder && self.grant == other.grant
     }

@@ -175,6 +175,7 @@ impl<D: Documents> Listener for Shared<D> {
             Change::Foreign(_) | Change::Deleted | Change::Unknown => None,
         };
         let own = self.known().own(name);
+        let own_write = own.as_ref().map(|own| own.record.write.clone());
         let is_unchanged = |own: &Own| {
             record.as_ref().is_some_and(|record| record.is_same_grant(&own.record) && record.phase == Phase::Held)
         };
@@ -184,10 +185,10 @@ impl<D: Documents> Listener for Shared<D> {
             let seen = Seen { record: own.record, version: own.version, left, foreign: None };
             self.revocations.notify(name, seen.fencing_token());
         }
-        // A renewal is no news for waiters, whoever renews, and neither is a grant that was not to be announced.
+        // Of its own writes this process has heard already.
         let is_news = match change {
             Change::Foreign(foreign) => *foreign == Foreign::Free,
-            _ => record.is_none_or(|record| record.phase != Phase::Held || record.announce),
+            _ => record.is_none_or(|record| record.is_news() && own_write != Some(record.write)),
         };
         if is_news {
             self.wakeups.wake(name);

@@ -1,6 +1,6 @@
 //! What is sent: how many requests, and which.
 
-use integration_tests::{Consul, HttpProxy};
+use integration_tests::{Consul, HttpProxy, eventually};
 use lease_core::{Break, LeaseStore};
 use lease_testkit::calls::{claim, extended, inspected, is_held, name, release};
 
@@ -45,8 +45,12 @@ async fn every_read_is_consistent_and_no_cache_answers() {
     store.list("", None, 9).await.unwrap();
     store.inspect(&name("none")).await.unwrap();
     release(&store, &held).await;
-    hints.next().await;
-    let requests = proxy.take_requests();
+    let mut requests = Vec::new();
+    eventually("the watch asks for what has changed", async || {
+        requests.extend(proxy.take_requests());
+        requests.iter().any(|seen| seen.line.contains("index="))
+    })
+    .await;
     for kind in ["keys=", "recurse=", "PUT /v1/txn", "index="] {
         assert!(requests.iter().any(|seen| seen.line.contains(kind)), "{kind}");
     }

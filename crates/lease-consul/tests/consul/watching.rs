@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use integration_tests::{
-    Consul, HttpProxy, Proxy, a_blocked_application_keeps_its_leases, eventually, is_hinted_within, pass, within,
+    Consul, HttpProxy, Proxy, a_blocked_application_keeps_its_leases, eventually, http_request, is_hinted_within, pass,
+    within,
 };
 use lease_core::{Clock, LeaseClient, LeaseStore, SystemClock, Wakeups};
 use lease_testkit::calls::{extended, name, release};
@@ -29,6 +30,23 @@ async fn a_release_is_hinted_and_a_renewal_is_not() {
     assert!(!is_hinted_within(&mut hints, Duration::from_millis(500)).await, "neither concerns the waiter");
     release(&own, &claim).await;
     assert!(is_hinted_within(&mut hints, Duration::from_secs(2)).await);
+}
+
+/// Every answer of Consul brings all keys. What happens now and then is hinted at once all the same.
+#[tokio::test]
+async fn l01_hand_overs_beside_half_a_megabyte_are_hinted_at_once() {
+    let options = options();
+    let consul = Consul::shared().await;
+    let (own, other) = (options.connect(consul.url()).await.unwrap(), options.connect(consul.url()).await.unwrap());
+    let ballast = format!("/v1/kv/{}a-key-of-other-software", options.key_prefix);
+    http_request(consul.url(), "PUT", &ballast, &[], &"x".repeat(400 * 1024)).await.unwrap();
+    let mut hints = other.subscribe(&name("job"));
+    standing(&mut hints).await;
+    for round in 0..4 {
+        let (claim, _) = granted(&own, &request("job", LONG)).await;
+        release(&own, &claim).await;
+        assert!(is_hinted_within(&mut hints, Duration::from_millis(250)).await, "round {round}");
+    }
 }
 
 /// What happened while the network was cut is hinted once it is healed.
@@ -98,7 +116,7 @@ async fn a_watch_of_nothing_does_not_follow_what_happens_elsewhere() {
     assert!((2..=9).contains(&watched), "{watched} queries");
 }
 
-/// Every change brings all keys. However many there are, the store reads about a MiB per second.
+/// Every change brings all keys. However many there are, the store reads about a MiB per second in the long run.
 #[tokio::test]
 async fn a_watch_of_much_data_is_slowed_down() {
     let consul = Consul::shared().await;
@@ -109,13 +127,15 @@ async fn a_watch_of_much_data_is_slowed_down() {
     let mut hints = store.subscribe(&name("job"));
     within("the watch stands", Duration::from_secs(10), hints.next()).await;
     let (claim, _) = granted(&store, &request("job", LONG)).await;
-    let began = SystemClock.now();
-    while SystemClock.now().saturating_since(began) < Duration::from_secs(3) {
-        extended(&store, &claim, LONG).await;
+    // 520 KB each: sixteen at once, and two a second.
+    for (seconds, queries) in [(3, 10..=24), (3, 3..=8)] {
+        let began = SystemClock.now();
+        while SystemClock.now().saturating_since(began) < Duration::from_secs(seconds) {
+            extended(&store, &claim, LONG).await;
+        }
+        let watched = proxy.take_requests().iter().filter(|seen| seen.line.contains("recurse")).count();
+        assert!(queries.contains(&watched), "{watched} queries");
     }
-    let watched = proxy.take_requests().iter().filter(|seen| seen.line.contains("recurse")).count();
-    // 520 KB each.
-    assert!((3..=8).contains(&watched), "{watched} queries");
 }
 
 /// A waiter has the lease within a few round trips after its release: far below the poll of a second or two (L1).

@@ -51,6 +51,8 @@ pub struct State {
     /// Of 100 reads, so many are stale.
     pub stale_percent: u32,
     pub rng: u32,
+    /// The feed of changes tells of no write.
+    pub is_silent: bool,
     pub clock_back: Duration,
     pub clock_ahead: Duration,
     /// Every second answer is by a server whose clock is ahead by this.

@@ -114,8 +114,11 @@ impl MemoryDocuments {
         let version = if self.variant.numbers { version.with_number(state.number) } else { version };
         let before = state.documents.insert(name.clone(), Document::new(value.to_vec(), version.clone()));
         state.before.insert(name.clone(), before);
+        let is_silent = state.is_silent;
         drop(guard);
-        self.bed.changes.notify(name, Change::Written(value));
+        if !is_silent {
+            self.bed.changes.notify(name, Change::Written(value));
+        }
         Put::written(version).with_clock(sample)
     }
 }

@@ -5,6 +5,7 @@
 mod common;
 
 mod foreign;
+mod hints;
 mod many;
 mod requests;
 mod soundness;

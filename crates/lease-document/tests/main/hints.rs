@@ -1,0 +1,38 @@
+//! Whom a write wakes.
+
+use std::time::Duration;
+
+use lease_core::{LeaseStore, TokioClock, Wakeups};
+use lease_document::Change;
+use lease_testkit::calls::{claim, granted, name, release};
+
+use crate::common::{Bed, Variant, request, store};
+
+const TTL: Duration = Duration::from_secs(10);
+
+async fn is_hinted(hints: &mut Wakeups) -> bool {
+    tokio::time::timeout(Duration::from_millis(1), hints.next()).await.is_ok()
+}
+
+/// A feed may be late, as one that brings all documents each time: the waiters of the process that releases do not wait for it, and
+/// what it tells them later is no news.
+#[tokio::test(start_paused = true)]
+async fn l01_a_release_wakes_the_own_waiters_before_the_feed_tells_of_it() {
+    let bed = Bed::new(TokioClock::new());
+    let with_push = Variant { push: true, ..Variant::default() };
+    let (own, other) = (store(&bed, &with_push), store(&bed, &with_push));
+    let mine = request("job", "a", TTL);
+    let held = claim(&mine, granted(&own, &mine).await);
+    let (mut of_own, mut of_other) = (own.subscribe(&name("job")), other.subscribe(&name("job")));
+    for hints in [&mut of_own, &mut of_other] {
+        while is_hinted(hints).await {}
+    }
+    bed.state().is_silent = true;
+    release(&own, &held).await;
+    assert!(is_hinted(&mut of_own).await);
+    assert!(!is_hinted(&mut of_other).await);
+    let released = bed.state().documents[&name("job")].value.clone();
+    bed.changes.notify(&name("job"), Change::Written(&released));
+    assert!(!is_hinted(&mut of_own).await, "it has heard of it");
+    assert!(is_hinted(&mut of_other).await);
+}
