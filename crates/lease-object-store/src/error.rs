@@ -144,8 +144,9 @@ impl Classifier {
             return unsupported;
         }
         let advice = self.service.advice();
-        // The issuer of the credentials has answered; the driver has no type for it.
-        if causes(error).any(|cause| cause.to_string().contains("status code: 4")) {
+        // The issuer of the credentials has answered; the driver has no type for it. It refuses with a 4xx, but for those that say later.
+        let says = |what| causes(error).any(|cause| cause.to_string().contains(what));
+        if says("status code: 4") && !says("status code: 408") && !says("status code: 429") {
             return (ErrorKind::Denied, format!("the issuer of the credentials has refused: {advice}"));
         }
         (ErrorKind::Unavailable, format!("no credentials could be obtained, and nothing was sent: {advice}"))
@@ -312,11 +313,13 @@ mod tests {
     #[test]
     fn a_call_that_was_not_sent() {
         let refused = driver("Server returned non-2xx status code: 401 Unauthorized: hunter2");
+        let throttled = driver("Server returned non-2xx status code: 429 Too Many Requests: hunter2");
         let classify = |service, error: &object_store::Error| {
             kind(classifier(service).classify("write", Access::Write, error, &Observed::default()))
         };
         assert_eq!(classify(Service::Azure, &driver("hunter2")), Some(Unavailable));
         assert_eq!(classify(Service::Azure, &refused), Some(Denied));
+        assert_eq!(classify(Service::Azure, &throttled), Some(Unavailable));
         assert_eq!(classify(Service::Given, &driver("hunter2")), Some(Indeterminate));
     }
 
