@@ -37,8 +37,19 @@ async fn main() -> Result<()> {
     let options = Options::parse();
     export_metrics()?;
     let mut summary = Summary::default();
+    let outcome = measure(&options, &mut summary).await;
+    // What was measured before a failure is worth something, too.
+    summary.print();
+    fs::create_dir_all(DIRECTORY)?;
+    fs::write(format!("{DIRECTORY}/summary.json"), serde_json::to_string_pretty(&summary)?)?;
+    picture::draw(&summary, &format!("{DIRECTORY}/throughput.svg"))?;
+    println!("\n{DIRECTORY}/summary.json, {DIRECTORY}/throughput.svg");
+    outcome
+}
+
+async fn measure(options: &Options, summary: &mut Summary) -> Result<()> {
     if options.cell.contains(&Cell::Local) {
-        cells::local::run(&options, &mut summary).await?;
+        cells::local::run(options, summary).await?;
     }
     for &kind in &options.store {
         let server = Server::start(kind).await?;
@@ -46,21 +57,16 @@ async fn main() -> Result<()> {
         for cell in &options.cell {
             eprintln!("{}: {cell:?}", kind.name());
             match cell {
-                Cell::Acquire => cells::acquire::run(kind, &url, &options, &mut summary).await?,
-                Cell::HandOver => cells::hand_over::run(kind, &url, &options, &mut summary).await?,
-                Cell::TakeOver => cells::take_over::run(kind, &url, &options, &mut summary).await?,
-                Cell::Waiters => cells::waiters::run(kind, &url, &mut summary).await?,
-                Cell::Contention => cells::contention::run(kind, &url, &options, &mut summary).await?,
-                Cell::Renewal => cells::renewal::run(kind, &url, &options, &mut summary).await?,
+                Cell::Acquire => cells::acquire::run(kind, &url, options, summary).await?,
+                Cell::HandOver => cells::hand_over::run(kind, &url, options, summary).await?,
+                Cell::TakeOver => cells::take_over::run(kind, &url, options, summary).await?,
+                Cell::Waiters => cells::waiters::run(kind, &url, summary).await?,
+                Cell::Contention => cells::contention::run(kind, &url, options, summary).await?,
+                Cell::Renewal => cells::renewal::run(kind, &url, options, summary).await?,
                 Cell::Local => {}
             }
         }
     }
-    summary.print();
-    fs::create_dir_all(DIRECTORY)?;
-    fs::write(format!("{DIRECTORY}/summary.json"), serde_json::to_string_pretty(&summary)?)?;
-    picture::draw(&summary, &format!("{DIRECTORY}/throughput.svg"))?;
-    println!("\n{DIRECTORY}/summary.json, {DIRECTORY}/throughput.svg");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 //! Whom a write wakes.
+#![allow(clippy::disallowed_methods, reason = "the clock of the test is that of its paused runtime")]
 
 use std::time::Duration;
 

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use integration_tests::ObjectStorage;
 use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode,
+    ObjectStore, PutMode, UpdateVersion,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
+use tokio::sync::Mutex;
 use torture::open::BUCKET;
 
 use crate::contender::{Contender, Held, Resource};
@@ -43,7 +44,8 @@ impl Contender for RawObjectStorage {
     }
 
     async fn resource(&self, name: &str) -> Result<Box<dyn Resource>> {
-        Ok(Box::new(Object { storage: Arc::clone(&self.storage), path: Path::from(format!("raw/{name}")) }))
+        let (storage, path) = (Arc::clone(&self.storage), Path::from(format!("raw/{name}")));
+        Ok(Box::new(Object { storage, path, free: Arc::default() }))
     }
 }
 
@@ -51,14 +53,23 @@ impl Contender for RawObjectStorage {
 struct Object {
     storage: Arc<AmazonS3>,
     path: Path,
+    /// The version of the object that says it is free; `None` before there is one.
+    free: Arc<Mutex<Option<UpdateVersion>>>,
+}
+
+impl Object {
+    async fn write(&self, content: &'static str, mode: PutMode) -> Result<UpdateVersion> {
+        Ok(self.storage.put_opts(&self.path, content.into(), mode.into()).await?.into())
+    }
 }
 
 #[async_trait]
 impl Resource for Object {
     async fn lock_free(&self) -> Result<Box<dyn Held>> {
-        let written = self.storage.put_opts(&self.path, HOLDER.into(), PutMode::Create.into()).await;
-        written.context("it is not free")?;
-        Ok(Box::new(self.clone()))
+        let free = self.free.lock().await.take();
+        let version =
+            self.write(HOLDER, free.map_or(PutMode::Create, PutMode::Update)).await.context("it is not free")?;
+        Ok(Box::new(Grant { object: self.clone(), version }))
     }
 
     async fn lock(&self) -> Result<Box<dyn Held>> {
@@ -66,11 +77,17 @@ impl Resource for Object {
     }
 }
 
+struct Grant {
+    object: Object,
+    version: UpdateVersion,
+}
+
 #[async_trait]
-impl Held for Object {
+impl Held for Grant {
     async fn release(self: Box<Self>) -> Result<()> {
-        // There is no conditional delete.
-        self.storage.delete(&self.path).await.context("it was not held")?;
+        let Self { object, version } = *self;
+        let free = object.write("free", PutMode::Update(version)).await.context("it was not held")?;
+        *object.free.lock().await = Some(free);
         Ok(())
     }
 
