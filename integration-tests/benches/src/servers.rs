@@ -51,6 +51,11 @@ impl StoreKind {
         matches!(self, Self::File | Self::Consul | Self::ZooKeeper | Self::Kubernetes | Self::ObjectStorage)
     }
 
+    /// Returns how many servers share the leases.
+    pub(crate) const fn servers(self) -> f64 {
+        if matches!(self, Self::RedisCluster) { 3.0 } else { 1.0 }
+    }
+
     /// Returns whether a release wakes the waiters of other clients, which otherwise poll.
     pub(crate) const fn has_push(self) -> bool {
         !matches!(self, Self::File | Self::ObjectStorage)

@@ -43,7 +43,7 @@ pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: 
         summary.figure(cell, "CPU", held.cpu_percent, "% of a core");
         summary.figure(cell, "memory per lease, with a store in memory", held.bytes_per_lease, "bytes");
     } else {
-        target("calls per renewal interval", held.calls_per_interval, 60.0, summary);
+        target("calls per renewal interval", held.calls_per_interval, 60.0 * kind.servers(), summary);
         target("CPU, % of a core", held.cpu_percent, 10.0, summary);
         target("memory per lease, bytes", held.bytes_per_lease, 2048.0, summary);
     }
