@@ -142,6 +142,12 @@ impl Record {
         self.holder == *holder && self.grant == grant.to_string()
     }
 
+    /// Returns the token of the grant, if this version was its first: never below its floor, though the numbers of versions may have
+    /// begun anew (S9). Without a number, the token is at least what is returned.
+    pub(crate) fn token_in(&self, number: Option<u64>) -> u64 {
+        self.token.unwrap_or_else(|| self.token_floor.max(number).unwrap_or(1))
+    }
+
     /// Returns whether waiters and watches want to know of this write. A renewal is no news for them, whoever renews, and neither is
     /// a grant that was not to be announced.
     pub(crate) fn is_news(&self) -> bool {

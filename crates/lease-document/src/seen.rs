@@ -19,10 +19,9 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Returns the token of the grant: never below its floor, though the numbers of versions may have begun anew (S9).
+    /// Returns the token of the grant.
     pub(crate) fn token(&self) -> u64 {
-        let Record { token, token_floor, .. } = self.record;
-        token.unwrap_or_else(|| token_floor.max(self.version.number).unwrap_or(1))
+        self.record.token_in(self.version.number)
     }
 
     pub(crate) fn fencing_token(&self) -> FencingToken {

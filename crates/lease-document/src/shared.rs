@@ -175,7 +175,12 @@ impl<D: Documents> Listener for Shared<D> {
             Change::Foreign(_) | Change::Deleted | Change::Unknown => None,
         };
         let own = self.known().own(name);
-        let own_write = own.as_ref().map(|own| own.record.write.clone());
+        if let (Some(own), Some(record)) = (&own, &record)
+            && (record.write == own.record.write || record.token_in(None) < own.record.token_in(own.version.number))
+        {
+            // The own write, of which this process has heard already, or one before it, as the release of the last grant.
+            return;
+        }
         let is_unchanged = |own: &Own| {
             record.as_ref().is_some_and(|record| record.is_same_grant(&own.record) && record.phase == Phase::Held)
         };
@@ -185,10 +190,9 @@ impl<D: Documents> Listener for Shared<D> {
             let seen = Seen { record: own.record, version: own.version, left, foreign: None };
             self.revocations.notify(name, seen.fencing_token());
         }
-        // Of its own writes this process has heard already.
         let is_news = match change {
             Change::Foreign(foreign) => *foreign == Foreign::Free,
-            _ => record.is_none_or(|record| record.is_news() && own_write != Some(record.write)),
+            _ => record.is_none_or(|record| record.is_news()),
         };
         if is_news {
             self.wakeups.wake(name);
