@@ -95,7 +95,9 @@ async fn s13_connections_are_killed_in_the_middle_of_batches() {
     let quiet = RedisStoreOptions::new().with_key_prefix(store.key_prefix());
     let mut unknown = 0;
     for round in 0..30 {
-        let requests: Vec<_> = (0..256).map(|at| request(&format!("job-{round}-{at}"), "a")).collect();
+        // Longer than the test takes on a busy machine.
+        let requests: Vec<_> =
+            (0..256).map(|at| request(&format!("job-{round}-{at}"), "a").with_ttl(TTL * 20)).collect();
         let kill = async {
             server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
         };
