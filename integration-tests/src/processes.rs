@@ -13,6 +13,8 @@ pub(crate) struct Process {
     parent: u32,
     /// The state: the first letter that `ps` shows (R, S, D, T, Z, …).
     state: char,
+    /// The threads that have not ended, and at least one.
+    threads: u32,
 }
 
 impl Process {
@@ -41,7 +43,7 @@ impl Process {
         loop {
             let (below, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|it| parents.contains(&it.parent));
             if below.is_empty() {
-                found.retain(|process| process.state != 'Z');
+                found.retain(|process| !process.has_ended());
                 return Ok(found);
             }
             parents = below.iter().map(|process| process.id).collect();
@@ -60,7 +62,13 @@ impl Process {
 
     /// Returns whether the process is in a newer list, and has not ended.
     pub(crate) fn is_alive_as(&self, other: &Self) -> bool {
-        self.id == other.id && other.state != 'Z'
+        self.id == other.id && !other.has_ended()
+    }
+
+    /// Returns whether the process has ended, and waits for its parent. Its first thread may end before the others, which still have
+    /// its sockets.
+    fn has_ended(&self) -> bool {
+        self.state == 'Z' && self.threads <= 1
     }
 
     /// Sends a signal. A process that has ended is not an error.
@@ -78,6 +86,7 @@ impl Process {
             id: before.split(' ').next()?.parse().ok()?,
             state: fields.next()?.chars().next()?,
             parent: fields.next()?.parse().ok()?,
+            threads: fields.nth(15).and_then(|threads| threads.parse().ok()).unwrap_or(1),
         })
     }
 
@@ -96,6 +105,7 @@ impl Process {
             id: fields.next()?.parse().ok()?,
             parent: fields.next()?.parse().ok()?,
             state: fields.next()?.chars().next()?,
+            threads: 1,
         })
     }
 }
@@ -109,6 +119,13 @@ mod tests {
         let process = Process::parse_stat("42 (evil) S 1 (x) T 7 42 42 0 -1").unwrap();
         assert_eq!((process.id, process.parent, process.state), (42, 7, 'T'));
         assert!(process.is_stopped());
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_has_not() {
+        let stat = |threads| format!("42 (java) Z 7 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 {threads} 0 5");
+        assert!(!Process::parse_stat(&stat(3)).unwrap().has_ended());
+        assert!(Process::parse_stat(&stat(1)).unwrap().has_ended());
     }
 
     #[test]
