@@ -68,7 +68,7 @@ pub(crate) async fn store(kind: StoreKind, url: &str) -> Result<Arc<dyn LeaseSto
         return Ok(Arc::new(lease_memory::MemoryStore::new()));
     }
     if matches!(kind, StoreKind::Kubernetes | StoreKind::ObjectStorage) {
-        return torture::open::open(url).await;
+        return crate::open::open(url).await;
     }
     let opened = lease_url::open(&kind.as_store(url)).await?;
     opened.admin.migrate().await?;

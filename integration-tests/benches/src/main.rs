@@ -6,6 +6,10 @@ mod contender;
 mod contenders;
 mod counting;
 mod options;
+// Opens stores on servers of this machine, as the torture test does.
+#[path = "../../torture/src/open.rs"]
+#[allow(dead_code, reason = "shared with the torture test")]
+mod open;
 mod picture;
 mod report;
 mod servers;

@@ -9,7 +9,8 @@ use integration_tests::{
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use torture::open::{BUCKET, on_kubernetes, on_object_storage};
+
+use crate::open::{BUCKET, on_kubernetes, on_object_storage};
 
 /// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

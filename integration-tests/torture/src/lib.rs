@@ -14,7 +14,7 @@ mod fault;
 mod gauges;
 mod log;
 mod nemesis;
-pub mod open;
+mod open;
 pub mod picture;
 mod process;
 pub mod race;

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 const ONE_CLOCK: ExpiryJudge = ExpiryJudge::ServersWallClocks { slack: Duration::ZERO };
 
 /// The bucket of the object storage, which the controller makes.
-pub const BUCKET: &str = "torture";
+pub(crate) const BUCKET: &str = "torture";
 
 const STORAGE: &str = "s3+";
 const KUBERNETES: &str = "kubernetes+";
@@ -24,14 +24,12 @@ const KUBERNETES: &str = "kubernetes+";
 pub(crate) const ZOOKEEPER: &str = "zookeeper://";
 
 /// Returns the URL of the store in the bucket of this object storage, whatever the environment says.
-#[must_use]
-pub fn on_object_storage(server: &str) -> String {
+pub(crate) fn on_object_storage(server: &str) -> String {
     format!("{STORAGE}{server}")
 }
 
 /// Returns the URL of the store on this API server of Kubernetes, with the file of the authority that its clients trust.
-#[must_use]
-pub fn on_kubernetes(server: &str, authority: &Path) -> String {
+pub(crate) fn on_kubernetes(server: &str, authority: &Path) -> String {
     format!("{KUBERNETES}{server}#{}", authority.display())
 }
 
@@ -40,7 +38,7 @@ pub fn on_kubernetes(server: &str, authority: &Path) -> String {
 /// # Errors
 ///
 /// Returns an error if the URL is not of a store, or as connecting to it does.
-pub async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
+pub(crate) async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
     if let Some(endpoint) = url.strip_prefix(STORAGE) {
         let options = ObjectLeaseStoreOptions::new()
             .with_expiry_judge(ONE_CLOCK)
@@ -67,7 +65,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn LeaseStore>> {
 /// # Errors
 ///
 /// Returns an error if the URL names none, or the file of its authority cannot be read.
-pub fn kubernetes_config(url: &str) -> Result<Config> {
+pub(crate) fn kubernetes_config(url: &str) -> Result<Config> {
     let (address, authority) =
         url.trim_start_matches(KUBERNETES).split_once('#').context("no authority of the API server")?;
     let authority = fs::read(authority)?;

@@ -10,9 +10,9 @@ use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
 };
-use torture::open::kubernetes_config;
 
 use crate::contender::{Contender, Held, Resource};
+use crate::open::kubernetes_config;
 
 pub(crate) const NAME: &str = "raw kube";
 

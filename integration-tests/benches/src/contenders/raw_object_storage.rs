@@ -11,9 +11,9 @@ use object_store::{
     path::Path,
 };
 use tokio::sync::Mutex;
-use torture::open::BUCKET;
 
 use crate::contender::{Contender, Held, Resource};
+use crate::open::BUCKET;
 
 pub(crate) const NAME: &str = "raw object_store";
 
