@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{
-    Consul, HttpProxy, Proxy, a_blocked_application_keeps_its_leases, eventually, http_request, is_hinted_within, pass,
-    within,
+    Consul, HttpProxy, Proxy, a_blocked_application_keeps_its_leases, eventually, is_hinted_within, pass, within,
 };
 use lease_core::{Clock, LeaseClient, LeaseStore, SystemClock, Wakeups};
 use lease_testkit::calls::{extended, name, release};
@@ -38,8 +37,8 @@ async fn l01_hand_overs_beside_half_a_megabyte_are_hinted_at_once() {
     let options = options();
     let consul = Consul::shared().await;
     let (own, other) = (options.connect(consul.url()).await.unwrap(), options.connect(consul.url()).await.unwrap());
-    let ballast = format!("/v1/kv/{}a-key-of-other-software", options.key_prefix);
-    http_request(consul.url(), "PUT", &ballast, &[], &"x".repeat(400 * 1024)).await.unwrap();
+    let foreign = own.key(&name("x")).replace('x', "-foreign");
+    ask(consul.url(), "", "PUT", &format!("/v1/kv/{foreign}"), &"x".repeat(390_000)).await;
     let mut hints = other.subscribe(&name("job"));
     standing(&mut hints).await;
     for round in 0..4 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Direction, Postgres, Proxy};
+use integration_tests::{Direction, Postgres, Proxy, assert_no_secret};
 use lease_core::{Clock, Error, ErrorKind, LeaseStore, SystemClock};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 use sqlx::AssertSqlSafe;
@@ -11,20 +11,10 @@ use crate::common::{acquire, claim, granted, name, pass, renewal, request, uniqu
 
 const SECRET: &str = "s3cr3t";
 
-fn assert_no_secret(error: &Error) {
-    let mut text = format!("{error} {error:?}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(" {cause} {cause:?}"));
-        source = cause.source();
-    }
-    assert!(!text.contains(SECRET), "{text}");
-}
-
 async fn refused(url: &str) -> Error {
     let options = PostgresStoreOptions::new().with_connect_timeout(Duration::from_millis(500));
     let error = options.connect(url).await.unwrap_err();
-    assert_no_secret(&error);
+    assert_no_secret(&error, SECRET);
     assert_eq!((error.store(), error.operation()), (Some("postgres"), "connect"));
     error
 }
@@ -135,7 +125,7 @@ async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
     let error = PostgresStore::connect(&url(SECRET)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(2), "retried");
-    assert_no_secret(&error);
+    assert_no_secret(&error, SECRET);
     assert!(!error.is_transient());
     let store = PostgresStore::connect(&url("right")).await.unwrap();
 
@@ -245,7 +235,7 @@ async fn s13_a_lost_answer_is_indeterminate_and_its_retry_finds_the_grant() {
         store.renew(&[renewal(&claim(&request, grant), crate::common::TTL)]).await.pop().unwrap().unwrap_err(),
     ] {
         assert!(error.is_transient(), "{error}");
-        assert_no_secret(&error);
+        assert_no_secret(&error, SECRET);
     }
 }
 

@@ -2,25 +2,18 @@
 
 use std::time::Duration;
 
-use integration_tests::{Direction, Postgres, Proxy};
-use lease_core::{Acquired, Break, Clock, LeaseStore, Released, SystemClock, Wakeups};
+use integration_tests::{Direction, Postgres, Proxy, every_kind_of_release_is_hinted, subscribed};
+use lease_core::{Acquired, Clock, LeaseStore, Released, SystemClock};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
 use crate::common::{
-    TTL, another, claim, eventually, granted, is_hinted_within, name, plain_release, release, renew, renewal, request,
-    store, store_with,
+    another, claim, eventually, granted, is_hinted_within, name, plain_release, release, request, store, store_with,
 };
 
 /// Far below the time of a poll, far above that of a hint.
 const SOON: Duration = Duration::from_secs(5);
 /// Long enough to notice a hint that must not be sent.
 const QUIET: Duration = Duration::from_millis(150);
-
-async fn subscribed(store: &PostgresStore, name_text: &str) -> Wakeups {
-    let mut wakeups = store.subscribe(&name(name_text));
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription was established");
-    wakeups
-}
 
 async fn listeners(store: &PostgresStore) -> i64 {
     sqlx::query_scalar("select count(*) from pg_stat_activity where query = 'LISTEN \"' || $1 || '\"'")
@@ -33,43 +26,7 @@ async fn listeners(store: &PostgresStore) -> i64 {
 #[tokio::test]
 async fn l1_a_release_is_hinted_to_other_processes_in_every_form() {
     let store = store().await;
-    let other = another(&store).await;
-    let mut wakeups = subscribed(&other, "job").await;
-    let mut elsewhere = subscribed(&other, "elsewhere").await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await);
-
-    let one = request("job", "a");
-    let grant = granted(&store, &one).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant is announced only on request");
-    renew(&store, &renewal(&claim(&one, grant), TTL)).await.unwrap();
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal sends no hint");
-    release(&store, &claim(&one, grant)).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "one");
-    release(&store, &claim(&one, grant)).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "nothing was freed");
-
-    let (many, long) = (request("job", "a"), request(&"x".repeat(255), "a"));
-    let claims = [claim(&many, granted(&store, &many).await), claim(&long, granted(&store, &long).await)];
-    let mut long_wakeups = subscribed(&other, long.name.as_str()).await;
-    store.release(&claims.map(|claim| plain_release(&claim))).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "many");
-    assert!(is_hinted_within(&mut long_wakeups, SOON).await, "the longest name");
-
-    for how in [Break::AfterExpiry, Break::Now] {
-        let name_text = format!("broken-{how:?}");
-        let broken = request(&name_text, "a");
-        let grant = granted(&store, &broken).await;
-        let mut wakeups = subscribed(&other, &name_text).await;
-        store.break_lease(&broken.name, grant.token, how).await.unwrap();
-        assert!(is_hinted_within(&mut wakeups, SOON).await, "{how:?}");
-    }
-
-    let handed = request("job", "a");
-    let grant = granted(&store, &handed).await;
-    let hold = plain_release(&claim(&handed, grant)).with_hold_for(TTL).with_reserved_for(crate::common::holder("b"));
-    store.release(&[hold]).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "a hand-over");
-    assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "another name");
+    every_kind_of_release_is_hinted(&store, &another(&store).await).await;
 }
 
 #[tokio::test]

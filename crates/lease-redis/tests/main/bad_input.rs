@@ -10,7 +10,7 @@ use fred::{
     clients::Client,
     prelude::{Builder, ClientLike, Config, Pool},
 };
-use integration_tests::{Redis, RedisCluster, Reply};
+use integration_tests::{Redis, RedisCluster, Reply, assert_no_secret};
 use lease_core::{Clock, Error, ErrorKind, LeaseStore, Released, SystemClock};
 use lease_redis::{RedisStore, RedisStoreOptions};
 
@@ -18,20 +18,10 @@ use crate::common::{acquire, claim, granted, name, options, pass, release, reque
 
 const SECRET: &str = "s3cr3t";
 
-fn assert_no_secret(error: &Error) {
-    let mut text = format!("{error} {error:?}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(" {cause} {cause:?}"));
-        source = cause.source();
-    }
-    assert!(!text.contains(SECRET), "{text}");
-}
-
 async fn refused(url: &str) -> Error {
     let options = RedisStoreOptions::new().with_connect_timeout(Duration::from_millis(500));
     let error = options.connect(url).await.unwrap_err();
-    assert_no_secret(&error);
+    assert_no_secret(&error, SECRET);
     assert_eq!((error.store(), error.operation()), (Some("redis"), "connect"));
     error
 }
@@ -226,7 +216,7 @@ async fn a_wrong_password_is_denied_without_a_retry_and_not_printed() {
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
         assert!(SystemClock.now().saturating_since(start) < Duration::from_secs(2), "the store has retried");
         assert!(!error.is_transient());
-        assert_no_secret(&error);
+        assert_no_secret(&error, SECRET);
     }
     // Permissions on the prefix are enough; INFO is not needed.
     let store = options.connect(&url("app", "right")).await.unwrap();

@@ -2,25 +2,18 @@
 
 use std::time::Duration;
 
-use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply};
-use lease_core::{Break, Clock, LeaseClient, LeaseOptions, LeaseStore, SystemClock, Wakeups};
+use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply, every_kind_of_release_is_hinted, subscribed};
+use lease_core::{Clock, LeaseClient, LeaseOptions, LeaseStore, SystemClock};
 use lease_redis::RedisStore;
 
 use crate::common::{
-    TTL, another, claim, eventually, granted, is_hinted_within, key, name, options, plain_release, redis, release,
-    renew, renewal, request, store,
+    TTL, another, claim, eventually, granted, is_hinted_within, key, name, options, redis, release, request, store,
 };
 
 /// Far above the time of a hint.
 const SOON: Duration = Duration::from_secs(5);
 /// Long enough for the arrival of an unexpected hint.
 const QUIET: Duration = Duration::from_millis(150);
-
-async fn subscribed(store: &RedisStore, name_text: &str) -> Wakeups {
-    let mut wakeups = store.subscribe(&name(name_text));
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "no hint when the subscription was complete");
-    wakeups
-}
 
 /// Returns how many connections are subscribed to the channel of a name.
 async fn subscribers(store: &RedisStore, name_text: &str) -> Reply {
@@ -33,43 +26,7 @@ async fn subscribers(store: &RedisStore, name_text: &str) -> Reply {
 #[tokio::test]
 async fn l1_every_kind_of_release_sends_a_hint_to_other_processes() {
     let store = store().await;
-    let other = another(&store).await;
-    let mut wakeups = subscribed(&other, "job").await;
-    let mut elsewhere = subscribed(&other, "elsewhere").await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await);
-
-    let one = request("job", "a");
-    let grant = granted(&store, &one).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a grant without with_announce sends no hint");
-    renew(&store, &renewal(&claim(&one, grant), TTL)).await.unwrap();
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a renewal sends no hint");
-    release(&store, &claim(&one, grant)).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release of one");
-    release(&store, &claim(&one, grant)).await;
-    assert!(!is_hinted_within(&mut wakeups, QUIET).await, "a release without effect sends no hint");
-
-    let (many, long) = (request("job", "a"), request(&"x".repeat(255), "a"));
-    let claims = [claim(&many, granted(&store, &many).await), claim(&long, granted(&store, &long).await)];
-    let mut long_wakeups = subscribed(&other, long.name.as_str()).await;
-    store.release(&claims.map(|claim| plain_release(&claim))).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release of many");
-    assert!(is_hinted_within(&mut long_wakeups, SOON).await, "the longest name");
-
-    for how in [Break::AfterExpiry, Break::Now] {
-        let name_text = format!("broken-{how:?}");
-        let broken = request(&name_text, "a");
-        let grant = granted(&store, &broken).await;
-        let mut wakeups = subscribed(&other, &name_text).await;
-        store.break_lease(&broken.name, grant.token, how).await.unwrap();
-        assert!(is_hinted_within(&mut wakeups, SOON).await, "{how:?}");
-    }
-
-    let handed = request("job", "a");
-    let grant = granted(&store, &handed).await;
-    let hold = plain_release(&claim(&handed, grant)).with_hold_for(TTL).with_reserved_for(crate::common::holder("b"));
-    store.release(&[hold]).await;
-    assert!(is_hinted_within(&mut wakeups, SOON).await, "a release with a reservation");
-    assert!(!is_hinted_within(&mut elsewhere, QUIET).await, "a release of another name");
+    every_kind_of_release_is_hinted(&store, &another(&store).await).await;
 }
 
 /// The hint is pushed: a poll would take more than a second. The test fails if the message is missing.

@@ -11,8 +11,10 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 
-use crate::contender::{Contender, Held, Resource};
-use crate::open::kubernetes_config;
+use crate::{
+    contender::{Contender, Held, Resource},
+    open::kubernetes_config,
+};
 
 pub(crate) const NAME: &str = "raw kube";
 

@@ -12,8 +12,10 @@ use object_store::{
 };
 use tokio::sync::Mutex;
 
-use crate::contender::{Contender, Held, Resource};
-use crate::open::BUCKET;
+use crate::{
+    contender::{Contender, Held, Resource},
+    open::BUCKET,
+};
 
 pub(crate) const NAME: &str = "raw object_store";
 
