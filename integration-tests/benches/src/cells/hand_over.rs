@@ -53,15 +53,13 @@ pub(crate) async fn run(kind: StoreKind, url: &str, options: &Options, summary: 
         let cell = ("hand-over", kind, contender.name());
         summary.figure(cell, "release to acquired, p50", micros(histogram, 0.5), "µs");
         summary.figure(cell, "release to acquired, p99", micros(histogram, 0.99), "µs");
-        if contender.name() == ours::NAME {
-            if raw.is_some() && kind.has_push() {
+        if contender.name() == ours::NAME && kind.has_push() {
+            if raw.is_some() {
                 let ratio = micros(histogram, 0.5) / micros(&round_trip, 0.5);
                 let most = if kind.is_document() { 5.0 } else { 3.0 };
                 summary.verdict(kind, "hand-over p50 in raw round trips", ratio, Target::AtMost(most));
             }
-            if kind.has_push() {
-                summary.verdict(kind, "hand-over p99, ms", micros(histogram, 0.99) / 1000.0, Target::AtMost(10.0));
-            }
+            summary.verdict(kind, "hand-over p99, ms", micros(histogram, 0.99) / 1000.0, Target::AtMost(10.0));
         }
     }
     Ok(())
