@@ -81,6 +81,28 @@ async fn a_check_that_fails_refuses_the_store_on_all_services() {
     a_check_that_fails_refuses_the_store::<Google>().await;
 }
 
+/// Some services keep `If-None-Match` and know no `If-Match`: a create has one winner there, and a take-over has several.
+async fn a_service_that_replaces_any_version_is_refused<S: Service>() {
+    let place = Place::<S>::new().await;
+    let proxy = HttpProxy::start(place.server.address().unwrap()).await.unwrap();
+    proxy.answer(|seen| {
+        let replaces = ["if-match", "x-goog-if-generation-match"]
+            .iter()
+            .any(|name| seen.headers.get(*name).is_some_and(|value| value != "0"));
+        let written = || StubAnswer::new(200, "").with_header("etag", "\"1\"").with_header("x-goog-generation", "2");
+        replaces.then(written)
+    });
+    let error = refusal(S::options(&proxy.url()), &Place::<S>::url()).await;
+    assert_error(&error, ErrorKind::Unsupported, "replaced an object whose version was another one");
+}
+
+#[tokio::test]
+async fn a_service_that_replaces_any_version_is_refused_of_all_services() {
+    a_service_that_replaces_any_version_is_refused::<Amazon>().await;
+    a_service_that_replaces_any_version_is_refused::<Azure>().await;
+    a_service_that_replaces_any_version_is_refused::<Google>().await;
+}
+
 #[tokio::test]
 async fn wrong_credentials_are_denied() {
     let place = Place::<Amazon>::new().await;
