@@ -104,8 +104,6 @@ impl Case {
         let has_clock = self.fault == Fault::ServerClockJump;
         let server_clock = if has_clock { Some(WallClock::new().await?) } else { None };
         let server = Server::start(self.store, self.fault, server_clock.as_ref()).await?;
-        // A server, such as etcd, may open connections to itself after its start.
-        pause(Duration::from_millis(200)).await;
         let baseline = count_connections(&server, u64::MAX, &log).await?;
         server.prepare().await?;
         count_leases(&server, Duration::ZERO, &log).await?;

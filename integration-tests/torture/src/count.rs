@@ -1,6 +1,11 @@
 //! Counts of what must return to its baseline (C6).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lease_core::{Clock, SystemClock};
 use tokio::runtime::Handle;
@@ -41,14 +46,77 @@ impl OwnCounts {
     }
 }
 
-/// Returns the number of connections to this address of this host.
+/// Returns the number of connections to this address of this host. Those of the server to itself do not count: etcd opens some after
+/// its start, whenever it gets to it.
 pub(crate) fn connections_to(server: SocketAddr) -> u64 {
+    const ESTABLISHED: &str = "01";
+    const LISTENING: &str = "0A";
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let sockets: Vec<_> = table.lines().skip(1).filter_map(Socket::parse).collect();
     let port = format!(":{:04X}", server.port());
-    // Number, local address, remote address, state; 01 is an established connection.
-    let is_connected = |line: &&str| {
+    let listening = sockets.iter().find(|socket| socket.local.ends_with(&port) && socket.state == LISTENING);
+    let own = listening.map_or_else(BTreeSet::new, |socket| sockets_beside(socket.inode));
+    let is_connected = |socket: &&Socket<'_>| socket.remote.ends_with(&port) && socket.state == ESTABLISHED;
+    sockets.iter().filter(is_connected).filter(|socket| !own.contains(socket.inode)).count() as u64
+}
+
+/// A line of `/proc/net/tcp`.
+struct Socket<'a> {
+    local: &'a str,
+    remote: &'a str,
+    state: &'a str,
+    inode: &'a str,
+}
+
+impl<'a> Socket<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("01")
+        let [local, remote, state] = [fields.next()?, fields.next()?, fields.next()?];
+        // Queues, timer, retransmissions, user and timeout are between.
+        Some(Self { local, remote, state, inode: fields.nth(5)? })
+    }
+}
+
+/// Returns the inodes of all sockets of the process that has this one.
+fn sockets_beside(inode: &str) -> BTreeSet<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let sockets = processes.map(|process| sockets_of(&process.path()));
+    sockets.into_iter().find(|sockets| sockets.contains(inode)).unwrap_or_default()
+}
+
+fn sockets_of(process: &Path) -> BTreeSet<String> {
+    let descriptors = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+    let inode = |target: PathBuf| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    targets.filter_map(inode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        net::{TcpListener, TcpStream},
+        process::{Command, Stdio},
     };
-    table.lines().filter(is_connected).count() as u64
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_connects_to_itself_has_no_connections() -> std::io::Result<()> {
+        let server = TcpListener::bind("127.0.0.1:0")?;
+        let address = server.local_addr()?;
+        let own = TcpStream::connect(address)?;
+        assert_eq!(connections_to(address), 0);
+        drop(own);
+
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/{} && echo connected && read -r", address.port());
+        let mut other =
+            Command::new("bash").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(other.stdout.take().expect("a pipe")).read_line(&mut line)?;
+        assert_eq!(connections_to(address), 1);
+        other.kill()?;
+        other.wait()?;
+        Ok(())
+    }
 }
