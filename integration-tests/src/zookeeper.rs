@@ -64,6 +64,16 @@ impl Kind for ZooKeeperKind {
 }
 
 impl ZooKeeper {
+    /// Its user of SASL, and the password. It asks for them where it has [`SASL_ONLY`](Self::SASL_ONLY).
+    pub const SASL_USER: (&'static str, &'static str) = local::USER;
+
+    /// The settings with which only sessions with SASL may do anything.
+    pub const SASL_ONLY: &'static [(&'static str, &'static str)] = &[
+        ("authProvider.sasl", "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"),
+        ("enforce.auth.enabled", "true"),
+        ("enforce.auth.schemes", "sasl"),
+    ];
+
     /// What it answers to a command of four letters; nothing when it does not answer.
     ///
     /// # Errors

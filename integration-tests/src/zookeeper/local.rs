@@ -25,6 +25,12 @@ pub(super) const TAKEN: &str = "Address already in use";
 /// Its file of settings, in its directory.
 const SETTINGS: &str = "zoo.cfg";
 
+/// Its file of the users of SASL, beside it.
+const USERS: &str = "jaas.conf";
+
+/// The user of SASL, and the password.
+pub(super) const USER: (&str, &str) = ("app", "hunter2");
+
 /// Starts a server that needs no other, by a command that is put in front of it, if there is one; [`ServerError::NoServer`] when
 /// Java or the jars are missing.
 pub(super) fn start(under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
@@ -57,8 +63,12 @@ pub(super) fn start_member(
     ]);
     // Of two lines with one name, the last counts.
     lines.extend_from_slice(settings);
-    std::fs::write(keeper.directory().join(SETTINGS), lines.join("\n"))
-        .map_err(|error| ServerError::failed(SETTINGS, error))?;
+    let (user, password) = USER;
+    let login = "org.apache.zookeeper.server.auth.DigestLoginModule";
+    let users = format!("Server {{ {login} required user_{user}=\"{password}\"; }};");
+    for (file, content) in [(SETTINGS, lines.join("\n")), (USERS, users)] {
+        std::fs::write(keeper.directory().join(file), content).map_err(|error| ServerError::failed(file, error))?;
+    }
     if let Some(number) = number {
         keeper.run(&["sh", "-c", &format!("mkdir -p data && echo {number} > data/myid")])?;
     }
@@ -66,6 +76,7 @@ pub(super) fn start_member(
     command.push(java.to_string_lossy().into_owned());
     // To be there soon counts more than to be fast later.
     command.extend(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m"].map(str::to_owned));
+    command.push(format!("-Djava.security.auth.login.config={USERS}"));
     command.extend(["-cp".to_owned(), format!("{}/*", jars.display())]);
     command.extend(["org.apache.zookeeper.server.quorum.QuorumPeerMain", SETTINGS].map(str::to_owned));
     LocalServer::start(keeper, program(command, port))

@@ -6,7 +6,7 @@ use integration_tests::{Direction, ZooKeeper, within};
 use lease_core::{Clock, ErrorKind, ExpiryJudge, LeaseClient, SystemClock};
 use lease_zookeeper::{
     ZooKeeperStoreOptions,
-    zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission},
+    zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission, SaslOptions},
 };
 
 use crate::common::{LONG, PATIENCE, address, delete_all, driver, options, persistent, proxy};
@@ -124,6 +124,28 @@ async fn credentials_that_do_not_suffice_are_denied_and_not_printed() {
     let error = client.try_acquire("other", LONG).await.map(drop).unwrap_err();
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("cdrw"), "{error}");
     lease.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn sasl_lets_in_who_knows_the_password_and_nobody_else() {
+    let server = ZooKeeper::start_local(ZooKeeper::SASL_ONLY).await.unwrap();
+    let (user, password) = ZooKeeper::SASL_USER;
+    let right = options().with_sasl(SaslOptions::digest_md5(user, password));
+    let client = LeaseClient::new(right.connect(&address(&server)).await.unwrap());
+    let lease = client.try_acquire("job", LONG).await.unwrap().acquired().unwrap();
+    lease.release().await.unwrap();
+    // A new connection of the same session asks for them again.
+    server.restart().await.unwrap();
+    within("an acquisition after the restart", PATIENCE, client.acquire("job", LONG)).await.unwrap();
+
+    let wrong = SaslOptions::digest_md5(user, "hunter3");
+    for stranger in [right.clone().with_sasl(wrong), options().with_chroot(right.chroot.clone())] {
+        let error = stranger.connect(&address(&server)).await.unwrap_err();
+        println!("{error}");
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+        assert!(error.to_string().contains("check the user and the password"), "{error}");
+        assert!(!format!("{error:?} {stranger:?}").contains("hunter"), "{error:?}");
+    }
 }
 
 #[tokio::test]
