@@ -51,7 +51,7 @@ impl LeaseHandle {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let validity = self.tenure.schedule.validity(self.tenure.schedule.ttl);
+        let validity = self.tenure.schedule.longest_validity();
         if let Some(timeout) = retry.attempt_timeout.filter(|timeout| *timeout >= validity) {
             return Err(RetryError::TimeoutTooLong { timeout, validity });
         }
@@ -122,7 +122,7 @@ pub enum RetryError<E> {
     TimeoutTooLong {
         /// The timeout of one attempt.
         timeout: Duration,
-        /// How long the lease is valid after a renewal.
+        /// How long the lease is valid after a renewal at the most: its maximum tenure may be shorter.
         validity: Duration,
     },
 }

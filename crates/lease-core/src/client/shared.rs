@@ -53,8 +53,7 @@ pub(super) struct Shared {
     /// The tenures under which there are scopes, by number.
     scoped: Mutex<BTreeMap<u64, Arc<Tenure>>>,
     close_grace: Duration,
-    /// The number of releases in flight in the background.
-    releasing: watch::Sender<usize>,
+    releasing: watch::Sender<Releases>,
 }
 
 /// The phase of a client's life.
@@ -108,7 +107,7 @@ impl Shared {
             scopes: watch::Sender::new(0),
             scoped: Mutex::default(),
             close_grace,
-            releasing: watch::Sender::new(0),
+            releasing: watch::Sender::new(Releases { in_flight: 0, over_at: Moment::from_origin(Duration::ZERO) }),
         }
     }
 
@@ -138,8 +137,11 @@ impl Shared {
     pub(super) async fn release(self: &Arc<Self>, release: PendingRelease) -> Result<Released> {
         let span = spans::release(&release, self.capabilities.store);
         let request = Request::new(release.request.clone(), self.clock.now(), release.timeout);
-        let shared = Arc::clone(self);
-        let done = move |answered: &Answered<Released>| shared.released(release, RELEASE_REPEATS, 0, answered);
+        let (shared, releasing) = (Arc::clone(self), Releasing::begin(self, release.timeout));
+        let done = move |answered: &Answered<Released>| {
+            shared.released(release, RELEASE_REPEATS, 0, answered);
+            drop(releasing);
+        };
         spans::within(span, async { self.releases.submit(request, done).await.result }).await
     }
 
@@ -150,7 +152,7 @@ impl Shared {
 
     fn release_repeatedly(self: &Arc<Self>, release: PendingRelease, repeats: u32, hung: u32) {
         let request = Request::new(release.request.clone(), self.clock.now(), release.timeout).after_hanging(hung);
-        let (shared, releasing) = (Arc::clone(self), Releasing::begin(self));
+        let (shared, releasing) = (Arc::clone(self), Releasing::begin(self, release.timeout));
         self.releases.enqueue(request, move |answered| {
             shared.released(release, repeats, hung, &answered);
             drop(releasing);
@@ -313,10 +315,21 @@ impl Shared {
         }
     }
 
-    /// Waits for all releases in flight, including those of guards that were dropped before. Each has its own timeout.
+    /// Waits for all releases in flight, including those of guards that were dropped before, and those that callers await. Each has
+    /// its own timeout. One whose caller is not polled does not end, and is not waited for any longer than that.
     async fn releases_ended(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.releasing.subscribe().wait_for(|releasing| *releasing == 0).await;
+        let mut releasing = self.releasing.subscribe();
+        loop {
+            let Releases { in_flight, over_at } = *releasing.borrow_and_update();
+            if in_flight == 0 {
+                return;
+            }
+            tokio::select! {
+                biased;
+                _ = releasing.changed() => {}
+                () = self.clock.sleep_until(over_at) => return,
+            }
+        }
     }
 
     async fn scopes_ended(&self, deadline: Moment) {
@@ -354,19 +367,32 @@ impl Drop for ScopeOf {
     }
 }
 
-/// A release in flight in the background.
+/// The releases in flight.
+#[derive(Debug, Clone, Copy)]
+struct Releases {
+    in_flight: usize,
+    /// When all of them must have ended.
+    over_at: Moment,
+}
+
+/// A release in flight.
 struct Releasing(Arc<Shared>);
 
 impl Releasing {
-    fn begin(shared: &Arc<Shared>) -> Self {
-        shared.releasing.send_modify(|releasing| *releasing += 1);
+    fn begin(shared: &Arc<Shared>, timeout: Duration) -> Self {
+        // A request may wait in the queue before it is sent.
+        let over_at = shared.clock.now() + timeout.saturating_mul(2);
+        shared.releasing.send_modify(|releases| {
+            releases.in_flight += 1;
+            releases.over_at = releases.over_at.max(over_at);
+        });
         Self(Arc::clone(shared))
     }
 }
 
 impl Drop for Releasing {
     fn drop(&mut self) {
-        self.0.releasing.send_modify(|releasing| *releasing -= 1);
+        self.0.releasing.send_modify(|releases| releases.in_flight -= 1);
     }
 }
 

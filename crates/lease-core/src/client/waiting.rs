@@ -2,7 +2,8 @@
 //!
 //! All callers of a client that want one name, as the same holder, stand in one line and are served in order. The caller that
 //! opens the line asks the store once, itself. After that one task, the contender, tries on behalf of the first waiter (L2). It
-//! is woken by the store's hints (S20), by the expiry of the lease, or by a poll.
+//! is woken by the store's hints (S20), by the expiry of the lease, or by a poll. A caller that opened the line and is not polled
+//! any more is waited for no longer than two timeouts of an attempt.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -33,10 +34,26 @@ const EXPIRY_JITTER: Duration = Duration::from_millis(25);
 
 /// The waiting lines of a client.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<HashMap<Key, VecDeque<Waiter>>>);
+pub(super) struct Lines(Mutex<HashMap<Key, Queue>>);
 
 /// The key of a line. The holder matters: a name may be reserved for one, and others must not stand in its way.
 type Key = (LeaseName, HolderId);
+
+/// The callers in a line, in order.
+#[derive(Debug, Default)]
+struct Queue {
+    waiters: VecDeque<Waiter>,
+    /// While the caller that opened the line asks, and no contender runs.
+    opened: Option<Opened>,
+}
+
+/// What is known of the caller that opened the line.
+#[derive(Debug)]
+struct Opened {
+    /// Whether it stays in line. Closed if it is no longer waited for.
+    stays: oneshot::Receiver<()>,
+    give_up_at: Moment,
+}
 
 struct Waiter {
     attempt: Attempt,
@@ -170,7 +187,7 @@ async fn acquire_without_limit(
     let key = (attempt.name().clone(), attempt.holder().clone());
     let line = Line { shared: Arc::clone(shared), lines: Arc::clone(lines), key };
     let (mut pause, mut met) = (Pause::UpTo(None), None);
-    let opening = Opening::begin(&line);
+    let opening = Opening::begin(&line, attempt.attempt_timeout());
     if opening.is_some() {
         match attempt.ask().await {
             Asked::Granted(lease) => return Ok(lease),
@@ -219,7 +236,7 @@ fn wait_limit(name: &LeaseName, limit: Duration, observed: &Observed) -> Error {
 }
 
 impl Lines {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, VecDeque<Waiter>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Queue>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -235,63 +252,77 @@ struct Line {
 impl Line {
     /// Adds a waiter at the end. The first one starts the contender.
     fn join(&self, waiter: Waiter) {
-        match self.lines.lock().entry(self.key.clone()) {
+        let opened = match self.lines.lock().entry(self.key.clone()) {
             Entry::Occupied(mut line) => {
-                let line = line.get_mut();
-                if line.len() == line.capacity() {
+                let Queue { waiters, opened } = line.get_mut();
+                if waiters.len() == waiters.capacity() {
                     // Before the line grows, remove the waiters that were dropped.
-                    line.retain(|waiter| !waiter.reply.is_closed());
+                    waiters.retain(|waiter| !waiter.reply.is_closed());
                 }
-                line.push_back(waiter);
-                return;
+                waiters.push_back(waiter);
+                match opened.take() {
+                    Some(opened) => Some(opened),
+                    None => return,
+                }
             }
-            Entry::Vacant(line) => line.insert(VecDeque::from([waiter])),
+            Entry::Vacant(line) => {
+                line.insert(Queue { waiters: VecDeque::from([waiter]), opened: None });
+                None
+            }
         };
-        self.start_contender(None);
+        self.start_contender(opened);
     }
 
-    fn start_contender(&self, wake_at: Option<Moment>) {
-        self.shared.runtime.spawn(Contender::new(self.clone(), wake_at).run());
+    fn start_contender(&self, opened: Option<Opened>) {
+        self.shared.runtime.spawn(Contender::new(self.clone()).run(opened));
     }
 }
 
 /// The first attempt of the caller that opened a line. Later callers wait for its outcome.
 struct Opening {
     line: Line,
-    is_over: bool,
+    /// Dropped with nothing sent if the caller does not stay in line.
+    stays: Option<oneshot::Sender<()>>,
 }
 
 impl Opening {
     /// Opens the line, if there is none.
-    fn begin(line: &Line) -> Option<Self> {
+    fn begin(line: &Line, attempt_timeout: Duration) -> Option<Self> {
+        let (stays, receiver) = oneshot::channel();
+        let opened = Opened { stays: receiver, give_up_at: line.shared.clock.now() + attempt_timeout.saturating_mul(2) };
         match line.lines.lock().entry(line.key.clone()) {
             Entry::Occupied(_) => return None,
-            Entry::Vacant(vacant) => vacant.insert(VecDeque::new()),
+            Entry::Vacant(vacant) => vacant.insert(Queue { waiters: VecDeque::new(), opened: Some(opened) }),
         };
-        Some(Self { line: line.clone(), is_over: false })
+        Some(Self { line: line.clone(), stays: Some(stays) })
     }
 
-    /// Puts its caller at the head of the line.
+    /// Puts its caller at the head of the line, or at its end if it was no longer waited for.
     fn stay(mut self, waiter: Waiter) {
-        self.is_over = true;
-        self.line.lines.lock().entry(self.line.key.clone()).or_default().push_front(waiter);
-        self.line.start_contender(None);
+        let stays = self.stays.take().filter(|stays| !stays.is_closed());
+        let mut lines = self.line.lines.lock();
+        let (Some(stays), Some(queue)) = (stays, lines.get_mut(&self.line.key)) else {
+            drop(lines);
+            return self.line.join(waiter);
+        };
+        queue.waiters.push_front(waiter);
+        if queue.opened.take().is_some() {
+            self.line.start_contender(None);
+        } else {
+            let _ = stays.send(());
+        }
     }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        // Granted, failed or dropped: the contender goes on at once for the callers in line, if there are any.
+        // Granted, failed or dropped: the contender, if there is one, goes on at once for the callers in line.
+        let Some(stays) = self.stays.take() else { return };
         let mut lines = self.line.lines.lock();
-        if lines.get(&self.line.key).is_some_and(VecDeque::is_empty) {
+        let is_alone = lines.get(&self.line.key).is_some_and(|queue| queue.opened.is_some());
+        if is_alone && !stays.is_closed() {
             lines.remove(&self.line.key);
-            return;
         }
-        drop(lines);
-        self.line.start_contender(Some(self.line.shared.clock.now()));
     }
 }
 
@@ -307,14 +338,19 @@ struct Contender {
 }
 
 impl Contender {
-    fn new(line: Line, wake_at: Option<Moment>) -> Self {
+    fn new(line: Line) -> Self {
         let jitter = Jitter::new(&line.key);
-        Self { line, jitter, wake_at, is_registered: true }
+        Self { line, jitter, wake_at: None, is_registered: true }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, opened: Option<Opened>) {
         // Before the first attempt, so that no release in between is missed.
         let mut wakeups = self.line.shared.subscribe(&self.line.key.0);
+        if let Some(opened) = opened
+            && !self.stays_in_line(opened).await
+        {
+            self.wake_at = Some(self.line.shared.clock.now());
+        }
         while let Some(mut waiter) = self.next_waiter() {
             let own = self.after(&waiter.pause);
             let mut wakes = self.wake_at.take().map_or(own, |at: Moment| at.min(own));
@@ -356,6 +392,8 @@ impl Contender {
                             wakes = self.after(&pause);
                         }
                         Err(error) => {
+                            // The hint that was taken for it was for the others, too.
+                            self.wake_at = Some(self.line.shared.clock.now());
                             let _ = waiter.reply.send(Err(error));
                             break;
                         }
@@ -370,12 +408,27 @@ impl Contender {
         }
     }
 
+    /// Waits until the caller that opened the line has asked, and returns whether it stays in line. One that does not come back in
+    /// time may not be polled any more, and is like any other caller from then on.
+    async fn stays_in_line(&self, Opened { mut stays, give_up_at }: Opened) -> bool {
+        tokio::select! {
+            biased;
+            stays = &mut stays => stays.is_ok(),
+            () = self.line.shared.clock.sleep_until(give_up_at) => {
+                // Under the lock, under which that caller sees it.
+                let _lines = self.line.lines.lock();
+                stays.close();
+                stays.try_recv().is_ok()
+            }
+        }
+    }
+
     /// Takes the first waiter that was not dropped. Without one, the line is removed under the same lock: a later caller starts
     /// another contender.
     fn next_waiter(&mut self) -> Option<Waiter> {
         let mut lines = self.line.lines.lock();
         let line = lines.get_mut(&self.line.key)?;
-        while let Some(waiter) = line.pop_front() {
+        while let Some(waiter) = line.waiters.pop_front() {
             if !waiter.reply.is_closed() {
                 return Some(waiter);
             }

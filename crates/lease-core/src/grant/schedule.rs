@@ -59,6 +59,12 @@ impl Schedule {
         remaining.mul_f64(1.0 - self.clock_drift).saturating_sub(margin)
     }
 
+    /// Returns how long a tenure is valid at the most after a grant or a renewal.
+    pub(crate) fn longest_validity(&self) -> Duration {
+        let validity = self.validity(self.ttl);
+        self.max_tenure.map_or(validity, |tenure| tenure.min(validity))
+    }
+
     /// Returns the first plan of a tenure, or `None` if the answer arrived too late (S1).
     pub(crate) fn after_grant(&self, sent: Moment, now: Moment, remaining: Duration) -> Option<Plan> {
         let plan = self.plan(sent, sent, remaining);

@@ -1,10 +1,12 @@
 //! What a client does at its end, and how long it takes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use lease_core::{Break, Clock, HolderId, LeaseState, LossReason, TokioClock};
+use lease_core::{Break, Clock, HolderId, LeaseClient, LeaseState, LeaseStore, LossReason, TokioClock};
+use lease_memory::MemoryStore;
+use lease_testkit::{ChaosStore, Fault, Operation};
 
-use crate::support::{TTL, TroubledStore, is_free, settle};
+use crate::support::{TTL, TroubledStore, is_free, settle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,30 @@ async fn l07_one_release_that_hangs_leaves_no_other_name_blocked_at_close() {
     for name in blocked {
         assert!(is_free(&store, &name).await, "{name}");
     }
+}
+
+/// Its caller was aborted, or dropped it at a timeout. The process ends after the close.
+#[tokio::test(start_paused = true)]
+async fn s16_close_waits_for_a_release_whose_caller_has_gone() {
+    let clock = TokioClock::new();
+    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock.clone())), Arc::new(clock.clone()), 7);
+    let client = LeaseClient::builder(chaos.clone()).clock(clock).build();
+    let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
+    chaos.inject(Fault::DelayRequest(SECOND).on(Operation::Release));
+    assert!(within(SECOND / 10, lease.release()).await.is_none());
+    client.close().await.unwrap();
+    let state = chaos.inspect(&"job".parse().unwrap()).await.unwrap();
+    assert!(state.is_none(), "{state:?}");
+}
+
+/// As in a `select!` whose other branch closes the client.
+#[tokio::test(start_paused = true)]
+async fn s16_close_does_not_wait_forever_for_a_release_that_is_not_polled() {
+    let client = crate::support::client(&TroubledStore::new());
+    let cling = client.try_acquire("cling", TTL).await.unwrap().acquired().unwrap();
+    let mut releasing = Box::pin(cling.release());
+    assert!(futures::poll!(&mut releasing).is_pending());
+    within(SECOND * 15, client.close()).await.expect("the client is closed").unwrap();
 }
 
 #[tokio::test(start_paused = true)]

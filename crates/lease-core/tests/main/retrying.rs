@@ -145,3 +145,17 @@ async fn an_attempt_waits_for_the_renewal_that_it_needs() {
     let remaining = lease.retry(&retry, || async { Ok::<_, String>(lease.remaining()) }).await.unwrap();
     assert!(remaining > TTL.mul_f64(0.9), "{remaining:?}");
 }
+
+/// The maximum tenure is shorter than half of the validity, and no renewal makes more of it.
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_maximum_tenure_is_short_attempts_all_the_same() {
+    let client = client(&TroubledStore::new());
+    let options = LeaseOptions::new(TTL).with_max_tenure(TTL / 3);
+    let lease = client.try_acquire("job", options).await.unwrap().acquired().unwrap();
+    let outcome = lease.retry(&Retry::fast(), async || Ok::<_, ()>(17)).await;
+    assert_eq!(outcome, Ok(17));
+    let too_long = Retry::fast().with_attempt_timeout(TTL / 2);
+    let outcome = lease.retry(&too_long, async || Ok::<_, ()>(17)).await;
+    let Err(RetryError::TimeoutTooLong { validity, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(validity, TTL / 3);
+}

@@ -1,9 +1,10 @@
 //! Waiters that come and go: the name is asked for all the same, and what one of them was told is not lost with it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lease_core::{Clock, ErrorKind, Lease, LeaseClient, LeaseOptions, Result, Retry, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
+use lease_testkit::{ChaosStore, Fault, Operation};
 use tokio::task::JoinHandle;
 
 use crate::support::{TTL, TroubledStore, builder, pass, settle, within};
@@ -203,6 +204,59 @@ async fn l02_who_comes_while_the_first_one_asks_is_served_whatever_becomes_of_th
         let took = clock.now().saturating_since(began);
         assert!(took < SECOND / 10, "{ends}: {took:?}");
     }
+}
+
+/// The first one asks, and is neither polled nor dropped after that, as in a `select!` whose other branch is long.
+#[tokio::test(start_paused = true)]
+async fn l02_who_comes_while_one_asks_that_is_not_polled_any_more_is_served() {
+    let (store, clock) = (TroubledStore::new(), TokioClock::new());
+    let client = crate::support::client(&store);
+    store.close_gate();
+    let mut first = Box::pin(client.acquire("job", TTL));
+    assert!(futures::poll!(&mut first).is_pending());
+    settle().await;
+    let second = wait(&client);
+    settle().await;
+    let began = clock.now();
+    store.open_gate();
+    let lease = within(SECOND * 60, second).await.unwrap().unwrap().unwrap();
+    // Until the grant that the first one does not take has ended, if there was one.
+    let took = clock.now().saturating_since(began);
+    assert!(took <= TTL + SECOND * 2, "{took:?}");
+    // The first one waits in line, like any other caller.
+    let third = wait(&client);
+    lease.release().await.unwrap();
+    let won = within(SECOND * 60, async {
+        tokio::select! { won = first => won, won = third => won.unwrap() }
+    })
+    .await;
+    assert!(won.unwrap().unwrap().is_held());
+}
+
+/// A hint that was taken for a waiter whose attempt then fails for good is not lost for the next one.
+#[tokio::test(start_paused = true)]
+async fn l01_a_hint_outlives_the_failure_of_the_waiter_for_which_it_was_taken() {
+    let clock = TokioClock::new();
+    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock.clone())), Arc::new(clock.clone()), 7);
+    let [holder, client] = [(); 2].map(|()| LeaseClient::builder(chaos.clone()).clock(clock.clone()).build());
+    let held = holder.try_acquire("job", TTL * 10).await.unwrap().acquired().unwrap();
+    let (third, options) = (client.clone(), LeaseOptions::new(TTL).with_retry(Retry::new(1)));
+    // One opens the line, so that the attempts of the others are the contender's.
+    let opener = wait(&client);
+    settle().await;
+    let first = tokio::spawn(async move { third.acquire("job", options).await });
+    settle().await;
+    let second = wait(&client);
+    settle().await;
+    opener.abort();
+    settle().await;
+    chaos.inject(Fault::Fail(ErrorKind::Unavailable).on(Operation::Acquire).once());
+    held.release().await.unwrap();
+    let began = clock.now();
+    assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(second.await.unwrap().unwrap().is_held());
+    let took = clock.now().saturating_since(began);
+    assert!(took < Duration::from_millis(100), "{took:?} after the release");
 }
 
 #[tokio::test(start_paused = true)]

@@ -136,7 +136,8 @@ async fn sasl_lets_in_who_knows_the_password_and_nobody_else() {
     lease.release().await.unwrap();
     // A new connection of the same session asks for them again.
     server.restart().await.unwrap();
-    within("an acquisition after the restart", PATIENCE, client.acquire("job", LONG)).await.unwrap();
+    let lease = within("an acquisition after the restart", PATIENCE, client.acquire("job", LONG)).await.unwrap();
+    lease.release().await.unwrap();
 
     let wrong = SaslOptions::digest_md5(user, "hunter3");
     for stranger in [right.clone().with_sasl(wrong), options().with_chroot(right.chroot.clone())] {
