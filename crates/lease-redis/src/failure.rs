@@ -93,10 +93,12 @@ pub(crate) fn classify(operation: &'static str, server: &str, mut failure: Failu
             format!("{server} cannot be reached: no connection was established in time; nothing was sent"),
         ),
         DriverErrorKind::Timeout => (failure.kind(), format!("{server} did not answer in time")),
-        DriverErrorKind::Tls => (ErrorKind::Invalid, no_tls(server)),
+        DriverErrorKind::Tls if failure.sent == Sent::No => (ErrorKind::Invalid, no_tls(server)),
         // The driver's error for bytes that are not TLS, and for certificates that are not trusted.
-        DriverErrorKind::IO if details.contains("InvalidData") => (ErrorKind::Invalid, no_tls(server)),
-        DriverErrorKind::IO | DriverErrorKind::Canceled | DriverErrorKind::Unknown => {
+        DriverErrorKind::IO if failure.sent == Sent::No && details.contains("InvalidData") => {
+            (ErrorKind::Invalid, no_tls(server))
+        }
+        DriverErrorKind::Tls | DriverErrorKind::IO | DriverErrorKind::Canceled | DriverErrorKind::Unknown => {
             (failure.kind(), format!("the connection to {server} broke: {details}"))
         }
         DriverErrorKind::Protocol | DriverErrorKind::Parse => {
@@ -168,7 +170,7 @@ mod tests {
             (DriverErrorKind::InvalidArgument, Internal, Internal, Unavailable),
             (DriverErrorKind::Url, Invalid, Invalid, Invalid),
             (DriverErrorKind::Protocol, Indeterminate, Unavailable, Unavailable),
-            (DriverErrorKind::Tls, Invalid, Invalid, Invalid),
+            (DriverErrorKind::Tls, Indeterminate, Unavailable, Invalid),
             (DriverErrorKind::Canceled, Indeterminate, Unavailable, Unavailable),
             (DriverErrorKind::Unknown, Indeterminate, Unavailable, Unavailable),
             (DriverErrorKind::Timeout, Indeterminate, Unavailable, Unavailable),
@@ -240,11 +242,12 @@ mod tests {
             (DriverErrorKind::Auth, "WRONGPASS invalid username-password pair", ErrorKind::Denied),
             (DriverErrorKind::Config, "secret", ErrorKind::Invalid),
             (DriverErrorKind::Url, "secret", ErrorKind::Invalid),
-            (DriverErrorKind::Tls, "no", ErrorKind::Invalid),
+            // Damage on an established connection.
+            (DriverErrorKind::Tls, "no", ErrorKind::Indeterminate),
             (
                 DriverErrorKind::IO,
-                "Custom { kind: InvalidData, error: InvalidCertificate(Expired) }",
-                ErrorKind::Invalid,
+                "Custom { kind: InvalidData, error: AlertReceived(BadRecordMac) }",
+                ErrorKind::Indeterminate,
             ),
             (DriverErrorKind::Backpressure, "full", ErrorKind::Unavailable),
             (DriverErrorKind::Cluster, "CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable),
@@ -254,5 +257,11 @@ mod tests {
             assert_eq!(error.kind(), expected, "{error}");
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
+        let untrusted = "Custom { kind: InvalidData, error: InvalidCertificate(Expired) }";
+        let source = DriverError::new(DriverErrorKind::IO, untrusted);
+        assert_eq!(
+            classify("connect", "here", Failure::new(source, Sent::No, Access::Write)).kind(),
+            ErrorKind::Invalid
+        );
     }
 }
