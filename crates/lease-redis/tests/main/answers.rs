@@ -180,6 +180,24 @@ async fn s25_an_error_in_place_of_the_answer_is_not_taken_for_the_outcome() {
     }
 }
 
+/// The driver gives these errors to all calls in flight, whichever was refused. The calls here were executed.
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_an_error_that_is_given_to_all_calls_leaves_the_outcome_unknown() {
+    let (_server, inserter, store, direct) = start().await;
+    for (at, error_text) in
+        ["-CLUSTERDOWN The cluster is down\r\n", "-NOAUTH Authentication required.\r\n"].into_iter().enumerate()
+    {
+        let one = request(&format!("job-{at}"), "a");
+        use_once(&store, one.name.as_str()).await;
+        inserter.instead_of_the_next_answer(error_text);
+        inserter.instead_of_the_next_answer(error_text);
+        let error = acquire(&store, &one).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+        assert!(inserter.is_done() && direct.inspect(&one.name).await.unwrap().is_some());
+        eventually("the store serves", async || store.inspect(&name("free")).await.is_ok()).await;
+    }
+}
+
 /// A common case: the server does not have the script any more, and there is nothing to release.
 #[tokio::test]
 async fn s11_a_release_after_a_script_flush_has_a_definite_outcome() {
