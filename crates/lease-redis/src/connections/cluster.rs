@@ -142,6 +142,18 @@ impl Cluster {
         state.nodes.iter().filter(|node| node.runtime == here).map(|node| Arc::clone(&node.connection)).collect()
     }
 
+    /// Returns the established connections of the current runtime to servers that have slots.
+    pub(crate) fn connections_to_primaries(&self) -> Vec<Arc<Connection>> {
+        let Ok(runtime) = Handle::try_current() else { return Vec::new() };
+        let (state, here) = (self.lock(), runtime.id());
+        let is_primary = |node: &&Node| {
+            node.runtime == here
+                && state.map.servers().contains(&node.server)
+                && node.connection.client().is_connected()
+        };
+        state.nodes.iter().filter(is_primary).map(|node| Arc::clone(&node.connection)).collect()
+    }
+
     /// Returns the server that has a slot, if it is known.
     pub(crate) fn server_of(&self, slot: u16) -> Option<Server> {
         self.lock().map.server_of(slot).cloned()
