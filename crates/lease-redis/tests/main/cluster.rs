@@ -15,7 +15,7 @@ use fred::{
     types::{CustomCommand, Value, config::Config},
 };
 use futures::future::join_all;
-use integration_tests::{Redis, RedisCluster, Reply, is_hinted_within};
+use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply, is_hinted_within};
 use lease_core::{Clock, ErrorKind, HolderId, Lease, LeaseClient, LeaseState, LeaseStore, SystemClock, TryAcquired};
 use lease_redis::{RedisStore, RedisStoreOptions, fred};
 
@@ -501,4 +501,27 @@ async fn a_refusal_is_kept_while_the_server_that_was_refused_does_not_answer() {
     cluster.nodes()[0].thaw().await.unwrap();
     evicts("noeviction").await;
     eventually("names can be had", async || acquire(&store, &request("job", "a")).await.is_ok()).await;
+}
+
+/// The first server is scanned before the last one, which moves a key there in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_a_name_that_moves_to_a_server_that_was_scanned_is_listed() {
+    let cluster = RedisCluster::start(3).await.unwrap();
+    let options = options();
+    let [store, _] = listers(&cluster, &options).await;
+    granted(&store, &request("{t}/job", "a")).await;
+    let mut proxies = Vec::new();
+    for node in cluster.nodes() {
+        proxies.push(Proxy::start(node.address().unwrap()).await.unwrap());
+    }
+    cluster.announce(&proxies).await.unwrap();
+    let walker = options.clone().with_user("walker", "secret").connect(&cluster.url_through(&proxies)).await.unwrap();
+    cluster.half_move(TAGGED, 2, 0, &[]).await.unwrap();
+    all_list(std::slice::from_ref(&walker), "{t}/", 1).await;
+    // Less than the time limit of a probe.
+    proxies[2].delay(Direction::Requests, Duration::from_millis(300));
+    let listing = tokio::spawn(async move { walker.list("{t}/", None, 10).await });
+    pass(Duration::from_millis(150)).await;
+    cluster.half_move(TAGGED, 2, 0, &[&format!("{}{{t}}/job", options.key_prefix)]).await.unwrap();
+    assert_eq!(listing.await.unwrap().unwrap().len(), 1);
 }
