@@ -138,7 +138,8 @@ impl Connections {
         };
         match &self.kind {
             Kind::Own(own) => unchecked(&own.of_this_runtime()).into_iter().collect(),
-            Kind::Cluster(cluster) => cluster.connections().iter().filter_map(unchecked).collect(),
+            // Only the primaries are checked: a replica is, when it becomes one.
+            Kind::Cluster(cluster) => cluster.connections_to_primaries().iter().filter_map(unchecked).collect(),
             Kind::Borrowed(connections) => connections.iter().filter_map(unchecked).collect(),
         }
     }

@@ -57,6 +57,10 @@ pub(crate) fn missing_answer() -> DriverError {
     DriverError::new(DriverErrorKind::Protocol, "an answer is missing")
 }
 
+pub(crate) fn foreign_answer() -> DriverError {
+    DriverError::new(DriverErrorKind::Protocol, "the answer belongs to another call")
+}
+
 /// Waits until the client is connected. Returns whether it is.
 pub(crate) async fn until_connected(client: &impl ClientLike, timeout: Duration) -> bool {
     let clock = SystemClock;

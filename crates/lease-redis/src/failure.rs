@@ -9,7 +9,7 @@ use lease_core::{Error, ErrorKind};
 use crate::{
     error::redis_error,
     redact::redacted,
-    reply::{reply_error, reply_error_while_connecting, reply_of},
+    reply::{is_for_all_calls, reply_error, reply_error_for_all_calls, reply_error_while_connecting, reply_of},
     url,
 };
 
@@ -75,6 +75,9 @@ pub(crate) fn classify(operation: &'static str, server: &str, mut failure: Failu
     }
     if let Some(reply) = reply_of(&failure.source) {
         return match failure.sent {
+            Sent::Maybe if failure.access == Access::Write && is_for_all_calls(reply) => {
+                reply_error_for_all_calls(operation, server, reply)
+            }
             Sent::No => reply_error_while_connecting(operation, server, reply),
             _ => reply_error(operation, server, reply),
         };
@@ -93,10 +96,12 @@ pub(crate) fn classify(operation: &'static str, server: &str, mut failure: Failu
             format!("{server} cannot be reached: no connection was established in time; nothing was sent"),
         ),
         DriverErrorKind::Timeout => (failure.kind(), format!("{server} did not answer in time")),
-        DriverErrorKind::Tls => (ErrorKind::Invalid, no_tls(server)),
+        DriverErrorKind::Tls if failure.sent == Sent::No => (ErrorKind::Invalid, no_tls(server)),
         // The driver's error for bytes that are not TLS, and for certificates that are not trusted.
-        DriverErrorKind::IO if details.contains("InvalidData") => (ErrorKind::Invalid, no_tls(server)),
-        DriverErrorKind::IO | DriverErrorKind::Canceled | DriverErrorKind::Unknown => {
+        DriverErrorKind::IO if failure.sent == Sent::No && details.contains("InvalidData") => {
+            (ErrorKind::Invalid, no_tls(server))
+        }
+        DriverErrorKind::Tls | DriverErrorKind::IO | DriverErrorKind::Canceled | DriverErrorKind::Unknown => {
             (failure.kind(), format!("the connection to {server} broke: {details}"))
         }
         DriverErrorKind::Protocol | DriverErrorKind::Parse => {
@@ -168,7 +173,7 @@ mod tests {
             (DriverErrorKind::InvalidArgument, Internal, Internal, Unavailable),
             (DriverErrorKind::Url, Invalid, Invalid, Invalid),
             (DriverErrorKind::Protocol, Indeterminate, Unavailable, Unavailable),
-            (DriverErrorKind::Tls, Invalid, Invalid, Invalid),
+            (DriverErrorKind::Tls, Indeterminate, Unavailable, Invalid),
             (DriverErrorKind::Canceled, Indeterminate, Unavailable, Unavailable),
             (DriverErrorKind::Unknown, Indeterminate, Unavailable, Unavailable),
             (DriverErrorKind::Timeout, Indeterminate, Unavailable, Unavailable),
@@ -237,22 +242,41 @@ mod tests {
         let failure =
             |kind, details: &'static str| Failure::new(DriverError::new(kind, details), Sent::Maybe, Access::Write);
         for (kind, details, expected) in [
-            (DriverErrorKind::Auth, "WRONGPASS invalid username-password pair", ErrorKind::Denied),
+            // The reply to one call, which the driver gives to all others in flight as well.
+            (DriverErrorKind::Auth, "WRONGPASS invalid username-password pair", ErrorKind::Indeterminate),
+            (DriverErrorKind::Auth, "NOAUTH Authentication required.", ErrorKind::Indeterminate),
             (DriverErrorKind::Config, "secret", ErrorKind::Invalid),
             (DriverErrorKind::Url, "secret", ErrorKind::Invalid),
-            (DriverErrorKind::Tls, "no", ErrorKind::Invalid),
+            // Damage on an established connection.
+            (DriverErrorKind::Tls, "no", ErrorKind::Indeterminate),
             (
                 DriverErrorKind::IO,
-                "Custom { kind: InvalidData, error: InvalidCertificate(Expired) }",
-                ErrorKind::Invalid,
+                "Custom { kind: InvalidData, error: AlertReceived(BadRecordMac) }",
+                ErrorKind::Indeterminate,
             ),
             (DriverErrorKind::Backpressure, "full", ErrorKind::Unavailable),
-            (DriverErrorKind::Cluster, "CLUSTERDOWN Hash slot not served", ErrorKind::Unavailable),
+            (DriverErrorKind::Cluster, "CLUSTERDOWN Hash slot not served", ErrorKind::Indeterminate),
+            (DriverErrorKind::Cluster, "MOVED 866 127.0.0.1:7001", ErrorKind::Unavailable),
             (DriverErrorKind::NotFound, "nothing", ErrorKind::Internal),
         ] {
             let error = classify("acquire", "here", failure(kind, details));
             assert_eq!(error.kind(), expected, "{error}");
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
+        for (details, sent, access, expected) in [
+            ("WRONGPASS invalid username-password pair", Sent::Maybe, Access::Read, ErrorKind::Denied),
+            ("WRONGPASS invalid username-password pair", Sent::No, Access::Write, ErrorKind::Denied),
+            ("CLUSTERDOWN Hash slot not served", Sent::Maybe, Access::Read, ErrorKind::Unavailable),
+            ("CLUSTERDOWN Hash slot not served", Sent::No, Access::Write, ErrorKind::Unavailable),
+        ] {
+            let source = DriverError::new(DriverErrorKind::Cluster, details);
+            assert_eq!(classify("acquire", "here", Failure::new(source, sent, access)).kind(), expected, "{details}");
+        }
+        let untrusted = "Custom { kind: InvalidData, error: InvalidCertificate(Expired) }";
+        let source = DriverError::new(DriverErrorKind::IO, untrusted);
+        assert_eq!(
+            classify("connect", "here", Failure::new(source, Sent::No, Access::Write)).kind(),
+            ErrorKind::Invalid
+        );
     }
 }

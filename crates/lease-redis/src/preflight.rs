@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     RedisStoreOptions, STORE,
-    connections::Connections,
+    connections::{Connection, Connections},
     driver::timed_out,
     error::redis_error,
     failure::{Access, Failure, Sent, classify},
@@ -42,6 +42,13 @@ struct State {
     is_checking: bool,
     /// Why nothing may be granted.
     refusal: Option<Error>,
+}
+
+/// The result of a check that refuses no server.
+pub(crate) struct Checked {
+    pub(crate) warnings: Vec<String>,
+    /// The servers of a Cluster that have not answered.
+    late: Vec<Arc<Connection>>,
 }
 
 impl Preflight {
@@ -82,38 +89,39 @@ impl Preflight {
     /// Checks the servers, logs the warnings, and keeps the result.
     async fn check_and_log(&self) -> Result<()> {
         let unchecked = self.connections.unchecked();
-        let outcome = self.check().await;
-        let refusal = match outcome {
-            Ok(warnings) => {
+        let (refusal, late) = match self.check().await {
+            Ok(Checked { warnings, late }) => {
                 for warning in warnings {
                     tracing::warn!(store = STORE, "{warning}");
                 }
-                None
+                // The server that was refused may be one of those that have not answered.
+                (self.lock().refusal.clone().filter(|_| !late.is_empty()), late)
             }
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
                 tracing::error!(store = STORE, "no lease is granted on this server: {error}");
-                Some(error)
+                (Some(error), Vec::new())
             }
             Err(error) => return Err(error),
         };
         unchecked.iter().for_each(|(connection, generation)| connection.set_checked(*generation));
+        late.iter().for_each(|connection| connection.set_unchecked());
         let mut state = self.lock();
         (state.has_checked, state.refusal) = (true, refusal);
         Ok(())
     }
 
-    /// Checks the servers. Returns warnings.
-    pub(crate) async fn check(&self) -> Result<Vec<String>> {
+    /// Checks the servers.
+    pub(crate) async fn check(&self) -> Result<Checked> {
         let (connections, server) = (&self.connections, self.connections.server());
         let error = |failure| classify(OPERATION, server, failure);
-        let mut warnings = Vec::new();
+        let (mut warnings, mut late) = (Vec::new(), Vec::new());
         let (primaries, _) = connections.primaries(&self.keys).await.map_err(error)?;
         let queries = primaries.iter().map(|primary| connections.query(&primary.connection, "INFO", Vec::new()));
         let answers = all_in_time(queries).await;
         let answering = primaries.iter().zip(&answers).find(|(_, answer)| answer.is_ok()).map(|(primary, _)| primary);
         let has_answer = answering.is_some();
         let connection = answering.or(primaries.first()).map(|primary| Arc::clone(&primary.connection));
-        for answer in answers {
+        for (primary, answer) in primaries.iter().zip(answers) {
             match answer.map_err(error) {
                 Ok(text) => {
                     let text = text.into_string().unwrap_or_default();
@@ -132,6 +140,7 @@ impl Preflight {
                 }
                 // The other servers of a Cluster can be used. This one is checked when it is back.
                 Err(error) if error.is_transient() && has_answer => {
+                    late.push(Arc::clone(&primary.connection));
                     warnings.push(format!("a server of the Cluster was not checked: {error}"));
                 }
                 Err(error) => return Err(error),
@@ -142,7 +151,7 @@ impl Preflight {
             let wait: Vec<Value> = vec![0.into(), 1.into()];
             connections.query(&connection, "WAIT", wait).await.map_err(error)?;
         }
-        Ok(warnings)
+        Ok(Checked { warnings, late })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

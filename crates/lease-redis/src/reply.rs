@@ -12,6 +12,11 @@ pub(crate) fn reply_error(operation: &'static str, server: &str, reply: &str) ->
     redis_error(kind_of(reply), operation, describe(reply, server))
 }
 
+/// Returns the error for a reply that the driver has given to all calls in flight: this one may have been executed.
+pub(crate) fn reply_error_for_all_calls(operation: &'static str, server: &str, reply: &str) -> Error {
+    redis_error(ErrorKind::Indeterminate, operation, describe(without_arguments(reply), server))
+}
+
 /// Returns the error for a reply while connecting. No command of the caller was sent, so an unknown failure may be temporary.
 pub(crate) fn reply_error_while_connecting(operation: &'static str, server: &str, reply: &str) -> Error {
     let reply = without_arguments(reply);
@@ -25,6 +30,11 @@ pub(crate) fn reply_error_while_connecting(operation: &'static str, server: &str
 /// Returns whether the reply says that the server is a replica. By now, its name or the sentinels may lead to the new primary.
 pub(crate) fn is_read_only(reply: &str) -> bool {
     matches!(code_of(reply), "READONLY" | "MASTERDOWN")
+}
+
+/// Returns whether the driver ends the connection after this reply, and gives it to all calls in flight there.
+pub(crate) fn is_for_all_calls(reply: &str) -> bool {
+    matches!(code_of(reply), "CLUSTERDOWN" | "NOAUTH" | "WRONGPASS")
 }
 
 /// Returns whether the server does not have the script in its cache.

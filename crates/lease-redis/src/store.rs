@@ -62,7 +62,7 @@ impl RedisStore {
     ///
     /// Cancel safe: it only reads.
     pub async fn check(&self) -> Result<Vec<String>> {
-        self.shared.preflight().check().await
+        self.shared.preflight().check().await.map(|checked| checked.warnings)
     }
 }
 

@@ -112,13 +112,15 @@ impl Cluster {
     pub(crate) fn connection(&self, server: &Server) -> Arc<Connection> {
         let (here, now) = (Handle::current().id(), SystemClock.now());
         let mut state = self.lock();
-        let is_usable =
-            |node: &&mut Node| node.runtime == here && node.server == *server && !node.connection.has_ended();
+        // A redirection names no name for the certificate.
+        let server = state.map.with_certificate_name(server.clone());
+        let is_usable = |node: &&mut Node| {
+            node.runtime == here && node.has_address_and_name_of(&server) && !node.connection.has_ended()
+        };
         if let Some(node) = state.nodes.iter_mut().find(is_usable) {
             node.used_at = now;
             return Arc::clone(&node.connection);
         }
-        let server = state.map.with_certificate_name(server.clone());
         let client = self.client(self.config_for(&server));
         let task = client.connect();
         let connection = Arc::new(Connection::new(client, Some(task)));
@@ -138,6 +140,18 @@ impl Cluster {
         let Ok(runtime) = Handle::try_current() else { return Vec::new() };
         let (state, here) = (self.lock(), runtime.id());
         state.nodes.iter().filter(|node| node.runtime == here).map(|node| Arc::clone(&node.connection)).collect()
+    }
+
+    /// Returns the established connections of the current runtime to servers that have slots.
+    pub(crate) fn connections_to_primaries(&self) -> Vec<Arc<Connection>> {
+        let Ok(runtime) = Handle::try_current() else { return Vec::new() };
+        let (state, here) = (self.lock(), runtime.id());
+        let is_primary = |node: &&Node| {
+            node.runtime == here
+                && state.map.servers().contains(&node.server)
+                && node.connection.client().is_connected()
+        };
+        state.nodes.iter().filter(is_primary).map(|node| Arc::clone(&node.connection)).collect()
     }
 
     /// Returns the server that has a slot, if it is known.
@@ -240,8 +254,12 @@ impl Cluster {
         state.number_servers();
         let State { map, nodes, .. } = &mut *state;
         // A server without slots may be getting its first one: its connection is kept while it is used.
+        // One that was opened with another name for the certificate may never be connected.
         let is_left = |node: &mut Node| {
-            node.connection.has_ended() || (!map.servers().contains(&node.server) && node.used_at + IDLE_TIMEOUT <= now)
+            let known = map.with_certificate_name(node.server.clone());
+            node.connection.has_ended()
+                || !node.has_address_and_name_of(&known)
+                || (!map.servers().contains(&node.server) && node.used_at + IDLE_TIMEOUT <= now)
         };
         left.extend(nodes.extract_if(.., is_left));
         drop(state);
@@ -266,6 +284,11 @@ impl State {
 }
 
 impl Node {
+    /// The driver's comparison of servers ignores the name that the certificate must have.
+    fn has_address_and_name_of(&self, server: &Server) -> bool {
+        self.server == *server && self.server.tls_server_name == server.tls_server_name
+    }
+
     fn server_and_connection(&self) -> (Server, Arc<Connection>) {
         (self.server.clone(), Arc::clone(&self.connection))
     }
@@ -290,5 +313,35 @@ impl Drop for StaleOnDrop<'_> {
         if let Some(cluster) = self.0 {
             cluster.mark_stale();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_is_connected_again_when_the_name_for_its_certificate_is_known() {
+        let config = Config::from_url_clustered("redis-cluster://127.0.0.1:1").unwrap();
+        let cluster = Cluster::new(config, &RedisStoreOptions::new());
+        let from_redirection = Server::new("127.0.0.1", 1);
+        let named = Server { tls_server_name: Some("a.example".into()), ..from_redirection.clone() };
+        let map_with = |server: &Server| {
+            let mut map = SlotMap::default();
+            map.assign(7, server.clone());
+            map
+        };
+        cluster.moved(7, &from_redirection);
+        let before = cluster.connection(&from_redirection);
+        assert!(Arc::ptr_eq(&before, &cluster.connection(&from_redirection)));
+        cluster.set_map(map_with(&named));
+        assert!(cluster.connections().is_empty());
+        let after = cluster.connection(&from_redirection);
+        assert_eq!(after.client().client_config().server.hosts()[0].tls_server_name, named.tls_server_name);
+        cluster.set_map(map_with(&named));
+        assert!(Arc::ptr_eq(&after, &cluster.connection(&named)));
+        // A map that was read before a redirection has named the server.
+        cluster.lock().map = map_with(&from_redirection);
+        assert!(!Arc::ptr_eq(&after, &cluster.connection(&from_redirection)));
     }
 }

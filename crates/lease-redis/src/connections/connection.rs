@@ -95,6 +95,11 @@ impl Connection {
         self.checked.store(generation, Ordering::Relaxed);
     }
 
+    /// Notes that the server did not answer a check.
+    pub(crate) fn set_unchecked(&self) {
+        self.checked.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// Notes an answer of a primary.
     pub(crate) fn is_at_primary(&self) {
         self.is_at_replica.store(false, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Sent},
-    reply::{is_no_script, is_read_only, is_redirection, is_reply},
+    reply::{is_ask, is_no_script, is_read_only, is_redirection, is_reply},
     scripts::Script,
 };
 
@@ -27,8 +27,8 @@ impl Connections {
     /// Runs a script. In a Cluster, `slot` is the slot of all its keys.
     ///
     /// The script is repeated, with the same keys and arguments, in three cases: with its text, if the server has dropped it from
-    /// its cache; after an error of the server, which is believed when it comes twice; and at another server, after the answer of
-    /// a replica.
+    /// its cache; after an error of the server or an `ASK`, which are believed when they come twice; and at another server, after
+    /// the answer of a replica.
     pub(crate) async fn run(
         &self,
         slot: Option<u16>,
@@ -105,12 +105,13 @@ impl Connections {
         let can_reconnect = matches!(self.kind, Kind::Own(_));
         let first = connection.generation();
         let (mut with_text, mut has_failed, mut was_at_replica) = (false, options.has_failed, false);
+        let mut was_asked = false;
         loop {
             let generation = connection.generation();
             let form = if with_text { ScriptRef::Text(script.text()) } else { ScriptRef::Hash(script.hash()) };
             let mut failure = match self.send_script(connection, generation, form, options, arguments()).await {
                 Ok(answered) => {
-                    let attempts = match (with_text, has_failed) {
+                    let attempts = match (with_text, has_failed || was_asked) {
                         (false, false) => Attempts::One,
                         (true, false) if connection.generation() == first => Attempts::WithText,
                         _ => Attempts::Several,
@@ -125,6 +126,11 @@ impl Connections {
                 continue;
             }
             if self.is_cluster() && is_redirection(&failure.source) {
+                // The answer to another call would lead to a server without the record, which grants a name that is held.
+                if is_ask(&failure.source) && !was_asked {
+                    was_asked = true;
+                    continue;
+                }
                 // Nothing was done, because the redirection names the slot. But an error before it may have been the answer to
                 // another call.
                 failure.sent = if has_failed { Sent::Maybe } else { Sent::No };
@@ -142,7 +148,7 @@ impl Connections {
                 }
                 continue;
             }
-            if failure.sent == Sent::No && (has_failed || with_text) {
+            if failure.sent == Sent::No && (has_failed || was_asked || with_text) {
                 failure.sent = Sent::Maybe;
             }
             return Err(failure);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     STORE,
-    driver::{missing_answer, timed_out, until_connected},
+    driver::{foreign_answer, missing_answer, timed_out, until_connected},
     failure::{Access, Failure, Sent},
 };
 
@@ -54,6 +54,9 @@ impl Connections {
                 if let Some(wait) = wait {
                     let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
                     pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
+                    // The answer to WAIT cannot carry a tag; that to a PING behind it shows whether the answers are shifted.
+                    let ping = CustomCommand::new_static("PING", None, false);
+                    pipeline.custom::<(), _>(ping, vec![Value::from(tag)]).await?;
                 }
                 let mut answers = pipeline.try_all::<Value>().await.into_iter();
                 let asking = if asking { answers.next() } else { None };
@@ -61,7 +64,11 @@ impl Connections {
                 let error = |error| asking.and_then(Result::err).unwrap_or(error);
                 // The script's answer decides. If WAIT fails in any way, no replica has confirmed it.
                 let value = answers.next().unwrap_or_else(|| Err(missing_answer())).map_err(error)?;
-                let confirmed = wait.map(|_| Confirmed::parse(answers.next().unwrap_or_else(|| Err(missing_answer()))));
+                let confirmed = wait.map(|_| {
+                    let waited = answers.next().unwrap_or_else(|| Err(missing_answer()));
+                    let is_mine = matches!(answers.next(), Some(Ok(pong)) if pong.as_u64() == Some(tag.unsigned_abs()));
+                    Confirmed::parse(waited.and_then(|count| if is_mine { Ok(count) } else { Err(foreign_answer()) }))
+                });
                 Ok((value, confirmed))
             };
             let extra_time = wait.map_or(Duration::ZERO, |wait| wait.timeout);
@@ -125,8 +132,7 @@ impl Connections {
     pub(super) fn wrong_answer(&self, connection: &Arc<Connection>, generation: u64, access: Access) -> Failure {
         tracing::error!(store = STORE, server = self.server, "a call got the answer to another call: reconnecting");
         connection.reconnect(generation);
-        let source = DriverError::new(DriverErrorKind::Protocol, "the answer belongs to another call");
-        Failure::new(source, Sent::WrongAnswer, access)
+        Failure::new(foreign_answer(), Sent::WrongAnswer, access)
     }
 
     /// Sends a command. Nothing is sent before the connection is established: a call that is given up until then was not

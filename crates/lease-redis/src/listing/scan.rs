@@ -31,7 +31,7 @@ pub(super) async fn scan(
     let (connections, pattern) = (shared.connections(), shared.keys().pattern(prefix));
     let mut page = Page { records: BTreeMap::new(), limit };
     let (mut primaries, map) = connections.primaries(shared.keys()).await.map_err(error)?;
-    let mut at = 0;
+    let (original, mut at) = (primaries.len(), 0);
     while let Some(Primary { connection, probe_key }) = primaries.get(at).cloned() {
         at += 1;
         connections.connected(&connection, Access::Read).await.map_err(error)?;
@@ -67,10 +67,12 @@ pub(super) async fn scan(
                 inspected => drop(inspected.map_err(error)?),
             }
         }
-        // Keys that have been moved already are there.
-        for target in connections.migration_targets(&connection).await.map_err(error)? {
-            if !primaries.iter().any(|primary| Arc::ptr_eq(&primary.connection, &target)) {
-                primaries.push(Primary { connection: target, probe_key: None });
+        // Keys that have been moved already are there, perhaps since that server was scanned.
+        if at <= original {
+            for target in connections.migration_targets(&connection).await.map_err(error)? {
+                if !primaries[at..].iter().any(|primary| Arc::ptr_eq(&primary.connection, &target)) {
+                    primaries.push(Primary { connection: target, probe_key: None });
+                }
             }
         }
         if connection.generation() != generation {

@@ -1,5 +1,7 @@
 //! The store rejects an answer that does not prove that it belongs to its request (S25).
 
+use std::time::Duration;
+
 use integration_tests::Redis;
 use lease_core::{Acquired, Break, ErrorKind, FencingToken, LeaseStore, Released, Renewed};
 use lease_redis::{RedisStore, RedisStoreOptions};
@@ -180,6 +182,24 @@ async fn s25_an_error_in_place_of_the_answer_is_not_taken_for_the_outcome() {
     }
 }
 
+/// The driver gives these errors to all calls in flight, whichever was refused. The calls here were executed.
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_an_error_that_is_given_to_all_calls_leaves_the_outcome_unknown() {
+    let (_server, inserter, store, direct) = start().await;
+    for (at, error_text) in
+        ["-CLUSTERDOWN The cluster is down\r\n", "-NOAUTH Authentication required.\r\n"].into_iter().enumerate()
+    {
+        let one = request(&format!("job-{at}"), "a");
+        use_once(&store, one.name.as_str()).await;
+        inserter.instead_of_the_next_answer(error_text);
+        inserter.instead_of_the_next_answer(error_text);
+        let error = acquire(&store, &one).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+        assert!(inserter.is_done() && direct.inspect(&one.name).await.unwrap().is_some());
+        eventually("the store serves", async || store.inspect(&name("free")).await.is_ok()).await;
+    }
+}
+
 /// A common case: the server does not have the script any more, and there is nothing to release.
 #[tokio::test]
 async fn s11_a_release_after_a_script_flush_has_a_definite_outcome() {
@@ -193,4 +213,23 @@ async fn s11_a_release_after_a_script_flush_has_a_definite_outcome() {
     let held = granted(&store, &one).await;
     server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
     assert_eq!(release(&store, &claim(&one, held)).await, Released::Freed);
+}
+
+/// `WAIT` is answered with a plain number: one that belongs to another call must not count as the number of replicas.
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_a_number_of_another_call_confirms_no_grant() {
+    let server = Redis::start_local(&[]).await.unwrap();
+    let inserter = AnswerInserter::start(server.address().unwrap()).await;
+    let options = options();
+    let direct = options.connect(server.url()).await.unwrap();
+    let store = options.with_wait_replicas(1, Duration::from_millis(200)).connect(&inserter.url()).await.unwrap();
+    // The store observes that the index has the name, so that the next acquire is one call.
+    let held = request("job", "a");
+    let grant = granted(&direct, &held).await;
+    assert!(matches!(acquire(&store, &request("job", "b")).await, Ok(Acquired::Held { .. })));
+    release(&direct, &claim(&held, grant)).await;
+    // The server has no replica, so its answer to `WAIT` comes later than that of the script.
+    inserter.after_the_next_answer(":1\r\n");
+    let error = acquire(&store, &request("job", "b")).await.unwrap_err();
+    assert!(inserter.is_done() && error.to_string().contains("only 0 replicas"), "{error}");
 }

@@ -15,11 +15,11 @@ use fred::{
     types::{CustomCommand, Value, config::Config},
 };
 use futures::future::join_all;
-use integration_tests::{Redis, RedisCluster, Reply, is_hinted_within};
+use integration_tests::{Direction, Proxy, Redis, RedisCluster, Reply, is_hinted_within};
 use lease_core::{Clock, ErrorKind, HolderId, Lease, LeaseClient, LeaseState, LeaseStore, SystemClock, TryAcquired};
 use lease_redis::{RedisStore, RedisStoreOptions, fred};
 
-use crate::common::{complete_index, eventually, granted, name, options, pass, request};
+use crate::common::{acquire, complete_index, eventually, granted, name, options, pass, request};
 
 const TTL: Duration = Duration::from_secs(2);
 const SLOTS: usize = 16384;
@@ -460,4 +460,68 @@ async fn servers_are_found_by_the_names_that_they_announce() {
         }
         assert_eq!(store.list("job-", None, 100).await.unwrap().len(), 20, "{kind} {host}");
     }
+}
+
+/// The server that evicts keys hangs while another one is connected again, and so all are checked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_kept_while_the_server_that_was_refused_does_not_answer() {
+    let cluster = RedisCluster::start_with(3, &[("cluster-require-full-coverage", "no")]).await.unwrap();
+    let options = options();
+    let store = options.connect(&cluster.url()).await.unwrap();
+    let evicts = async |policy: &str| {
+        cluster.nodes()[0].command(&["CONFIG", "SET", "maxmemory-policy", policy]).await.unwrap();
+    };
+    let is_refused = async |name: &str| {
+        acquire(&store, &request(name, "a")).await.is_err_and(|error| error.kind() == ErrorKind::Invalid)
+    };
+    evicts("allkeys-lru").await;
+    eventually("the store has checked the servers again", async || {
+        cluster.nodes()[0].command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+        is_refused("job").await
+    })
+    .await;
+    let checks = async || {
+        let stats = cluster.nodes()[1].command(&["INFO", "commandstats"]).await.unwrap().text();
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_info:calls="));
+        line.and_then(|line| line.split(',').next()?.parse::<u32>().ok()).unwrap_or(0)
+    };
+    cluster.nodes()[0].freeze().await.unwrap();
+    cluster.nodes()[1].command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+    let before = checks().await;
+    let clock = SystemClock;
+    let end = clock.now() + Duration::from_secs(3);
+    let mut n = 0;
+    while clock.now() < end {
+        n += 1;
+        assert!(is_refused(&format!("job-{n}")).await, "job-{n}");
+        pass(Duration::from_millis(20)).await;
+    }
+    // Each call of the test counts, too.
+    assert!(checks().await > before + 1, "the servers were not checked again");
+    cluster.nodes()[0].thaw().await.unwrap();
+    evicts("noeviction").await;
+    eventually("names can be had", async || acquire(&store, &request("job", "a")).await.is_ok()).await;
+}
+
+/// The first server is scanned before the last one, which moves a key there in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_a_name_that_moves_to_a_server_that_was_scanned_is_listed() {
+    let cluster = RedisCluster::start(3).await.unwrap();
+    let options = options();
+    let [store, _] = listers(&cluster, &options).await;
+    granted(&store, &request("{t}/job", "a")).await;
+    let mut proxies = Vec::new();
+    for node in cluster.nodes() {
+        proxies.push(Proxy::start(node.address().unwrap()).await.unwrap());
+    }
+    cluster.announce(&proxies).await.unwrap();
+    let walker = options.clone().with_user("walker", "secret").connect(&cluster.url_through(&proxies)).await.unwrap();
+    cluster.half_move(TAGGED, 2, 0, &[]).await.unwrap();
+    all_list(std::slice::from_ref(&walker), "{t}/", 1).await;
+    // Less than the time limit of a probe.
+    proxies[2].delay(Direction::Requests, Duration::from_millis(300));
+    let listing = tokio::spawn(async move { walker.list("{t}/", None, 10).await });
+    pass(Duration::from_millis(150)).await;
+    cluster.half_move(TAGGED, 2, 0, &[&format!("{}{{t}}/job", options.key_prefix)]).await.unwrap();
+    assert_eq!(listing.await.unwrap().unwrap().len(), 1);
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
 use integration_tests::{RedisCluster, Reply};
-use lease_core::{Clock, HolderId, LeaseClient, SystemClock, TryAcquired};
+use lease_core::{Acquired, Clock, HolderId, LeaseClient, LeaseStore, SystemClock, TryAcquired};
 use lease_redis::{RedisStore, RedisStoreOptions};
+
+use crate::common::{AnswerInserter, acquire, eventually, granted, name, options, request};
 
 const TTL: Duration = Duration::from_secs(60);
 const WATCHED_FOR: Duration = Duration::from_secs(3);
@@ -93,5 +95,37 @@ async fn s25_a_client_of_the_application_that_follows_redirections_is_not_used_f
                 assert!(client.try_acquire(name, TTL).await.unwrap().acquired().unwrap().is_held());
             }
         }
+    }
+}
+
+/// The slot is half moved, and the name is held at the server that is giving it away. The other one has no record of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s25_a_stray_ask_does_not_grant_a_name_that_is_held() {
+    let cluster = RedisCluster::start(3).await.unwrap();
+    let inserter = AnswerInserter::start(cluster.nodes()[2].address().unwrap()).await;
+    let port = inserter.port().to_string();
+    cluster.nodes()[2].command(&["CONFIG", "SET", "cluster-announce-port", &port]).await.unwrap();
+    for node in cluster.nodes() {
+        eventually("all servers have the address of the proxy", async || {
+            format!("{:?}", node.command(&["CLUSTER", "SLOTS"]).await).contains(&format!("Integer({port})"))
+        })
+        .await;
+    }
+    let options = options();
+    let rival = options.connect(&cluster.url()).await.unwrap();
+    granted(&rival, &request("{t}/job", "rival")).await;
+    cluster.half_move(HALF_MOVED, 2, 0, &[]).await.unwrap();
+    let store = options.connect(&cluster.url()).await.unwrap();
+    assert!(matches!(acquire(&store, &request("{t}/job", "a")).await, Ok(Acquired::Held { .. })));
+    assert!(inserter.connections_so_far() > 0);
+    let ask = format!("-ASK {HALF_MOVED} {}\r\n", cluster.nodes()[0].address().unwrap());
+    for insert in [AnswerInserter::instead_of_the_next_answer, AnswerInserter::before_the_next_answer] {
+        insert(&inserter, &ask);
+        while !inserter.is_done() {
+            // An error is no finding; a grant would be a second holder.
+            let answer = acquire(&store, &request("{t}/job", "a")).await;
+            assert!(!matches!(answer, Ok(Acquired::Granted(_))), "{answer:?}");
+        }
+        eventually("the store serves", async || store.inspect(&name("{t}/job")).await.is_ok()).await;
     }
 }

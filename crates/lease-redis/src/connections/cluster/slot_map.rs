@@ -113,9 +113,11 @@ fn server(fields: &[Value], asked: &Server, names: Option<&TlsHostMapping>) -> O
     };
     let port = u16::try_from(port.as_u64()?).ok()?;
     let address = host.parse::<IpAddr>().ok();
+    // The same name, whichever server is asked.
+    let default = asked.tls_server_name.as_ref().unwrap_or(&asked.host);
     let mapped = |address: &IpAddr| match names? {
-        TlsHostMapping::DefaultHost => Some(asked.host.clone()),
-        TlsHostMapping::Custom(mapping) => mapping.map(address, &asked.host).map(Str::from),
+        TlsHostMapping::DefaultHost => Some(default.clone()),
+        TlsHostMapping::Custom(mapping) => mapping.map(address, default).map(Str::from),
         TlsHostMapping::None => None,
     };
     let tls_server_name = address.and_then(|address| further_name("hostname").or_else(|| mapped(&address)));
@@ -200,6 +202,9 @@ mod tests {
         let address = range(0, 1, node("10.0.0.1", 1, array([])));
         let names = Some(&TlsHostMapping::DefaultHost);
         let map = SlotMap::parse(&array([address]), &Server::new("asked", 1), names).unwrap();
+        assert_eq!(map.server_of(0).unwrap().tls_server_name.as_deref(), Some("asked"));
+        let address = range(0, 1, node("10.0.0.2", 1, array([])));
+        let map = SlotMap::parse(&array([address]), map.server_of(0).unwrap(), names).unwrap();
         assert_eq!(map.server_of(0).unwrap().tls_server_name.as_deref(), Some("asked"));
     }
 

@@ -19,6 +19,7 @@ use tokio::{
 enum Insertion {
     Before(String),
     InsteadOf(String),
+    After(String),
 }
 
 /// A proxy that carries out each insertion once, on the connection that receives the next answer of a script.
@@ -58,6 +59,15 @@ impl AnswerInserter {
         self.insertions.lock().unwrap().push_back(Insertion::InsteadOf(answer.to_owned()));
     }
 
+    /// Inserts an answer behind the next one.
+    pub(crate) fn after_the_next_answer(&self, answer: &str) {
+        self.insertions.lock().unwrap().push_back(Insertion::After(answer.to_owned()));
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     pub(crate) fn connections_so_far(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -83,13 +93,14 @@ async fn pass_on(client: TcpStream, server: TcpStream, insertions: Arc<Mutex<Vec
     while let Ok(length @ 1..) = from_server.read(&mut answer).await {
         // Answers of scripts are arrays. On a new connection the store checks the server by itself; those answers pass.
         let insertion = if answer[0] == b'*' { insertions.lock().unwrap().pop_front() } else { None };
-        let (before, is_kept) = match &insertion {
-            None => ("", true),
-            Some(Insertion::Before(text)) => (text.as_str(), true),
-            Some(Insertion::InsteadOf(text)) => (text.as_str(), false),
+        let answer = &answer[..length];
+        let bytes = match &insertion {
+            None => answer.to_vec(),
+            Some(Insertion::Before(text)) => [text.as_bytes(), answer].concat(),
+            Some(Insertion::InsteadOf(text)) => text.as_bytes().to_vec(),
+            Some(Insertion::After(text)) => [answer, text.as_bytes()].concat(),
         };
-        let rest: &[u8] = if is_kept { &answer[..length] } else { &[] };
-        if to_client.write_all(&[before.as_bytes(), rest].concat()).await.is_err() {
+        if to_client.write_all(&bytes).await.is_err() {
             break;
         }
     }
