@@ -305,13 +305,19 @@ impl Candidate {
     /// interval, the candidate is unhealthy. If the check panics, or its runtime ends, the candidate is unhealthy until its
     /// health is set again.
     ///
+    /// The check must not block its thread, as calls of `std::fs` and `std::net` do: the time limit of a check that blocks does not
+    /// pass, and the candidate keeps its last health. Put what blocks into [`spawn_blocking`](tokio::task::spawn_blocking).
+    ///
     /// If its health was never set, a candidate that does not lead is unhealthy until the check returns for the first time.
     /// With [`CandidateOptions::with_start_later`] it certainly does not win before that.
     ///
     /// ```
     /// # async fn example(candidate: lease_election::Candidate) -> lease_core::Result<()> {
     /// # use std::time::Duration;
-    /// candidate.watch_health(Duration::from_secs(5), || async { std::fs::exists("/var/lib/queue").unwrap_or(false) })?;
+    /// candidate.watch_health(Duration::from_secs(5), || async {
+    ///     let is_there = || std::fs::exists("/var/lib/queue").unwrap_or(false);
+    ///     tokio::task::spawn_blocking(is_there).await.unwrap_or(false)
+    /// })?;
     /// # Ok(())
     /// # }
     /// ```

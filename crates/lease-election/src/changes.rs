@@ -77,6 +77,10 @@ impl Stream for LeadershipChanges {
                 Some(Poll::Pending) | None => {}
             }
             match std::task::ready!(Pin::new(&mut self.watch).poll_next(context)) {
+                // The candidate leads until its work has ended, and then its own loss is the last change.
+                None if self.own.is_some() && matches!(self.returned.standing, Standing::Leads { .. }) => {
+                    return Poll::Pending;
+                }
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(record)) => {

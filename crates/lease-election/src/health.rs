@@ -98,7 +98,11 @@ impl From<f64> for Health {
 /// ```
 /// # use lease_election::{Health, HealthCheck};
 /// fn check() -> impl HealthCheck {
-///     || async { std::fs::exists("/var/lib/queue").unwrap_or(false) }
+///     || async {
+///         // What blocks does not block the runtime.
+///         let is_there = || std::fs::exists("/var/lib/queue").unwrap_or(false);
+///         tokio::task::spawn_blocking(is_there).await.unwrap_or(false)
+///     }
 /// }
 ///
 /// struct Disk;

@@ -289,7 +289,8 @@ impl Opening {
     /// Opens the line, if there is none.
     fn begin(line: &Line, attempt_timeout: Duration) -> Option<Self> {
         let (stays, receiver) = oneshot::channel();
-        let opened = Opened { stays: receiver, give_up_at: line.shared.clock.now() + attempt_timeout.saturating_mul(2) };
+        let opened =
+            Opened { stays: receiver, give_up_at: line.shared.clock.now() + attempt_timeout.saturating_mul(2) };
         match line.lines.lock().entry(line.key.clone()) {
             Entry::Occupied(_) => return None,
             Entry::Vacant(vacant) => vacant.insert(Queue { waiters: VecDeque::new(), opened: Some(opened) }),

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use lease_core::{LossReason, SystemClock};
+use lease_core::{Clock, LossReason, SystemClock};
 use lease_election::{CandidateOptions, Election, ElectionOptions, LeadershipChange, LeadershipStream};
 use lease_memory::MemoryStore;
 use lease_testkit::Hints;
@@ -53,6 +53,33 @@ async fn while_leader_is_one_term() {
     while let Some(change) = terms.next().await {
         assert!(!matches!(change.unwrap(), LeadershipChange::Acquired { .. }));
     }
+}
+
+/// Its client closes while its work still drains.
+#[tokio::test(start_paused = true)]
+async fn l06_the_last_change_of_a_candidate_that_leads_is_its_loss() {
+    let group = Group::new();
+    let one = group.join("one", CandidateOptions::new()).await;
+    let mut changes = pin!(one.candidate.changes().unwrap());
+    let candidate = one.candidate.clone();
+    let clock = group.clock;
+    tokio::spawn(async move {
+        let work = |term: lease_election::Term| async move {
+            term.draining().await;
+            clock.sleep_until(clock.now() + SECOND).await;
+        };
+        candidate.lead(work).await
+    });
+    group.pass(SECOND).await;
+    let client = one.client.clone();
+    tokio::spawn(async move { client.close().await });
+    let mut last = None;
+    while let Some(change) = changes.next().await {
+        if let Ok(change) = change {
+            last = Some(change);
+        }
+    }
+    assert!(matches!(last, Some(LeadershipChange::Lost { .. })), "{last:?}");
 }
 
 #[test]
