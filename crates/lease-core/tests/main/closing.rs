@@ -48,7 +48,7 @@ async fn l07_one_release_that_hangs_leaves_no_other_name_blocked_at_close() {
 #[tokio::test(start_paused = true)]
 async fn s16_close_waits_for_a_release_whose_caller_has_gone() {
     let clock = TokioClock::new();
-    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock.clone())), Arc::new(clock.clone()), 7);
+    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock)), Arc::new(clock), 7);
     let client = LeaseClient::builder(chaos.clone()).clock(clock).build();
     let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     chaos.inject(Fault::DelayRequest(SECOND).on(Operation::Release));

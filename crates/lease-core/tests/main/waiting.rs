@@ -237,8 +237,8 @@ async fn l02_who_comes_while_one_asks_that_is_not_polled_any_more_is_served() {
 #[tokio::test(start_paused = true)]
 async fn l01_a_hint_outlives_the_failure_of_the_waiter_for_which_it_was_taken() {
     let clock = TokioClock::new();
-    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock.clone())), Arc::new(clock.clone()), 7);
-    let [holder, client] = [(); 2].map(|()| LeaseClient::builder(chaos.clone()).clock(clock.clone()).build());
+    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock)), Arc::new(clock), 7);
+    let [holder, client] = [(); 2].map(|()| LeaseClient::builder(chaos.clone()).clock(clock).build());
     let held = holder.try_acquire("job", TTL * 10).await.unwrap().acquired().unwrap();
     let (third, options) = (client.clone(), LeaseOptions::new(TTL).with_retry(Retry::new(1)));
     // One opens the line, so that the attempts of the others are the contender's.
