@@ -23,10 +23,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "lasts.max(margin)",
     },
     Mutant {
-        what: "the end is written by the earliest time of the store (S1)",
+        what: "an end stays that is too early for its holder (S1)",
         file: "crates/lease-document/src/attempt.rs",
-        from: "time.latest.saturating_add(record.lasts())",
-        to: "time.earliest.saturating_add(record.lasts())",
+        from: "needed > until.saturating_add(self.shared.slack() * 2)",
+        to: "needed > until.saturating_add(record.lasts())",
     },
     Mutant {
         what: "a grant counts from its answer (S1)",

@@ -391,3 +391,19 @@ async fn a_crowd_is_an_error_and_no_lie() {
     let gets = bed.take_requests().into_iter().filter(|request| *request == Request::Get).count();
     assert!(gets >= 16);
 }
+
+/// The write was done at once, and its answer took long. Who asks again with the same nonce may rely on what is left of the grant, not
+/// on what would be left if it had been made when the answer came.
+#[tokio::test(start_paused = true)]
+async fn s01_a_grant_counts_from_before_its_write_when_it_is_asked_for_again() {
+    for variant in [Variant::default(), watched()] {
+        let bed = bed();
+        let own = store(&bed, &variant);
+        let mine = request("job", "a", TTL);
+        bed.state().answer_delay = TTL / 4;
+        granted(&own, &mine).await;
+        bed.state().answer_delay = Duration::ZERO;
+        let again = granted(&own, &mine).await;
+        assert!(again.remaining <= TTL * 3 / 4, "{:?} is left", again.remaining);
+    }
+}

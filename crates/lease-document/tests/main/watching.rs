@@ -64,29 +64,24 @@ async fn s02_validity_never_overlaps_at_any_rate() {
 #[tokio::test(start_paused = true)]
 async fn s02_a_watch_counts_from_after_the_read() {
     let bed = Bed::new(TokioClock::new());
-    let own = store(&bed, &watched(Duration::ZERO));
-    let rival = store(&bed, &watched(TTL / 4));
+    let (own, rival) = (store(&bed, &watched(Duration::ZERO)), store(&bed, &watched(Duration::ZERO)));
     let mine = request("job", "a", TTL);
     let held = claim(&mine, granted(&own, &mine).await);
+    // Only this read is slow: the same delay before the take-over would hide what the watch began too early.
+    bed.state().request_delay = TTL / 4;
     let reading = tokio::spawn({
         let rival = rival.clone();
         async move { is_held(&rival, &request("job", "b", TTL)).await }
     });
-    // Just before the read reaches the store.
-    bed.sleep(TTL / 4 - Duration::from_millis(10)).await;
+    let just_before = Duration::from_millis(10);
+    bed.sleep(just_before).await;
+    bed.state().request_delay = Duration::ZERO;
+    bed.sleep(TTL / 4 - just_before * 2).await;
     extended(&own, &held, TTL).await;
     let renewed = bed.clock.now();
     assert!(reading.await.unwrap());
-    loop {
-        match acquired(&rival, &request("job", "b", TTL)).await {
-            Acquired::Held { retry_after, .. } => bed.sleep(retry_after.unwrap()).await,
-            Acquired::Granted(_) => break,
-            other => panic!("{other:?}"),
-        }
-    }
-    // The grant was written a quarter of a ttl before its answer came.
-    let written = bed.clock.now() - TTL / 4;
-    let watched = written.saturating_since(renewed);
+    taken_over(&bed, &rival, TTL * 3).await;
+    let watched = bed.clock.now().saturating_since(renewed);
     assert!(watched >= TTL.mul_f64(1.01), "taken over {watched:?} after the renewal");
 }
 
