@@ -407,3 +407,18 @@ async fn s01_a_grant_counts_from_before_its_write_when_it_is_asked_for_again() {
         assert!(again.remaining <= TTL * 3 / 4, "{:?} is left", again.remaining);
     }
 }
+
+/// The answer to a renewal shows that the store's clock has jumped ahead: for others the end that was written is earlier than for the
+/// holder, and is written again.
+#[tokio::test(start_paused = true)]
+async fn s01_an_end_that_a_jump_of_the_clock_makes_too_early_is_written_again() {
+    let (bed, variant) = (bed(), Variant::default());
+    let own = store(&bed, &variant);
+    let mine = request("job", "a", TTL);
+    let held = claim(&mine, granted(&own, &mine).await);
+    bed.state().clock_ahead = TTL / 2;
+    extended(&own, &held, TTL).await;
+    bed.sleep(TTL * 3 / 4).await;
+    let rival = store(&bed, &variant);
+    assert!(is_held(&rival, &request("job", "b", TTL)).await);
+}
