@@ -300,18 +300,21 @@ impl Opening {
 
     /// Puts its caller at the head of the line, or at its end if it was no longer waited for.
     fn stay(mut self, waiter: Waiter) {
-        let stays = self.stays.take().filter(|stays| !stays.is_closed());
         let mut lines = self.line.lines.lock();
+        let stays = self.stays.take().filter(|stays| !stays.is_closed());
         let (Some(stays), Some(queue)) = (stays, lines.get_mut(&self.line.key)) else {
             drop(lines);
             return self.line.join(waiter);
         };
         queue.waiters.push_front(waiter);
-        if queue.opened.take().is_some() {
-            self.line.start_contender(None);
-        } else {
+        let is_alone = queue.opened.take().is_some();
+        if !is_alone {
             let _ = stays.send(());
+            return;
         }
+        // Without the lock: a contender that is dropped at once, because the runtime has ended, takes it.
+        drop(lines);
+        self.line.start_contender(None);
     }
 }
 
