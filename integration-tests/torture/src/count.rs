@@ -80,8 +80,8 @@ impl<'a> Socket<'a> {
 /// Returns the inodes of all sockets of the process that has this one.
 fn sockets_beside(inode: &str) -> BTreeSet<String> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let sockets = processes.map(|process| sockets_of(&process.path()));
-    sockets.into_iter().find(|sockets| sockets.contains(inode)).unwrap_or_default()
+    let mut sockets = processes.map(|process| sockets_of(&process.path()));
+    sockets.find(|sockets| sockets.contains(inode)).unwrap_or_default()
 }
 
 fn sockets_of(process: &Path) -> BTreeSet<String> {
