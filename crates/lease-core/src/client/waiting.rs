@@ -40,7 +40,7 @@ pub(super) struct Lines(Mutex<HashMap<Key, Queue>>);
 type Key = (LeaseName, HolderId);
 
 /// The callers in a line, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     waiters: VecDeque<Waiter>,
     /// While the caller that opened the line asks, and no contender runs.

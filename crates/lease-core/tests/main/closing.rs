@@ -1,12 +1,11 @@
 //! What a client does at its end, and how long it takes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use lease_core::{Break, Clock, HolderId, LeaseClient, LeaseState, LeaseStore, LossReason, TokioClock};
-use lease_memory::MemoryStore;
-use lease_testkit::{ChaosStore, Fault, Operation};
+use lease_core::{Break, Clock, HolderId, LeaseState, LeaseStore, LossReason, TokioClock};
+use lease_testkit::{Fault, Operation};
 
-use crate::support::{TTL, TroubledStore, is_free, settle, within};
+use crate::support::{TTL, TroubledStore, chaos, client_of, is_free, settle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,9 +46,8 @@ async fn l07_one_release_that_hangs_leaves_no_other_name_blocked_at_close() {
 /// Its caller was aborted, or dropped it at a timeout. The process ends after the close.
 #[tokio::test(start_paused = true)]
 async fn s16_close_waits_for_a_release_whose_caller_has_gone() {
-    let clock = TokioClock::new();
-    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock)), Arc::new(clock), 7);
-    let client = LeaseClient::builder(chaos.clone()).clock(clock).build();
+    let chaos = chaos();
+    let client = client_of(&chaos);
     let lease = client.try_acquire("job", TTL).await.unwrap().acquired().unwrap();
     chaos.inject(Fault::DelayRequest(SECOND).on(Operation::Release));
     assert!(within(SECOND / 10, lease.release()).await.is_none());

@@ -8,19 +8,9 @@ use std::{
 use lease_core::{
     Break, Error, ErrorKind, FencingToken, LeaseClient, LeaseEvent, LeaseOptions, Observer, Renewal, TokioClock,
 };
-use lease_memory::MemoryStore;
-use lease_testkit::{ChaosStore, Fault, Operation};
+use lease_testkit::{Fault, Operation};
 
-use crate::support::{TTL, TroubledStore, pass, settle};
-
-fn chaos() -> ChaosStore {
-    let clock = Arc::new(TokioClock::new());
-    ChaosStore::new(Arc::new(MemoryStore::with_clock(TokioClock::new())), clock, 7)
-}
-
-fn client(chaos: &ChaosStore) -> LeaseClient {
-    LeaseClient::builder(chaos.clone()).clock(TokioClock::new()).build()
-}
+use crate::support::{TTL, TroubledStore, chaos, client_of, pass, settle};
 
 /// Checks that the error and its text name this lease, once.
 fn assert_names(error: &Error, lease: &str) {
@@ -33,7 +23,7 @@ fn assert_names(error: &Error, lease: &str) {
 #[tokio::test(start_paused = true)]
 async fn the_error_of_each_operation_names_its_lease() {
     let chaos = chaos();
-    let client = client(&chaos);
+    let client = client_of(&chaos);
     let by_hand = LeaseOptions::new(TTL).with_renewal(Renewal::Manual);
     let lease = client.try_acquire("job-1", by_hand).await.unwrap().acquired().unwrap();
     for operation in [Operation::Acquire, Operation::Renew, Operation::Release, Operation::Inspect, Operation::Break] {
@@ -85,7 +75,7 @@ async fn the_errors_of_calls_without_an_answer_name_the_lease() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_limit_and_a_loss_name_the_lease() {
     let chaos = chaos();
-    let (one, two) = (client(&chaos), client(&chaos));
+    let (one, two) = (client_of(&chaos), client_of(&chaos));
     let by_hand = LeaseOptions::new(TTL).with_renewal(Renewal::Manual);
     let lease = one.try_acquire("job-1", &by_hand).await.unwrap().acquired().unwrap();
     let limited = LeaseOptions::new(TTL).with_wait_limit(Duration::from_secs(2));
@@ -102,7 +92,7 @@ async fn the_wait_limit_and_a_loss_name_the_lease() {
 async fn the_error_of_a_list_names_no_lease() {
     let chaos = chaos();
     chaos.inject(Fault::Fail(ErrorKind::Unavailable).on(Operation::List));
-    let error = client(&chaos).list("", None, 10).await.unwrap_err();
+    let error = client_of(&chaos).list("", None, 10).await.unwrap_err();
     assert_eq!(error.lease(), None);
     assert!(error.to_string().starts_with("list in chaos: unavailable"), "{error}");
 }

@@ -1,13 +1,13 @@
 //! Waiters that come and go: the name is asked for all the same, and what one of them was told is not lost with it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use lease_core::{Clock, ErrorKind, Lease, LeaseClient, LeaseOptions, Result, Retry, SystemClock, TokioClock};
 use lease_memory::MemoryStore;
-use lease_testkit::{ChaosStore, Fault, Operation};
+use lease_testkit::{Fault, Operation};
 use tokio::task::JoinHandle;
 
-use crate::support::{TTL, TroubledStore, builder, pass, settle, within};
+use crate::support::{TTL, TroubledStore, builder, chaos, client_of, pass, settle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -236,9 +236,8 @@ async fn l02_who_comes_while_one_asks_that_is_not_polled_any_more_is_served() {
 /// A hint that was taken for a waiter whose attempt then fails for good is not lost for the next one.
 #[tokio::test(start_paused = true)]
 async fn l01_a_hint_outlives_the_failure_of_the_waiter_for_which_it_was_taken() {
-    let clock = TokioClock::new();
-    let chaos = ChaosStore::new(Arc::new(MemoryStore::with_clock(clock)), Arc::new(clock), 7);
-    let [holder, client] = [(); 2].map(|()| LeaseClient::builder(chaos.clone()).clock(clock).build());
+    let (chaos, clock) = (chaos(), TokioClock::new());
+    let [holder, client] = [(); 2].map(|()| client_of(&chaos));
     let held = holder.try_acquire("job", TTL * 10).await.unwrap().acquired().unwrap();
     let (third, options) = (client.clone(), LeaseOptions::new(TTL).with_retry(Retry::new(1)));
     // One opens the line, so that the attempts of the others are the contender's.

@@ -18,6 +18,7 @@ use lease_core::{
     TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
+use lease_testkit::ChaosStore;
 use tokio::{runtime, sync::watch, task};
 
 /// How calls with certain names go: those that begin with `hang` never come back, nor do renewals of those that begin with
@@ -237,6 +238,17 @@ pub(crate) fn client(store: &TroubledStore) -> LeaseClient {
 /// The same, to be set up.
 pub(crate) fn builder(store: &TroubledStore) -> ClientBuilder {
     LeaseClient::builder(store.clone()).clock(TokioClock::new())
+}
+
+/// A memory store on tokio's clock, whose calls fail as they are told to.
+pub(crate) fn chaos() -> ChaosStore {
+    let clock = TokioClock::new();
+    ChaosStore::new(Arc::new(MemoryStore::with_clock(clock)), Arc::new(clock), 7)
+}
+
+/// A client of it.
+pub(crate) fn client_of(chaos: &ChaosStore) -> LeaseClient {
+    LeaseClient::builder(chaos.clone()).clock(TokioClock::new()).build()
 }
 
 /// What comes of this within a time of the paused clock.
