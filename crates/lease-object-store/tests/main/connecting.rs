@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{Direction, HttpProxy, ObjectStorage, Proxy, StubAnswer, within};
+use integration_tests::{Direction, HttpProxy, ObjectStorage, Proxy, SeenRequest, StubAnswer, within};
 use lease_core::{ErrorKind, ExpiryJudge, LeaseStore};
 use lease_object_store::{ObjectLeaseStore, ObjectLeaseStoreOptions};
 use lease_testkit::{
@@ -56,16 +56,21 @@ async fn what_cannot_be_is_refused_by_all_services() {
     what_cannot_be_is_refused::<Google>().await;
 }
 
+/// Whether a request is the check that a stale version is not replaced.
+fn replaces_a_version(seen: &SeenRequest) -> bool {
+    ["if-match", "x-goog-if-generation-match"]
+        .iter()
+        .any(|name| seen.headers.get(*name).is_some_and(|value| value != "0"))
+}
+
 /// The check of stale versions fails once. What the service compares is known, and not found out by that.
 async fn a_check_that_fails_refuses_the_store<S: Service>() {
     let place = Place::<S>::new().await;
     let proxy = HttpProxy::start(place.server.address().unwrap()).await.unwrap();
     let failures = AtomicU32::new(1);
     proxy.answer(move |seen| {
-        let is_check = ["if-match", "x-goog-if-generation-match"]
-            .iter()
-            .any(|name| seen.headers.get(*name).is_some_and(|value| value != "0"));
-        let fails = is_check && failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        let fails =
+            replaces_a_version(seen) && failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
         fails.then(|| StubAnswer::new(503, ""))
     });
     let options = S::options(&proxy.url());
@@ -86,11 +91,8 @@ async fn a_service_that_replaces_any_version_is_refused<S: Service>() {
     let place = Place::<S>::new().await;
     let proxy = HttpProxy::start(place.server.address().unwrap()).await.unwrap();
     proxy.answer(|seen| {
-        let replaces = ["if-match", "x-goog-if-generation-match"]
-            .iter()
-            .any(|name| seen.headers.get(*name).is_some_and(|value| value != "0"));
         let written = || StubAnswer::new(200, "").with_header("etag", "\"1\"").with_header("x-goog-generation", "2");
-        replaces.then(written)
+        replaces_a_version(seen).then(written)
     });
     let error = refusal(S::options(&proxy.url()), &Place::<S>::url()).await;
     assert_error(&error, ErrorKind::Unsupported, "replaced an object whose version was another one");
