@@ -137,21 +137,19 @@ impl Cluster {
 
     /// Returns the connections of the current runtime.
     pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
-        let Ok(runtime) = Handle::try_current() else { return Vec::new() };
-        let (state, here) = (self.lock(), runtime.id());
-        state.nodes.iter().filter(|node| node.runtime == here).map(|node| Arc::clone(&node.connection)).collect()
+        self.connections_to(|_, _| true)
     }
 
     /// Returns the established connections of the current runtime to servers that have slots.
     pub(crate) fn connections_to_primaries(&self) -> Vec<Arc<Connection>> {
+        self.connections_to(|map, node| map.servers().contains(&node.server) && node.connection.client().is_connected())
+    }
+
+    fn connections_to(&self, is_wanted: impl Fn(&SlotMap, &Node) -> bool) -> Vec<Arc<Connection>> {
         let Ok(runtime) = Handle::try_current() else { return Vec::new() };
         let (state, here) = (self.lock(), runtime.id());
-        let is_primary = |node: &&Node| {
-            node.runtime == here
-                && state.map.servers().contains(&node.server)
-                && node.connection.client().is_connected()
-        };
-        state.nodes.iter().filter(is_primary).map(|node| Arc::clone(&node.connection)).collect()
+        let wanted = state.nodes.iter().filter(|node| node.runtime == here && is_wanted(&state.map, node));
+        wanted.map(|node| Arc::clone(&node.connection)).collect()
     }
 
     /// Returns the server that has a slot, if it is known.

@@ -104,8 +104,8 @@ impl Connections {
         // In a Cluster, each server has its own connection. One of the application's clients is not made to reconnect at once.
         let can_reconnect = matches!(self.kind, Kind::Own(_));
         let first = connection.generation();
-        let (mut with_text, mut has_failed, mut was_at_replica) = (false, options.has_failed, false);
-        let mut was_asked = false;
+        let (mut with_text, mut has_failed) = (false, options.has_failed);
+        let (mut was_at_replica, mut was_asked) = (false, false);
         loop {
             let generation = connection.generation();
             let form = if with_text { ScriptRef::Text(script.text()) } else { ScriptRef::Hash(script.hash()) };

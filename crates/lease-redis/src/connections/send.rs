@@ -55,8 +55,8 @@ impl Connections {
                     let milliseconds = i64::try_from(wait.timeout.as_millis()).unwrap_or(i64::MAX);
                     pipeline.wait::<()>(wait.count.into(), milliseconds).await?;
                     // The answer to WAIT cannot carry a tag; that to a PING behind it shows whether the answers are shifted.
-                    let ping = CustomCommand::new_static("PING", None, false);
-                    pipeline.custom::<(), _>(ping, vec![Value::from(tag)]).await?;
+                    let (ping, arguments) = tagged_ping(tag);
+                    pipeline.custom::<(), _>(ping, arguments).await?;
                 }
                 let mut answers = pipeline.try_all::<Value>().await.into_iter();
                 let asking = if asking { answers.next() } else { None };
@@ -66,7 +66,7 @@ impl Connections {
                 let value = answers.next().unwrap_or_else(|| Err(missing_answer())).map_err(error)?;
                 let confirmed = wait.map(|_| {
                     let waited = answers.next().unwrap_or_else(|| Err(missing_answer()));
-                    let is_mine = matches!(answers.next(), Some(Ok(pong)) if pong.as_u64() == Some(tag.unsigned_abs()));
+                    let is_mine = matches!(answers.next(), Some(Ok(pong)) if is_answer_to_ping(&pong, tag));
                     Confirmed::parse(waited.and_then(|count| if is_mine { Ok(count) } else { Err(foreign_answer()) }))
                 });
                 Ok((value, confirmed))
@@ -98,12 +98,12 @@ impl Connections {
         let send = async move |client: WithOptions<Client>| {
             let pipeline = client.pipeline().with_options(client.options());
             pipeline.custom::<(), _>(CustomCommand::new_static(command, None, false), arguments).await?;
-            let ping = CustomCommand::new_static("PING", None, false);
-            pipeline.custom::<(), _>(ping, vec![Value::from(tag)]).await?;
+            let (ping, arguments) = tagged_ping(tag);
+            pipeline.custom::<(), _>(ping, arguments).await?;
             let mut answers = pipeline.try_all::<Value>().await.into_iter();
             let answer = answers.next().unwrap_or_else(|| Err(missing_answer()));
             let is_mine = match answers.next() {
-                Some(Ok(pong)) => pong.as_u64() == Some(tag.unsigned_abs()),
+                Some(Ok(pong)) => is_answer_to_ping(&pong, tag),
                 // Both failed, or the second was refused: neither is the answer to another call.
                 Some(Err(error)) if answer.is_ok() => return Err(error),
                 Some(Err(_)) | None => true,
@@ -176,4 +176,13 @@ impl Connections {
     fn tag(&self) -> i64 {
         (self.next_tag.fetch_add(1, Ordering::Relaxed) & (u64::MAX >> 1)) as i64
     }
+}
+
+/// A `PING` with this tag. Behind a command whose own answer cannot carry one, it shows whether the answers are shifted.
+fn tagged_ping(tag: i64) -> (CustomCommand, Vec<Value>) {
+    (CustomCommand::new_static("PING", None, false), vec![Value::from(tag)])
+}
+
+fn is_answer_to_ping(pong: &Value, tag: i64) -> bool {
+    pong.as_u64() == Some(tag.unsigned_abs())
 }
