@@ -221,7 +221,7 @@ impl Shared {
             // With too little time left, only the answer to a renewal in flight can still save the lease.
             let timeout = tenure.schedule.timeout(now, valid_until);
             if now >= valid_until {
-                state.timers.remove(number);
+                // It stays without a timer until its loss is latched below: an answer may yet come before that, and set one.
                 ended.push(tenure);
             } else if let Some(timeout) = timeout.filter(|_| renewing && entry.step != Step::Deadline) {
                 let overdue = (entry.step == Step::Overdue).then_some(entry.sent_at);
@@ -246,8 +246,8 @@ impl Shared {
             let _ = catch_panic("revocations", || self.store.revocations().subscribe(subscriber));
         }
         // Observers are called below: the lock is not held.
-        for tenure in ended {
-            tenure.is_held();
+        for tenure in ended.iter().filter(|tenure| !tenure.is_held()) {
+            self.lock().timers.remove(tenure.number);
         }
         for renewal in renewals {
             self.send(renewal, now);

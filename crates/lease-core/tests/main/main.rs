@@ -4,6 +4,7 @@
 mod batching;
 mod cancelling;
 mod closing;
+mod deadline;
 mod errors;
 mod events;
 mod health;
