@@ -54,7 +54,8 @@ impl Lease {
     /// # Errors
     ///
     /// When the store does not confirm the release within one attempt timeout. The release is then repeated a few times in the
-    /// background; the lease expires after its ttl at the latest.
+    /// background; the lease expires after its ttl at the latest. [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when called
+    /// outside a tokio runtime: the lease is then released in the background, as by dropping the guard.
     ///
     /// # Cancel safety
     ///
@@ -107,6 +108,7 @@ struct Unsent {
 
 impl Unsent {
     async fn send(mut self) -> Result<Released> {
+        self.shared.runtime.enter("release")?;
         match self.release.take() {
             Some(release) => self.shared.release(release).await,
             None => Ok(Released::NotHeld),
@@ -198,6 +200,10 @@ impl LeaseHandle {
 
     /// Waits until the lease is lost or released. Completes no later than the deadline of the lease (S5).
     ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime, unless the lease is lost already.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.
@@ -212,6 +218,10 @@ impl LeaseHandle {
     /// # Errors
     ///
     /// [`LeaseLost`] as soon as the lease is lost. The work is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime, unless the lease is lost already.
     ///
     /// # Cancel safety
     ///

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use lease_core::{Break, Clock, ErrorKind, LeaseClient, LeaseOptions, LeaseState, LossReason, SystemClock, TokioClock};
+use lease_core::{
+    Break, Clock, ErrorKind, HolderId, LeaseClient, LeaseOptions, LeaseState, LossReason, SystemClock, TokioClock,
+};
 use lease_memory::MemoryStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -181,6 +183,25 @@ fn a_call_outside_a_runtime_is_a_typed_error() {
     let error = futures::executor::block_on(client.try_acquire("job", TTL)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("tokio runtime"), "{error}");
+}
+
+#[test]
+fn s16_a_guard_released_outside_a_runtime_is_released_and_the_call_is_an_error() {
+    for hands_over in [false, true] {
+        let runtime = runtime();
+        let store = runtime.block_on(async { TroubledStore::new() });
+        let client = LeaseClient::new(store.clone());
+        let lease = runtime.block_on(client.try_acquire("job", TTL)).unwrap().acquired().unwrap();
+        let error = if hands_over {
+            let releasing = lease.hand_over(HolderId::new("successor").unwrap(), Duration::ZERO);
+            futures::executor::block_on(releasing).unwrap_err()
+        } else {
+            futures::executor::block_on(lease.release()).unwrap_err()
+        };
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("tokio runtime"), "{error}");
+        assert!(eventually(&runtime, async || is_free(&store, "job").await));
+    }
 }
 
 #[test]
