@@ -104,7 +104,11 @@ impl Candidate {
         // Calls of `lead` that ended with an earlier stop no longer count.
         state.lead_calls.send_modify(|calls| *calls = calls.filter(|calls| *calls > 0));
         let campaign = Campaign::new(election.clone(), id.clone(), options.clone(), Arc::clone(state), receiver);
-        runtime.spawn(campaign.run(name.clone()));
+        // A runtime that has ended drops a task at once. Otherwise nothing can have ended this one already.
+        if runtime.spawn(campaign.run(name.clone())).is_finished() {
+            let message = "the runtime of this client has ended: create the client on a runtime that lives longer";
+            return Err(Error::new(ErrorKind::Closed, "campaign", message));
+        }
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use lease_election::CandidateOptions;
+use lease_core::{ErrorKind, HolderId, LeaseClient};
+use lease_election::{CandidateOptions, Election, ElectionOptions};
+use lease_memory::MemoryStore;
 
 use crate::support::{Group, SECOND};
 
@@ -57,4 +59,22 @@ async fn s17_a_lease_is_not_released_under_work_that_is_not_polled_when_its_clie
     // Not before the lease has expired.
     assert!(took >= SECOND * 9, "{took:?}");
     drop(leading);
+}
+
+#[test]
+fn a_candidate_of_a_runtime_that_has_ended_is_an_error() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (ended, other) = (runtime(), runtime());
+    let client = ended.block_on(async { LeaseClient::new(MemoryStore::new()) });
+    let election = Election::new(client, "primary", ElectionOptions::new(SECOND * 10)).unwrap();
+    let options = |id: &str| CandidateOptions::new().with_id(HolderId::new(id).unwrap());
+    let later = ended.block_on(async { election.candidate(options("later").with_start_later()) }).unwrap();
+    drop(ended);
+    other.block_on(async {
+        let at_once = election.candidate(options("at-once"));
+        for error in [later.start().unwrap_err(), at_once.map(drop).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Closed);
+            assert!(error.to_string().contains("runtime"), "{error}");
+        }
+    });
 }
