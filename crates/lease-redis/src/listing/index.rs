@@ -306,12 +306,15 @@ impl Index {
         let index = Arc::clone(self);
         let created = SystemTime::UNIX_EPOCH + Duration::from_secs(since.saturating_sub(CLOCK_DIFFERENCE));
         runtime.spawn(async move {
-            let outcome = match has_grant_from_before(&index.shared, created).await {
-                Ok(true) => Ok(Vec::new()),
-                Ok(false) => index.run(&index.shared.scripts().index_trust, Access::Write, &Vec::new).await,
-                Err(error) => Err(error),
+            let is_done = match has_grant_from_before(&index.shared, created).await {
+                Ok(Some(true)) => true,
+                Ok(Some(false)) => {
+                    index.run(&index.shared.scripts().index_trust, Access::Write, &Vec::new).await.is_ok()
+                }
+                // The next list searches again.
+                Ok(None) | Err(_) => false,
             };
-            if outcome.is_err() {
+            if !is_done {
                 index.has_searched.store(false, Ordering::SeqCst);
             }
         });

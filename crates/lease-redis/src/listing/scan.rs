@@ -1,7 +1,7 @@
 //! Scans the database for leases. Redis has no order of keys, so each page of a list scans the whole database once, in small
 //! steps, and keeps the least names.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::SystemTime};
 
 use fred::prelude::Value;
 use lease_core::{ErrorKind, LeaseName, LeaseRecord, Result};
@@ -19,17 +19,41 @@ use crate::{
 /// How many keys the server examines in one step.
 const SCAN_STEP: u32 = 500;
 
-/// Returns at most `limit` leases in force whose names begin with `prefix` and come after `after`, in order. Returns `None` if a
-/// connection was replaced meanwhile, or slots of a Cluster have moved: the steps at one server are of no use at another.
+/// Returns at most `limit` leases in force whose names begin with `prefix` and come after `after`, in order. Returns `None` if the
+/// database was not scanned as a whole.
 pub(super) async fn scan(
     shared: &Shared,
     prefix: &str,
     after: Option<&LeaseName>,
     limit: usize,
 ) -> Result<Option<Vec<LeaseRecord>>> {
+    let mut page = Page { prefix, after, records: BTreeMap::new(), limit };
+    let is_whole = walk(shared, prefix, &mut page).await?;
+    Ok(is_whole.then(|| page.records.into_values().collect()))
+}
+
+/// Returns whether the database has a record of a grant from before `moment`, in force or not, by the server's clock. Returns
+/// `None` if none was found, but the database was not scanned as a whole.
+pub(super) async fn has_grant_from_before(shared: &Shared, moment: SystemTime) -> Result<Option<bool>> {
+    let mut search = Search { moment, has_found: false };
+    let is_whole = walk(shared, "", &mut search).await?;
+    Ok((is_whole || search.has_found).then_some(search.has_found))
+}
+
+/// What a walk is for.
+trait Visitor {
+    /// Returns whether the record of this name is of interest.
+    fn wants(&self, name: &LeaseName) -> bool;
+
+    /// Takes a record. Ends the walk if it is enough.
+    fn visit(&mut self, inspected: Inspected) -> ControlFlow<()>;
+}
+
+/// Visits the records whose names begin with `prefix`. Returns false if a connection was replaced meanwhile, or slots of a Cluster
+/// have moved: the steps at one server are of no use at another. Returns false, too, if the visitor has ended the walk.
+async fn walk(shared: &Shared, prefix: &str, visitor: &mut impl Visitor) -> Result<bool> {
     let error = |failure| shared.error(LIST, failure);
     let (connections, pattern) = (shared.connections(), shared.keys().pattern(prefix));
-    let mut page = Page { records: BTreeMap::new(), limit };
     let (mut primaries, map) = connections.primaries(shared.keys()).await.map_err(error)?;
     let (original, mut at) = (primaries.len(), 0);
     while let Some(Primary { connection, probe_key }) = primaries.get(at).cloned() {
@@ -39,15 +63,14 @@ pub(super) async fn scan(
         let mut cursor = Some("0".to_owned());
         while let Some(at) = cursor {
             let (next, names) = step(shared, &connection, &at, &pattern).await?;
-            let names: Vec<LeaseName> = names
-                .into_iter()
-                .filter(|name| name.as_str().starts_with(prefix) && after.is_none_or(|after| name > after))
-                .filter(|name| page.wants(name))
-                .collect();
+            let names: Vec<LeaseName> = names.into_iter().filter(|name| visitor.wants(name)).collect();
             for inspected in perform(&Inspect, shared, &names).await {
                 match inspected {
-                    Ok(Inspected::Held(record)) => page.add(record),
-                    Ok(Inspected::Ended { .. } | Inspected::Absent) => {}
+                    Ok(inspected) => {
+                        if visitor.visit(inspected).is_break() {
+                            return Ok(false);
+                        }
+                    }
                     // A key of other software that begins with the prefix.
                     Err(error) if error.kind() == ErrorKind::Invalid => {}
                     Err(error) => return Err(error),
@@ -63,7 +86,7 @@ pub(super) async fn scan(
                 // The answer of the server that has the slot and is moving it away. A replica does not answer so.
                 Err(failure) if is_try_again(&failure.source) || is_ask(&failure.source) => {}
                 // Another server has the slot by now.
-                Err(failure) if is_redirection(&failure.source) => return Ok(None),
+                Err(failure) if is_redirection(&failure.source) => return Ok(false),
                 inspected => drop(inspected.map_err(error)?),
             }
         }
@@ -76,39 +99,10 @@ pub(super) async fn scan(
             }
         }
         if connection.generation() != generation {
-            return Ok(None);
+            return Ok(false);
         }
     }
-    let is_unchanged = connections.is_unchanged(map.as_ref()).await.map_err(error)?;
-    Ok(is_unchanged.then(|| page.records.into_values().collect()))
-}
-
-/// Returns whether the database has a record of a grant from before `moment`, in force or not, by the server's clock.
-pub(super) async fn has_grant_from_before(shared: &Shared, moment: SystemTime) -> Result<bool> {
-    let primaries = shared.connections().primaries(shared.keys()).await;
-    let (primaries, _) = primaries.map_err(|failure| shared.error(LIST, failure))?;
-    let pattern = shared.keys().pattern("");
-    for Primary { connection, .. } in primaries {
-        let mut cursor = Some("0".to_owned());
-        while let Some(at) = cursor {
-            let (next, names) = step(shared, &connection, &at, &pattern).await?;
-            for inspected in perform(&Inspect, shared, &names).await {
-                let acquired_at = match inspected {
-                    Ok(Inspected::Held(record)) => record.acquired_at,
-                    Ok(Inspected::Ended { acquired_at, .. }) => acquired_at,
-                    Ok(Inspected::Absent) => continue,
-                    // A key of other software that begins with the prefix.
-                    Err(error) if error.kind() == ErrorKind::Invalid => continue,
-                    Err(error) => return Err(error),
-                };
-                if acquired_at < moment {
-                    return Ok(true);
-                }
-            }
-            cursor = next;
-        }
-    }
-    Ok(false)
+    connections.is_unchanged(map.as_ref()).await.map_err(error)
 }
 
 /// Makes one step of a scan. Returns the cursor of the next step, if there is one, and the names of this one.
@@ -131,23 +125,52 @@ async fn step(
     Ok(((next != "0").then_some(next), keys.iter().filter_map(|key| shared.keys().name(key)).collect()))
 }
 
-/// The least names so far, at most `limit`.
-struct Page {
+/// The least names so far that come after `after`, at most `limit`.
+struct Page<'a> {
+    prefix: &'a str,
+    after: Option<&'a LeaseName>,
     records: BTreeMap<LeaseName, LeaseRecord>,
     limit: usize,
 }
 
-impl Page {
+impl Visitor for Page<'_> {
     /// Returns whether the name is on this page, as far as is known.
     fn wants(&self, name: &LeaseName) -> bool {
-        self.records.len() < self.limit || self.records.last_key_value().is_some_and(|(last, _)| name < last)
+        name.as_str().starts_with(self.prefix)
+            && self.after.is_none_or(|after| name > after)
+            && (self.records.len() < self.limit || self.records.last_key_value().is_some_and(|(last, _)| name < last))
     }
 
-    fn add(&mut self, record: LeaseRecord) {
-        self.records.insert(record.name.clone(), record);
-        if self.records.len() > self.limit {
-            self.records.pop_last();
+    fn visit(&mut self, inspected: Inspected) -> ControlFlow<()> {
+        if let Inspected::Held(record) = inspected {
+            self.records.insert(record.name.clone(), record);
+            if self.records.len() > self.limit {
+                self.records.pop_last();
+            }
         }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A search for a grant from before a moment.
+struct Search {
+    moment: SystemTime,
+    has_found: bool,
+}
+
+impl Visitor for Search {
+    fn wants(&self, _: &LeaseName) -> bool {
+        true
+    }
+
+    fn visit(&mut self, inspected: Inspected) -> ControlFlow<()> {
+        let acquired_at = match inspected {
+            Inspected::Held(record) => record.acquired_at,
+            Inspected::Ended { acquired_at, .. } => acquired_at,
+            Inspected::Absent => return ControlFlow::Continue(()),
+        };
+        self.has_found = acquired_at < self.moment;
+        if self.has_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -171,10 +194,10 @@ mod tests {
             )
             .with_acquired_at(SystemTime::UNIX_EPOCH)
         };
-        let mut page = Page { records: BTreeMap::new(), limit: 2 };
+        let mut page = Page { prefix: "", after: None, records: BTreeMap::new(), limit: 2 };
         for name in ["c", "a", "d", "a", "b"] {
             if page.wants(&record(name).name) {
-                page.add(record(name));
+                let _ = page.visit(Inspected::Held(record(name)));
             }
         }
         let names: Vec<_> = page.records.keys().map(LeaseName::as_str).collect();

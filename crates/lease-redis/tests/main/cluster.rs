@@ -503,11 +503,14 @@ async fn a_refusal_is_kept_while_the_server_that_was_refused_does_not_answer() {
     eventually("names can be had", async || acquire(&store, &request("job", "a")).await.is_ok()).await;
 }
 
-/// The first server is scanned before the last one, which moves a key there in between.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s19_a_name_that_moves_to_a_server_that_was_scanned_is_listed() {
+/// A cluster with a name at its last server, which is moved to the first one while a store walks, and a proxy before each server.
+async fn with_a_name_that_moves() -> (RedisCluster, Vec<Proxy>, RedisStoreOptions) {
     let cluster = RedisCluster::start(3).await.unwrap();
-    let options = options();
+    // The index of names is not at the server that is to be slow.
+    let mut options = options();
+    while shard_of(&cluster, &options, " index").await == 2 {
+        options = crate::common::options();
+    }
     let [store, _] = listers(&cluster, &options).await;
     granted(&store, &request("{t}/job", "a")).await;
     let mut proxies = Vec::new();
@@ -515,13 +518,49 @@ async fn s19_a_name_that_moves_to_a_server_that_was_scanned_is_listed() {
         proxies.push(Proxy::start(node.address().unwrap()).await.unwrap());
     }
     cluster.announce(&proxies).await.unwrap();
-    let walker = options.clone().with_user("walker", "secret").connect(&cluster.url_through(&proxies)).await.unwrap();
     cluster.half_move(TAGGED, 2, 0, &[]).await.unwrap();
-    all_list(std::slice::from_ref(&walker), "{t}/", 1).await;
+    (cluster, proxies, options)
+}
+
+/// Lists while the name moves: the first server is scanned before the last one, which moves the key there in between.
+async fn list_while_it_moves(
+    cluster: &RedisCluster,
+    proxies: &[Proxy],
+    walker: &RedisStore,
+    options: &RedisStoreOptions,
+) {
     // Less than the time limit of a probe.
     proxies[2].delay(Direction::Requests, Duration::from_millis(300));
-    let listing = tokio::spawn(async move { walker.list("{t}/", None, 10).await });
+    let listing = tokio::spawn({
+        let walker = walker.clone();
+        async move { walker.list("{t}/", None, 10).await }
+    });
     pass(Duration::from_millis(150)).await;
     cluster.half_move(TAGGED, 2, 0, &[&format!("{}{{t}}/job", options.key_prefix)]).await.unwrap();
     assert_eq!(listing.await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_a_name_that_moves_to_a_server_that_was_scanned_is_listed() {
+    let (cluster, proxies, options) = with_a_name_that_moves().await;
+    let walker = options.clone().with_user("walker", "secret").connect(&cluster.url_through(&proxies)).await.unwrap();
+    all_list(std::slice::from_ref(&walker), "{t}/", 1).await;
+    list_while_it_moves(&cluster, &proxies, &walker, &options).await;
+}
+
+/// An index is complete if no grant is older. One that moves meanwhile is not overlooked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_an_index_is_not_complete_because_an_older_grant_moves() {
+    let (cluster, proxies, options) = with_a_name_that_moves().await;
+    let (index, at) = (format!("{} index", options.key_prefix), shard_of(&cluster, &options, " index").await);
+    let created_later =
+        "redis.call('DEL', KEYS[1]) redis.call('ZADD', KEYS[1], 0, '\\0' .. redis.call('TIME')[1] + 60)";
+    cluster.nodes()[at].command(&["EVAL", created_later, "1", &index]).await.unwrap();
+    let store = options.connect(&cluster.url_through(&proxies)).await.unwrap();
+    list_while_it_moves(&cluster, &proxies, &store, &options).await;
+    proxies[2].heal();
+    for _ in 0..20 {
+        pass(Duration::from_millis(50)).await;
+        all_list(std::slice::from_ref(&store), "{t}/", 1).await;
+    }
 }
