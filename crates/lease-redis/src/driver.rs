@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fred::{
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
-    prelude::{ClientLike, ConnectionConfig, PerformanceConfig, ReconnectPolicy},
+    prelude::{ClientLike, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig},
     types::config::UnresponsiveConfig,
 };
 use lease_core::{Clock, SystemClock};
@@ -20,6 +20,7 @@ pub(crate) fn performance_config(options: &RedisStoreOptions) -> PerformanceConf
 }
 
 pub(crate) fn connection_config(options: &RedisStoreOptions) -> ConnectionConfig {
+    let longest_silence = options.command_timeout + longest_wait(options);
     ConnectionConfig {
         connection_timeout: options.connect_timeout,
         internal_command_timeout: options.connect_timeout,
@@ -30,8 +31,14 @@ pub(crate) fn connection_config(options: &RedisStoreOptions) -> ConnectionConfig
         // While a password is being changed, a refusal may be temporary.
         reconnect_on_auth_error: true,
         unresponsive: UnresponsiveConfig {
-            max_timeout: Some(options.command_timeout + longest_wait(options)),
+            max_timeout: Some(longest_silence),
             interval: options.command_timeout.clamp(Duration::from_millis(100), Duration::from_secs(1)),
+        },
+        // The driver does not notice the silence while it writes into a socket that is full. The kernel does.
+        tcp: TcpConfig {
+            #[cfg(target_os = "linux")]
+            user_timeout: Some(longest_silence),
+            ..TcpConfig::default()
         },
         ..ConnectionConfig::default()
     }

@@ -6,8 +6,9 @@ use fred::{
     clients::Client,
     prelude::{ClientLike, Config, ReconnectPolicy},
 };
-use integration_tests::{Redis, fails_within};
-use lease_core::{Break, Error, LeaseStore, Result};
+use futures::future::join_all;
+use integration_tests::{Proxy, Redis, fails_within};
+use lease_core::{Break, Error, LeaseStore, Metadata, Result};
 use lease_redis::RedisStoreOptions;
 
 use crate::common::{TTL, claim, eventually, granted, key, options, plain_release, renewal, request};
@@ -63,6 +64,26 @@ async fn s24_every_call_of_the_store_ends() {
         server.thaw().await.unwrap();
         eventually("the store serves again", async || store.inspect(&held.name).await.is_ok()).await;
     }
+}
+
+/// As when a host has vanished: what was sent stays in the socket, until that is full.
+#[tokio::test]
+async fn s24_a_connection_that_takes_no_more_bytes_is_given_up() {
+    let (server, successor) = (Redis::start_local(&[]).await.unwrap(), Redis::start_local(&[]).await.unwrap());
+    let proxy = Proxy::start(server.address().unwrap()).await.unwrap();
+    let options = options().with_command_timeout(COMMAND).with_connect_timeout(CONNECT);
+    let store = options.connect(&format!("redis://{}", proxy.address())).await.unwrap();
+    granted(&store, &request("job", "a")).await;
+    server.freeze().await.unwrap();
+    proxy.redirect(successor.address().unwrap());
+
+    // More than the buffers of both connections take.
+    let metadata = Metadata::new([("filling", "x".repeat(4000))]).unwrap();
+    let requests: Vec<_> =
+        (0..256).map(|at| request(&format!("job-{at}"), "a").with_metadata(metadata.clone())).collect();
+    let calls = (0..60).map(|_| async { first(store.acquire(&requests).await) });
+    ends("acquire", async { join_all(calls).await.into_iter().next().unwrap() }).await;
+    eventually("the store has another connection", async || store.inspect(&requests[0].name).await.is_ok()).await;
 }
 
 async fn another(server: &Redis) -> Result<lease_redis::RedisStore> {
