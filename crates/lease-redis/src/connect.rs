@@ -58,6 +58,10 @@ impl RedisStoreOptions {
     /// when it gives the answer to one command to another one (S25). The server is checked at the first call, as
     /// [`RedisStore::check`] does. The subscription has a connection of its own with the same configuration.
     ///
+    /// On Linux, set `TcpConfig::user_timeout` in the client's `ConnectionConfig` (the driver's feature `tcp-user-timeouts`), to
+    /// five seconds for example, as the store does for its own connections. Otherwise a client whose host has vanished may hang
+    /// for a quarter of an hour, when so much was written that the socket is full.
+    ///
     /// # Errors
     ///
     /// `Invalid`: an option is not valid.

@@ -59,4 +59,7 @@ ServerResponse.prototype.end = function (...words) {
     return end.apply(this, words);
 };
 
-require(join(emulator, "index.js")).createHttpServer({ keepAlive: true }).listen(Number(port), "127.0.0.1");
+const server = require(join(emulator, "index.js")).createHttpServer({ keepAlive: true });
+// After the five seconds of Node, a connection ends while a request is on its way. The service keeps connections for minutes.
+server.keepAliveTimeout = 240000;
+server.listen(Number(port), "127.0.0.1");

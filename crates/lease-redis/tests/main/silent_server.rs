@@ -77,12 +77,12 @@ async fn s24_a_connection_that_takes_no_more_bytes_is_given_up() {
     server.freeze().await.unwrap();
     proxy.redirect(successor.address().unwrap());
 
-    // More than the buffers of both connections take.
+    // Some 26 MB, more than the buffers of both connections take.
     let metadata = Metadata::new([("filling", "x".repeat(4000))]).unwrap();
     let requests: Vec<_> =
         (0..256).map(|at| request(&format!("job-{at}"), "a").with_metadata(metadata.clone())).collect();
-    let calls = (0..60).map(|_| async { first(store.acquire(&requests).await) });
-    ends("acquire", async { join_all(calls).await.into_iter().next().unwrap() }).await;
+    let calls = (0..24).map(|_| async { first(store.acquire(&requests).await) });
+    assert!(join_all(calls).await.iter().any(Option::is_some), "the server has answered");
     eventually("the store has another connection", async || store.inspect(&requests[0].name).await.is_ok()).await;
 }
 
