@@ -26,6 +26,9 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// How long a ping, a replacement or a close may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A connection that has not answered a ping for so long may be dead, and then others are, too.
+const SLOW_PING: Duration = Duration::from_millis(100);
+
 /// How long a connection may be idle before it is closed: with [`REAPER_INTERVAL`], within a minute after a burst.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -61,7 +64,9 @@ pub(crate) struct Pool<O: Connect> {
 struct State<C> {
     /// In the order in which they became idle.
     idle: Vec<Idle<C>>,
-    /// The task that closes idle connections, while there are any.
+    /// Whether there is a task that closes idle connections. There is one while there are any.
+    has_reaper: bool,
+    /// The last such task.
     reaper: Option<AbortHandle>,
 }
 
@@ -91,7 +96,7 @@ impl<O: Connect> Pool<O> {
     pub(crate) fn new(connector: Arc<O>, max_connections: u32, timeout: Duration) -> Self {
         let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(max_connections));
-        let state = Mutex::new(State { idle: Vec::new(), reaper: None });
+        let state = Mutex::new(State { idle: Vec::new(), has_reaper: false, reaper: None });
         Self { connector, max_connections, permits, spare: Arc::new(Semaphore::new(1)), timeout, state }
     }
 
@@ -144,7 +149,7 @@ impl<O: Connect> Pool<O> {
 
     /// Returns an idle connection without a permit, if there is one, so that no call has to wait for its permit.
     pub(crate) fn get_idle_beyond_limit(&self) -> Option<Pooled<O::Connection>> {
-        let Idle { connection, origin, since } = self.lock().take_last()?;
+        let Idle { connection, origin, since } = self.take_last()?;
         is_fresh(since).then_some(Pooled { connection, origin, permit: None })
     }
 
@@ -156,12 +161,43 @@ impl<O: Connect> Pool<O> {
     }
 
     /// Takes the idle connection that was used last and still answers.
-    async fn take_responsive(&self) -> Option<Idle<O::Connection>> {
+    async fn take_responsive(self: &Arc<Self>) -> Option<Idle<O::Connection>> {
         loop {
-            let mut idle = self.lock().take_last()?;
-            if is_fresh(idle.since) || matches!(within(PING_TIMEOUT, idle.connection.ping()).await, Some(Ok(()))) {
+            let mut idle = self.take_last()?;
+            if is_fresh(idle.since) || self.answers(&mut idle.connection).await {
                 return Some(idle);
             }
+        }
+    }
+
+    /// Returns whether a connection answers. If it does not soon, the others are pinged, too.
+    async fn answers(self: &Arc<Self>, connection: &mut O::Connection) -> bool {
+        let mut ping = pin!(within(PING_TIMEOUT, connection.ping()));
+        let answer = match within(SLOW_PING, &mut ping).await {
+            Some(answer) => answer,
+            None => {
+                self.ping_idle();
+                ping.await
+            }
+        };
+        matches!(answer, Some(Ok(())))
+    }
+
+    /// Pings all idle connections of this runtime in the background, and keeps those that answer: where a network has dropped all
+    /// of them, one after the other would take longer than leases last.
+    fn ping_idle(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
+            && let Some(Idle { connection, origin, .. }) = self.take_last()
+        {
+            let (mut pooled, pool) = (Pooled { connection, origin, permit: Some(permit) }, Arc::downgrade(self));
+            runtime.spawn(async move {
+                if let Some(Ok(())) = within(PING_TIMEOUT, pooled.connection.ping()).await
+                    && let Some(pool) = pool.upgrade()
+                {
+                    pool.put(pooled);
+                }
+            });
         }
     }
 
@@ -200,38 +236,36 @@ impl<O: Connect> Pool<O> {
         // One without a permit is kept where there is room: otherwise a pool of one would open a connection for each hint.
         let is_kept = permit.is_some() || state.idle.len() + in_use <= self.max_connections;
         // Outside a runtime there is no task to close it later.
-        if let Some(runtime) = Handle::try_current().ok().filter(|_| is_kept) {
-            state.idle.push(Idle { connection, origin, since: now });
-            if state.reaper.is_none() {
-                let reaper = Reaper { pool: Arc::downgrade(self), is_done: false };
-                state.reaper = Some(runtime.spawn(reaper.run()).abort_handle());
-            }
-        }
+        let Some(runtime) = Handle::try_current().ok().filter(|_| is_kept) else { return };
+        state.idle.push(Idle { connection, origin, since: now });
+        let needs_reaper = !std::mem::replace(&mut state.has_reaper, true);
         drop(state);
         drop(permit);
+        if needs_reaper {
+            let reaper = Reaper { pool: Arc::downgrade(self), is_done: false };
+            // Without the lock: a runtime that has ended drops the task at once, which takes it.
+            let reaper = runtime.spawn(reaper.run()).abort_handle();
+            self.lock().reaper = Some(reaper);
+        }
     }
 
     /// Takes the connections that were idle for too long. Returns also whether none is left, so that the reaper may end.
     fn take_expired(&self, now: Moment) -> (Vec<Idle<O::Connection>>, bool) {
         let mut state = self.lock();
         let expired = state.idle.extract_if(.., |idle| now.saturating_since(idle.since) >= IDLE_TIMEOUT).collect();
-        if state.idle.is_empty() {
-            state.reaper = None;
-        }
+        state.has_reaper = !state.idle.is_empty();
         (expired, state.idle.is_empty())
+    }
+
+    /// Takes the idle connection of this runtime that was used last.
+    fn take_last(&self) -> Option<Idle<O::Connection>> {
+        let (mut state, here) = (self.lock(), this_runtime());
+        let last = state.idle.iter().rposition(|idle| idle.origin.runtime == here)?;
+        Some(state.idle.remove(last))
     }
 
     fn lock(&self) -> MutexGuard<'_, State<O::Connection>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<C> State<C> {
-    /// Takes the connection of this runtime that was used last.
-    fn take_last(&mut self) -> Option<Idle<C>> {
-        let here = this_runtime();
-        let last = self.idle.iter().rposition(|idle| idle.origin.runtime == here)?;
-        Some(self.idle.remove(last))
     }
 }
 
@@ -296,7 +330,7 @@ struct Reaper<O: Connect> {
 impl<O: Connect> Drop for Reaper<O> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade().filter(|_| !self.is_done) {
-            pool.lock().reaper = None;
+            pool.lock().has_reaper = false;
         }
     }
 }
@@ -398,6 +432,99 @@ mod tests {
         // All other connects were cut off.
         SystemClock.sleep_until(SystemClock.now() + Duration::from_secs(1)).await;
         assert!(pool.lock().idle.len() <= 1);
+    }
+
+    /// Stops backends, and lets them go on when it is dropped.
+    struct Stopped(Vec<i32>);
+
+    impl Stopped {
+        fn new(backends: Vec<i32>) -> Self {
+            let stopped = Self(backends);
+            stopped.signal("-STOP");
+            stopped
+        }
+
+        fn signal(&self, signal: &str) {
+            let pids = self.0.iter().map(i32::to_string);
+            assert!(std::process::Command::new("kill").arg(signal).args(pids).status().unwrap().success());
+        }
+    }
+
+    impl Drop for Stopped {
+        fn drop(&mut self) {
+            self.signal("-CONT");
+        }
+    }
+
+    #[tokio::test]
+    async fn s24_idle_connections_that_are_silent_are_found_together() {
+        let server = integration_tests::Postgres::start_local(&[]).await.unwrap();
+        let connector = Arc::new(Connector::new(parse(server.url()).unwrap()));
+        let pool = Arc::new(Pool::new(connector, 8, Duration::from_secs(5)));
+        let (mut pids, mut in_use) = (Vec::new(), Vec::new());
+        for _ in 0..8 {
+            let mut pooled = pool.get().await.unwrap();
+            pids.push(pid(&mut pooled.connection).await);
+            in_use.push(pooled);
+        }
+        in_use.into_iter().for_each(|pooled| pool.put(pooled));
+        pool.lock().idle.iter_mut().for_each(|idle| idle.since = idle.since - PING_AFTER_IDLE);
+        let silent = Stopped::new(pids.clone());
+        // As attempts of a call that wait for a second each.
+        let attempt = PING_TIMEOUT + SLOW_PING;
+        assert!(within(attempt / 2, pool.get()).await.is_none(), "a silent connection was used");
+        assert!(within(attempt, pool.get()).await.is_some(), "more than one attempt is needed to find them");
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_slow_for_once_are_kept() {
+        let server = integration_tests::Postgres::start_local(&[]).await.unwrap();
+        let connector = Arc::new(Connector::new(parse(server.url()).unwrap()));
+        let pool = Arc::new(Pool::new(connector, 2, Duration::from_secs(5)));
+        let (mut first, mut second) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+        let pids = vec![pid(&mut first.connection).await, pid(&mut second.connection).await];
+        pool.put(first);
+        pool.put(second);
+        pool.lock().idle.iter_mut().for_each(|idle| idle.since = idle.since - PING_AFTER_IDLE);
+        let slow = Stopped::new(pids.clone());
+        let getting = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { pool.get().await.unwrap() }
+        });
+        SystemClock.sleep_until(SystemClock.now() + SLOW_PING * 2).await;
+        drop(slow);
+        let (mut first, mut second) = (getting.await.unwrap(), pool.get().await.unwrap());
+        let mut used = vec![pid(&mut first.connection).await, pid(&mut second.connection).await];
+        used.reverse();
+        assert_eq!(used, pids);
+    }
+
+    /// Tasks that still run while their runtime ends put connections back.
+    #[test]
+    fn s24_a_connection_is_put_back_while_its_runtime_ends() {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (ended, other) = (runtime(), runtime());
+        let connecting = async {
+            let server = integration_tests::Postgres::shared().await;
+            let connector = Arc::new(Connector::new(parse(server.url()).unwrap()));
+            let pool = Arc::new(Pool::new(connector, 8, Duration::from_secs(5)));
+            let pooled = pool.get().await.unwrap();
+            (pool, pooled)
+        };
+        let (pool, pooled) = ended.block_on(connecting);
+        let handle = ended.handle().clone();
+        ended.shutdown_background();
+        let (sender, is_back) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _within = handle.enter();
+            pool.put(pooled);
+            sender.send(pool).unwrap();
+        });
+        let pool = is_back.recv_timeout(Duration::from_secs(10)).expect("it waits for itself");
+        // The next one starts another task.
+        other.block_on(used(&pool));
+        assert!(pool.lock().has_reaper);
     }
 
     #[tokio::test]
