@@ -16,6 +16,6 @@ return each(1, function(key, token, how)
   -- A released grant stays released: only the time for which the name is blocked ends.
   lease.state = lease.state == 'h' and 'b' or lease.state
   local expires, kept = after(how == 'now' and 0 or lease.expires - now)
-  write(key, lease.expires, 'SET', key, record_of(lease, expires), 'PX', kept)
+  write(key, lease.expires, 'SET', key, without_metadata(record_of(lease, expires)), 'PX', kept)
   return type(try('PUBLISH', key, '')) == 'table' and 3 or 1
 end)

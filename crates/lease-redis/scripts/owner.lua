@@ -17,6 +17,11 @@ local function normalized(owner, lease)
   end
 end
 
+-- Returns the record, or its end, without the metadata, which nobody needs when the grant has ended (they may be 4 KiB).
+local function without_metadata(record)
+  return string.match(record, '^.*\n')
+end
+
 -- Executes a command that renews or ends a grant. Redis checks for memory only at the first write of a script. If there is
 -- none, a write that needs none goes first. So leases can be renewed and released when the memory is full.
 local function write(key, expires, ...)

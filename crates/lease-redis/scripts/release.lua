@@ -21,10 +21,10 @@ return each(2, function(key, owner, hold, reserved)
   end
   local expires_now = sub(record, 35, 50)
   local expires, kept = after(hold)
-  if hold == '0' then
+  if hold == '0' and sub(record, -1) == '\n' then
     write(key, expires_now, 'SETRANGE', key, 34, expires .. '\nr')
   else
-    local before, more = sub(record, 1, 34), sub(record, 52 + #owner)
+    local before, more = sub(record, 1, 34), without_metadata(sub(record, 52 + #owner))
     write(key, expires_now, 'SET', key, before .. expires .. '\nr' .. sub(owner, 2) .. reserved .. more, 'PX', kept)
   end
   return type(try('PUBLISH', key, '')) == 'table' and 3 or 1

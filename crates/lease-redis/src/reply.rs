@@ -141,7 +141,14 @@ fn describe(reply: &str, server: &str) -> String {
 }
 
 fn is_unknown_command(reply: &str) -> bool {
-    ["unknown command", "unsupported command", "Unknown Redis command"].iter().any(|text| reply.contains(text))
+    const TEXTS: [&str; 5] = [
+        "unknown command",
+        "Unknown or disabled command",
+        "unsupported command",
+        "invalid command",
+        "Unknown Redis command",
+    ];
+    TEXTS.iter().any(|text| reply.contains(text))
 }
 
 fn is_script_permission(reply: &str) -> bool {
@@ -226,6 +233,8 @@ mod tests {
             &[
                 "ERR unknown command 'HELLO', with args beginning with: ",
                 "ERR unsupported command 'hello'",
+                "ERR Unknown or disabled command 'HELLO'",
+                "ERR invalid command",
                 "ERR Unknown Redis command called from script script: x, on @user_script:1.",
                 "NOPROTO unsupported protocol version",
             ],

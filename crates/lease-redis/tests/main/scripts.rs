@@ -429,3 +429,28 @@ async fn each_operation_is_one_command() {
     // `SETRANGE` is called by the write check of `inspect`, and by the release in place.
     assert_eq!(calls("setrange"), Some(50), "{stats}");
 }
+
+/// What outlives a grant, for a day, is what S9 and S13 need.
+#[tokio::test]
+async fn a_grant_that_was_ended_leaves_no_metadata() {
+    let store = store().await;
+    let metadata = Metadata::new([("region", "x".repeat(4000))]).unwrap();
+    for end in ["released", "blocked", "broken"] {
+        let wish = request(end, "a").with_metadata(metadata.clone());
+        let grant = granted(&store, &wish).await;
+        let size = async || match redis(&["STRLEN", &key(&store, end)]).await {
+            Reply::Integer(size) => size,
+            other => panic!("unexpected answer: {other:?}"),
+        };
+        assert!(size().await > 4000);
+        let releasing = plain_release(&claim(&wish, grant));
+        let ended = match end {
+            "broken" => store.break_lease(&wish.name, grant.token, Break::Now).await,
+            "blocked" => store.release(&[releasing.with_hold_for(TTL)]).await.pop().unwrap(),
+            _ => store.release(&[releasing]).await.pop().unwrap(),
+        };
+        assert_eq!(ended.unwrap(), Released::Freed);
+        assert!(size().await < 250, "{end}: {} bytes", size().await);
+        assert_eq!(field(&store, end, "token").await, grant.token.to_string());
+    }
+}
