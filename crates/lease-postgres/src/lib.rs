@@ -130,7 +130,9 @@
 //! # Fail-over
 //!
 //! Connections break, and calls fail until the server's name leads to the new primary. If a server reports that it is a replica,
-//! its connection is closed, and the next call resolves the name again. A call whose answer was lost has an unknown outcome, and
+//! its connection is closed, and the next call resolves the name again. A primary that is only set to
+//! `default_transaction_read_only` does not report that: each session of the store sets its own, and grants on. Stop such a
+//! server, or take the role's right to write. A call whose answer was lost has an unknown outcome, and
 //! is repeated as the same attempt (S13). A lease is lost if the fail-over takes longer than the rest of its validity, usually at
 //! least two thirds of its ttl; otherwise it is kept, with the same token. An asynchronous replica may lack grants: see
 //! [Limits](#limits).
