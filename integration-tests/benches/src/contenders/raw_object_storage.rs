@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use integration_tests::ObjectStorage;
 use object_store::{
-    ObjectStore, PutMode, UpdateVersion,
+    ObjectStore, ObjectStoreExt, PutMode, UpdateVersion,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
@@ -47,7 +47,13 @@ impl Contender for RawObjectStorage {
 
     async fn resource(&self, name: &str) -> Result<Box<dyn Resource>> {
         let (storage, path) = (Arc::clone(&self.storage), Path::from(format!("raw/{name}")));
-        Ok(Box::new(Object { storage, path, free: Arc::default() }))
+        // An earlier measurement has left it free.
+        let free = match storage.head(&path).await {
+            Ok(object) => Some(UpdateVersion { e_tag: object.e_tag, version: object.version }),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Box::new(Object { storage, path, free: Arc::new(Mutex::new(free)) }))
     }
 }
 
