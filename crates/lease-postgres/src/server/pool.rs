@@ -64,9 +64,7 @@ pub(crate) struct Pool<O: Connect> {
 struct State<C> {
     /// In the order in which they became idle.
     idle: Vec<Idle<C>>,
-    /// Whether there is a task that closes idle connections. There is one while there are any.
-    has_reaper: bool,
-    /// The last such task.
+    /// The task that closes idle connections, while there are any. It may have ended with its runtime.
     reaper: Option<AbortHandle>,
 }
 
@@ -96,7 +94,7 @@ impl<O: Connect> Pool<O> {
     pub(crate) fn new(connector: Arc<O>, max_connections: u32, timeout: Duration) -> Self {
         let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(max_connections));
-        let state = Mutex::new(State { idle: Vec::new(), has_reaper: false, reaper: None });
+        let state = Mutex::new(State { idle: Vec::new(), reaper: None });
         Self { connector, max_connections, permits, spare: Arc::new(Semaphore::new(1)), timeout, state }
     }
 
@@ -236,24 +234,24 @@ impl<O: Connect> Pool<O> {
         // One without a permit is kept where there is room: otherwise a pool of one would open a connection for each hint.
         let is_kept = permit.is_some() || state.idle.len() + in_use <= self.max_connections;
         // Outside a runtime there is no task to close it later.
-        let Some(runtime) = Handle::try_current().ok().filter(|_| is_kept) else { return };
-        state.idle.push(Idle { connection, origin, since: now });
-        let needs_reaper = !std::mem::replace(&mut state.has_reaper, true);
+        if let Some(runtime) = Handle::try_current().ok().filter(|_| is_kept) {
+            state.idle.push(Idle { connection, origin, since: now });
+            if state.reaper.as_ref().is_none_or(AbortHandle::is_finished) {
+                // A runtime that has ended drops it at once, under the lock, which it must not take then.
+                state.reaper = Some(runtime.spawn(close_expired(Arc::downgrade(self))).abort_handle());
+            }
+        }
         drop(state);
         drop(permit);
-        if needs_reaper {
-            let reaper = Reaper { pool: Arc::downgrade(self), is_done: false };
-            // Without the lock: a runtime that has ended drops the task at once, which takes it.
-            let reaper = runtime.spawn(reaper.run()).abort_handle();
-            self.lock().reaper = Some(reaper);
-        }
     }
 
     /// Takes the connections that were idle for too long. Returns also whether none is left, so that the reaper may end.
     fn take_expired(&self, now: Moment) -> (Vec<Idle<O::Connection>>, bool) {
         let mut state = self.lock();
         let expired = state.idle.extract_if(.., |idle| now.saturating_since(idle.since) >= IDLE_TIMEOUT).collect();
-        state.has_reaper = !state.idle.is_empty();
+        if state.idle.is_empty() {
+            state.reaper = None;
+        }
         (expired, state.idle.is_empty())
     }
 
@@ -321,36 +319,20 @@ fn is_fresh(since: Moment) -> bool {
     SystemClock.now().saturating_since(since) < PING_AFTER_IDLE
 }
 
-/// The task that closes idle connections. If it ends early, as with its runtime, the next idle connection starts another one.
-struct Reaper<O: Connect> {
-    pool: Weak<Pool<O>>,
-    is_done: bool,
-}
-
-impl<O: Connect> Drop for Reaper<O> {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade().filter(|_| !self.is_done) {
-            pool.lock().has_reaper = false;
+/// Closes idle connections until there are none.
+async fn close_expired<O: Connect>(pool: Weak<Pool<O>>) {
+    let clock = SystemClock;
+    loop {
+        clock.sleep_until(clock.now() + REAPER_INTERVAL).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let (expired, is_done) = pool.take_expired(clock.now());
+        drop(pool);
+        for Idle { connection, .. } in expired {
+            // Best effort: a server that cannot be reached has closed it already.
+            let _ = within(PING_TIMEOUT, connection.close()).await;
         }
-    }
-}
-
-impl<O: Connect> Reaper<O> {
-    async fn run(mut self) {
-        let clock = SystemClock;
-        loop {
-            clock.sleep_until(clock.now() + REAPER_INTERVAL).await;
-            let Some(pool) = self.pool.upgrade() else { return };
-            let (expired, is_done) = pool.take_expired(clock.now());
-            self.is_done = is_done;
-            drop(pool);
-            for Idle { connection, .. } in expired {
-                // Best effort: a server that cannot be reached has closed it already.
-                let _ = within(PING_TIMEOUT, connection.close()).await;
-            }
-            if is_done {
-                return;
-            }
+        if is_done {
+            return;
         }
     }
 }
@@ -524,7 +506,7 @@ mod tests {
         let pool = is_back.recv_timeout(Duration::from_secs(10)).expect("it waits for itself");
         // The next one starts another task.
         other.block_on(used(&pool));
-        assert!(pool.lock().has_reaper);
+        assert!(pool.lock().reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()));
     }
 
     #[tokio::test]
