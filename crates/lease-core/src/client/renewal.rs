@@ -101,7 +101,7 @@ impl Renewals {
         if state.phase != Phase::Renewing {
             return Err(Error::closed("acquire"));
         }
-        let (step, at) = first_of(plan);
+        let (step, at) = first_of(plan, self.0.clock.now());
         state.timers.insert(tenure, step, at);
         if matches!(state.task, Task::NotRunning) {
             state.task = Task::Running { wakes_at: None };
@@ -212,6 +212,7 @@ impl Shared {
     fn act(self: &Arc<Self>) -> Option<Moment> {
         let now = self.clock.now();
         let mut state = self.lock();
+        let late = state.timers.first().map(|at| now.saturating_since(at)).filter(|late| *late >= LATE);
         let (mut renewals, mut ended) = (Vec::new(), Vec::new());
         for number in state.timers.due(now) {
             let renewing = state.phase == Phase::Renewing;
@@ -240,6 +241,9 @@ impl Shared {
         let wakes_at = state.timers.first().map(|at| subscribes_at.map_or(at, |subscribes_at| subscribes_at.min(at)));
         state.task = Task::Running { wakes_at };
         drop(state);
+        if let Some(late) = late {
+            tracing::warn!(target: "lease", ?late, "the client's runtime did not run in time: renewals are late, leases may be lost");
+        }
         if subscribes {
             let subscriber: Weak<Self> = Arc::downgrade(self);
             // If the store panics, losses are noticed at the next renewal.
@@ -312,7 +316,7 @@ impl Shared {
     }
 
     fn set(&self, mut state: MutexGuard<'_, State>, tenure: &Tenure, plan: Plan) {
-        let (step, at) = first_of(plan);
+        let (step, at) = first_of(plan, self.clock.now());
         state.timers.set(tenure.number, step, at);
         self.wake_before(&state, at);
     }
@@ -371,12 +375,7 @@ impl Running {
             tokio::select! {
                 biased;
                 () = self.shared.changed.notified() => {}
-                () = timer => {
-                    let late = wakes_at.map(|wakes_at| self.shared.clock.now().saturating_since(wakes_at));
-                    if let Some(late) = late.filter(|late| *late >= LATE) {
-                        tracing::warn!(target: "lease", ?late, "the client's runtime did not run in time: renewals are late, leases may be lost");
-                    }
-                }
+                () = timer => {}
             }
             if self.shared.lock().phase == Phase::Ended {
                 return;

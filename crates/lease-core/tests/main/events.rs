@@ -286,6 +286,57 @@ async fn renewals_that_keep_failing_are_one_warning_and_the_loss_another() {
     assert_eq!(warnings.lines().len(), 2);
 }
 
+const NOT_IN_TIME: &str = "runtime did not run in time";
+
+/// Whether the renewal task slept until then, was just told of an earlier moment, or never ran.
+#[tokio::test(start_paused = true)]
+async fn f25_a_runtime_that_is_blocked_is_named_as_the_cause_of_late_renewals() {
+    for others in [0, 1] {
+        let warnings = LogCapture::new(Level::WARN);
+        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let client = client(&TroubledStore::new());
+        let mut held = Vec::new();
+        for other in 0..others {
+            held.push(client.acquire(format!("other-{other}"), TTL).await.unwrap());
+            pass(Duration::from_secs(2)).await;
+        }
+        for interval in [1, 2] {
+            let options = LeaseOptions::new(TTL).with_renewal_interval(Duration::from_secs(interval));
+            held.push(client.acquire(format!("every-{interval}"), &options).await.unwrap());
+            // Nothing runs meanwhile.
+            pass(Duration::from_secs(5)).await;
+            let lines = warnings.lines_containing(NOT_IN_TIME);
+            assert!(lines.len() == interval as usize && lines[0].contains("late=4s"), "{others} {interval}: {lines:?}");
+        }
+        assert_eq!(warnings.lines().len(), 2);
+        assert!(held.iter().all(|lease| lease.is_held()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f25_a_slow_answer_is_not_taken_for_a_blocked_runtime() {
+    let warnings = LogCapture::new(Level::WARN);
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let store = TroubledStore::new();
+    let client = client(&store);
+    let second = Duration::from_secs(1);
+    let options = LeaseOptions::new(TTL).with_renewal_interval(second).with_attempt_timeout(6 * second);
+    store.close_gate();
+    let acquiring = tokio::spawn(async move { client.acquire("job", &options).await });
+    settle().await;
+    pass(5 * second).await;
+    store.open_gate();
+    let lease = acquiring.await.unwrap().unwrap();
+    settle().await;
+    store.close_gate();
+    pass(second).await;
+    pass(second * 5 / 2).await;
+    store.open_gate();
+    settle().await;
+    assert!(lease.is_held());
+    assert_eq!(warnings.lines(), Vec::<String>::new());
+}
+
 /// Everything of one request is found by its id: the events, and what a caller sees that is blocked.
 #[tokio::test(start_paused = true)]
 async fn a_correlation_id_is_in_all_events_and_in_the_metadata() {

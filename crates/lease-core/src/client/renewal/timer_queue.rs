@@ -51,12 +51,13 @@ pub(super) enum Step {
     Deadline,
 }
 
-/// Returns the first step of a plan.
-pub(super) fn first_of(plan: Plan) -> (Step, Moment) {
-    match plan.renew_at {
+/// Returns the first step of a plan, and when it is due: now, if a slow answer has brought the plan too late.
+pub(super) fn first_of(plan: Plan, now: Moment) -> (Step, Moment) {
+    let (step, at) = match plan.renew_at {
         Some(renew_at) if renew_at < plan.valid_until => (Step::Renew, renew_at),
         _ => (Step::Deadline, plan.valid_until),
-    }
+    };
+    (step, at.max(now))
 }
 
 impl TimerQueue {
