@@ -147,8 +147,8 @@ impl LeaseClient {
 
     /// Acquires a lease, waiting while another holder has it. A release wakes it by push, where the store has push; a poll
     /// every second or two backs this up. Within one client, callers are served in the order of their calls. Between clients,
-    /// there is no order: one that acquires a name again as soon as it has released it may keep others waiting, on a store in
-    /// memory for ever. A pause of some milliseconds lets them have their turn.
+    /// there is no order: one that acquires a name again as soon as it has released it may keep others waiting for many turns. A
+    /// pause of some milliseconds lets them have theirs.
     ///
     /// # Errors
     ///

@@ -1,11 +1,17 @@
 //! The parts that only this store has: purging, removing records, and a clock of choice.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use lease_core::{
-    AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseName, LeaseStore, LossReason, RenewRequest,
-    Renewed, TokioClock, Wakeups,
+    AcquireRequest, Acquired, Claim, Clock, Grant, GrantId, HolderId, LeaseClient, LeaseName, LeaseOptions, LeaseStore,
+    LossReason, RenewRequest, Renewed, SystemClock, TokioClock, Wakeups,
 };
 use lease_memory::MemoryStore;
 
@@ -77,4 +83,29 @@ async fn stores_are_apart_and_clones_are_not() {
     granted(&separate, &request("job")).await;
     assert_eq!(store.inspect(&LeaseName::new("job").unwrap()).await.unwrap(), None);
     assert!(separate.clone().inspect(&LeaseName::new("job").unwrap()).await.unwrap().is_some());
+}
+
+/// One that acquires a name again at once does not keep another client waiting for ever (F19).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_client_that_comes_back_at_once_lets_others_have_their_turn() {
+    let store = MemoryStore::new();
+    let (greedy, other) = (LeaseClient::new(store.clone()), LeaseClient::new(store));
+    let turns = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&turns);
+    let task = tokio::spawn(async move {
+        loop {
+            let lease = greedy.acquire("hot", MINUTE).await.unwrap();
+            SystemClock.sleep_until(SystemClock.now() + Duration::from_millis(2)).await;
+            lease.release().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    for _ in 0..10 {
+        let before = turns.load(Ordering::Relaxed);
+        let waits = LeaseOptions::new(MINUTE).with_wait_limit(MINUTE / 6);
+        other.acquire("hot", waits).await.unwrap().release().await.unwrap();
+        let waited = turns.load(Ordering::Relaxed) - before;
+        assert!(waited <= 100, "{waited} turns");
+    }
+    task.abort();
 }
