@@ -10,7 +10,8 @@ broken as (
         (lease_name, holder_id, version, acquired_at_utc, expires_at_utc, grant_version, grant_ended)
     select q.lease_name, q.holder_id, q.version, timestamptz 'epoch', timestamptz 'epoch', q.version, 'broken'
     from settings, {table} as q
-    where q.lease_name::text = $1::text and settings.lock is not null
+    -- The second comparison is for a collation that takes other names for equal.
+    where q.lease_name::text = $1::text and q.lease_name::text collate "C" = $1::text and settings.lock is not null
     on conflict (lease_name) do update set
         expires_at_utc = case when $3::bool then least(l.expires_at_utc, clock_timestamp()) else l.expires_at_utc end,
         grant_ended = 'broken',

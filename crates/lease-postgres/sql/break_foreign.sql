@@ -11,7 +11,8 @@ broken as (
     from settings,
         {table} as q,
         lateral (select {us of clock_timestamp()} as now_us offset 0) as c
-    where q.lease_name::text = $1::text and settings.lock is not null
+    -- The second comparison is for a collation that takes other names for equal.
+    where q.lease_name::text = $1::text and q.lease_name::text collate "C" = $1::text and settings.lock is not null
     on conflict (lease_name) do update set
         expires_at_utc = case when $3::bool then least(l.expires_at_utc, clock_timestamp()) else l.expires_at_utc end,
         version = greatest(l.version + 1, excluded.version),

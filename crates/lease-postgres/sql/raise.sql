@@ -3,7 +3,7 @@
 -- a higher token and deleted the row meanwhile (S9).
 -- If the answer is lost here, a retry of the same attempt finds the grant with the lower token. That takes two accidents within a
 -- millisecond, on a name whose row was deleted.
--- Arrays: $1 names, $2 holders, $3 nonces
+-- Arrays: $1 names, $2 holders, $3 nonces. $4 how long to wait for the rows
 with settings as materialized (
     {settings}
 ),

@@ -1,7 +1,7 @@
 -- The columns that the library reads of a row `l`. Other software writes rows as well, so every value is forced into its range: a
--- version below 1 is read as 1, and infinite and ancient times are clamped.
+-- version below 1 is read as 1, a missing holder as an empty one, and infinite and ancient times are clamped.
 l.lease_name::text as lease_name,
-l.holder_id::text as holder_id,
+coalesce(l.holder_id::text, ''::text) as holder_id,
 greatest(l.version, 1) as token,
 {us of least(greatest(l.acquired_at_utc, timestamptz 'epoch'), timestamptz '2200-01-01 00:00:00+00')} as acquired_us,
 case

@@ -11,7 +11,7 @@ mod template;
 
 pub(crate) use self::{
     ddl::{ddl, index_ddl},
-    fitness::{Fitness, unfit},
+    fitness::{FOLDS_NAMES, Fitness, unfit},
     row::{State, in_microseconds, metadata_text, microseconds, position, token_from, uuid},
     session::{SETTINGS, are_settings_applied, is_refused_setting},
     statement::{Statement, StatementTimeout, Value},

@@ -10,7 +10,7 @@ use crate::{
     error::store_error,
     failure::{Access, Failure},
     shared::Shared,
-    sql::{State, in_microseconds, metadata_text, position, token_from, uuid},
+    sql::{State, in_microseconds, lock_timeout, metadata_text, position, token_from, uuid},
 };
 
 /// The smallest ttl: the round trips of a renewal must fit in it.
@@ -36,14 +36,14 @@ impl Operation for Acquire<'_> {
     type Request = AcquireRequest;
     type Answer = Acquired;
 
-    async fn one(&self, request: &AcquireRequest, _wait: LockWait) -> Result<Acquired> {
+    async fn one(&self, request: &AcquireRequest, wait: LockWait) -> Result<Acquired> {
         check_ttl(request.ttl)?;
         for _ in 0..ATTEMPTS {
             let outcome = self.attempt(request).await.map_err(|failure| self.0.error(Self::NAME, failure))?;
             match outcome {
                 Outcome::Granted(granted) => {
                     let mut answers = vec![(0, Ok(Acquired::Spent))];
-                    self.confirm(&[request], vec![(0, granted)], &mut answers).await;
+                    self.confirm(&[request], vec![(0, granted)], wait, &mut answers).await;
                     return answers.swap_remove(0).1;
                 }
                 Outcome::Refused(answer) => return Ok(answer),
@@ -80,7 +80,7 @@ impl Operation for Acquire<'_> {
                 Outcome::Changed => {}
             }
         }
-        self.confirm(requests, granted, &mut answers).await;
+        self.confirm(requests, granted, LockWait::Short, &mut answers).await;
         Ok(answers)
     }
 }
@@ -119,6 +119,7 @@ impl Acquire<'_> {
         &self,
         requests: &[&AcquireRequest],
         granted: Vec<(usize, Granted)>,
+        wait: LockWait,
         answers: &mut [(usize, Result<Acquired>)],
     ) {
         let mut old = Vec::new();
@@ -135,12 +136,12 @@ impl Acquire<'_> {
             return;
         }
         let raised: Vec<&AcquireRequest> = old.iter().map(|at| requests[answers[*at].0]).collect();
-        let versions = match self.raise(&raised).await {
+        let versions = match self.raise(&raised, wait).await {
             // A row that other software has locked must not fail the others.
             Err(failure) if failure.is_locked() && raised.len() > 1 => {
                 let mut versions = Vec::with_capacity(raised.len());
                 for request in &raised {
-                    versions.push(self.raise(&[request]).await.map(|versions| versions[0]));
+                    versions.push(self.raise(&[request], wait).await.map(|versions| versions[0]));
                 }
                 versions
             }
@@ -179,11 +180,12 @@ impl Acquire<'_> {
     }
 
     /// Raises the tokens of grants. Returns the new version of each, or `None` for a grant that has ended.
-    async fn raise(&self, requests: &[&AcquireRequest]) -> Result<Vec<Option<i64>>, Failure> {
+    async fn raise(&self, requests: &[&AcquireRequest], wait: LockWait) -> Result<Vec<Option<i64>>, Failure> {
         let values = [
             requests.iter().map(|request| request.name.as_str()).collect(),
             requests.iter().map(|request| request.holder.as_str()).collect(),
             requests.iter().map(|request| uuid(request.grant)).collect(),
+            lock_timeout(wait).into(),
         ];
         let rows = self.0.connections().run(Access::Write, &self.0.statements().raise, &values).await?;
         let mut versions = vec![None; requests.len()];

@@ -5,12 +5,15 @@ use lease_core::{Break, FencingToken, LeaseName, LeaseRecord, Released, Result};
 use crate::{
     failure::{Access, Failure},
     shared::Shared,
-    sql::{State, StatementTimeout},
+    sql::{FOLDS_NAMES, State, StatementTimeout, unfit},
 };
 
 impl Shared {
     pub(crate) async fn inspect(&self, name: &LeaseName) -> Result<Option<LeaseRecord>> {
         let state = self.read_state(name).await.map_err(|failure| self.error("inspect", failure))?;
+        if state.as_ref().is_some_and(|state| !state.is_of(name)) {
+            return Err(unfit("inspect", self.table(), FOLDS_NAMES));
+        }
         Ok(state.and_then(|state| state.record()))
     }
 

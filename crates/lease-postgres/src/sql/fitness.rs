@@ -6,6 +6,8 @@ use sqlx::{Row as _, postgres::PgRow};
 use super::table::Table;
 use crate::error::store_error;
 
+pub(crate) const FOLDS_NAMES: &str = "the collation of lease_name takes names that differ for equal: use collate \"C\"";
+
 /// The properties of a table that `sql/fitness.sql` reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Fitness {
@@ -50,8 +52,7 @@ impl Fitness {
         if let Some(columns) = &self.nullable {
             return Some(format!("{columns} may be null: alter table … alter column … set not null"));
         }
-        let defect = "the collation of lease_name takes names that differ for equal: use collate \"C\"";
-        self.folds_names.then(|| defect.to_owned())
+        self.folds_names.then(|| FOLDS_NAMES.to_owned())
     }
 }
 

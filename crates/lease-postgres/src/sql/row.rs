@@ -61,6 +61,11 @@ impl State {
         }))
     }
 
+    /// Returns whether this is the row of this name, and not of another one that the collation takes for equal.
+    pub(crate) fn is_of(&self, name: &LeaseName) -> bool {
+        self.name == name.as_str()
+    }
+
     /// Returns the answer to a request that was not granted, or `None` if the name is free by now: the request is then tried
     /// again.
     pub(crate) fn answer(&self, request: &AcquireRequest) -> Option<Acquired> {

@@ -48,7 +48,7 @@ impl Statements {
         Self {
             acquire_one: build(include_str!("../../sql/acquire_one.sql")),
             acquire_many: build(include_str!("../../sql/acquire_many.sql")),
-            raise: build(include_str!("../../sql/raise.sql")),
+            raise: build_with(include_str!("../../sql/raise.sql"), "$4::text"),
             read_state: build(include_str!("../../sql/read_state.sql")),
             list: build(include_str!("../../sql/list.sql")),
             renew_one: build_with(include_str!("../../sql/renew_one.sql"), "$7::text"),
@@ -158,7 +158,7 @@ mod tests {
         let all: [(&str, &Statement, Vec<Value<'static>>); 16] = [
             ("acquire_one", &statements.acquire_one, vec![name(), holder(), id.into(), long(), None::<&str>.into()]),
             ("acquire_many", &statements.acquire_many, vec![texts("b"), texts("h"), ids(), numbers(), texts("{}")]),
-            ("raise", &statements.raise, vec![texts("a"), texts("h"), ids()]),
+            ("raise", &statements.raise, vec![texts("a"), texts("h"), ids(), "1s".into()]),
             ("read_state", &statements.read_state, vec![name()]),
             ("list", &statements.list, vec!["".into(), "z".into(), "0".into(), 5_i64.into()]),
             (

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lease_core::{Clock, ErrorKind, LeaseStore, SystemClock};
+use lease_core::{Acquired, Break, Clock, ErrorKind, LeaseStore, Released, SystemClock};
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
 use crate::common::{acquire, granted, is_held, name, pool, request, sql, unique, value};
@@ -306,6 +306,44 @@ async fn a_table_that_cannot_keep_the_rules_is_refused_with_a_reason() {
             }
         }
     }
+}
+
+/// A table is checked at its first use. What is altered after it grants nothing, ends nothing of others, and costs no other row.
+#[tokio::test]
+async fn s19_a_collation_that_is_altered_later_does_not_answer_for_another_name() {
+    let store = crate::common::store().await;
+    let grant = granted(&store, &request("job", "a")).await;
+    let text = "create collation if not exists folding_later (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        alter table {table} alter column lease_name type text collate folding_later";
+    sql(&store, text).await;
+    let error = store.inspect(&name("Job")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("collation"), "{error}");
+    for how in [Break::AfterExpiry, Break::Now] {
+        assert_eq!(store.break_lease(&name("Job"), grant.token, how).await.unwrap(), Released::NotHeld);
+    }
+    sql(&store, "update {table} set grant_version = null").await;
+    assert_eq!(store.break_lease(&name("Job"), grant.token, Break::Now).await.unwrap(), Released::NotHeld);
+    assert!(matches!(acquire(&store, &request("Job", "b")).await, Ok(Acquired::Held { .. })));
+    assert_eq!(store.inspect(&name("job")).await.unwrap().unwrap().holder.as_str(), "a");
+}
+
+#[tokio::test]
+async fn l7_a_row_without_a_holder_costs_no_other_row() {
+    let store = crate::common::store().await;
+    granted(&store, &request("job-1", "a")).await;
+    sql(&store, "alter table {table} alter column holder_id drop not null; update {table} set holder_id = null").await;
+    let requests: Vec<_> = (0..3).map(|at| request(&format!("job-{at}"), "b")).collect();
+    for (at, answer) in store.acquire(&requests).await.into_iter().enumerate() {
+        match answer {
+            Ok(Acquired::Granted(_)) => assert_ne!(at, 1),
+            Ok(Acquired::Held { by: Some(by), .. }) => {
+                assert!(at == 1 && by.holder.as_str().is_empty(), "{at}: {by:?}")
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    assert!(matches!(acquire(&store, &requests[1]).await, Ok(Acquired::Held { .. })));
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 3);
 }
 
 /// A name whose row a policy hides is not free.

@@ -1015,6 +1015,23 @@ async fn l7_a_token_that_cannot_be_raised_costs_no_neighbour() {
     other.rollback().await.unwrap();
 }
 
+/// Losers of the race for a new name lock its row, one after the other, while the token of the winner is raised.
+#[tokio::test]
+async fn s9_a_token_is_raised_though_its_row_is_locked_for_a_while() {
+    let store = store().await;
+    let log = with_old_tokens(&store).await;
+    let mut other = crate::common::pool().await.begin().await.unwrap();
+    let lock = format!("select pg_advisory_xact_lock(hashtextextended('{log}', 0))");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let unlock = async {
+        pass(Duration::from_millis(300)).await;
+        other.rollback().await.unwrap();
+    };
+    let request = request("job-1", "a");
+    let (acquired, ()) = tokio::join!(acquire(&store, &request), unlock);
+    assert!(matches!(acquired, Ok(Acquired::Granted(_))), "{acquired:?}");
+}
+
 /// The statement that finds locked rows does not conflict with another one of its kind.
 #[tokio::test]
 async fn l7_finding_locked_rows_is_not_taken_for_a_change_of_a_row() {
