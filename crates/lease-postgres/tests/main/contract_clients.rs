@@ -113,7 +113,7 @@ async fn a_stale_nonce_has_no_effect_after_a_take_over() {
     for their_name in ["service", "a"] {
         let service = ContractClient::of(&store, their_name).await;
         let job = format!("job-{their_name}");
-        let mine = request(&job, "a").with_ttl(Duration::from_millis(60));
+        let mine = request(&job, "a").with_ttl(Duration::from_millis(250));
         let grant = granted(&store, &mine).await;
         expired(&store, &job).await;
         let version = service.acquire(&job, TTL).await.unwrap();

@@ -139,7 +139,7 @@ async fn a_held_lease_is_renewed_while_the_server_refuses_new_connections() {
     let options = crate::common::options_of(&store).with_notifications(false);
     let client = LeaseClient::new(options.connect(&url).await.unwrap());
     let ttl = Duration::from_secs(2);
-    let lease = client.try_acquire("job", ttl).await.unwrap().acquired().unwrap();
+    let lease = client.acquire("job", ttl).await.unwrap();
     let _last = options.connect(&url).await.unwrap();
     let error = options.connect(&url).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("53300"), "{error}");

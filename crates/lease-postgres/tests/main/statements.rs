@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lease_core::{
-    AcquireRequest, Acquired, Break, Claim, Clock, ErrorKind, FencingToken, Grant, GrantId, LeaseStore, LossReason,
-    Metadata, MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, Result, SystemClock,
+    AcquireRequest, Acquired, Break, Claim, Clock, ErrorKind, FencingToken, Grant, GrantId, LeaseName, LeaseStore,
+    LossReason, Metadata, MetadataUpdate, ReleaseRequest, Released, RenewRequest, Renewed, Result, SystemClock,
 };
 use lease_postgres::{PostgresStore, PostgresStoreOptions};
 
@@ -79,8 +79,13 @@ fn retry(request: &AcquireRequest) -> AcquireRequest {
     request.clone()
 }
 
-fn with_ttl(request: AcquireRequest, milliseconds: u64) -> AcquireRequest {
-    request.with_ttl(Duration::from_millis(milliseconds))
+/// Long enough for the answer of a busy machine, which must come before the end, and short enough to wait for that.
+const BRIEF: Duration = Duration::from_millis(250);
+
+/// Lets a lease end in 40 ms, so that what waits for its row meanwhile does not give up.
+async fn shorten(store: &PostgresStore, name: &LeaseName) {
+    let text = "update {table} set expires_at_utc = clock_timestamp() + interval '40 milliseconds' where lease_name = ";
+    sql(store, &format!("{text}'{name}'")).await;
 }
 
 /// Returns a name for each form.
@@ -95,7 +100,7 @@ async fn s9_tokens_rise_over_release_expiry_and_take_over() {
         let job = job(form);
         let mut last = 0;
         for round in 0..4 {
-            let request = with_ttl(request(&job, &format!("h{round}")), if round % 2 == 0 { 60 } else { 30_000 });
+            let request = request(&job, &format!("h{round}")).with_ttl(if round % 2 == 0 { BRIEF } else { TTL });
             let grant = form.granted(&store, &request).await;
             assert!(grant.token.get() > last, "{form:?}: {} after {last}", grant.token);
             assert_eq!((grant.remaining, grant.handle), (request.ttl, grant.token.get()));
@@ -132,7 +137,7 @@ async fn s9_tokens_rise_also_from_a_version_ahead_of_the_clock() {
     let store = store().await;
     for form in FORMS {
         let job = job(form);
-        form.granted(&store, &with_ttl(request(&job, "a"), 60)).await;
+        form.granted(&store, &request(&job, "a").with_ttl(BRIEF)).await;
         sql(&store, &format!("update {{table}} set version = 9000000000000000 where lease_name = '{job}'")).await;
         expired(&store, &job).await;
         assert_eq!(form.granted(&store, &request(&job, "b")).await.token.get(), 9_000_000_000_000_001, "{form:?}");
@@ -251,7 +256,7 @@ async fn s13_a_nonce_is_spent_after_release_expiry_and_break() {
         let release = plain_release(&claim(&held_for, grant)).with_hold_for(TTL).with_reserved_for(holder("a"));
         form.release(&store, &release).await;
 
-        let expiring = with_ttl(request(&format!("{}-expired", job(form)), "a"), 60);
+        let expiring = request(&format!("{}-expired", job(form)), "a").with_ttl(BRIEF);
         form.granted(&store, &expiring).await;
         expired(&store, expiring.name.as_str()).await;
 
@@ -290,7 +295,7 @@ async fn s7_a_renewal_extends_keeps_the_token_and_never_shortens() {
 async fn s7_a_renewal_never_revives_an_expired_lease() {
     let store = store().await;
     for form in FORMS {
-        let request = with_ttl(request(&job(form), "a"), 60);
+        let request = request(&job(form), "a").with_ttl(BRIEF);
         let grant = form.granted(&store, &request).await;
         expired(&store, request.name.as_str()).await;
         let answer = form.renew(&store, &renewal(&claim(&request, grant), TTL)).await.unwrap();
@@ -305,8 +310,9 @@ async fn s7_a_renewal_never_revives_an_expired_lease() {
 async fn s7_a_renewal_that_waited_past_the_expiry_revives_nothing() {
     let store = store().await;
     for form in FORMS {
-        let request = with_ttl(request(&job(form), "a"), 40);
+        let request = request(&job(form), "a");
         let grant = form.granted(&store, &request).await;
+        shorten(&store, &request.name).await;
         let mut fence = crate::common::pool().await.begin().await.unwrap();
         let lock =
             format!("select from {} where lease_name = '{}' for share", crate::common::table_of(&store), request.name);
@@ -412,7 +418,7 @@ async fn of_metadata_the_higher_revision_stays() {
 async fn s11_only_the_owner_releases_and_only_once() {
     let store = store().await;
     for form in FORMS {
-        let first = with_ttl(request(&job(form), "a"), 60);
+        let first = request(&job(form), "a").with_ttl(BRIEF);
         let grant = form.granted(&store, &first).await;
         let late = claim(&first, grant);
         expired(&store, first.name.as_str()).await;
@@ -504,7 +510,7 @@ async fn s22_a_break_after_expiry_refuses_renewals_and_leaves_the_name_blocked()
 #[tokio::test]
 async fn s22_a_break_hits_only_the_token_that_it_names() {
     let store = store().await;
-    let first = with_ttl(request("job", "a"), 60);
+    let first = request("job", "a").with_ttl(BRIEF);
     let old = granted(&store, &first).await;
     expired(&store, "job").await;
     assert_eq!(store.break_lease(&first.name, old.token, Break::Now).await.unwrap(), Released::NotHeld);
@@ -602,7 +608,7 @@ async fn l7_an_uncommitted_row_holds_up_no_neighbour() {
 #[tokio::test]
 async fn l7_a_poisonous_row_harms_no_neighbour() {
     let store = store().await;
-    granted(&store, &with_ttl(request("job-1", "a"), 60)).await;
+    granted(&store, &request("job-1", "a").with_ttl(BRIEF)).await;
     expired(&store, "job-1").await;
     // There is no higher version.
     sql(&store, "update {table} set version = 9223372036854775807").await;
@@ -760,7 +766,7 @@ async fn purge_removes_what_has_long_ended_and_tokens_keep_rising() {
         tokens.push(grant.token);
     }
     granted(&store, &request("held", "a")).await;
-    granted(&store, &with_ttl(request("ahead", "a"), 60)).await;
+    granted(&store, &request("ahead", "a").with_ttl(BRIEF)).await;
     sql(&store, "update {table} set version = 9000000000000000 where lease_name = 'ahead'").await;
     expired(&store, "ahead").await;
     let hour = Duration::from_secs(3600);
@@ -892,8 +898,9 @@ async fn s1_no_more_than_the_ttl_ever_remains() {
 async fn s11_a_release_or_a_break_that_waited_past_the_expiry_ends_nothing() {
     let store = store().await;
     for breaks in [false, true] {
-        let request = with_ttl(request(&format!("job-{breaks}"), "a"), 40);
+        let request = request(&format!("job-{breaks}"), "a");
         let grant = granted(&store, &request).await;
+        shorten(&store, &request.name).await;
         let other = crate::common::lock(&store, &format!("where lease_name = '{}' for update", request.name)).await;
         let unlock = async {
             expired(&store, request.name.as_str()).await;
