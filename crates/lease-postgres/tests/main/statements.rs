@@ -983,6 +983,14 @@ async fn with_old_tokens(store: &PostgresStore) -> String {
     log
 }
 
+/// Lets the raising of `job-1` wait for this transaction.
+async fn lock_raising(log: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut other = crate::common::pool().await.begin().await.unwrap();
+    let lock = format!("select pg_advisory_xact_lock(hashtextextended('{log}', 0))");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    other
+}
+
 #[tokio::test]
 async fn s9_the_old_tokens_of_a_batch_are_raised_together() {
     let store = store().await;
@@ -1002,10 +1010,7 @@ async fn s9_the_old_tokens_of_a_batch_are_raised_together() {
 #[tokio::test]
 async fn l7_a_token_that_cannot_be_raised_costs_no_neighbour() {
     let store = store().await;
-    let log = with_old_tokens(&store).await;
-    let mut other = crate::common::pool().await.begin().await.unwrap();
-    let lock = format!("select pg_advisory_xact_lock(hashtextextended('{log}', 0))");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let other = lock_raising(&with_old_tokens(&store).await).await;
     let began = SystemClock.now();
     let requests: Vec<_> = (0..5).map(|at| request(&format!("job-{at}"), "a")).collect();
     let answers = store.acquire(&requests).await;
@@ -1026,10 +1031,7 @@ async fn l7_a_token_that_cannot_be_raised_costs_no_neighbour() {
 #[tokio::test]
 async fn s9_a_token_is_raised_though_its_row_is_locked_for_a_while() {
     let store = store().await;
-    let log = with_old_tokens(&store).await;
-    let mut other = crate::common::pool().await.begin().await.unwrap();
-    let lock = format!("select pg_advisory_xact_lock(hashtextextended('{log}', 0))");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();
+    let other = lock_raising(&with_old_tokens(&store).await).await;
     let unlock = async {
         pass(Duration::from_millis(300)).await;
         other.rollback().await.unwrap();
