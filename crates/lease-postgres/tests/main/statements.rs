@@ -893,6 +893,30 @@ async fn s1_no_more_than_the_ttl_ever_remains() {
     }
 }
 
+/// An operator has set the end of a grant to infinity, so that nobody else gets the name.
+#[tokio::test]
+async fn s7_a_row_that_never_expires_is_renewed_released_and_broken() {
+    let store = store().await;
+    for form in FORMS {
+        for breaks in [false, true] {
+            let request = request(&format!("{}-{breaks}", job(form)), "a");
+            let grant = form.granted(&store, &request).await;
+            let token = grant.token;
+            let claim = claim(&request, grant);
+            sql(&store, "update {table} set expires_at_utc = 'infinity'").await;
+            let renewed = form.renew(&store, &renewal(&claim, TTL)).await.unwrap();
+            assert_eq!(renewed, Renewed::Extended { remaining: TTL }, "{form:?}");
+            let ended = if breaks {
+                store.break_lease(&request.name, token, Break::Now).await.unwrap()
+            } else {
+                form.release(&store, &plain_release(&claim)).await
+            };
+            assert_eq!(ended, Released::Freed, "{form:?}");
+            assert_eq!(store.inspect(&request.name).await.unwrap(), None);
+        }
+    }
+}
+
 /// The lease expires while its release, or its break, waits for the row: the expiry is judged after the wait.
 #[tokio::test]
 async fn s11_a_release_or_a_break_that_waited_past_the_expiry_ends_nothing() {
