@@ -49,7 +49,8 @@
 //!
 //! The price: while there are too few replicas, no lease can be acquired or renewed. With `min-replicas-to-write` the server then
 //! refuses every write, also a release. This includes a new primary until a replica follows it, so have at least two replicas.
-//! With `min-replicas-to-write` alone, a primary that is cut off goes on for `min-replicas-max-lag`, 10 s by default.
+//! With `min-replicas-to-write` alone, a primary that is cut off goes on for `min-replicas-max-lag`, 10 s by default. Before Redis 7,
+//! a server does not apply it to scripts, and so not to leases: only the option counts there.
 //!
 //! A lease is held through a fail-over, with the same token, if the rest of its validity, usually at least two thirds of its ttl, is
 //! longer than the time without a primary. With Sentinel this is `down-after-milliseconds`, 30 s by default, and a second or two

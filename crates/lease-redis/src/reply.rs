@@ -69,15 +69,25 @@ pub(crate) fn reply_of(error: &DriverError) -> Option<&str> {
         return None;
     }
     let details = error.details();
-    let first = details.split_whitespace().next()?;
-    let is_code = first.len() >= 3 && first.bytes().all(|byte| byte.is_ascii_uppercase());
-    is_code.then_some(details)
+    is_code(details.split_whitespace().next()?).then_some(details)
 }
 
 /// Returns the code of a reply. Before Redis 7, the position in the script comes before the code.
 fn code_of(reply: &str) -> &str {
-    let is_code = |word: &&str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    reply.split_whitespace().map(|word| word.trim_start_matches('-')).find(is_code).unwrap_or("")
+    let first = || reply.split_whitespace().map(|word| word.trim_start_matches('-')).find(|word| is_code(word));
+    code_of_script_end(reply).or_else(first).unwrap_or("")
+}
+
+/// Returns the code of the command that has ended a script, which Redis before 7 wraps:
+/// `ERR Error running script (call to f_…): @user_script:8: @user_script: 8: -READONLY You can't …`.
+fn code_of_script_end(reply: &str) -> Option<&str> {
+    let (_, cause) = reply.strip_prefix("ERR Error running script (call to ")?.split_once("): ")?;
+    let first = cause.split_whitespace().find(|word| !word.ends_with(':'))?.trim_start_matches('-');
+    is_code(first).then_some(first)
+}
+
+fn is_code(word: &str) -> bool {
+    word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 fn kind_of(reply: &str) -> ErrorKind {
@@ -182,6 +192,8 @@ mod tests {
                 "ERR operation not permitted",
                 "ERR The user executing the script can't run this command or subcommand script: x, on @user_script:1.",
                 "@user_script: 193: The user executing the script can't run this command or subcommand",
+                "ERR Error running script (call to f_d19c98): @user_script:8: @user_script: 8: The user executing the script can't run \
+                 this command or subcommand",
                 "ERR AUTH <password> called without any password configured for the default user.",
             ],
         ),
@@ -190,6 +202,9 @@ mod tests {
             &[
                 "READONLY You can't write against a read only replica.",
                 "@user_script: 31: -READONLY You can't write against a read only replica.",
+                "ERR Error running script (call to f_d19c98): @user_script:8: @user_script: 8: -READONLY You can't write against a read \
+                 only replica.",
+                "ERR Error running script (call to f_d19c98): @user_script:8: Script killed by user with SCRIPT KILL.",
                 "LOADING Redis is loading the dataset in memory",
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
                 "CLUSTERDOWN The cluster is down",
@@ -222,6 +237,8 @@ mod tests {
             &[
                 "WRONGTYPE Operation against a key holding the wrong kind of value",
                 "@user_script: 31: WRONGTYPE Operation against a key holding the wrong kind of value",
+                "ERR Error running script (call to f_d19c98): @user_script:9: WRONGTYPE Operation against a key holding the wrong kind of \
+                 value",
                 "NOTALEASE the key leases:job does not hold a lease",
                 "ERR DB index is out of range",
                 "ERR SELECT is not allowed in cluster mode",

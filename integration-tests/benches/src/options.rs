@@ -34,6 +34,12 @@ pub(crate) struct Options {
     /// Renewal: the seconds for which the leases are held.
     #[arg(long, default_value_t = 20)]
     pub(crate) hold_seconds: u64,
+    /// Renewal: the number of leases; by default 10 000, 1 000 where each is a request of its own, and 100 000 in memory.
+    #[arg(long)]
+    pub(crate) leases: Option<usize>,
+    /// Renewal: the ttl of the leases, in seconds.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) ttl_seconds: u64,
 }
 
 /// A measurement.

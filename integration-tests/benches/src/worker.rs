@@ -1,6 +1,6 @@
 //! Worker processes of this program, with a part of the work each.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -22,7 +22,7 @@ const READY: &str = "ready";
 /// The job of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Job {
-    Renewal { store: StoreKind, url: String, leases: usize, seconds: u64 },
+    Renewal { store: StoreKind, url: String, leases: usize, ttl: Duration, held_for: Duration },
     Contention { store: StoreKind, url: String, contender: String },
 }
 
@@ -30,8 +30,8 @@ impl Job {
     /// Runs in the worker: executes the job and prints its result.
     pub(crate) async fn perform(self) -> Result<()> {
         let outcome = match self {
-            Self::Renewal { store, url, leases, seconds } => {
-                serde_json::to_string(&renewal::hold(store, &url, leases, seconds).await?)?
+            Self::Renewal { store, url, leases, ttl, held_for } => {
+                serde_json::to_string(&renewal::hold(store, &url, leases, ttl, held_for).await?)?
             }
             Self::Contention { store, url, contender } => {
                 serde_json::to_string(&contention::contend(store, &url, &contender).await?)?

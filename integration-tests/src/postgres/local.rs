@@ -39,11 +39,11 @@ pub(super) fn start_replica(port: u16) -> Result<LocalServer, ServerError> {
 
 /// Makes a replica a server of its own, once it has applied all that it has received.
 pub(super) fn promote(replica: &LocalServer) -> Result<(), ServerError> {
-    replica.run(&[path(&tool(&newest_binaries()?, "pg_ctl"))?, "promote", "-w", "-D", "data"])
+    replica.run(&[path(&tool(&find_binaries()?, "pg_ctl"))?, "promote", "-w", "-D", "data"])
 }
 
 fn start_with(data: Data, under: &[String], settings: &[String]) -> Result<LocalServer, ServerError> {
-    let binaries = newest_binaries()?;
+    let binaries = find_binaries()?;
     on_a_free_port("could not bind", |port| {
         let mut keeper = new_keeper()?;
         match data {
@@ -135,8 +135,11 @@ fn run_initdb(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {
     keeper.run(&words).or_else(|_| keeper.run(&plain))
 }
 
-/// The directory with the binaries of the newest version.
-fn newest_binaries() -> Result<PathBuf, ServerError> {
+/// The directory that LEASE_TEST_POSTGRES names; else the one with the binaries of the newest version.
+fn find_binaries() -> Result<PathBuf, ServerError> {
+    if let Some(named) = std::env::var_os("LEASE_TEST_POSTGRES").filter(|named| !named.is_empty()) {
+        return Ok(named.into());
+    }
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
     // Debian keeps them out of the PATH. The variable is for a test of this package.

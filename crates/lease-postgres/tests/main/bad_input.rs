@@ -99,7 +99,8 @@ async fn a_server_without_tls_is_reported_when_the_url_requires_tls() {
 /// The servers of the harness trust every user; this one requires passwords.
 #[tokio::test]
 async fn a_wrong_password_is_denied_not_retried_and_not_printed() {
-    let postgres = Postgres::start_local(&[("log_connections", "on")]).await.unwrap();
+    let postgres =
+        Postgres::start_local(&[("log_connections", "on"), ("password_encryption", "scram-sha-256")]).await.unwrap();
     let admin = sqlx::PgPool::connect(postgres.url()).await.unwrap();
     for statement in [
         "create role app login password 'right'",
