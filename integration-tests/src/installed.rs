@@ -37,7 +37,8 @@ fn cache() -> Option<PathBuf> {
     })
 }
 
-fn path_in(variable: &str) -> Option<PathBuf> {
+/// Returns the path that a variable names.
+pub(crate) fn path_in(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 

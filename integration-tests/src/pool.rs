@@ -16,14 +16,14 @@ use lease_core::GrantId;
 
 use crate::{
     ServerError,
+    installed::path_in,
     keeper::Keeper,
     local_server::Record,
     server::{Kind, Server},
     waiting::pass,
 };
 
-static RUN: LazyLock<Option<PathBuf>> =
-    LazyLock::new(|| std::env::var_os("LEASE_TEST_POOL").filter(|path| !path.is_empty()).map(PathBuf::from));
+static RUN: LazyLock<Option<PathBuf>> = LazyLock::new(|| path_in("LEASE_TEST_POOL"));
 
 /// Servers of this process that have served a test, by kind and settings.
 static IDLE: Mutex<Vec<(String, Box<dyn Any + Send>)>> = Mutex::new(Vec::new());

@@ -1,6 +1,6 @@
 //! Who may ask a server of this run, and how it shows that it is the server.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use rcgen::KeyPair;
 
@@ -8,6 +8,7 @@ use crate::{
     ServerError,
     account::Account,
     certificates::{AUTHORITY, SERVER, SERVER_KEY, issue},
+    installed::path_in,
     keeper::Keeper,
     pool,
 };
@@ -50,8 +51,8 @@ impl KubernetesUser {
 
 /// The file of the certificate of the authority.
 pub(super) fn authority() -> Result<PathBuf, ServerError> {
-    match env::var_os(GIVEN_AUTHORITY).filter(|path| !path.is_empty()) {
-        Some(given) => Ok(given.into()),
+    match path_in(GIVEN_AUTHORITY) {
+        Some(given) => Ok(given),
         None => Ok(directory()?.join(AUTHORITY)),
     }
 }

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use crate::{
     ServerError,
     account::Account,
+    installed::path_in,
     keeper::Keeper,
     local_server::{LocalServer, Program},
     pool,
@@ -137,8 +138,8 @@ fn run_initdb(keeper: &mut Keeper, binaries: &Path) -> Result<(), ServerError> {
 
 /// The directory that LEASE_TEST_POSTGRES names; else the one with the binaries of the newest version.
 fn find_binaries() -> Result<PathBuf, ServerError> {
-    if let Some(named) = std::env::var_os("LEASE_TEST_POSTGRES").filter(|named| !named.is_empty()) {
-        return Ok(named.into());
+    if let Some(named) = path_in("LEASE_TEST_POSTGRES") {
+        return Ok(named);
     }
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&in_path).collect();
